@@ -109,14 +109,17 @@ class Odoo:
         self.cluster.drop(database)
         shutil.rmtree(_filestore(database), ignore_errors=True)
 
-    def install_modules(self, database: str, modules: Iterable[str]) -> None:
-        """Installs, and makes sure of it: Odoo ends with exit code 0 when it skips a module that it can't install."""
+    def install_modules(self, database: str, modules: Iterable[str], upgrade: bool = False) -> None:
+        """Installs, and makes sure of it: Odoo ends with exit code 0 when it skips a module that it can't install.
+
+        With `upgrade`, loads the modules' data and tables anew where they are installed already.
+        """
         modules = list(modules)
         configuration = STATE / "tmp" / f"{database}-install.conf"
         log = STATE / "log" / f"{database}-install.log"
         self.write_configuration(configuration, database)
         without_demo = "--without-demo=True" if self.source.version == "19.0" else "--without-demo=all"
-        arguments = ["-c", configuration, "-i", ",".join(modules), without_demo, "--stop-after-init", "--no-http"]
+        arguments = ["-c", configuration, "-u" if upgrade else "-i", ",".join(modules), without_demo, "--stop-after-init", "--no-http"]
         run_logged(self.command(*arguments), log, cwd=STATE)
         with self.cluster.connect(database) as connection:
             query = "SELECT name FROM ir_module_module WHERE state = 'installed'"
