@@ -11,7 +11,7 @@ from .paths import ROOT, STATE, VENV
 
 
 def main() -> None:
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 - the first thing to run on whatever Python there is
         sys.exit(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}. Name another by `make PYTHON=…`.")
     STATE.mkdir(mode=0o755, exist_ok=True)
     try:

@@ -94,7 +94,9 @@ def _follow(stack: Stack, store: sqlalchemy.Engine, way: Way, show: Callable[[],
         while (seen := look()) is None:
             if time.monotonic() > deadline:
                 logs = stack.programs.log_tail("bridge", 15)
-                raise Missing(f"{logs}\n“{event['title']}” did not get {hop} within {_PATIENCE:.0f} s (event {way.event_id}).")
+                raise Missing(
+                    f"{logs}\n“{event['title']}” did not get {hop} within {_PATIENCE:.0f} s (event {way.event_id})."
+                )
             time.sleep(_LOOK_EVERY)
         return seen
 
@@ -142,7 +144,9 @@ def _lead_in(stack: Stack, manychat_id: str, stage: str) -> tuple[int, str] | No
 
 
 def _table(ways: list[Way]) -> Table:
-    table = Table(title="From ManyChat to the pipeline (milliseconds since the webhook was called)", title_justify="left")
+    table = Table(
+        title="From ManyChat to the pipeline (milliseconds since the webhook was called)", title_justify="left"
+    )
     for heading in ("Event", "Event id", "ManyChat id"):
         table.add_column(heading, no_wrap=True)
     for heading in ("Accepted", "Queued", "In SQL", "In Odoo", "SQL row", "Lead"):

@@ -73,7 +73,9 @@ class Odoo:
         for section in sorted(sections):
             lines += ["", f"[{section}]"]
             prefix = section + "."
-            lines += [f"{key.removeprefix(prefix)} = {value}" for key, value in options.items() if key.startswith(prefix)]
+            lines += [
+                f"{key.removeprefix(prefix)} = {value}" for key, value in options.items() if key.startswith(prefix)
+            ]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text("\n".join(lines) + "\n")
@@ -119,7 +121,15 @@ class Odoo:
         log = STATE / "log" / f"{database}-install.log"
         self.write_configuration(configuration, database)
         without_demo = "--without-demo=True" if self.source.version == "19.0" else "--without-demo=all"
-        arguments = ["-c", configuration, "-u" if upgrade else "-i", ",".join(modules), without_demo, "--stop-after-init", "--no-http"]
+        arguments = [
+            "-c",
+            configuration,
+            "-u" if upgrade else "-i",
+            ",".join(modules),
+            without_demo,
+            "--stop-after-init",
+            "--no-http",
+        ]
         run_logged(self.command(*arguments), log, cwd=STATE)
         with self.cluster.connect(database) as connection:
             query = "SELECT name FROM ir_module_module WHERE state = 'installed'"

@@ -50,7 +50,7 @@ class OdooSource:
 
     @property
     def addons(self) -> list[Path]:
-        """The folders of addons besides odoo/addons, which Odoo finds by itself. Debian's package has all of them there."""
+        """Folders of addons besides odoo/addons, where Odoo looks anyway and Debian's package has them all."""
         return [folder for folder in [self.root / "addons"] if folder.is_dir() and self.requirements]
 
     def identity(self) -> str:
@@ -60,7 +60,9 @@ class OdooSource:
             return hashlib.sha256(commit.stdout.encode()).hexdigest()[:8]
         digest = hashlib.sha256()
         # A release is unpacked as a whole, so the files that every database has tell it from the next one.
-        for path in sorted([self.root / "odoo" / "release.py", *self._base().rglob("*.py"), *self._base().rglob("*.xml")]):
+        for path in sorted(
+            [self.root / "odoo" / "release.py", *self._base().rglob("*.py"), *self._base().rglob("*.xml")]
+        ):
             status = path.stat()
             digest.update(f"{path.relative_to(self.root)} {status.st_size} {int(status.st_mtime)}\n".encode())
         return digest.hexdigest()[:8]
@@ -164,7 +166,9 @@ def _unpack_debian_19(folder: Path) -> None:
     mirrors = [line.split("|") for line in _origins().splitlines()]
     mirror = next((fields[3] for fields in mirrors if fields[:3] == ["Debian", "Debian", "main"]), None)
     if mirror is None:
-        raise Missing("Odoo 19.0 comes from Debian's package, and apt names no Debian mirror here; run `apt-get update`")
+        raise Missing(
+            "Odoo 19.0 comes from Debian's package, and apt names no Debian mirror here; run `apt-get update`"
+        )
     work = STATE / "apt"
     shutil.rmtree(work, ignore_errors=True)
     for name in ("sources", "lists/partial", "cache/archives/partial", "debs"):

@@ -81,7 +81,9 @@ class Cluster:
         log = self.folder / "postgres.log"
         options = f"-p {port} -k '{self._sockets}'"
         with step(f"Starting PostgreSQL on port {port}"):
-            self._as_owner("pg_ctl", "start", "--wait", "--silent", "-D", self.folder / "data", "-l", log, "-o", options)
+            self._as_owner(
+                "pg_ctl", "start", "--wait", "--silent", "-D", self.folder / "data", "-l", log, "-o", options
+            )
         self._ensure_role()
 
     def stop(self) -> None:

@@ -140,9 +140,13 @@ class Stack:
                 pass
             for process in self.programs.processes():
                 if process["statename"] == "FATAL":
-                    raise Missing(f"{self.programs.log_tail(process['group'])}\n{process['name']} can't run; it says why above.")
+                    raise Missing(
+                        f"{self.programs.log_tail(process['group'])}\n{process['name']} can't run; it says why above."
+                    )
             time.sleep(0.1)
-        raise Missing(f"{self.programs.log_tail('odoo')}\nOdoo did not answer within {timeout:.0f} s; its log is above.")
+        raise Missing(
+            f"{self.programs.log_tail('odoo')}\nOdoo did not answer within {timeout:.0f} s; its log is above."
+        )
 
     def stop(self) -> None:
         """Stops all programs in order (bridges first) and supervisor itself; nothing is lost."""
@@ -178,7 +182,9 @@ class Stack:
 
     def _make_keys(self) -> None:
         printed = self.odoo.run_script(self.database, _KEYS_SCRIPT.format(password=self.admin_password))
-        keys = dict(line.split(" ", 1) for line in printed.splitlines() if line.startswith(("webhook_key ", "bridge_key ")))
+        keys = dict(
+            line.split(" ", 1) for line in printed.splitlines() if line.startswith(("webhook_key ", "bridge_key "))
+        )
         for name in ("webhook_key", "bridge_key"):
             self._state.set(name.replace("_", " "), keys[name])
 

@@ -3,10 +3,10 @@
 import os
 import subprocess
 import time
-import xml.etree.ElementTree as xml
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 from rich.table import Table
 
@@ -150,7 +150,7 @@ def _pytest(name: str, python: Path, arguments: list[str], **environment: str) -
 
 def _read(report: Path, name: str, code: int, seconds: float) -> Outcome:
     """The outcome by the report, whatever the exit code says: both must agree that all is well."""
-    suites = xml.parse(report).getroot().iter("testsuite") if report.exists() else []
+    suites = ElementTree.parse(report).getroot().iter("testsuite") if report.exists() else []
     counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     for suite in suites:
         counts = {key: value + int(suite.get(key, 0)) for key, value in counts.items()}
@@ -179,7 +179,9 @@ def _print_summary(outcomes: list[Outcome]) -> None:
         counts = ["ok" if outcome.passed else "", "✗" if outcome.failed else "", ""]
         if outcome.name not in _LINTERS:
             counts = [str(outcome.passed), str(outcome.failed), str(outcome.skipped or "")]
-        table.add_row(outcome.name, *counts, f"{outcome.seconds:.1f}", outcome.remark, style="red" if outcome.failed else "")
+        table.add_row(
+            outcome.name, *counts, f"{outcome.seconds:.1f}", outcome.remark, style="red" if outcome.failed else ""
+        )
     console.print(table)
 
 

@@ -84,7 +84,8 @@ class Supervision:
         return xmlrpc.client.ServerProxy("http://local", transport).supervisor
 
     def _configuration(self, programs: list[Program]) -> str:
-        sections = [f"""
+        sections = [
+            f"""
 [unix_http_server]
 file={self._socket}
 chmod=0700
@@ -100,7 +101,8 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 [supervisorctl]
 serverurl=unix://{self._socket}
-"""]
+"""
+        ]
         for priority, program in enumerate(programs, start=1):
             variables = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
             process = f"{program.name}_%(process_num)d" if program.copies > 1 else program.name
