@@ -1,6 +1,5 @@
 """The commands behind make's targets."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -8,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from . import azurite, demo, odoo_source, os_packages, stack, suites
-from .odoo import Odoo
+from . import azurite, demo, odoo, stack, suites
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
 from .postgres import Cluster
-from .say import console, say
+from .say import quote, say
 from .state import State
 from .supervision import Supervision
 
@@ -24,22 +22,22 @@ _DEMO = "demo"
 @app.command("setup")
 def set_up() -> None:
     """Everything the other commands need, ahead of time."""
-    odoo = _odoo()
+    chosen = odoo.chosen()
     azurite.install()
-    odoo.cluster.start()
-    odoo.install()
-    odoo.template()
+    chosen.cluster.start()
+    chosen.install()
+    chosen.template()
     say("[green]✓[/] Everything is there.")
 
 
 @app.command("demo")
 def run_demo() -> None:
     """Starts everything and sends the example events."""
-    odoo = _odoo()
+    chosen = odoo.chosen()
     # `up` is to start this one again, whatever the default is.
-    State(STATE / "last-demo.json").set("version", odoo.source.version)
-    State(STATE / "last-demo.json").set("tree", str(odoo.source.root) if odoo.source.is_users_own else None)
-    running = stack.Stack(_DEMO, odoo)
+    State(STATE / "last-demo.json").set("version", chosen.source.version)
+    State(STATE / "last-demo.json").set("tree", str(chosen.source.root) if chosen.source.is_users_own else None)
+    running = stack.Stack(_DEMO, chosen)
     running.start()
     demo.run(running)
 
@@ -48,7 +46,7 @@ def run_demo() -> None:
 def up() -> None:
     """Starts what the demo made again."""
     last = State(STATE / "last-demo.json")
-    running = stack.Stack(_DEMO, _odoo(last.get("version"), last.get("tree")))
+    running = stack.Stack(_DEMO, odoo.chosen(last.get("version"), last.get("tree")))
     running.start()
     say(f"{running.odoo_url}   login admin, password {running.admin_password}")
 
@@ -70,8 +68,8 @@ def status() -> None:
         say(f"[bold]{folder.name}[/]")
         for process in Supervision(folder).processes():
             say(f"  {process['name']:<10} {process['statename']:<9} {process['description']}")
-        say(f"  Odoo       port {State(folder / 'state.json').get('odoo port')}, login admin,"
-            f" password {State(folder / 'state.json').get('admin password')}")  # fmt: skip
+        state = State(folder / "state.json")
+        say(f"  Odoo       port {state.get('odoo port')}, login admin, password {state.get('admin password')}")
     cluster = Cluster()
     say(f"PostgreSQL {f'port {cluster.port}' if cluster.is_running() else 'is not running'}")
     if not folders:
@@ -84,13 +82,13 @@ def logs() -> None:
     for folder in stack.running():
         for path in sorted((folder / "log").glob("*.log")):
             say(f"[bold]{path.relative_to(ROOT)}[/]")
-            console.print("\n".join(path.read_text(errors="replace").splitlines()[-15:]), markup=False)
+            quote("\n".join(path.read_text(errors="replace").splitlines()[-15:]))
 
 
 @app.command()
 def test(names: Annotated[list[str] | None, typer.Argument(help="suites; all if none is named")] = None) -> None:
     """Runs test suites."""
-    if not suites.run(names or [], _odoo):
+    if not suites.run(names or [], odoo.chosen):
         raise typer.Exit(1)
 
 
@@ -106,16 +104,6 @@ def clean() -> None:
     """Deletes all that was made in this checkout. The cache with Odoo's source stays."""
     Cluster().remove()
     shutil.rmtree(STATE)
-
-
-def _odoo(version: str | None = None, tree: str | None = None) -> Odoo:
-    """Odoo as the make variables name it, else as the arguments do, else the default."""
-    if os.environ.get("ODOO") or os.environ.get("ODOO_SRC"):
-        version, tree = os.environ.get("ODOO"), os.environ.get("ODOO_SRC")
-    source = odoo_source.find(version or None, tree or None)
-    say(f"Odoo {source.version} from {source.root}: {source.why}.")
-    os_packages.ensure(os_packages.POSTGRES)
-    return Odoo(source, Cluster())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Odoo itself: its environment, its databases, its configuration file."""
 
+import os
 import re
 import secrets
 import shutil
@@ -7,13 +8,13 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import environments
+from . import environments, odoo_source, os_packages
 from .odoo_source import OdooSource
 from .os_packages import Missing
 from .paths import ROOT, STATE
 from .ports import HOST
 from .postgres import ROLE, Cluster
-from .say import run_logged, step
+from .say import run_logged, say, step
 
 DATA = STATE / "odoo-data"
 """Odoo's data_dir for all databases: their attachments are in filestore/DATABASE."""
@@ -154,6 +155,16 @@ class Odoo:
         lines = self.source.requirements.read_text().splitlines()
         kept = [line for line in lines if re.split(r"[^\w.-]", line.strip(), maxsplit=1)[0].lower() not in _WITHOUT]
         return [*kept, *(_INSTEAD_18 if self.source.version == "18.0" else _INSTEAD)]
+
+
+def chosen(version: str | None = None, tree: str | None = None) -> Odoo:
+    """Odoo as the make variables ODOO and ODOO_SRC name it, else as the arguments do, else the default."""
+    if os.environ.get("ODOO") or os.environ.get("ODOO_SRC"):
+        version, tree = os.environ.get("ODOO"), os.environ.get("ODOO_SRC")
+    source = odoo_source.find(version or None, tree or None)
+    say(f"Odoo {source.version} from {source.root}: {source.why}.")
+    os_packages.ensure(os_packages.POSTGRES)
+    return Odoo(source, Cluster())
 
 
 def _filestore(database: str) -> Path:

@@ -14,7 +14,13 @@ console = Console(highlight=False)
 
 
 def say(text: str) -> None:
-    console.print(text)
+    """A line in rich's markup."""
+    console.print(text, soft_wrap=True)
+
+
+def quote(text: str) -> None:
+    """What another program printed, as it is."""
+    print(text.rstrip("\n"), flush=True)
 
 
 @contextmanager
@@ -22,10 +28,10 @@ def step(title: str) -> Iterator[None]:
     """Shows that something is going on, and afterwards how long it took (seconds)."""
     started = time.monotonic()
     if not console.is_terminal:
-        console.print(f"{title} …")
+        say(f"{title} …")
     with console.status(f"{title} …"):
         yield
-    console.print(f"[green]✓[/] {title} [dim]{time.monotonic() - started:.1f} s[/]")
+    say(f"[green]✓[/] {title} [dim]{time.monotonic() - started:.1f} s[/]")
 
 
 def run_logged(command: Sequence[str | Path], log: Path, **options) -> None:

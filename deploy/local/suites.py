@@ -14,7 +14,7 @@ from . import os_packages, ports
 from .odoo import Odoo
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
-from .say import console, say, step
+from .say import console, quote, say, step
 from .stack import ADDON
 
 _BIN = VENV / "bin"
@@ -58,7 +58,7 @@ def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
             outcomes += SUITES[name](odoo)
         except Missing as problem:
             say(f"[red]✗ {name}[/]")
-            console.print(str(problem), markup=False)
+            quote(str(problem))
             outcomes.append(Outcome(name, failed=1, remark="could not be run"))
     _print_summary(outcomes)
     passed = sum(outcome.passed for outcome in outcomes if outcome.name not in _LINTERS)
@@ -73,7 +73,7 @@ def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         seconds = time.monotonic() - started
         if done.returncode:
-            console.print(done.stdout + done.stderr, markup=False)
+            quote(done.stdout + done.stderr)
         _say_how_it_went(name, done.returncode == 0, seconds)
         yield Outcome(name, passed=int(done.returncode == 0), failed=int(done.returncode != 0), seconds=seconds)
 
@@ -134,7 +134,16 @@ def _pytest(name: str, python: Path, arguments: list[str], **environment: str) -
     log, report = STATE / "log" / f"test-{slug}.log", STATE / "log" / f"test-{slug}.xml"
     log.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    words = [str(python), "-m", "pytest", f"--junitxml={report}", "--color=no", *arguments]
+    words = [
+        str(python),
+        "-m",
+        "pytest",
+        f"--junitxml={report}",
+        "--color=no",
+        "-W",
+        "ignore::DeprecationWarning",
+        *arguments,
+    ]
     say(f"Running {name} … [dim](as it goes: {log.relative_to(ROOT)})[/]")
     started = time.monotonic()
     with open(log, "w") as output:
@@ -143,7 +152,7 @@ def _pytest(name: str, python: Path, arguments: list[str], **environment: str) -
         ).returncode
     outcome = _read(report, name, code, time.monotonic() - started)
     if outcome.failed:
-        console.print(log.read_text(errors="replace"), markup=False)
+        quote(log.read_text(errors="replace"))
     _say_how_it_went(f"{name}: {outcome.passed} passed", not outcome.failed, outcome.seconds)
     return outcome
 
