@@ -15,6 +15,7 @@ from .paths import ROOT, STATE
 from .ports import HOST
 from .postgres import ROLE, Cluster
 from .say import run_logged, say, step
+from .supervision import own_environment
 
 DATA = STATE / "odoo-data"
 """Odoo's data_dir for all databases: their attachments are in filestore/DATABASE."""
@@ -131,7 +132,7 @@ class Odoo:
             "--stop-after-init",
             "--no-http",
         ]
-        run_logged(self.command(*arguments), log, cwd=STATE)
+        run_logged(self.command(*arguments), log, cwd=STATE, env=own_environment())
         with self.cluster.connect(database) as connection:
             query = "SELECT name FROM ir_module_module WHERE state = 'installed'"
             installed = {name for (name,) in connection.execute(query)}
@@ -144,7 +145,7 @@ class Odoo:
         configuration = STATE / "tmp" / f"{database}-shell.conf"
         self.write_configuration(configuration, database)
         shell = self.command("shell", "-c", configuration, "-d", database, "--no-http", "--log-level=warn")
-        done = subprocess.run(shell, input=script, capture_output=True, text=True, cwd=STATE)
+        done = subprocess.run(shell, input=script, capture_output=True, text=True, cwd=STATE, env=own_environment())
         if done.returncode or "Traceback" in done.stderr:
             raise Missing(f"{done.stdout}{done.stderr}\nA script in the Odoo shell failed; its output is above.")
         return done.stdout

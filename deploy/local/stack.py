@@ -20,7 +20,7 @@ from .paths import ROOT, STATE, VENV
 from .ports import HOST
 from .say import run_logged, step
 from .state import State
-from .supervision import Program, Supervision
+from .supervision import Program, Supervision, own_environment
 
 FOLDER = STATE / "stacks"
 ADDON = "miasalud_crm"
@@ -214,7 +214,8 @@ class Stack:
 
     def _bridge(self, *arguments: str) -> None:
         command = [PYTHON, "-m", "bridge", *arguments]
-        run_logged(command, self.folder / "log" / f"command-{arguments[0]}.log", cwd=self.folder)
+        log = self.folder / "log" / f"command-{arguments[0]}.log"
+        run_logged(command, log, cwd=self.folder, env=own_environment())
 
 
 def running() -> list[Path]:

@@ -16,6 +16,7 @@ from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
 from .say import console, quote, say, step
 from .stack import ADDON
+from .supervision import own_environment
 
 _BIN = VENV / "bin"
 _LINTERS = {
@@ -84,7 +85,8 @@ def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 
 
 def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    yield _pytest("store on SQLite", _BIN / "python", ["tests/store"], TEST_DATABASE_URL="")
+    mine = os.environ.get("TEST_DATABASE_URL")
+    yield _pytest("store on SQLite", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=None)
     cluster = odoo().cluster
     database = "miasalud_test_store"
     cluster.start()
@@ -92,6 +94,8 @@ def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     cluster.create(database, durable=False)
     url = cluster.sqlalchemy_url(database)
     yield _pytest("store on PostgreSQL", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=url)
+    if mine:
+        yield _pytest("store on $TEST_DATABASE_URL", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=mine)
 
 
 def _addon(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
@@ -129,7 +133,7 @@ SUITES: dict[str, Callable[[Callable[[], Odoo]], Iterator[Outcome]]] = {
 }
 
 
-def _pytest(name: str, python: Path, arguments: list[str], **environment: str) -> Outcome:
+def _pytest(name: str, python: Path, arguments: list[str], **variables: str | None) -> Outcome:
     slug = name.replace(" ", "-")
     log, report = STATE / "log" / f"test-{slug}.log", STATE / "log" / f"test-{slug}.xml"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -145,11 +149,10 @@ def _pytest(name: str, python: Path, arguments: list[str], **environment: str) -
         *arguments,
     ]
     say(f"Running {name} … [dim](as it goes: {log.relative_to(ROOT)})[/]")
+    environment = {name: value for name, value in (own_environment() | variables).items() if value is not None}
     started = time.monotonic()
     with open(log, "w") as output:
-        code = subprocess.run(
-            words, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}
-        ).returncode
+        code = subprocess.run(words, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode
     outcome = _read(report, name, code, time.monotonic() - started)
     if outcome.failed:
         quote(log.read_text(errors="replace"))

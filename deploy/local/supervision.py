@@ -15,6 +15,12 @@ from .paths import VENV
 from .say import run_logged
 
 
+def own_environment() -> dict[str, str]:
+    """The environment without what would send a local program to somebody's real queue or database."""
+    foreign = ("BRIDGE_", "MIASALUD_", "AZURITE_", "PG")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
 @dataclass(frozen=True)
 class Program:
     """What to keep running. With `copies`, that many processes of it, named NAME_0, NAME_1, …"""
@@ -42,7 +48,8 @@ class Supervision:
         configuration.touch(mode=0o600)
         configuration.write_text(self._configuration(programs))
         command = [VENV / "bin" / "supervisord", "-c", configuration]
-        run_logged(command, self.folder / "log" / "supervisord-start.log", cwd=self.folder)
+        log = self.folder / "log" / "supervisord-start.log"
+        run_logged(command, log, cwd=self.folder, env=own_environment())
 
     def stop(self) -> None:
         """Stops all programs, then supervisor; returns when both have ended."""
