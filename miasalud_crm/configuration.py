@@ -20,6 +20,5 @@ def get(name: str, default: str = "") -> str:
         return value
     # Without interpolation: connection strings contain "%".
     parser = configparser.ConfigParser(interpolation=None)
-    files = config["config"] if "config" in config.options else config.rcfile
-    parser.read(files or [], encoding="utf-8")
+    parser.read(config.options.get("config") or config.rcfile, encoding="utf-8")
     return parser.get(SECTION, name, fallback=default)

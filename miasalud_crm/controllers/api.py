@@ -37,7 +37,8 @@ def route(path, method):
     """
 
     def decorate(endpoint):
-        @http.route(path, type="http", auth="none", csrf=False, save_session=False)
+        # readonly: for Odoo, a route without a login reads only, unless it says otherwise.
+        @http.route(path, type="http", auth="none", readonly=False, csrf=False, save_session=False)
         @wraps(endpoint)
         def respond(self, **_query):
             try:

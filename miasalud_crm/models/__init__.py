@@ -1,3 +1,4 @@
+from . import manychat_unique
 from . import manychat_api_key
 from . import manychat_rejection
 from . import manychat_bridge

@@ -27,6 +27,7 @@ CONFLICTS = (
     psycopg2.errors.DeadlockDetected,
     psycopg2.errors.LockNotAvailable,
     psycopg2.errors.UniqueViolation,
+    psycopg2.errors.ExclusionViolation,  # what a partial unique constraint of ours raises
 )
 
 
@@ -225,7 +226,7 @@ class CrmLead(models.Model):
                 return {events[0].id: _result(events[0].id, "retry")}
         except Exception as error:
             if len(events) == 1:
-                return self._manychat_refuse(events[0], error)
+                return {events[0].id: self._manychat_refuse(events[0], error)}
         middle = len(events) // 2
         return self._manychat_apply_or_halve(events[:middle]) | self._manychat_apply_or_halve(events[middle:])
 

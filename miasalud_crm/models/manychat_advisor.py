@@ -10,6 +10,8 @@ class ManychatAdvisor(models.Model):
 
     _name = "manychat.advisor"
     _description = "ManyChat Adviser"
+    _inherit = "manychat.unique"
+    _unique = ((["external_id", "role"], None),)
     _order = "role, name, external_id"
 
     name = fields.Char(compute="_compute_name", store=True, readonly=False, required=True, precompute=True)
@@ -22,14 +24,6 @@ class ManychatAdvisor(models.Model):
         help="A commercial adviser's user becomes the salesperson of the opportunities assigned to them.",
     )
     active = fields.Boolean(default=True)
-
-    def init(self):
-        self.env.cr.execute(
-            """
-            CREATE UNIQUE INDEX IF NOT EXISTS manychat_advisor_external_id_role_unique
-                ON manychat_advisor (external_id, role)
-            """
-        )
 
     @api.constrains("external_id", "role")
     def _check_external_id(self):

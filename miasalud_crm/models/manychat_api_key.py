@@ -74,9 +74,11 @@ class ManychatApiKey(models.Model):
 
         :param str key: what the caller sent; may be anything
         """
-        candidates = self.sudo().search([("prefix", "=", key[:PREFIX_LENGTH])]) if key else self
+        if not key or not key.isascii():
+            return self.sudo().browse()
+        candidates = self.sudo().search([("prefix", "=", key[:PREFIX_LENGTH])])
         now = fields.Datetime.now()
-        digest = _digest(key or "")
+        digest = _digest(key)
         # No early exit: the time taken must not tell how a wrong key is wrong.
         valid = [
             candidate
@@ -104,4 +106,4 @@ class ManychatApiKey(models.Model):
 
 def _digest(key):
     # A plain hash will do: the key is 256 random bits, so there is nothing for a slow hash to protect from guessing.
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(key.encode()).hexdigest()

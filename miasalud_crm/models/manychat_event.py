@@ -237,9 +237,7 @@ class ManychatEvent(models.Model):
             """,
             {"claim": CLAIM, "size": size},
         )
-        events = self.browse(sorted(ids))
-        events.invalidate_recordset()
-        return events
+        return self.browse(sorted(ids))
 
     def _send(self, queues, events):
         """Put ``events`` on their queues and mark those that arrived.
@@ -290,6 +288,7 @@ class ManychatEvent(models.Model):
                 self.env.cr.execute(statement, parameters, log_exceptions=False)
                 ids = [row[0] for row in self.env.cr.fetchall()]
                 self.env.cr.commit()
+                self.invalidate_model()
                 return ids
             except psycopg2.errors.SerializationFailure:
                 self.env.cr.rollback()  # a new snapshot sees what the other transaction did

@@ -10,10 +10,12 @@ class ManychatIdentity(models.Model):
 
     _name = "manychat.identity"
     _description = "ManyChat ID"
+    _inherit = "manychat.unique"
+    _unique = ((["manychat_id"], None),)
     _order = "lead_id, sequence, id"
     _rec_name = "manychat_id"
 
-    manychat_id = fields.Char("ManyChat ID", required=True, index=True)
+    manychat_id = fields.Char("ManyChat ID", required=True)
     lead_id = fields.Many2one("crm.lead", "Opportunity", required=True, ondelete="cascade", index=True)
     sequence = fields.Integer(default=10, help="The first of an opportunity's IDs is the one that it shows.")
     duplicate_lead_ids = fields.Many2many(
@@ -25,11 +27,6 @@ class ManychatIdentity(models.Model):
         help="Opportunities that carried the same ID when this app was installed. "
         "Merge them with the opportunity on the left, or clear this list.",
     )
-
-    def init(self):
-        self.env.cr.execute(
-            "CREATE UNIQUE INDEX IF NOT EXISTS manychat_identity_manychat_id_unique ON manychat_identity (manychat_id)"
-        )
 
     @api.constrains("manychat_id")
     def _check_manychat_id(self):

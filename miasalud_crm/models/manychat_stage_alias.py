@@ -12,7 +12,12 @@ class ManychatStageAlias(models.Model):
 
     _name = "manychat.stage.alias"
     _description = "ManyChat Stage Alias"
+    _inherit = "manychat.unique"
     _order = "map_id desc, id"
+    _unique = (
+        (["manychat_stage_id"], "manychat_stage_id > 0"),
+        (["label_key"], "COALESCE(manychat_stage_id, 0) = 0"),
+    )
 
     name = fields.Char("Label")
     label_key = fields.Char(compute="_compute_label_key", store=True, precompute=True)
@@ -21,16 +26,6 @@ class ManychatStageAlias(models.Model):
     )
     map_id = fields.Many2one("manychat.stage.map", "Stands For", ondelete="cascade", index=True)
     waiting_count = fields.Integer("Events Waiting", compute="_compute_waiting_count")
-
-    def init(self):
-        self.env.cr.execute(
-            """
-            CREATE UNIQUE INDEX IF NOT EXISTS manychat_stage_alias_stage_id_unique
-                ON manychat_stage_alias (manychat_stage_id) WHERE manychat_stage_id > 0;
-            CREATE UNIQUE INDEX IF NOT EXISTS manychat_stage_alias_label_key_unique
-                ON manychat_stage_alias (label_key) WHERE COALESCE(manychat_stage_id, 0) = 0
-            """
-        )
 
     @api.constrains("name", "manychat_stage_id")
     def _check_unambiguous(self):

@@ -9,7 +9,14 @@ class ManychatStageMap(models.Model):
 
     _name = "manychat.stage.map"
     _description = "ManyChat Stage"
+    _inherit = "manychat.unique"
     _order = "sequence, id"
+    # An archived row is not in the way of its successor.
+    _unique = (
+        (["label_key"], "active"),
+        (["manychat_stage_id"], "active AND manychat_stage_id > 0"),
+        (["stage_id"], "active"),
+    )
 
     name = fields.Char("ManyChat Stage", required=True, help="The stage's label in ManyChat.")
     label_key = fields.Char(compute="_compute_label_key", store=True, precompute=True)
@@ -23,21 +30,6 @@ class ManychatStageMap(models.Model):
     sequence = fields.Integer(default=10)
     active = fields.Boolean(default=True)
     alias_ids = fields.One2many("manychat.stage.alias", "map_id", "Aliases")
-
-    def init(self):
-        # The database has the last word, also against two people who save at the same moment. Partial indexes and not
-        # _sql_constraints: those are gone in Odoo 19, and an archived row must not be in the way of its successor.
-        for column, condition in (
-            ("label_key", "active"),
-            ("manychat_stage_id", "active AND manychat_stage_id > 0"),
-            ("stage_id", "active"),
-        ):
-            self.env.cr.execute(
-                f"""
-                CREATE UNIQUE INDEX IF NOT EXISTS manychat_stage_map_{column}_unique
-                    ON manychat_stage_map ({column}) WHERE {condition}
-                """  # noqa: S608 (names from the list above)
-            )
 
     @api.constrains("name", "manychat_stage_id", "stage_id", "active")
     def _check_one_to_one(self):
