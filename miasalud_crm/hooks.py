@@ -1,4 +1,4 @@
-"""What installing does besides creating tables: users without a login, the user's stages, and a previous field's ids."""
+"""What installing does besides creating tables: users without a login, stages, and a previous field's ids."""
 
 import logging
 from collections import defaultdict
@@ -69,9 +69,7 @@ def map_stages(env):
             stage = next((stage for stage in adopted if stage.id == number), adopted[0])
         else:
             sequence += 1
-            stage = env["crm.stage"].create(
-                {"name": name, "sequence": sequence, "is_won": number == WON_STAGE}
-            )
+            stage = env["crm.stage"].create({"name": name, "sequence": sequence, "is_won": number == WON_STAGE})
         env["manychat.stage.map"].create(
             {"name": label, "manychat_stage_id": number, "stage_id": stage.id, "sequence": 10 * (position + 1)}
         )

@@ -75,6 +75,7 @@ def _with_retries(endpoint, controller):
             request.env.transaction.clear()
             if not left:
                 raise
+    raise AssertionError("unreachable")
 
 
 def _answer(status, body, headers=()):

@@ -117,8 +117,10 @@ class CrmLead(models.Model):
         if self.env.context.get(APPLYING) or not ({"stage_id", "active"} & vals.keys()):
             return super().write(vals)
         moved = self.filtered(
-            lambda lead: ("stage_id" in vals and lead.stage_id.id != vals["stage_id"])
-            or ("active" in vals and lead.active != vals["active"])
+            lambda lead: (
+                ("stage_id" in vals and lead.stage_id.id != vals["stage_id"])
+                or ("active" in vals and lead.active != vals["active"])
+            )
         )
         result = super().write(vals)
         moved._manychat_stamp(datetime.now(timezone.utc))
@@ -128,21 +130,23 @@ class CrmLead(models.Model):
         """Note that a person decided at ``moment`` (with time zone): events from before it move nothing any more."""
         stamp = f"{format_datetime(moment)}|{format_datetime(moment)}|"
         leads = self.filtered(lambda lead: (lead.manychat_order or "") < stamp)
-        # As superuser and past the ORM's write(): the fields are read-only and of no interest to anybody's automation.
-        super(CrmLead, leads.sudo()).write({"manychat_order": stamp, "manychat_last_date": naive_utc(moment)})
+        # As superuser: the stamp is not up to the rights of whoever moves the opportunity.
+        leads.sudo().write({"manychat_order": stamp, "manychat_last_date": naive_utc(moment)})
 
     def _inverse_phone(self):
         # Odoo copies a new phone number to the linked customer. The chat never changes customers.
-        if not self.env.context.get(APPLYING):
-            super()._inverse_phone()
+        if self.env.context.get(APPLYING):
+            return None
+        return super()._inverse_phone()
 
     # ------------------------------------------------------------
     # Merge
     # ------------------------------------------------------------
 
     def _merge_dependences(self, opportunities):
-        super()._merge_dependences(opportunities)
+        result = super()._merge_dependences(opportunities)
         self._manychat_merge(opportunities)
+        return result
 
     def _manychat_merge(self, opportunities):
         """Have ``self`` follow the conversations of ``opportunities`` as well."""

@@ -61,9 +61,7 @@ class ManychatAdvisor(models.Model):
         :return dict: id → ``manychat.advisor``
         """
         wanted = set(external_ids)
-        found = self.with_context(active_test=False).search(
-            [("role", "=", role), ("external_id", "in", list(wanted))]
-        )
+        found = self.with_context(active_test=False).search([("role", "=", role), ("external_id", "in", list(wanted))])
         missing = sorted(wanted - set(found.mapped("external_id")))
         found |= self.create([{"role": role, "external_id": external_id} for external_id in missing])
         return {advisor.external_id: advisor for advisor in found}

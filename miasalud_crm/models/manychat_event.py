@@ -1,3 +1,4 @@
+import contextlib
 import json
 import logging
 import time
@@ -79,9 +80,7 @@ class ManychatEvent(models.Model):
     queued_at = fields.Datetime(readonly=True)
     applied_at = fields.Datetime(readonly=True)
     claimed_until = fields.Datetime(readonly=True)
-    key_id = fields.Many2one(
-        "manychat.api.key", "Key", readonly=True, ondelete="set null", groups="base.group_system"
-    )
+    key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null", groups="base.group_system")
 
     outcome = fields.Selection(
         [
@@ -97,8 +96,8 @@ class ManychatEvent(models.Model):
     code = fields.Char(readonly=True)
     message = fields.Char(readonly=True)
     lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True, ondelete="set null", index="btree_not_null")
-    stage_before_id = fields.Many2one("crm.stage", "Stage Before", readonly=True, ondelete="set null")
-    stage_after_id = fields.Many2one("crm.stage", "Stage After", readonly=True, ondelete="set null")
+    stage_before_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
+    stage_after_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
     alias_id = fields.Many2one(
         "manychat.stage.alias", "Unknown Stage", readonly=True, ondelete="set null", index="btree_not_null"
     )
@@ -287,7 +286,8 @@ class ManychatEvent(models.Model):
             try:
                 self.env.cr.execute(statement, parameters, log_exceptions=False)
                 ids = [row[0] for row in self.env.cr.fetchall()]
-                self.env.cr.commit()
+                # The one place where the addon commits: what has been sent cannot be rolled back.
+                self.env.cr.commit()  # pylint: disable=invalid-commit
                 self.invalidate_model()
                 return ids
             except psycopg2.errors.SerializationFailure:
@@ -339,10 +339,8 @@ class Queues:
         try:
             client.send_message(content, time_to_live=-1)
         except ResourceNotFoundError:
-            try:
+            with contextlib.suppress(ResourceExistsError):
                 client.create_queue()
-            except ResourceExistsError:
-                pass
             client.send_message(content, time_to_live=-1)
 
     def depth(self, queue):

@@ -17,7 +17,7 @@ class ManychatRejection(models.Model):
     code = fields.Char(readonly=True)
     message = fields.Char(readonly=True)
     body = fields.Text(readonly=True, groups="sales_team.group_sale_manager", help="What the bot sent, shortened.")
-    key_id = fields.Many2one("manychat.api.key", "Key", readonly=True, ondelete="set null")
+    key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null")
 
     @api.model
     def _record(self, path, code, message, body, key):

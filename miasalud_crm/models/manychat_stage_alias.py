@@ -22,7 +22,9 @@ class ManychatStageAlias(models.Model):
     name = fields.Char("Label")
     label_key = fields.Char(compute="_compute_label_key", store=True, precompute=True)
     manychat_stage_id = fields.Integer(
-        "ManyChat Stage ID", aggregator=None, help="If set, the alias answers to this number, and the label only explains it."
+        "ManyChat Stage ID",
+        aggregator=None,
+        help="If set, the alias answers to this number, and the label only explains it.",
     )
     map_id = fields.Many2one("manychat.stage.map", "Stands For", ondelete="cascade", index=True)
     waiting_count = fields.Integer("Events Waiting", compute="_compute_waiting_count")
@@ -42,7 +44,9 @@ class ManychatStageAlias(models.Model):
             domain[1:] = []
             if self.env["manychat.stage.map"].search_count(domain, limit=1):
                 raise ValidationError(
-                    self.env._("“%s” is the name of a ManyChat stage itself, so it cannot be an alias.", alias.display_name)
+                    self.env._(
+                        "“%s” is the name of a ManyChat stage itself, so it cannot be an alias.", alias.display_name
+                    )
                 )
 
     @api.depends("name")

@@ -49,7 +49,7 @@ class ManychatStageMap(models.Model):
             if others.filtered(lambda other, row=row: other.label_key == row.label_key):
                 raise ValidationError(
                     self.env._(
-                        "The ManyChat stage “%s” is already in the list (upper and lower case and spaces do not count).",
+                        "The ManyChat stage “%s” is already in the list (letter case and spaces do not count).",
                         row.name,
                     )
                 )
@@ -78,7 +78,7 @@ class ManychatStageMap(models.Model):
         return result
 
     def _release_open_aliases(self):
-        """Events that waited for a stage which now has a row of its own go through; their open aliases are done with."""
+        """Let events that waited for a stage which now has a row of its own go through; their aliases go."""
         rows = self.filtered("active")
         aliases = self.env["manychat.stage.alias"].sudo().search([("map_id", "=", False)])
         answered = aliases.filtered(
@@ -97,7 +97,7 @@ class ManychatStageMap(models.Model):
 
         The number wins where both are given. Rows come before aliases.
         """
-        rows = self.sudo().search([])
+        rows = self.sudo().search([("active", "=", True)])
         aliases = self.env["manychat.stage.alias"].sudo().search([("map_id.active", "=", True)])
         by_id = {alias.manychat_stage_id: alias.map_id for alias in aliases if alias.manychat_stage_id}
         by_id.update({row.manychat_stage_id: row for row in rows if row.manychat_stage_id})

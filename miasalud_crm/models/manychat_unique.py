@@ -17,9 +17,9 @@ class ManychatUnique(models.AbstractModel):
     _unique = ()
 
     def init(self):
-        super().init()
         for columns, condition in self._unique:
             self._make_unique(columns, condition)
+        return super().init()
 
     def _make_unique(self, columns, condition):
         name = self._unique_name(columns)

@@ -57,14 +57,25 @@ class ManychatCase(TransactionCase):
 
     def lead(self, manychat_id="MC-TEST-1"):
         return (
-            self.env["crm.lead"].with_context(active_test=False).search([("x_manychat_id", "=", manychat_id)]).ensure_one()
+            self.env["crm.lead"]
+            .with_context(active_test=False)
+            .search([("x_manychat_id", "=", manychat_id)])
+            .ensure_one()
         )
 
     def stage_messages(self, lead):
         """The chatter lines that tell of a change of stage, oldest first."""
         field = self.env["ir.model.fields"]._get("crm.lead", "stage_id")
-        values = self.env["mail.tracking.value"].sudo().search(
-            [("mail_message_id.model", "=", "crm.lead"), ("mail_message_id.res_id", "=", lead.id), ("field_id", "=", field.id)],
-            order="id",
+        values = (
+            self.env["mail.tracking.value"]
+            .sudo()
+            .search(
+                [
+                    ("mail_message_id.model", "=", "crm.lead"),
+                    ("mail_message_id.res_id", "=", lead.id),
+                    ("field_id", "=", field.id),
+                ],
+                order="id",
+            )
         )
         return [(value.old_value_char, value.new_value_char) for value in values]

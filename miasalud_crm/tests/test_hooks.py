@@ -37,9 +37,7 @@ class TestHooks(ManychatCase):
 
     def test_created_stages_survive_an_uninstall(self):
         stages = self.env["manychat.stage.map"].search([]).stage_id
-        self.assertFalse(
-            self.env["ir.model.data"].search([("model", "=", "crm.stage"), ("res_id", "in", stages.ids)])
-        )
+        self.assertFalse(self.env["ir.model.data"].search([("model", "=", "crm.stage"), ("res_id", "in", stages.ids)]))
 
     def test_stages_that_exist_are_adopted_and_not_changed(self):
         self.forget_stages()

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from unittest.mock import patch
 
 from freezegun import freeze_time
@@ -101,7 +102,7 @@ class TestManychatApply(ManychatCase):
     def test_every_move_within_one_batch_stands_in_the_history(self):
         self.apply(*(opportunity(stage=stage, minutes=minute) for minute, stage in enumerate([17, 19, 21, 19])))
         names = ["Recién Suscrito Pendiente AC", "Comienza AC", "Derivado a AE", "Comienza AC"]
-        self.assertEqual(self.stage_messages(self.lead()), list(zip(names, names[1:], strict=False)))
+        self.assertEqual(self.stage_messages(self.lead()), list(pairwise(names)))
 
     def test_results_come_in_the_order_of_the_call_whatever_the_order_of_the_events(self):
         newer, older = opportunity(stage=21, minutes=5), opportunity(stage=17, minutes=1)
@@ -233,7 +234,14 @@ class TestManychatApply(ManychatCase):
         self.apply(opportunity(minutes=1, stage=18))
         self.assertRecordValues(
             self.lead(),
-            [{"contact_name": "Ana", "phone": "+520000000001", "manychat_channel": "Facebook", "manychat_summary": "Hola"}],
+            [
+                {
+                    "contact_name": "Ana",
+                    "phone": "+520000000001",
+                    "manychat_channel": "Facebook",
+                    "manychat_summary": "Hola",
+                }
+            ],
         )
 
     def test_an_older_event_fills_only_what_is_empty(self):
@@ -284,10 +292,13 @@ class TestManychatApply(ManychatCase):
 
         def refuse(leads, vals_list):
             if any(vals.get("contact_name") == "Mala" for vals in vals_list):
-                raise UserError("No se puede.")
+                raise UserError("No se puede.")  # pylint: disable=translation-required
             return create(leads, vals_list)
 
-        with patch.object(self.registry["crm.lead"], "create", refuse), mute_logger("odoo.addons.miasalud_crm.models.crm_lead"):
+        with (
+            patch.object(self.registry["crm.lead"], "create", refuse),
+            mute_logger("odoo.addons.miasalud_crm.models.crm_lead"),
+        ):
             results = self.apply(*good[:4], bad, *good[4:])
         self.assertEqual([result["status"] for result in results], ["created"] * 4 + ["error"] + ["created"] * 5)
         self.assertEqual((results[4]["code"], results[4]["message"]), ("refused", "No se puede."))

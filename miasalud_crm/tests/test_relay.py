@@ -68,9 +68,9 @@ class TestRelay(QueueCase, TransactionCase):
     def test_while_azure_is_down_events_wait_and_the_job_does_not_fail(self):
         for number in range(5):
             self.enqueue(number)
-        down = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=%s;QueueEndpoint=http://127.0.0.1:1/a" % (
-            base64.b64encode(b"x").decode()
-        )
+        key = base64.b64encode(b"x").decode()
+        # Nothing listens on port 1.
+        down = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey={key};QueueEndpoint=http://127.0.0.1:1/a"
         with patch.dict(os.environ, MIASALUD_QUEUE_CONNECTION_STRING=down), self.assertLogs(RELAY_LOGGER) as logs:
             self.env["manychat.event"]._cron_relay()
         self.assertIn("wait", logs.output[0])
