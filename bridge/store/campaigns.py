@@ -92,7 +92,7 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
     changes = [_change(event) for event in sorted(events, key=lambda event: event.order)]
     contact_ids = ensure_contacts(connection, {event.manychat_id for event in events}, now)
     # Which row an update without a campaign belongs to depends on the contact's other rows: one at a time per contact.
-    lock(connection, contact_ids.values(), now)
+    lock(connection, contact_ids.values())
     ensure_campaigns(connection, (change.campaign_id for change in changes), now)
     ensure_advisors(connection, (change.commercial_advisor_id for change in changes), "commercial", now)
     ensure_advisors(connection, (change.medical_advisor_id for change in changes), "medical", now)
@@ -110,14 +110,18 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
         for change, row_id in zip(changes, row_ids, strict=True)
     ]
     # Advisers before the rest: on equal dates they too ask whether the event is newer, and _UPDATE marks it as seen.
-    for change, row in zip(changes, rows, strict=True):
-        for advisor_id, date, statement in (
-            (change.commercial_advisor_id, change.commercial_date, _ASSIGN_COMMERCIAL),
-            (change.medical_advisor_id, change.medical_date, _ASSIGN_MEDICAL),
-        ):
-            if date is not None:
-                connection.execute(statement, {**row, "new_advisor_id": advisor_id, "new_date": date})
-        connection.execute(_UPDATE, row)
+    for statement, assigned in (
+        (_ASSIGN_COMMERCIAL, [(change.commercial_advisor_id, change.commercial_date) for change in changes]),
+        (_ASSIGN_MEDICAL, [(change.medical_advisor_id, change.medical_date) for change in changes]),
+    ):
+        dated = [
+            {**row, "new_advisor_id": advisor_id, "new_date": date}
+            for row, (advisor_id, date) in zip(rows, assigned, strict=True)
+            if date is not None
+        ]
+        if dated:
+            connection.execute(statement, dated)
+    connection.execute(_UPDATE, rows)
     connection.execute(_COMPLETE_FROM_OLDER, rows)
     append_states(
         connection,

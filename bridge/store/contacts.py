@@ -54,7 +54,8 @@ _COMPLETE_FROM_OPPORTUNITY = (
     )
     .values({**{field.name: if_empty(field) for field in _FROM_OPPORTUNITY}, "updated_at": _NOW})
 )
-_TOUCH = contacts.update().where(_ROW).values(updated_at=_NOW)
+#: Changes nothing, but locks the row.
+_TOUCH = contacts.update().where(_ROW).values(last_state=contacts.c.last_state)
 
 
 def ensure_contacts(connection: sa.Connection, manychat_ids: Iterable[str], now: datetime) -> dict[str, int]:
@@ -147,9 +148,9 @@ def complete_from_opportunities(
     return ids
 
 
-def lock(connection: sa.Connection, contact_ids: Iterable[int], now: datetime) -> None:
+def lock(connection: sa.Connection, contact_ids: Iterable[int]) -> None:
     """Keep other transactions off these contacts until this one ends: an UPDATE is a lock on every database."""
-    rows = [{"row_id": contact_id, "now": now} for contact_id in sorted(set(contact_ids))]
+    rows = [{"row_id": contact_id} for contact_id in sorted(set(contact_ids))]
     if rows:
         connection.execute(_TOUCH, rows)
 
