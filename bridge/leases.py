@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -18,32 +19,40 @@ from .queue import Message, Queue
 log = structlog.get_logger()
 
 
+@dataclass(eq=False)
+class _Held:
+    queue: Queue
+    messages: Sequence[Message]
+    renewing: threading.Lock = field(default_factory=threading.Lock)
+    young: bool = True
+    ended: bool = False
+
+
 class LeaseKeeper(threading.Thread):
-    """Renews every held message each third of the visibility timeout: two renewals may fail before a lease is lost."""
+    """Renews held messages each third of the visibility timeout: one renewal may fail before a lease is lost."""
 
     def __init__(self, visibility_timeout: int):
         """:param visibility_timeout: seconds"""
         super().__init__(name="leases", daemon=True)
         self._timeout = visibility_timeout
         self._lock = threading.Lock()
-        self._held: dict[int, tuple[Queue, list[Message]]] = {}
-        self._fresh: set[int] = set()
+        self._batches: list[_Held] = []
         self._closing = threading.Event()
 
     @contextmanager
     def holding(self, queue: Queue, messages: Sequence[Message]) -> Iterator[None]:
-        """Keep the leases of ``messages`` until the block ends; then their pop receipts change no more."""
-        key = id(messages)
+        """Keep the leases of ``messages`` until the block ends; from then on their pop receipts change no more."""
+        held = _Held(queue, messages)
         with self._lock:
-            self._held[key] = (queue, list(messages))
-            self._fresh.add(key)
+            self._batches.append(held)
         try:
             yield
         finally:
-            # The lock makes this wait for a renewal that is under way.
             with self._lock:
-                del self._held[key]
-                self._fresh.discard(key)
+                self._batches.remove(held)
+            # Waits for a renewal that is under way, and lets no further one begin.
+            with held.renewing:
+                held.ended = True
 
     def close(self) -> None:
         """Stop renewing, and wait for the thread."""
@@ -53,20 +62,21 @@ class LeaseKeeper(threading.Thread):
     def run(self) -> None:
         while not self._closing.wait(self._timeout / 3):
             with self._lock:
-                batches = [batch for key, batch in self._held.items() if key not in self._fresh]
-                # A batch that came since the last round is young: most are done before the next.
-                self._fresh.clear()
-            for queue, messages in batches:
-                for message in messages:
-                    with self._lock:
-                        if not any(message in held for _, held in self._held.values()):
+                due = [held for held in self._batches if not held.young]
+                # Most batches end before they are due: those that came since the last round can wait for the next.
+                for held in self._batches:
+                    held.young = False
+            for held in due:
+                for message in held.messages:
+                    with held.renewing:
+                        if held.ended:
                             break
-                        self._renew(queue, message)
+                        self._renew(held.queue, message)
 
     def _renew(self, queue: Queue, message: Message) -> None:
         try:
             if not queue.hide(message, self._timeout):
                 log.warning("lease_lost", queue=queue.name, message_id=message.id)
         except Outage:
-            # The consumer meets it too, and says so.
+            # The consumer meets the outage too, and says so.
             log.debug("lease_not_renewed", queue=queue.name, message_id=message.id)

@@ -20,6 +20,9 @@ log = structlog.get_logger()
 #: several bridges do not knock together on a server that is just coming up.
 PROBE_FIRST = 0.5
 PROBE_LAST = 30.0
+#: Seconds within which a failure after a successful probe means that the probe was too kind (a full disk answers
+#: SELECT 1): then the next probe waits, and longer each time.
+RELAPSE = 10.0
 
 
 class Outage(Exception):
@@ -46,6 +49,7 @@ class Dependency:
         # Unknown at first: a bridge that starts while Odoo is down must find out before it takes messages.
         self._up: bool | None = None
         self._since = time.monotonic()
+        self._relapses = 0
 
     @property
     def up(self) -> bool:
@@ -56,6 +60,10 @@ class Dependency:
         with self._lock:
             if self._up is False:
                 return
+            if self._up and time.monotonic() - self._since < RELAPSE:
+                self._relapses += 1
+            else:
+                self._relapses = 0
             self._up = False
             self._since = time.monotonic()
         log.error("dependency_down", dependency=self.name, reason=str(outage))
@@ -71,6 +79,8 @@ class Dependency:
         with self._probing:
             if self._up:
                 return True
+            if self._relapses and stop.wait(min(PROBE_FIRST * 2**self._relapses, PROBE_LAST)):
+                return False
             try:
                 Retrying(
                     retry=retry_if_exception_type(Outage),

@@ -89,7 +89,7 @@ class Queue:
         try:
             self._client.create_queue()
         except ResourceExistsError as error:
-            if error.error_code == "QueueBeingDeleted":
+            if _code(error) == "QueueBeingDeleted":
                 raise _unavailable(error) from None
         except AzureError as error:
             raise _unavailable(error) from None

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, case, or_
 
 from ..events import Event
 from ..outcomes import Done, Failure
+from . import dead_letters
 from .schema import audit
 from .upsert import find
 
@@ -101,9 +102,7 @@ class Progress:
 
 def progress(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Progress]:
     """How far those of the events got that were seen before, by event id."""
-    statement = sa.select(
-        _A.event_id, _A.attempts, _A.in_attempt, _A.outcome, _A.error_code, _A.error, _A.started_at
-    )
+    statement = sa.select(_A.event_id, _A.attempts, _A.in_attempt, _A.outcome, _A.error_code, _A.error, _A.started_at)
     return {row[0]: Progress(*row[1:]) for row in find(connection, statement, _A.event_id, event_ids)}
 
 
@@ -124,7 +123,7 @@ def begin(connection: sa.Connection, taken: Sequence[Taken], now: datetime | Non
 
 
 def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | None = None) -> None:
-    """The events are applied.
+    """The events are applied, and the dead letters that they may have left are resolved.
 
     :param done: by event id
     """
@@ -144,6 +143,7 @@ def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | 
                 for event_id, outcome in sorted(done.items())
             ],
         )
+        dead_letters.resolve(connection, done, now)
 
 
 def fail(

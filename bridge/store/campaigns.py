@@ -50,9 +50,7 @@ def _assign(advisor: sa.Column[Any], date: sa.Column[Any]) -> sa.Update:
     new_date = bindparam("new_date", type_=date.type)
     return (
         campaign_contacts.update()
-        .where(
-            _ROW, or_(date.is_(None), date < new_date, and_(date == new_date, recency.newer(campaign_contacts)))
-        )
+        .where(_ROW, or_(date.is_(None), date < new_date, and_(date == new_date, recency.newer(campaign_contacts))))
         .values(
             {
                 advisor.name: sa.func.coalesce(bindparam("new_advisor_id", type_=advisor.type), advisor),

@@ -63,7 +63,10 @@ def ensure_contacts(connection: sa.Connection, manychat_ids: Iterable[str], now:
     return ensure(
         connection,
         contacts.c.manychat_id,
-        {manychat_id: {"manychat_id": manychat_id, "created_at": now, "updated_at": now} for manychat_id in manychat_ids},
+        {
+            manychat_id: {"manychat_id": manychat_id, "created_at": now, "updated_at": now}
+            for manychat_id in manychat_ids
+        },
     )
 
 
@@ -121,9 +124,7 @@ def apply_contacts(connection: sa.Connection, events: Collection[Event], now: da
     )
 
 
-def complete_from_opportunities(
-    connection: sa.Connection, events: Collection[Event], now: datetime
-) -> dict[str, int]:
+def complete_from_opportunities(connection: sa.Connection, events: Collection[Event], now: datetime) -> dict[str, int]:
     """Make the contacts of opportunity events if missing, filling only what is empty.
 
     :return: ids of the contacts, by ManyChat id

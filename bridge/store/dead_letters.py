@@ -23,7 +23,16 @@ _REOPEN = (
         {
             **{
                 name: bindparam(f"new_{name}", type_=_D[name].type)
-                for name in ("message_id", "queue", "body", "enqueued_at", "code", "message", "attempts", "last_tried_at")
+                for name in (
+                    "message_id",
+                    "queue",
+                    "body",
+                    "enqueued_at",
+                    "code",
+                    "message",
+                    "attempts",
+                    "last_tried_at",
+                )
             },
             "status": OPEN,
             "notified_at": None,
@@ -31,6 +40,11 @@ _REOPEN = (
             "resolved_at": None,
         }
     )
+)
+_RESOLVE = (
+    dead_letters.update()
+    .where(_D.id == bindparam("row_id"))
+    .values(status=RESOLVED, resolved_at=bindparam("now", type_=_D.resolved_at.type))
 )
 
 
@@ -86,7 +100,7 @@ def _reopened(letter: DeadLetter, now: datetime) -> dict[str, Any]:
     }
 
 
-def unnotified(connection: sa.Connection, message_ids: Collection[str]) -> list[sa.Row[Any]]:
+def unnotified(connection: sa.Connection, message_ids: Collection[str]) -> list[Any]:
     """The open letters of these messages whose notice is not yet on the dead-letter queue."""
     statement = sa.select(dead_letters).where(_D.notified_at.is_(None), _D.status == OPEN)
     return list(find(connection, statement, _D.message_id, message_ids))
@@ -107,13 +121,13 @@ def messages_given_up(connection: sa.Connection, event_ids: Collection[str]) -> 
 
 def resolve(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:
     """The events were applied after all."""
-    ids = sorted(event_ids)
-    if ids:
-        connection.execute(
-            dead_letters.update()
-            .where(_D.event_id.in_(ids), _D.status != RESOLVED)
-            .values(status=RESOLVED, resolved_at=now or datetime.now(timezone.utc))
-        )
+    statement = sa.select(_D.id).where(_D.status != RESOLVED)
+    rows = [
+        {"row_id": row[0], "now": now or datetime.now(timezone.utc)}
+        for row in find(connection, statement, _D.event_id, event_ids)
+    ]
+    if rows:
+        connection.execute(_RESOLVE, rows)
 
 
 def search(
@@ -124,7 +138,7 @@ def search(
     queue: str | None = None,
     ids: Collection[int] = (),
     limit: int | None = None,
-) -> list[sa.Row[Any]]:
+) -> list[Any]:
     """Letters, oldest first.
 
     :param statuses: empty for all

@@ -144,7 +144,7 @@ def describe(error: DBAPIError) -> str:
     original = error.orig
     state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
     state = state or getattr(original, "sqlite_errorname", None)
-    if state is None and type(original).__module__.startswith("pyodbc") and original.args:
+    if state is None and original is not None and type(original).__module__.startswith("pyodbc") and original.args:
         numbers = "/".join(str(number) for number in sorted(mssql_numbers(error)))
         state = f"{original.args[0]} {numbers}".strip()
     kind = type(original).__name__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
+from io import StringIO
 
 import sqlalchemy as sa
 from alembic import command
@@ -18,13 +20,33 @@ def upgrade(engine: sa.Engine) -> None:
 
     :raises bridge.store.engine.StoreUnavailable: the database is away, or forbids it
     """
+    _in_one_transaction(engine, lambda config: command.upgrade(config, "head"))
 
-    def work(connection: sa.Connection) -> None:
+
+def downgrade(engine: sa.Engine, revision: str) -> None:
+    """Take the tables back to ``revision`` (``base`` for none), in one transaction.
+
+    :raises bridge.store.engine.StoreUnavailable: the database is away, or forbids it
+    """
+    _in_one_transaction(engine, lambda config: command.downgrade(config, revision))
+
+
+def sql(dialect: str) -> str:
+    """The SQL that :func:`upgrade` runs on an empty database, in ``dialect`` (``mssql``, ``postgresql``, ``sqlite``)."""
+    config = _config()
+    config.attributes["dialect"] = dialect
+    config.output_buffer = StringIO()
+    command.upgrade(config, "head", sql=True)
+    return config.output_buffer.getvalue()
+
+
+def _in_one_transaction(engine: sa.Engine, work: Callable[[Config], None]) -> None:
+    def with_connection(connection: sa.Connection) -> None:
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        work(config)
 
-    in_transaction(engine, work)
+    in_transaction(engine, with_connection)
 
 
 def current(engine: sa.Engine) -> str | None:

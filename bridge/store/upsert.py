@@ -14,7 +14,7 @@ CHUNK = 500
 
 def find(
     connection: sa.Connection, statement: sa.Select[Any], column: Column[Any], keys: Collection[Any]
-) -> Iterator[sa.Row[Any]]:
+) -> Iterator[Any]:
     """The rows of ``statement`` whose ``column`` is one of ``keys``."""
     # Sorted, so that all transactions meet rows in the same order: fewer deadlocks.
     ordered = sorted(set(keys))
