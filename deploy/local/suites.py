@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from rich.table import Table
 
-from . import os_packages, ports
+from . import azurite, os_packages, ports
 from .odoo import Odoo
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
@@ -109,10 +109,12 @@ def _addon(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     odoo.create(database, durable=False)
     with step(f"Installing {ADDON} into it, Odoo {odoo.source.version}"):
         odoo.install_modules(database, [ADDON])
-    odoo.write_configuration(configuration, database, http_port=ports.choose())
-    arguments = [f"--odoo-config={configuration}", f"--odoo-database={database}"]
     # Without --odoo-http, tests over HTTP are skipped without a word.
-    yield _pytest(f"addon on Odoo {odoo.source.version}", odoo.python, [*arguments, "--odoo-http", f"{ADDON}/tests"])
+    arguments = [f"--odoo-config={configuration}", f"--odoo-database={database}", "--odoo-http", f"{ADDON}/tests"]
+    with azurite.serving() as queues:
+        settings = {"http_port": ports.choose(), f"{ADDON}.queue_connection_string": queues}
+        odoo.write_configuration(configuration, database, **settings)
+        yield _pytest(f"addon on Odoo {odoo.source.version}", odoo.python, arguments)
 
 
 def _e2e(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:

@@ -1,0 +1,50 @@
+"""Telling Odoo that a bridge is alive, so that its users see when none is."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import structlog
+
+from . import __version__
+from .log import kind
+from .odoo import Odoo, OdooRefused
+from .outage import Outage
+
+log = structlog.get_logger()
+
+#: Seconds between two signs of life: agreed with the addon, which calls a bridge silent after minutes.
+INTERVAL = 30
+
+
+class Heartbeat(threading.Thread):
+    """Calls ``manychat.bridge.heartbeat`` until closed. A failure is said once, and matters to nobody else."""
+
+    def __init__(self, odoo: Odoo, interval: float = INTERVAL):
+        """:param interval: seconds"""
+        super().__init__(name="heartbeat", daemon=True)
+        self._odoo = odoo
+        self._interval = interval
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """Send no more; a beat under way is not waited for."""
+        self._closing.set()
+
+    def run(self) -> None:
+        name = socket.gethostname()
+        failing = False
+        while True:
+            try:
+                self._odoo.heartbeat(name, __version__)
+            except (Outage, OdooRefused) as error:
+                if not failing:
+                    log.warning("heartbeat_failing", error=kind(error))
+                failing = True
+            else:
+                if failing:
+                    log.info("heartbeat_resumed")
+                failing = False
+            if self._closing.wait(self._interval):
+                return

@@ -1,0 +1,246 @@
+"""Calling Odoo: ``/jsonrpc`` on 18, ``/json/2`` on 19 and later, over one HTTP session.
+
+What goes wrong is told apart by who can mend it: :class:`OdooUnavailable` (wait), :class:`OdooMisconfigured` (an
+operator must act; also an outage, since no event is to blame) and :class:`OdooRefused` (Odoo answered, and it was no).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from .outage import Outage
+
+#: Seconds for connecting, and for the answer to a batch (a batch of 32 takes well under one).
+CONNECT_SECONDS = 5
+READ_SECONDS = 55
+#: First Odoo version whose /json/2 we use; /jsonrpc is deprecated from there on.
+JSON2_VERSION = 19
+
+# Exceptions that mean: the call itself is not allowed or not possible, whatever the events in it.
+_MISCONFIGURED = {
+    "odoo.exceptions.AccessDenied": "it does not accept the login or the API key",
+    "odoo.exceptions.AccessError": "its user may not do this",
+    "builtins.AttributeError": "the addon miasalud_crm is not installed, or too old",
+    "builtins.KeyError": "the addon miasalud_crm is not installed, or the database is starting",
+    "werkzeug.exceptions.NotFound": "the addon miasalud_crm is not installed, or too old",
+}
+# Exceptions that mean: Odoo's own database is away, starting, or too busy.
+_UNAVAILABLE = ("psycopg2.", "odoo.sql_db.", "odoo.modules.registry.")
+
+
+class OdooUnavailable(Outage):
+    """Odoo cannot be reached, or cannot work, just now."""
+
+    dependency = "Odoo"
+
+
+class OdooTimeout(OdooUnavailable):
+    """No answer in time. It may have done the work nonetheless; and it may be this very call that is too slow."""
+
+
+class OdooMisconfigured(OdooUnavailable):
+    """Odoo answers, but not to us. The message says what an operator must do."""
+
+
+class OdooRefused(Exception):
+    """Odoo raised an exception of its own in the call.
+
+    :ivar name: the exception's class there, such as ``odoo.exceptions.ValidationError``
+    :ivar message: for people; may hold personal data
+    """
+
+    def __init__(self, name: str, message: str):
+        super().__init__(name)
+        self.name = name
+        self.message = message
+
+
+class Odoo:
+    """The bridge's user in one Odoo database. May be used by several threads at once."""
+
+    def __init__(self, url: str, database: str, login: str, api_key: str):
+        self.url = url.rstrip("/")
+        self.database = database
+        self.login = login
+        self._api_key = api_key
+        self._http = requests.Session()
+        self._http.mount(self.url, HTTPAdapter(pool_maxsize=4, max_retries=0))
+        # No cookies: a session that Odoo opened for one call must not decide the database or user of the next.
+        self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._lock = threading.Lock()
+        self._version: int | None = None
+        self._uid: int | None = None
+
+    def apply(self, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """``crm.lead.manychat_apply``: create or move the opportunities of ``events`` (envelopes).
+
+        :return: one result for each, in order: ``event_id``, ``status``, ``lead_id``, ``stage_before``,
+            ``stage_after``, ``code``, ``message``
+        :raises OdooUnavailable:
+        :raises OdooRefused: the call as a whole failed; a single bad event only fails its own result
+        """
+        results = self._call("crm.lead", "manychat_apply", events=list(events))
+        if not isinstance(results, list) or [
+            result.get("event_id") if isinstance(result, dict) else None for result in results
+        ] != [event["id"] for event in events]:
+            raise OdooRefused("bad_answer", "manychat_apply did not answer with one result for each event.")
+        return results
+
+    def heartbeat(self, name: str, version: str) -> None:
+        """``manychat.bridge.heartbeat``: tell Odoo that a bridge is alive.
+
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        self._call("manychat.bridge", "heartbeat", name=name, version=version)
+
+    def probe(self) -> None:
+        """Find out whether :meth:`apply` would work, by applying nothing.
+
+        :raises OdooUnavailable: also if Odoo refuses, since no event is to blame
+        """
+        try:
+            self.apply([])
+        except OdooRefused as error:
+            raise OdooMisconfigured(f"it refuses even an empty batch ({error.name}): see Odoo's log") from None
+
+    def version(self) -> int:
+        """Odoo's major version, asked once.
+
+        :raises OdooUnavailable:
+        """
+        if self._version is None:
+            answer = self._jsonrpc("/web/webclient/version_info", {})
+            try:
+                self._version = int(answer["server_version_info"][0])
+            except (KeyError, TypeError, IndexError, ValueError):
+                raise OdooMisconfigured("what answers is no Odoo: check BRIDGE_ODOO_URL") from None
+        return self._version
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _call(self, model: str, method: str, **arguments: Any) -> Any:
+        if self.version() >= JSON2_VERSION:
+            return self._json2(model, method, arguments)
+        uid = self._authenticate()
+        arguments_18 = [self.database, uid, self._api_key, model, method, [], arguments]
+        try:
+            return self._jsonrpc("/jsonrpc", {"service": "object", "method": "execute_kw", "args": arguments_18})
+        except OdooMisconfigured:
+            # The user may have been made anew, with another id.
+            self._uid = None
+            raise
+
+    def _authenticate(self) -> int:
+        with self._lock:
+            if self._uid is None:
+                arguments = [self.database, self.login, self._api_key, {}]
+                uid = self._jsonrpc("/jsonrpc", {"service": "common", "method": "authenticate", "args": arguments})
+                if not uid:
+                    raise OdooMisconfigured(_misconfigured("odoo.exceptions.AccessDenied"))
+                self._uid = int(uid)
+            return self._uid
+
+    def _jsonrpc(self, path: str, parameters: dict[str, Any]) -> Any:
+        status, answer = self._post(path, {"jsonrpc": "2.0", "method": "call", "id": None, "params": parameters}, {})
+        if status >= 400 or not isinstance(answer, dict):
+            raise _http_error(status)
+        if "error" in answer:
+            error = answer["error"] if isinstance(answer["error"], dict) else {}
+            data = error.get("data")
+            # A fault without data never got as far as the method: no such database, no such path.
+            if not isinstance(data, dict):
+                raise OdooMisconfigured(_misconfigured("werkzeug.exceptions.NotFound"))
+            raise _fault(data)
+        return answer.get("result")
+
+    def _json2(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
+        headers = {"Authorization": f"bearer {self._api_key}", "X-Odoo-Database": self.database}
+        status, answer = self._post(f"/json/2/{model}/{method}", arguments, headers)
+        if status >= 400:
+            # A fault says its exception's name; a proxy in between, or Odoo before our code, does not.
+            if isinstance(answer, dict) and answer.get("name") and status not in (401, 403):
+                raise _fault(answer)
+            raise _http_error(status)
+        return answer
+
+    def _post(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> tuple[int, Any]:
+        """:return: HTTP status, and the answer's JSON (``None`` if it has none)"""
+        try:
+            response = self._http.post(
+                self.url + path,
+                data=json.dumps(body).encode(),
+                headers={"Content-Type": "application/json", **headers},
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                # A redirected POST becomes a GET, and the API key would travel to wherever it points.
+                allow_redirects=False,
+            )
+        except requests.ReadTimeout:
+            raise OdooTimeout(f"no answer within {READ_SECONDS} seconds") from None
+        except requests.Timeout:
+            raise OdooUnavailable("no connection in time") from None
+        except requests.ConnectionError as error:
+            refused = "refused" in str(error).lower()
+            raise OdooUnavailable("connection refused" if refused else "connection failed") from None
+        except requests.RequestException as error:
+            raise OdooMisconfigured(f"{type(error).__name__}: check BRIDGE_ODOO_URL") from None
+        if 300 <= response.status_code < 400:
+            target = urlsplit(response.headers.get("Location", ""))
+            raise OdooMisconfigured(
+                f"it redirects to {target.scheme}://{target.hostname}{target.path}: check BRIDGE_ODOO_URL"
+                if target.hostname
+                else f"it redirects to {target.path}: check BRIDGE_ODOO_URL"
+            )
+        try:
+            return response.status_code, response.json()
+        except ValueError:
+            # HTML: a proxy's page, or Odoo while its database is away.
+            if response.status_code < 400:
+                raise OdooMisconfigured("what answers is no Odoo: check BRIDGE_ODOO_URL") from None
+            return response.status_code, None
+
+
+def _http_error(status: int) -> Exception:
+    if status == 413:
+        # A proxy's limit on bodies: a smaller batch may pass.
+        return OdooRefused("http_413", "The batch is too large for a proxy in front of Odoo (HTTP 413).")
+    if status in (401, 403):
+        return OdooMisconfigured(_misconfigured("odoo.exceptions.AccessDenied"))
+    if status == 404:
+        return OdooMisconfigured("it answers 404: check BRIDGE_ODOO_URL and BRIDGE_ODOO_DATABASE, and that the addon "
+                                 "miasalud_crm is installed there")  # fmt: skip
+    if status < 500 and status not in (408, 425, 429):
+        return OdooMisconfigured(f"it answers HTTP {status}: check BRIDGE_ODOO_URL")
+    return OdooUnavailable(f"it answers HTTP {status}")
+
+
+def _fault(data: dict[str, Any]) -> Exception:
+    name = str(data.get("name") or "unknown")
+    message = str(data.get("message") or "")
+    if name in _MISCONFIGURED:
+        return OdooMisconfigured(_misconfigured(name))
+    if name == "odoo.exceptions.UserError" and message.startswith("Object manychat."):
+        return OdooMisconfigured(_misconfigured("builtins.AttributeError"))
+    if name.startswith(_UNAVAILABLE):
+        if "does not exist" in message:
+            return OdooMisconfigured("it has no such database: check BRIDGE_ODOO_DATABASE")
+        return OdooUnavailable(f"its database fails ({name})")
+    return OdooRefused(name, message)
+
+
+def _misconfigured(name: str) -> str:
+    advice = {
+        "odoo.exceptions.AccessDenied": "check BRIDGE_ODOO_DATABASE, BRIDGE_ODOO_LOGIN and BRIDGE_ODOO_API_KEY (keys "
+        "expire: make a new one in Odoo)",
+        "odoo.exceptions.AccessError": "put it into the group “ManyChat Bridge”",
+    }.get(name, "install or upgrade it in the database BRIDGE_ODOO_DATABASE")
+    return f"{_MISCONFIGURED[name]}: {advice}"

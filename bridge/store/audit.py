@@ -1,0 +1,196 @@
+"""One row per event: what came, when, what became of it, and how often it was tried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam, case, or_
+
+from ..events import Event
+from ..outcomes import Done, Failure
+from . import dead_letters
+from .schema import audit
+from .upsert import find
+
+#: ``outcome`` of an event that was given up. It may come again and then starts afresh.
+DEAD_LETTERED = "dead_lettered"
+
+_A = audit.c
+_ROW = _A.event_id == bindparam("this_event_id")
+_OPEN = _A.outcome.is_(None)
+_NOW = bindparam("now", type_=_A.finished_at.type)
+
+# What finished stays finished: another bridge may have been faster.
+_BEGIN_AGAIN = (
+    audit.update()
+    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED))
+    .values(
+        attempts=case((_OPEN, _A.attempts + 1), else_=1),
+        in_attempt=True,
+        outcome=None,
+        finished_at=None,
+    )
+)
+_FINISH = (
+    audit.update()
+    .where(_ROW, _OPEN)
+    .values(
+        outcome=bindparam("new_outcome", type_=_A.outcome.type),
+        in_attempt=False,
+        finished_at=_NOW,
+        error_code=None,
+        error=None,
+        lead_id=bindparam("new_lead_id", type_=_A.lead_id.type),
+        stage_before=bindparam("new_stage_before", type_=_A.stage_before.type),
+        stage_after=bindparam("new_stage_after", type_=_A.stage_after.type),
+    )
+)
+_FAIL = (
+    audit.update()
+    .where(_ROW, _OPEN)
+    .values(
+        in_attempt=False,
+        error_code=bindparam("new_error_code", type_=_A.error_code.type),
+        error=bindparam("new_error", type_=_A.error.type),
+        outcome=bindparam("new_outcome", type_=_A.outcome.type),
+        finished_at=bindparam("new_finished_at", type_=_A.finished_at.type),
+    )
+)
+_GIVE_BACK = (
+    audit.update()
+    .where(_ROW, _OPEN, _A.in_attempt.is_(sa.true()), _A.attempts > 0)
+    .values(attempts=_A.attempts - 1, in_attempt=False)
+)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An event as it came off a queue."""
+
+    event: Event
+    queue: str
+    enqueued_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an event got before.
+
+    :ivar in_attempt: its last attempt never ended: the process died with it, or another bridge is at it right now
+    """
+
+    attempts: int
+    in_attempt: bool
+    outcome: str | None
+    error_code: str | None
+    error: str | None
+    started_at: datetime
+
+    @property
+    def is_done(self) -> bool:
+        return self.outcome is not None and self.outcome != DEAD_LETTERED
+
+    @property
+    def is_dead(self) -> bool:
+        return self.outcome == DEAD_LETTERED
+
+
+def progress(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Progress]:
+    """How far those of the events got that were seen before, by event id."""
+    statement = sa.select(_A.event_id, _A.attempts, _A.in_attempt, _A.outcome, _A.error_code, _A.error, _A.started_at)
+    return {row[0]: Progress(*row[1:]) for row in find(connection, statement, _A.event_id, event_ids)}
+
+
+def begin(connection: sa.Connection, taken: Sequence[Taken], now: datetime | None = None) -> dict[str, Progress]:
+    """Count an attempt of each event, *before* it is made: an event that kills the process must not be tried for ever.
+
+    :return: how far each event had got before, by event id, without those that are new
+    """
+    now = now or datetime.now(timezone.utc)
+    before = progress(connection, [item.event.id for item in taken])
+    again = [{"this_event_id": item.event.id} for item in taken if item.event.id in before]
+    new = [_row(item, now) for item in taken if item.event.id not in before]
+    if again:
+        connection.execute(_BEGIN_AGAIN, sorted(again, key=lambda row: row["this_event_id"]))
+    if new:
+        connection.execute(audit.insert(), sorted(new, key=lambda row: str(row["event_id"])))
+    return before
+
+
+def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | None = None) -> None:
+    """The events are applied, and the dead letters that they may have left are resolved.
+
+    :param done: by event id
+    """
+    now = now or datetime.now(timezone.utc)
+    if done:
+        connection.execute(
+            _FINISH,
+            [
+                {
+                    "this_event_id": event_id,
+                    "new_outcome": outcome.status,
+                    "new_lead_id": outcome.lead_id,
+                    "new_stage_before": outcome.stage_before,
+                    "new_stage_after": outcome.stage_after,
+                    "now": now,
+                }
+                for event_id, outcome in sorted(done.items())
+            ],
+        )
+        dead_letters.resolve(connection, done, now)
+
+
+def fail(
+    connection: sa.Connection, failures: Mapping[str, Failure], *, dead: bool, now: datetime | None = None
+) -> None:
+    """The attempt failed.
+
+    :param failures: by event id
+    :param dead: the events are given up; else they will be tried again
+    """
+    now = now or datetime.now(timezone.utc)
+    if failures:
+        connection.execute(
+            _FAIL,
+            [
+                {
+                    "this_event_id": event_id,
+                    "new_error_code": failure.code,
+                    "new_error": failure.message,
+                    "new_outcome": DEAD_LETTERED if dead else None,
+                    "new_finished_at": now if dead else None,
+                }
+                for event_id, failure in sorted(failures.items())
+            ],
+        )
+
+
+def give_back(connection: sa.Connection, event_ids: Collection[str]) -> None:
+    """An outage ended the attempt: it does not count."""
+    if event_ids:
+        connection.execute(_GIVE_BACK, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
+
+
+def _row(item: Taken, now: datetime) -> dict[str, Any]:
+    event = item.event
+    return {
+        "event_id": event.id,
+        "type": event.type.value,
+        "queue": item.queue,
+        "source": event.source,
+        "manychat_id": event.manychat_id,
+        "payload": json.dumps(event.payload.canonical(), ensure_ascii=False),
+        "occurred_at": event.occurred_at,
+        "clock_is_wrong": event.clock_is_wrong,
+        "received_at": event.received_at,
+        "enqueued_at": item.enqueued_at,
+        "started_at": now,
+        "attempts": 1,
+        "in_attempt": True,
+    }

@@ -1,0 +1,167 @@
+"""Messages that were given up. The rows here are the truth; the message on the dead-letter queue is their notice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from .schema import dead_letters
+from .upsert import find
+
+OPEN, REPLAYED, RESOLVED = "open", "replayed", "resolved"
+
+_D = dead_letters.c
+_REOPEN = (
+    dead_letters.update()
+    .where(_D.event_id == bindparam("this_event_id"))
+    .values(
+        {
+            **{
+                name: bindparam(f"new_{name}", type_=_D[name].type)
+                for name in (
+                    "message_id",
+                    "queue",
+                    "body",
+                    "enqueued_at",
+                    "code",
+                    "message",
+                    "attempts",
+                    "last_tried_at",
+                )
+            },
+            "status": OPEN,
+            "notified_at": None,
+            "replayed_at": None,
+            "resolved_at": None,
+        }
+    )
+)
+_RESOLVE = (
+    dead_letters.update()
+    .where(_D.id == bindparam("row_id"))
+    .values(status=RESOLVED, resolved_at=bindparam("now", type_=_D.resolved_at.type))
+)
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that was given up.
+
+    :ivar event_id: ``None`` if the message could not be read as an event; so are ``type`` and ``manychat_id``
+    :ivar message_id: the queue's id of the message
+    :ivar body: the message exactly as the queue delivered it
+    :ivar message: why, for people
+    """
+
+    event_id: str | None
+    message_id: str
+    queue: str
+    type: str | None
+    manychat_id: str | None
+    body: str
+    enqueued_at: datetime | None
+    code: str
+    message: str
+    attempts: int
+    first_tried_at: datetime
+
+
+def put(connection: sa.Connection, letters: Sequence[DeadLetter], now: datetime | None = None) -> None:
+    """Keep ``letters``. One that is there already is opened again if it is an event, else left as it is."""
+    now = now or datetime.now(timezone.utc)
+    events = {letter.event_id: letter for letter in letters if letter.event_id is not None}
+    there = {row[0] for row in find(connection, sa.select(_D.event_id), _D.event_id, events)}
+    if there:
+        connection.execute(_REOPEN, [_reopened(events[event_id], now) for event_id in sorted(there)])
+    unreadable = {letter.message_id: letter for letter in letters if letter.event_id is None}
+    statement = sa.select(_D.message_id).where(_D.event_id.is_(None))
+    kept = {row[0] for row in find(connection, statement, _D.message_id, unreadable)}
+    new = [letter for event_id, letter in events.items() if event_id not in there]
+    new += [letter for message_id, letter in unreadable.items() if message_id not in kept]
+    if new:
+        connection.execute(
+            dead_letters.insert(), [{**letter.__dict__, "last_tried_at": now, "status": OPEN} for letter in new]
+        )
+
+
+def _reopened(letter: DeadLetter, now: datetime) -> dict[str, Any]:
+    return {
+        "this_event_id": letter.event_id,
+        **{
+            f"new_{name}": getattr(letter, name)
+            for name in ("message_id", "queue", "body", "enqueued_at", "code", "message", "attempts")
+        },
+        "new_last_tried_at": now,
+    }
+
+
+def unnotified(connection: sa.Connection, message_ids: Collection[str]) -> list[Any]:
+    """The open letters of these messages whose notice is not yet on the dead-letter queue."""
+    statement = sa.select(dead_letters).where(_D.notified_at.is_(None), _D.status == OPEN)
+    return list(find(connection, statement, _D.message_id, message_ids))
+
+
+def notified(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
+    """Their notices are on the dead-letter queue."""
+    connection.execute(
+        dead_letters.update().where(_D.id.in_(list(ids))).values(notified_at=now or datetime.now(timezone.utc))
+    )
+
+
+def messages_given_up(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, str]:
+    """Id of the message with which each event was given up, by event id."""
+    statement = sa.select(_D.event_id, _D.message_id).where(_D.status == OPEN)
+    return {row[0]: row[1] for row in find(connection, statement, _D.event_id, event_ids)}
+
+
+def resolve(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:
+    """The events were applied after all."""
+    statement = sa.select(_D.id).where(_D.status != RESOLVED)
+    rows = [
+        {"row_id": row[0], "now": now or datetime.now(timezone.utc)}
+        for row in find(connection, statement, _D.event_id, event_ids)
+    ]
+    if rows:
+        connection.execute(_RESOLVE, rows)
+
+
+def search(
+    connection: sa.Connection,
+    *,
+    statuses: Collection[str] = (OPEN,),
+    code: str | None = None,
+    queue: str | None = None,
+    ids: Collection[int] = (),
+    limit: int | None = None,
+) -> list[Any]:
+    """Letters, oldest first.
+
+    :param statuses: empty for all
+    :param ids: empty for all
+    """
+    statement = sa.select(dead_letters).order_by(_D.id)
+    if statuses:
+        statement = statement.where(_D.status.in_(list(statuses)))
+    if code:
+        statement = statement.where(_D.code == code)
+    if queue:
+        statement = statement.where(_D.queue == queue)
+    if ids:
+        statement = statement.where(_D.id.in_(list(ids)))
+    if limit:
+        statement = statement.limit(limit)
+    return list(connection.execute(statement))
+
+
+def replayed(connection: sa.Connection, letter_id: int, now: datetime | None = None) -> None:
+    """The letter is back on its queue."""
+    connection.execute(
+        dead_letters.update()
+        .where(_D.id == letter_id, _D.status == OPEN)
+        .values(status=REPLAYED, replayed_at=now or datetime.now(timezone.utc))
+    )

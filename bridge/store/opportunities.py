@@ -1,0 +1,185 @@
+"""Opportunities: where each stands, how far it got on its way to Odoo, and the stages it went through."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timezone
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from ..events import Event, Opportunity
+from ..outcomes import Done, Failure
+from . import recency
+from .campaigns import ensure_advisors
+from .contacts import complete_from_opportunities
+from .schema import opportunities, opportunity_stages
+from .upsert import carried, ensure, find
+
+_O = opportunities.c
+_FIELDS = (_O.summary, _O.entry_date, _O.commercial_advisor_id, _O.medical_advisor_id)
+_ROW = _O.id == bindparam("row_id")
+_NOW = bindparam("now", type_=_O.updated_at.type)
+_IS_NEWEST = _O.event_id == bindparam("this_event_id")
+
+_TRY_AGAIN = (
+    opportunities.update()
+    .where(_ROW, _O.event_id == bindparam("new_event_id"))
+    .values(odoo_sync_status="pending", attempts=_O.attempts + 1, updated_at=_NOW)
+)
+_UPDATE = (
+    opportunities.update()
+    .where(_ROW, recency.newer(opportunities))
+    .values(
+        {
+            **{field.name: carried(field) for field in _FIELDS},
+            # Not `carried`: the two name one stage between them, and half of an older name would be wrong.
+            "manychat_stage_id": bindparam("new_manychat_stage_id", type_=_O.manychat_stage_id.type),
+            "manychat_stage": bindparam("new_manychat_stage", type_=_O.manychat_stage.type),
+            **recency.mark(opportunities),
+            "odoo_sync_status": "pending",
+            "attempts": 1,
+            "last_error": None,
+            "updated_at": _NOW,
+        }
+    )
+)
+_SET_LEAD = (
+    opportunities.update()
+    .where(_O.manychat_id == bindparam("this_manychat_id"))
+    .values(lead_id=bindparam("new_lead_id"), updated_at=_NOW)
+)
+# The row speaks of the newest event only: an older one that succeeds or fails later changes nothing in its status.
+_SUCCEED = (
+    opportunities.update()
+    .where(_O.manychat_id == bindparam("this_manychat_id"), _IS_NEWEST)
+    .values(
+        odoo_sync_status="success",
+        stage=carried(_O.stage),
+        last_error=None,
+        odoo_synced_at=_NOW,
+        updated_at=_NOW,
+    )
+)
+_FAIL = (
+    opportunities.update()
+    .where(_O.manychat_id == bindparam("this_manychat_id"), _IS_NEWEST)
+    .values(odoo_sync_status="error", last_error=bindparam("new_last_error", type_=_O.last_error.type), updated_at=_NOW)
+)
+
+
+def record(connection: sa.Connection, events: Collection[Event], now: datetime | None = None) -> None:
+    """Note opportunity events that are about to go to Odoo: the row carries the newest one, as ``pending``."""
+    now = now or datetime.now(timezone.utc)
+    payloads = [(event, _payload(event)) for event in sorted(events, key=lambda event: event.order)]
+    contact_ids = complete_from_opportunities(connection, events, now)
+    ensure_advisors(connection, (payload.commercial_advisor_id for _, payload in payloads), "commercial", now)
+    ensure_advisors(connection, (payload.medical_advisor_id for _, payload in payloads), "medical", now)
+    ids = ensure(
+        connection,
+        _O.manychat_id,
+        {
+            manychat_id: {
+                "manychat_id": manychat_id,
+                "contact_id": contact_id,
+                "odoo_sync_status": "pending",
+                "attempts": 0,
+                "created_at": now,
+                "updated_at": now,
+            }
+            for manychat_id, contact_id in contact_ids.items()
+        },
+    )
+    rows = [
+        {
+            "row_id": ids[event.manychat_id],
+            "now": now,
+            "new_summary": payload.state.summary,
+            "new_entry_date": payload.entry_date,
+            "new_commercial_advisor_id": payload.commercial_advisor_id,
+            "new_medical_advisor_id": payload.medical_advisor_id,
+            "new_manychat_stage_id": payload.state.stage_id,
+            "new_manychat_stage": payload.state.stage,
+            **recency.binds(event),
+        }
+        for event, payload in payloads
+    ]
+    rows.sort(key=lambda row: int(row["row_id"]))
+    # In this order: after _UPDATE the event would be the row's newest and count twice.
+    connection.execute(_TRY_AGAIN, rows)
+    connection.execute(_UPDATE, rows)
+
+
+def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], now: datetime | None = None) -> None:
+    """Note what Odoo did: lead, stage, status, and one history row for each move.
+
+    :param done: by event id
+    """
+    now = now or datetime.now(timezone.utc)
+    if not done:
+        return
+    items = sorted(done.values(), key=lambda item: item[0].order)
+    rows = [
+        {
+            "this_manychat_id": event.manychat_id,
+            "this_event_id": event.id,
+            "new_lead_id": outcome.lead_id,
+            "new_stage": outcome.stage_after,
+            "now": now,
+        }
+        for event, outcome in items
+    ]
+    rows.sort(key=lambda row: str(row["this_manychat_id"]))
+    with_lead = [row for row in rows if row["new_lead_id"]]
+    if with_lead:
+        connection.execute(_SET_LEAD, with_lead)
+    connection.execute(_SUCCEED, rows)
+    _append_stages(connection, [item for item in items if item[1].status in ("created", "moved")], now)
+
+
+def fail(connection: sa.Connection, failures: Collection[tuple[Event, Failure]], now: datetime | None = None) -> None:
+    """Note that Odoo did not take these events (this time)."""
+    now = now or datetime.now(timezone.utc)
+    if failures:
+        connection.execute(
+            _FAIL,
+            [
+                {
+                    "this_manychat_id": event.manychat_id,
+                    "this_event_id": event.id,
+                    "new_last_error": f"{failure.code}: {failure.message}",
+                    "now": now,
+                }
+                for event, failure in failures
+            ],
+        )
+
+
+def _append_stages(connection: sa.Connection, moves: Collection[tuple[Event, Done]], now: datetime) -> None:
+    if not moves:
+        return
+    event_ids = [event.id for event, _ in moves]
+    column = opportunity_stages.c.event_id
+    there = {row[0] for row in find(connection, sa.select(column), column, event_ids)}
+    statement = sa.select(_O.manychat_id, _O.id)
+    ids = {row[0]: row[1] for row in find(connection, statement, _O.manychat_id, [e.manychat_id for e, _ in moves])}
+    rows = [
+        {
+            "opportunity_id": ids[event.manychat_id],
+            "lead_id": outcome.lead_id,
+            "stage_from": outcome.stage_before,
+            "stage_to": outcome.stage_after,
+            "event_at": event.occurred_at,
+            "applied_at": now,
+            "event_id": event.id,
+        }
+        for event, outcome in moves
+        if event.id not in there
+    ]
+    if rows:
+        connection.execute(opportunity_stages.insert(), rows)
+
+
+def _payload(event: Event) -> Opportunity:
+    assert isinstance(event.payload, Opportunity)
+    return event.payload

@@ -1,0 +1,43 @@
+"""Which of two events is newer, in SQL: older events never overwrite newer data, in whatever order they arrive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Table, and_, bindparam, or_
+
+from ..events import Event
+
+
+def newer(table: Table) -> sa.ColumnElement[bool]:
+    """Whether the event bound by :func:`binds` is newer than the one whose data the row holds.
+
+    The order is that of :attr:`bridge.events.Event.order`: by when it happened, then by receipt, then by id.
+    """
+    at, received_at, event_id = table.c.event_at, table.c.event_received_at, table.c.event_id
+    new_at = bindparam("new_event_at", type_=at.type)
+    new_received_at = bindparam("new_event_received_at", type_=received_at.type)
+    new_id = bindparam("new_event_id", type_=event_id.type)
+    return or_(
+        at.is_(None),
+        at < new_at,
+        and_(at == new_at, or_(received_at < new_received_at, and_(received_at == new_received_at, event_id < new_id))),
+    )
+
+
+def binds(event: Event) -> dict[str, Any]:
+    """Values for the parameters of :func:`newer` and :func:`mark`."""
+    return {
+        "new_event_at": event.occurred_at,
+        "new_event_received_at": event.received_at,
+        "new_event_id": event.id,
+    }
+
+
+def mark(table: Table) -> dict[str, Any]:
+    """``SET`` clauses that note the bound event as the row's newest."""
+    return {
+        name: bindparam(f"new_{name}", type_=table.c[name].type)
+        for name in ("event_at", "event_received_at", "event_id")
+    }
