@@ -101,13 +101,18 @@ class CrmLead(models.Model):
 
     @api.model
     def _search_x_manychat_id(self, operator, value):
-        negative = operator in ("!=", "not in", "not like", "not ilike", "not =like", "not =ilike")
-        if operator in ("=", "!=") and not value:
-            return [("manychat_identity_ids", "!=" if negative else "=", False)]
-        positive = {"!=": "=", "not in": "in"}.get(operator, operator.removeprefix("not "))
-        identities = self.env["manychat.identity"].sudo()._search([("manychat_id", positive, value)])
-        # sudo() only looks ids up: which of the opportunities are shown is still up to the caller's own rules.
-        return [("manychat_identity_ids", "not in" if negative else "in", identities)]
+        negative = operator.startswith(("not ", "!"))
+        positive = {"!=": "="}.get(operator, operator.removeprefix("not "))
+        values = list(value) if positive == "in" else [value]
+        domain = []
+        if given := [item for item in values if item]:
+            # sudo() only looks ids up: which of the opportunities are shown is still up to the caller's own rules.
+            condition = ("manychat_id", positive, given if positive == "in" else given[0])
+            identities = self.env["manychat.identity"].sudo()._search([condition])
+            domain.append(("manychat_identity_ids", "not in" if negative else "in", identities))
+        if len(given) < len(values):
+            domain.append(("manychat_identity_ids", "!=" if negative else "=", False))
+        return ["&" if negative else "|"] * (len(domain) - 1) + domain
 
     # ------------------------------------------------------------
     # People's moves

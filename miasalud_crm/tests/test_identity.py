@@ -80,6 +80,8 @@ class TestIdentity(ManychatCase):
             ([("x_manychat_id", "not ilike", "-b")], a | without),
             ([("x_manychat_id", "!=", False)], a | b),
             ([("x_manychat_id", "=", False)], without),
+            ([("x_manychat_id", "in", ["MC-A", False])], a | without),
+            ([("x_manychat_id", "not in", ["MC-A", False])], b),
         ):
             self.assertEqual(lead.search([*domain, ("id", "in", everything.ids)]), expected, domain)
 

@@ -1,0 +1,202 @@
+"""A small HTTP server that STANDS IN FOR ODOO in the bridge's own tests.
+
+It speaks Odoo's RPC protocols (18: /jsonrpc, 19: /json/2) and keeps to the agreement on ``crm.lead.manychat_apply`` in
+the simplest way that is right, so that the bridge can be tested without an Odoo. Whether the agreement describes the
+real Odoo is for the end-to-end suite to show.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from bridge.events import from_envelope
+
+STAGES = {16: "Recién Suscrito Sin Asignar", 17: "Recién Suscrito Pendiente AC", 25: "Comienza Cotización"}
+DATABASE, LOGIN, KEY = "stand-in", "manychat_bridge", "stand-in-key"
+
+
+class OdooStandIn:
+    """The server and what it knows.
+
+    :ivar leads: per ManyChat id: lead id, stage, and the order of the newest applied event
+    :ivar moves: (ManyChat id, stage) of every creation and move, in order: what a chatter would show
+    :ivar calls: event ids of every call of ``manychat_apply`` that was not empty
+    :ivar troubles: per ManyChat id, how to treat its events: see ``_trouble``
+    """
+
+    def __init__(self, version: int = 18):
+        self.version = version
+        self.leads: dict[str, dict[str, Any]] = {}
+        self.moves: list[tuple[str, str]] = []
+        self.calls: list[list[str]] = []
+        self.heartbeats: list[dict[str, str]] = []
+        self.troubles: dict[str, str] = {}
+        self.key = KEY
+        self.stages = dict(STAGES)
+        self.answers: dict[str, dict[str, Any]] = {}
+        self._retried: set[str] = set()
+        self._lock = threading.Lock()
+        self._server: ThreadingHTTPServer | None = None
+        self.port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Come up, on the same port as before."""
+        stand_in = self
+
+        class Handler(_Handler):
+            odoo = stand_in
+
+        ThreadingHTTPServer.allow_reuse_address = True
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def stop(self) -> None:
+        """Go down: connections are refused from now on."""
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    # --- the agreement -----------------------------------------------------------------------------------------------
+
+    def manychat_apply(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        with self._lock:
+            if events:
+                self.calls.append([event["id"] for event in events])
+            for event in events:
+                self._trouble(event)
+            return [self._apply(event) for event in events]
+
+    def _trouble(self, event: dict[str, Any]) -> None:
+        """Troubles that take the whole call down."""
+        trouble = self.troubles.get(event["payload"]["manychat_id"])
+        if trouble == "fault":
+            raise Fault("odoo.exceptions.ValidationError", "No way, says +34 600 000 000")
+        if trouble == "cut":
+            raise ConnectionAbortedError
+        if trouble == "access":
+            raise Fault("odoo.exceptions.AccessError", "not allowed")
+        if trouble == "slow":
+            time.sleep(4)
+
+    def _apply(self, envelope: dict[str, Any]) -> dict[str, Any]:
+        event = from_envelope(envelope)
+        result: dict[str, Any] = {
+            "event_id": event.id,
+            "status": "error",
+            "lead_id": False,
+            "stage_before": False,
+            "stage_after": False,
+            "code": False,
+            "message": False,
+        }
+        if event.id in self.answers:
+            return {**self.answers[event.id], "code": "duplicate"}
+        trouble = self.troubles.get(event.manychat_id)
+        if trouble == "refused":
+            return {**result, "code": "refused", "message": "Odoo raised something about Ana García"}
+        if trouble == "retry" or (trouble == "retry once" and event.id not in self._retried):
+            self._retried.add(event.id)
+            return {**result, "status": "retry"}
+        stage = self.stages.get(event.payload.state.stage_id)  # type: ignore[attr-defined]
+        if stage is None:
+            return {**result, "code": "unmapped_stage", "message": "No stage is mapped to this ManyChat stage."}
+        lead = self.leads.get(event.manychat_id)
+        if lead is None:
+            lead = self.leads[event.manychat_id] = {"id": len(self.leads) + 1, "stage": stage, "order": event.order}
+            result.update(status="created", stage_after=stage)
+            self.moves.append((event.manychat_id, stage))
+        elif event.order < lead["order"]:
+            result.update(status="stale", stage_before=lead["stage"], stage_after=lead["stage"])
+        elif lead["stage"] == stage:
+            result.update(status="unchanged", stage_before=stage, stage_after=stage)
+            lead["order"] = event.order
+        else:
+            result.update(status="moved", stage_before=lead["stage"], stage_after=stage)
+            lead.update(stage=stage, order=event.order)
+            self.moves.append((event.manychat_id, stage))
+        result["lead_id"] = lead["id"]
+        self.answers[event.id] = result
+        return result
+
+    def call(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
+        if (model, method) == ("crm.lead", "manychat_apply"):
+            return self.manychat_apply(**arguments)
+        if (model, method) == ("manychat.bridge", "heartbeat"):
+            self.heartbeats.append(arguments)
+            return True
+        raise Fault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")
+
+
+class Fault(Exception):
+    def __init__(self, name: str, message: str):
+        super().__init__(name)
+        self.data = {"name": name, "message": message, "arguments": [message], "context": {}, "debug": "…"}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    odoo: OdooStandIn
+    protocol_version = "HTTP/1.1"
+    # Headers and body leave in two writes; without this each answer would wait 40 ms for the client's ACK.
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        try:
+            if self.path.startswith("/json/2/") and self.odoo.version >= 19:
+                self._json2(body)
+            else:
+                self._jsonrpc(body["params"])
+        except ConnectionAbortedError:
+            # As when a worker of Odoo is killed: the connection ends without an answer.
+            self.close_connection = True
+
+    def _json2(self, arguments: dict[str, Any]) -> None:
+        if self.headers["Authorization"] != f"bearer {self.odoo.key}" or self.headers["X-Odoo-Database"] != DATABASE:
+            self._answer(401, {"name": "werkzeug.exceptions.Unauthorized", "message": "Invalid apikey"})
+            return
+        _, _, _, model, method = self.path.split("/")
+        try:
+            self._answer(200, self.odoo.call(model, method, arguments))
+        except Fault as fault:
+            self._answer(422, fault.data)
+
+    def _jsonrpc(self, parameters: dict[str, Any]) -> None:
+        try:
+            self._answer(200, {"jsonrpc": "2.0", "id": None, "result": self._result(parameters)})
+        except Fault as fault:
+            error = {"code": 200, "message": "Odoo Server Error", "data": fault.data}
+            self._answer(200, {"jsonrpc": "2.0", "id": None, "error": error})
+
+    def _result(self, parameters: dict[str, Any]) -> Any:
+        if self.path == "/web/webclient/version_info":
+            return {"server_version_info": [self.odoo.version, 0, 0, "final", 0, ""]}
+        if parameters["service"] == "common":
+            database, login, key, _ = parameters["args"]
+            return 7 if (database, login, key) == (DATABASE, LOGIN, self.odoo.key) else False
+        database, uid, key, model, method, _positional, arguments = parameters["args"]
+        if (database, uid, key) != (DATABASE, 7, self.odoo.key):
+            raise Fault("odoo.exceptions.AccessDenied", "Access Denied")
+        return self.odoo.call(model, method, arguments)
+
+    def _answer(self, status: int, body: Any) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
