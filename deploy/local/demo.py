@@ -73,9 +73,8 @@ def run(stack: Stack) -> None:
     say("")
     console.print(_table(ways))
     say(f"[green]✓[/] {len(ways)} events went all the way; none of Odoo's {contacts} contacts was touched.\n")
-    say(
-        f"  Odoo {stack.odoo.source.version}   {stack.odoo_url}/odoo/crm   login admin   password {stack.admin_password}"
-    )
+    login = f"login admin, password {stack.admin_password}"
+    say(f"  Odoo {stack.odoo.source.version}   {stack.odoo_url}/odoo/crm   {login}")
     say(f"  Webhooks    {stack.odoo_url}/api/v1/manychat/…   X-API-KEY: {stack.webhook_key}")
     say(f"  SQL         {stack.folder / 'miasalud.db'}")
     say("\nEverything stays up until `make down`; `make up` starts it again.")

@@ -81,7 +81,7 @@ def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 
 def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e")]
-    yield _pytest("bridge", _BIN / "python", ["tests", *others])
+    yield _pytest("bridge", _BIN / "python", ["tests", *others], AZURITE=str(azurite.install()))
 
 
 def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
