@@ -102,7 +102,7 @@ class Stack:
         answer = requests.post(f"{self.odoo_url}/jsonrpc", json=body, timeout=60).json()
         if "error" in answer:
             raise RuntimeError(answer["error"]["data"].get("debug") or answer["error"]["message"])
-        return answer["result"]
+        return answer.get("result")  # left out when it is null
 
     def count(self, what: str) -> int:
         """1 the first time that this stack is asked, then 2, …"""

@@ -1,0 +1,80 @@
+"""Installing on databases that already know MiaSalud's stages and ids: real databases, a real installation."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .test_pipeline import STAGES
+
+# As it is in production: the stages have the ids of the user's table, and a manual field holds the ManyChat ids.
+BEFORE = """
+env.cr.execute("UPDATE crm_stage SET id = id + 1000 WHERE id BETWEEN 16 AND 26")
+for number, name in {stages!r}.items():
+    env.cr.execute(
+        "INSERT INTO crm_stage (id, name, sequence, fold) VALUES (%s, jsonb_build_object('en_US', %s::text), %s, %s)",
+        [number, name, 100 - number, number == 20],
+    )
+model = env["ir.model"]._get("crm.lead")
+env["ir.model.fields"].create(
+    dict(name="x_manychat_id", model_id=model.id, field_description="ManyChat", ttype="char", state="manual")
+)
+leads = env["crm.lead"].create([
+    dict(name="vieja", type="opportunity", stage_id=17, x_manychat_id="MC-DOBLE"),
+    dict(name="nueva", type="opportunity", stage_id=18, x_manychat_id="MC-DOBLE"),
+    dict(name="perdida", type="opportunity", stage_id=19, x_manychat_id="MC-DOBLE"),
+    dict(name="sola", type="opportunity", stage_id=20, x_manychat_id="MC-SOLA"),
+    dict(name="sin", type="opportunity", stage_id=21),
+])
+env.flush_all()
+leads[2].action_archive()
+for days, lead in enumerate(reversed(leads)):
+    env.cr.execute("UPDATE crm_lead SET create_date = now() - %s * interval '1 day' WHERE id = %s", [days, lead.id])
+env.cr.commit()
+"""
+AFTER = """
+import json
+stages = env["crm.stage"].search_read([], ["name", "sequence", "fold", "is_won"], order="id")
+rows = [(row.manychat_stage_id, row.stage_id.id) for row in env["manychat.stage.map"].search([])]
+ids = {identity.manychat_id: (identity.lead_id.name,
+                              sorted(identity.with_context(active_test=False).duplicate_lead_ids.mapped("name")))
+       for identity in env["manychat.identity"].search([])}
+found = env["crm.lead"].search([("x_manychat_id", "=", "MC-SOLA")]).mapped("name")
+print("SEEN " + json.dumps(dict(stages=stages, rows=rows, ids=ids, found=found)))
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(stack: Any) -> Iterator[dict[str, Any]]:
+    """What is in such a database after the installation."""
+    odoo, database = stack.odoo, f"{stack.database}_adopt"
+    odoo.create(database, durable=False)
+    try:
+        odoo.run_script(database, BEFORE.format(stages=STAGES))
+        odoo.install_modules(database, ["miasalud_crm"])
+        printed = odoo.run_script(database, AFTER)
+        yield json.loads(next(line for line in printed.splitlines() if line.startswith("SEEN "))[5:])
+    finally:
+        odoo.drop(database)
+
+
+def test_existing_stages_are_adopted(seen: dict[str, Any]) -> None:
+    assert seen["rows"] == [[number, number] for number in STAGES]
+    assert [stage["name"] for stage in seen["stages"]].count("Comienza AC") == 1
+
+
+def test_settings_of_adopted_stages_do_not_change(seen: dict[str, Any]) -> None:
+    adopted = [stage for stage in seen["stages"] if stage["id"] in STAGES]
+    assert [(stage["sequence"], stage["fold"], stage["is_won"]) for stage in adopted] == [
+        (100 - number, number == 20, False) for number in STAGES
+    ]
+
+
+def test_ids_of_a_manual_field_are_adopted(seen: dict[str, Any]) -> None:
+    assert seen["ids"]["MC-SOLA"] == ["sola", []]
+    assert seen["found"] == ["sola"]
+
+
+def test_of_doubled_ids_the_newest_open_opportunity_wins_and_the_others_are_listed(seen: dict[str, Any]) -> None:
+    assert seen["ids"]["MC-DOBLE"] == ["nueva", ["perdida", "vieja"]]

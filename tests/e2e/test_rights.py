@@ -1,0 +1,62 @@
+"""What the two machine users may do, tried from outside with their own keys."""
+
+import pytest
+import requests
+
+from .conftest import World
+
+
+def call(world: World, model: str, method: str, *arguments: object) -> dict:
+    """A call over JSON-RPC as the bridge's own user; Odoo's raw answer."""
+    stack = world.stack
+    user = world.odoo("res.users", "search", [["login", "=", "manychat_bridge"]])[0]
+    parameters = [stack.database, user, stack.bridge_key, model, method, list(arguments), {}]
+    body = {"jsonrpc": "2.0", "params": {"service": "object", "method": "execute_kw", "args": parameters}}
+    return requests.post(f"{stack.odoo_url}/jsonrpc", json=body, timeout=30).json()
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "arguments"),
+    [
+        ("crm.lead", "search_read", [[]]),
+        ("crm.lead", "create", [{"name": "Intruso"}]),
+        ("crm.lead", "_manychat_apply_or_halve", [[]]),
+        ("res.partner", "search_read", [[]]),
+        ("res.partner", "create", [{"name": "Intruso"}]),
+        ("manychat.event", "search_read", [[]]),
+        ("manychat.api.key", "search_read", [[]]),
+        ("manychat.api.key", "_generate", ["Intruso"]),
+        ("ir.config_parameter", "get_param", ["database.secret"]),
+    ],
+)
+def test_the_bridges_key_opens_nothing_else(world: World, model: str, method: str, arguments: list) -> None:
+    answer = call(world, model, method, *arguments)
+    assert "error" in answer
+    assert "result" not in answer
+
+
+def test_the_bridges_key_applies_events_and_tells_that_the_bridge_lives(world: World) -> None:
+    assert call(world, "crm.lead", "manychat_apply", [])["result"] == []
+    assert call(world, "manychat.bridge", "heartbeat", "prueba", "0")["result"] is True
+
+
+def test_a_webhook_key_opens_no_rpc(world: World) -> None:
+    stack = world.stack
+    for login in ("admin", "manychat_webhook", "manychat_bridge"):
+        body = {
+            "jsonrpc": "2.0",
+            "params": {"service": "common", "method": "login", "args": [stack.database, login, stack.webhook_key]},
+        }
+        assert not requests.post(f"{stack.odoo_url}/jsonrpc", json=body, timeout=30).json().get("result")
+
+
+def test_revoking_a_key_works_at_once(world: World) -> None:
+    (key,) = world.odoo("manychat.api.key", "search", [["prefix", "=", world.stack.webhook_key[:12]]])
+    chat = world.chat()
+    assert world.post("crm-opportunity", chat.event(17)).status_code == 202
+    world.odoo("manychat.api.key", "action_revoke", [key])
+    try:
+        assert world.post("crm-opportunity", chat.event(18, 1)).status_code == 401
+    finally:
+        world.odoo("manychat.api.key", "write", [key], {"active": True})
+    assert world.post("crm-opportunity", chat.event(18, 1)).status_code == 202
