@@ -157,7 +157,9 @@ def test_without_a_manychat_id_there_is_no_event(given: Any) -> None:
 
 @pytest.mark.parametrize("given", [-1, "abc", 1.5, "1_000", "１７", True, 2**31, "9" * 30, [17], "1e3"])
 def test_a_number_that_is_none(given: Any) -> None:
-    assert fields_at_fault(EventType.OPPORTUNITY, {"manychat_id": "1", "state": {"stage_id": given}}) == {"state.stage_id"}
+    assert fields_at_fault(EventType.OPPORTUNITY, {"manychat_id": "1", "state": {"stage_id": given}}) == {
+        "state.stage_id"
+    }
 
 
 @pytest.mark.parametrize("given", ["yesterday", "11/07/2025", 1752254071, "2025-02-30", "2025-07-11T25:00Z", True])
@@ -329,7 +331,9 @@ def test_a_bare_payload_on_a_queue_is_an_event_received_when_it_was_put_there(pl
 
 def test_a_bare_update_and_a_bare_assignment_share_a_queue() -> None:
     update = decode('{"manychat_id": 1, "last_state": "x"}', queue=CAMPAIGN_QUEUE, inserted_at=NOW)
-    assignment = decode('{"manychat_id": 1, "campaign_id": 2, "comercial_id": 3}', queue=CAMPAIGN_QUEUE, inserted_at=NOW)
+    assignment = decode(
+        '{"manychat_id": 1, "campaign_id": 2, "comercial_id": 3}', queue=CAMPAIGN_QUEUE, inserted_at=NOW
+    )
     assert (update.type, assignment.type) == (EventType.CAMPAIGN_CONTACT, EventType.CAMPAIGN_ASSIGNMENT)
 
 
@@ -366,7 +370,9 @@ _any_event = st.sampled_from(list(EventType)).flatmap(lambda kind: st.tuples(st.
 
 
 @given(_any_event, st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(9000, 1, 1)))
-def test_whatever_is_accepted_survives_the_queue(kind_and_payload: tuple[EventType, dict[str, Any]], at: datetime) -> None:
+def test_whatever_is_accepted_survives_the_queue(
+    kind_and_payload: tuple[EventType, dict[str, Any]], at: datetime
+) -> None:
     kind, payload = kind_and_payload
     received = at.replace(tzinfo=timezone.utc)
     try:
