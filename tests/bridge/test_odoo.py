@@ -134,7 +134,7 @@ def test_what_is_no_odoo_is_for_the_operator(answering: Callable[..., str], stat
 
 
 def test_a_redirect_is_not_followed_with_the_key_but_told(answering: Callable[..., str]) -> None:
-    with pytest.raises(OdooMisconfigured, match="https://odoo.example/x"):
+    with pytest.raises(OdooMisconfigured, match=r"https://odoo\.example/x"):
         connect(answering(301, Location="https://odoo.example/x?token=1")).probe()
 
 
