@@ -35,7 +35,7 @@ CAMPAIGN_QUEUE = "manychat-campaign-queue"
 OPPORTUNITY_QUEUE = "manychat-crm-opportunities-queue"
 DEAD_LETTER_QUEUE = "dead-letter-queue"
 
-#: Largest request body, in bytes. A payload of this size still fits on a queue after normalising, enveloping and Base64.
+#: Largest request body, in bytes. It still fits on a queue after normalising, enveloping and Base64.
 MAX_BODY_BYTES = 32 * 1024
 #: Azure Storage Queue's own limit for one message, in characters of its (Base64) text.
 #: https://learn.microsoft.com/rest/api/storageservices/put-message
@@ -149,7 +149,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def _clean(text: str) -> str:
-    """``text`` in NFC, without control characters, and without half an emoji (a lone surrogate) that a cut left over."""
+    """``text`` in NFC, without control characters, and without half an emoji (a lone surrogate) left over by a cut."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return unicodedata.normalize("NFC", _CONTROL.sub("", text))
 
@@ -254,21 +254,21 @@ def _required(value: Any) -> Any:
     return value
 
 
-def _text(limit: int) -> Any:
+def _at_most(limit: int) -> AfterValidator:
     def check(value: str | None) -> str | None:
         if value is not None and len(value) > limit:
             raise ValueError(f"must have at most {limit} characters")
         return value
 
-    return Annotated[str | None, BeforeValidator(_to_text), AfterValidator(check)]
+    return AfterValidator(check)
 
 
-ManyChatId = Annotated[_text(64), AfterValidator(_required)]
-Name = _text(256)
-Phone = _text(64)
-Email = _text(320)
-Label = _text(256)
-Summary = _text(MAX_BODY_BYTES)
+ManyChatId = Annotated[str, BeforeValidator(_required), BeforeValidator(_to_text), _at_most(64)]
+Name = Annotated[str | None, BeforeValidator(_to_text), _at_most(256)]
+Phone = Annotated[str | None, BeforeValidator(_to_text), _at_most(64)]
+Email = Annotated[str | None, BeforeValidator(_to_text), _at_most(320)]
+Label = Annotated[str | None, BeforeValidator(_to_text), _at_most(256)]
+Summary = Annotated[str | None, BeforeValidator(_to_text), _at_most(MAX_BODY_BYTES)]
 Id = Annotated[int | None, BeforeValidator(_to_id)]
 Moment = Annotated[datetime | None, BeforeValidator(_to_datetime)]
 
@@ -299,12 +299,16 @@ class Payload(BaseModel):
         return _canonical(self.model_dump())
 
 
-def _canonical(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _canonical(item) for name, item in value.items() if item is not None}
-    if isinstance(value, datetime):
-        return format_datetime(value)
-    return value
+def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
+    canonical: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            canonical[name] = _canonical(value)
+        elif isinstance(value, datetime):
+            canonical[name] = format_datetime(value)
+        elif value is not None:
+            canonical[name] = value
+    return canonical
 
 
 class Contact(Payload):
@@ -476,7 +480,7 @@ class Event:
 
     @property
     def occurred_at(self) -> datetime:
-        """When it happened, for ordering: the sender's date, or the receipt if it gives none or one from the future."""
+        """When it happened, for ordering: the sender's date; the receipt if there is none, or one far in the future."""
         date = self.payload.date
         if date is None or date > self.received_at + MAX_CLOCK_SKEW:
             return self.received_at

@@ -1,0 +1,56 @@
+# Everything runs through deploy/local, which needs no more than Python and makes the rest.
+PYTHON ?= python3
+export ODOO ODOO_SRC
+
+stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e lint format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  ODOO=18.0 (default) or ODOO=19.0 chooses the version; ODOO_SRC=DIR an Odoo tree of your own."
+	@echo "  PYTHON=... names the Python to start with (3.10 or newer)."
+
+setup: ## everything the other targets need, ahead of time
+	@$(stack) setup
+
+demo: ## the whole way: set up, start, send ManyChat's example events, show each one's way into Odoo
+	@$(stack) demo
+
+up: ## start what the demo made again
+	@$(stack) up
+
+down: ## stop everything; data stays
+	@$(stack) down
+
+status: ## what runs, and where
+	@$(stack) status
+
+logs: ## the running programs' last log lines
+	@$(stack) logs
+
+test: ## lint and every suite
+	@$(stack) test
+
+test-bridge: ## contract and bridge, without Odoo
+	@$(stack) test bridge
+
+test-store: ## the SQL store, on SQLite and on PostgreSQL
+	@$(stack) test store
+
+test-addon: ## the addon inside a real Odoo
+	@$(stack) test addon
+
+test-e2e: ## events through a running system, from webhook to pipeline
+	@$(stack) test e2e
+
+lint: ## ruff, pylint-odoo, mypy
+	@$(stack) test lint
+
+format: ## let ruff put the code in order
+	@$(stack) format
+
+clean: down ## stop everything and delete all that was made here
+	@$(stack) clean

@@ -1,0 +1,115 @@
+"""The commands behind make's targets."""
+
+import shutil
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from . import azurite, demo, odoo, stack, suites
+from .os_packages import Missing
+from .paths import ROOT, STATE, VENV
+from .postgres import Cluster
+from .say import quote, say
+from .state import State
+from .supervision import Supervision
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+_DEMO = "demo"
+
+
+@app.command("setup")
+def set_up() -> None:
+    """Everything the other commands need, ahead of time."""
+    chosen = odoo.chosen()
+    azurite.install()
+    chosen.cluster.start()
+    chosen.install()
+    chosen.template()
+    say("[green]✓[/] Everything is there.")
+
+
+@app.command("demo")
+def run_demo() -> None:
+    """Starts everything and sends the example events."""
+    chosen = odoo.chosen()
+    # `up` is to start this one again, whatever the default is.
+    State(STATE / "last-demo.json").set("version", chosen.source.version)
+    State(STATE / "last-demo.json").set("tree", str(chosen.source.root) if chosen.source.is_users_own else None)
+    running = stack.Stack(_DEMO, chosen)
+    running.start()
+    demo.run(running)
+
+
+@app.command()
+def up() -> None:
+    """Starts what the demo made again."""
+    last = State(STATE / "last-demo.json")
+    running = stack.Stack(_DEMO, odoo.chosen(last.get("version"), last.get("tree")))
+    running.start()
+    say(f"{running.odoo_url}   login admin, password {running.admin_password}")
+
+
+@app.command()
+def down() -> None:
+    """Stops everything; data stays."""
+    for folder in stack.running():
+        Supervision(folder).stop()
+        say(f"Stopped {folder.name}.")
+    Cluster().stop()
+
+
+@app.command()
+def status() -> None:
+    """What runs, and where."""
+    folders = stack.running()
+    for folder in folders:
+        say(f"[bold]{folder.name}[/]")
+        for process in Supervision(folder).processes():
+            say(f"  {process['name']:<10} {process['statename']:<9} {process['description']}")
+        state = State(folder / "state.json")
+        say(f"  Odoo       port {state.get('odoo port')}, login admin, password {state.get('admin password')}")
+    cluster = Cluster()
+    say(f"PostgreSQL {f'port {cluster.port}' if cluster.is_running() else 'is not running'}")
+    if not folders:
+        say("Nothing else runs: `make demo` makes and starts it, `make up` starts it again.")
+
+
+@app.command()
+def logs() -> None:
+    """The running programs' last lines."""
+    for folder in stack.running():
+        for path in sorted((folder / "log").glob("*.log")):
+            say(f"[bold]{path.relative_to(ROOT)}[/]")
+            quote("\n".join(path.read_text(errors="replace").splitlines()[-15:]))
+
+
+@app.command()
+def test(names: Annotated[list[str] | None, typer.Argument(help="suites; all if none is named")] = None) -> None:
+    """Runs test suites."""
+    if not suites.run(names or [], odoo.chosen):
+        raise typer.Exit(1)
+
+
+@app.command("format")
+def put_in_order() -> None:
+    """Lets ruff put the code in order."""
+    for arguments in (["check", "--fix"], ["format"]):
+        subprocess.run([VENV / "bin" / "ruff", *arguments, "."], cwd=ROOT, check=False)
+
+
+@app.command()
+def clean() -> None:
+    """Deletes all that was made in this checkout. The cache with Odoo's source stays."""
+    Cluster().remove()
+    shutil.rmtree(STATE)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except Missing as problem:
+        # A person reads this, not a program: no traceback.
+        print(f"\n{problem}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,172 @@
+"""Odoo itself: its environment, its databases, its configuration file."""
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import environments, odoo_source, os_packages
+from .odoo_source import OdooSource
+from .os_packages import Missing
+from .paths import ROOT, STATE
+from .ports import HOST
+from .postgres import ROLE, Cluster
+from .say import run_logged, say, step
+from .supervision import own_environment
+
+DATA = STATE / "odoo-data"
+"""Odoo's data_dir for all databases: their attachments are in filestore/DATABASE."""
+
+# Out of Odoo's own list: needs compilers and headers, for nothing that we use …
+_WITHOUT = {"python-ldap", "psycopg2", "psycopg2-binary", "cbor2"}
+# … and in: these have wheels. A gevent that finds newer zope packages, or a setuptools without pkg_resources,
+# makes the process for long polling crash and restart for ever.
+_INSTEAD = ["psycopg2-binary>=2.9.5", "cbor2>=5.4.6"]
+_INSTEAD_18 = [*_INSTEAD, "zope.event==5.0", "zope.interface==6.4.post2", "setuptools<81"]
+# The addon's own needs, and its tests': pytest-odoo runs them, websocket-client drives the browser.
+_OURS = ["azure-storage-queue>=12.10", "pytest-odoo>=2.1", "pytest-timeout>=2.3", "websocket-client", "psycopg2-binary"]
+
+
+class Odoo:
+    """An Odoo source tree with a Python environment that can run it, and a cluster that holds its databases."""
+
+    def __init__(self, source: OdooSource, cluster: Cluster) -> None:
+        self.source = source
+        self.cluster = cluster
+        own = f"-{source.identity()}" if source.is_users_own else ""
+        self.label = source.version + own
+        self.venv = STATE / f"venv-odoo-{self.label}"
+        self.python = self.venv / "bin" / "python"
+
+    def install(self) -> None:
+        """Makes the environment: Odoo's libraries, and of this checkout the contract that addon and bridge share."""
+        wanted = STATE / f"odoo-{self.label}-requirements.txt"
+        wanted.write_text("\n".join([*self._requirements(), *_OURS]) + "\n")
+        arguments = ["--requirement", str(wanted), "--editable", "."]
+        environments.make(self.venv, arguments, depends_on=[wanted, ROOT / "pyproject.toml"])
+        packages = next((self.venv / "lib").glob("python*/site-packages"))
+        (packages / "odoo-source.pth").write_text(f"{self.source.root}\n")
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """A command line: `python -m odoo …`, which both a git tree and Debian's package understand."""
+        return [str(self.python), "-m", "odoo", *map(str, arguments)]
+
+    def write_configuration(self, path: Path, database: str, **options: object) -> None:
+        """Writes an odoo.conf for `database`. Keys with a section in front ("miasalud_crm.x") go to that section."""
+        settings = {
+            "addons_path": ",".join(map(str, [*self.source.addons, ROOT])),
+            "data_dir": DATA,
+            "db_host": HOST,
+            "db_port": self.cluster.port,
+            "db_user": ROLE,
+            "db_password": self.cluster.password,
+            # Enough to find the database by; a dbfilter as well would cost a connection (~20 ms) for every request.
+            "db_name": database,
+            "list_db": False,
+            "admin_passwd": secrets.token_urlsafe(24),
+            "http_interface": HOST,
+            **{key: value for key, value in options.items() if "." not in key},
+        }
+        lines = ["[options]", *(f"{key} = {value}" for key, value in settings.items())]
+        sections = {key.split(".")[0] for key in options if "." in key}
+        for section in sorted(sections):
+            lines += ["", f"[{section}]"]
+            prefix = section + "."
+            lines += [
+                f"{key.removeprefix(prefix)} = {value}" for key, value in options.items() if key.startswith(prefix)
+            ]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text("\n".join(lines) + "\n")
+
+    def template(self) -> str:
+        """The name of a database with `crm` installed and no demo data; made when this source has none yet."""
+        name = f"miasalud_template_{self.source.version.replace('.', '_')}_{self.source.identity()}"
+        if self.cluster.exists(name):
+            return name
+        for stale in self.cluster.names():
+            if stale.startswith(f"miasalud_template_{self.source.version.replace('.', '_')}"):
+                self.drop(stale)
+        draft = f"{name}_draft"
+        self.cluster.create(draft, durable=False)
+        with step(f"Installing crm into a template database, Odoo {self.source.version} (~1–2 min, once)"):
+            self.install_modules(draft, ["crm"])
+        shutil.rmtree(_filestore(name), ignore_errors=True)
+        if _filestore(draft).exists():
+            _filestore(draft).rename(_filestore(name))
+        self.cluster.rename(draft, name)  # last: a template under its final name is a whole one
+        return name
+
+    def create(self, database: str, durable: bool = True) -> None:
+        """A fresh database with `crm`, copied from the template; one of that name is dropped first."""
+        template = self.template()
+        self.drop(database)
+        with step(f"Creating the database {database}"):
+            self.cluster.create(database, template, durable=durable)
+            if _filestore(template).exists():
+                shutil.copytree(_filestore(template), _filestore(database))
+
+    def drop(self, database: str) -> None:
+        self.cluster.drop(database)
+        shutil.rmtree(_filestore(database), ignore_errors=True)
+
+    def install_modules(self, database: str, modules: Iterable[str], upgrade: bool = False) -> None:
+        """Installs, and makes sure of it: Odoo ends with exit code 0 when it skips a module that it can't install.
+
+        With `upgrade`, loads the modules' data and tables anew where they are installed already.
+        """
+        modules = list(modules)
+        configuration = STATE / "tmp" / f"{database}-install.conf"
+        log = STATE / "log" / f"{database}-install.log"
+        self.write_configuration(configuration, database)
+        without_demo = "--without-demo=True" if self.source.version == "19.0" else "--without-demo=all"
+        arguments = [
+            "-c",
+            configuration,
+            "-u" if upgrade else "-i",
+            ",".join(modules),
+            without_demo,
+            "--stop-after-init",
+            "--no-http",
+        ]
+        run_logged(self.command(*arguments), log, cwd=STATE, env=own_environment())
+        with self.cluster.connect(database) as connection:
+            query = "SELECT name FROM ir_module_module WHERE state = 'installed'"
+            installed = {name for (name,) in connection.execute(query)}
+        if not installed.issuperset(modules):
+            skipped = ", ".join(sorted(set(modules) - installed))
+            raise Missing(f"Odoo {self.source.version} did not install {skipped}; see {log}.")
+
+    def run_script(self, database: str, script: str) -> str:
+        """What `script` prints in `odoo shell`, where `env` is the superuser's. The caller commits."""
+        configuration = STATE / "tmp" / f"{database}-shell.conf"
+        self.write_configuration(configuration, database)
+        shell = self.command("shell", "-c", configuration, "-d", database, "--no-http", "--log-level=warn")
+        done = subprocess.run(shell, input=script, capture_output=True, text=True, cwd=STATE, env=own_environment())
+        if done.returncode or "Traceback" in done.stderr:
+            raise Missing(f"{done.stdout}{done.stderr}\nA script in the Odoo shell failed; its output is above.")
+        return done.stdout
+
+    def _requirements(self) -> list[str]:
+        if self.source.requirements is None:
+            return (Path(__file__).parent / f"odoo-{self.source.version}-requirements.txt").read_text().splitlines()
+        lines = self.source.requirements.read_text().splitlines()
+        kept = [line for line in lines if re.split(r"[^\w.-]", line.strip(), maxsplit=1)[0].lower() not in _WITHOUT]
+        return [*kept, *(_INSTEAD_18 if self.source.version == "18.0" else _INSTEAD)]
+
+
+def chosen(version: str | None = None, tree: str | None = None) -> Odoo:
+    """Odoo as the make variables ODOO and ODOO_SRC name it, else as the arguments do, else the default."""
+    if os.environ.get("ODOO") or os.environ.get("ODOO_SRC"):
+        version, tree = os.environ.get("ODOO"), os.environ.get("ODOO_SRC")
+    source = odoo_source.find(version or None, tree or None)
+    say(f"Odoo {source.version} from {source.root}: {source.why}.")
+    os_packages.ensure(os_packages.POSTGRES)
+    return Odoo(source, Cluster())
+
+
+def _filestore(database: str) -> Path:
+    return DATA / "filestore" / database

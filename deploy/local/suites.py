@@ -1,0 +1,203 @@
+"""The test suites: each one is run, counted, and summed up in a line. A suite that ran no test has failed."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from rich.table import Table
+
+from . import azurite, os_packages, ports
+from .odoo import Odoo
+from .os_packages import Missing
+from .paths import ROOT, STATE, VENV
+from .say import console, quote, say, step
+from .stack import ADDON
+from .supervision import own_environment
+
+_BIN = VENV / "bin"
+_LINTERS = {
+    "ruff check": [_BIN / "ruff", "check", "."],
+    "ruff format": [_BIN / "ruff", "format", "--check", "."],
+    "pylint-odoo": [_BIN / "pylint", ADDON],
+    "mypy": [_BIN / "mypy", "bridge"],
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run. `failed` is at least 1 when anything at all went wrong."""
+
+    name: str
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    remark: str = ""
+
+
+def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
+    """Runs the suites named, all of them even when one fails, and prints one line for each.
+
+    The last line printed is "N passed, N failed" with the number of tests; a linter that complains is one failure.
+
+    Args:
+        names: of `SUITES`; empty means all.
+        odoo: makes Odoo ready; called only when a suite needs it.
+
+    Returns:
+        Whether everything passed.
+    """
+    if unknown := set(names) - set(SUITES):
+        raise Missing(f"No such suite: {', '.join(sorted(unknown))}. There are: {', '.join(SUITES)}.")
+    outcomes: list[Outcome] = []
+    for name in names or SUITES:
+        try:
+            outcomes += SUITES[name](odoo)
+        except Missing as problem:
+            say(f"[red]✗ {name}[/]")
+            quote(str(problem))
+            outcomes.append(Outcome(name, failed=1, remark="could not be run"))
+    _print_summary(outcomes)
+    passed = sum(outcome.passed for outcome in outcomes if outcome.name not in _LINTERS)
+    failed = sum(outcome.failed for outcome in outcomes)
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return failed == 0
+
+
+def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
+    for name, command in _LINTERS.items():
+        started = time.monotonic()
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        seconds = time.monotonic() - started
+        if done.returncode:
+            quote(done.stdout + done.stderr)
+        _say_how_it_went(name, done.returncode == 0, seconds)
+        yield Outcome(name, passed=int(done.returncode == 0), failed=int(done.returncode != 0), seconds=seconds)
+
+
+def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
+    others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e")]
+    yield _pytest("bridge", _BIN / "python", ["tests", *others], AZURITE=str(azurite.install()))
+
+
+def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
+    mine = os.environ.get("TEST_DATABASE_URL")
+    yield _pytest("store on SQLite", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=None)
+    cluster = odoo().cluster
+    database = "miasalud_test_store"
+    cluster.start()
+    cluster.drop(database)
+    cluster.create(database, durable=False)
+    url = cluster.sqlalchemy_url(database)
+    yield _pytest("store on PostgreSQL", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=url)
+    if mine:
+        yield _pytest("store on $TEST_DATABASE_URL", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=mine)
+
+
+def _addon(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
+    odoo = make_odoo()
+    odoo.cluster.start()
+    odoo.install()
+    if _drives_a_browser():
+        os_packages.ensure(os_packages.CHROMIUM)
+    database = f"miasalud_test_{odoo.label}".replace("-", "_").replace(".", "_")
+    configuration = STATE / "tmp" / f"{database}.conf"
+    odoo.create(database, durable=False)
+    with step(f"Installing {ADDON} into it, Odoo {odoo.source.version}"):
+        odoo.install_modules(database, [ADDON])
+    # Without --odoo-http, tests over HTTP are skipped without a word.
+    arguments = [f"--odoo-config={configuration}", f"--odoo-database={database}", "--odoo-http", f"{ADDON}/tests"]
+    with azurite.serving() as queues:
+        settings = {"http_port": ports.choose(), f"{ADDON}.queue_connection_string": queues}
+        odoo.write_configuration(configuration, database, **settings)
+        yield _pytest(f"addon on Odoo {odoo.source.version}", odoo.python, arguments)
+
+
+def _e2e(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
+    odoo = make_odoo()  # before the tests start, so that what is long shows its progress
+    odoo.cluster.start()
+    odoo.install()
+    odoo.template()
+    name = f"end to end on Odoo {odoo.source.version}"
+    yield _pytest(name, _BIN / "python", ["tests/e2e"])
+
+
+SUITES: dict[str, Callable[[Callable[[], Odoo]], Iterator[Outcome]]] = {
+    "lint": _lint,
+    "bridge": _bridge,
+    "store": _store,
+    "addon": _addon,
+    "e2e": _e2e,
+}
+
+
+def _pytest(name: str, python: Path, arguments: list[str], **variables: str | None) -> Outcome:
+    slug = name.replace(" ", "-")
+    log, report = STATE / "log" / f"test-{slug}.log", STATE / "log" / f"test-{slug}.xml"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    report.unlink(missing_ok=True)
+    words = [
+        str(python),
+        "-m",
+        "pytest",
+        f"--junitxml={report}",
+        "--color=no",
+        "-W",
+        "ignore::DeprecationWarning",
+        *arguments,
+    ]
+    say(f"Running {name} … [dim](as it goes: {log.relative_to(ROOT)})[/]")
+    environment = {name: value for name, value in (own_environment() | variables).items() if value is not None}
+    started = time.monotonic()
+    with open(log, "w") as output:
+        code = subprocess.run(words, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode
+    outcome = _read(report, name, code, time.monotonic() - started)
+    if outcome.failed:
+        quote(log.read_text(errors="replace"))
+    _say_how_it_went(f"{name}: {outcome.passed} passed", not outcome.failed, outcome.seconds)
+    return outcome
+
+
+def _read(report: Path, name: str, code: int, seconds: float) -> Outcome:
+    """The outcome by the report, whatever the exit code says: both must agree that all is well."""
+    suites = ElementTree.parse(report).getroot().iter("testsuite") if report.exists() else []
+    counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
+    for suite in suites:
+        counts = {key: value + int(suite.get(key, 0)) for key, value in counts.items()}
+    failed = counts["failures"] + counts["errors"]
+    passed = counts["tests"] - failed - counts["skipped"]
+    remark = ""
+    if passed + failed == 0:
+        failed, remark = 1, "ran no test"
+    elif code and not failed:
+        failed, remark = 1, f"pytest ended with exit code {code}"
+    return Outcome(name, max(passed, 0), failed, counts["skipped"], seconds, remark)
+
+
+def _drives_a_browser() -> bool:
+    texts = (path.read_text() for path in (ROOT / ADDON / "tests").rglob("*.py"))
+    return any("start_tour" in text or "browser_js" in text for text in texts)
+
+
+def _print_summary(outcomes: list[Outcome]) -> None:
+    table = Table(title="Tests", title_justify="left")
+    table.add_column("Suite")
+    for heading in ("Passed", "Failed", "Skipped", "Seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for outcome in outcomes:
+        counts = ["ok" if outcome.passed else "", "✗" if outcome.failed else "", ""]
+        if outcome.name not in _LINTERS:
+            counts = [str(outcome.passed), str(outcome.failed), str(outcome.skipped or "")]
+        table.add_row(
+            outcome.name, *counts, f"{outcome.seconds:.1f}", outcome.remark, style="red" if outcome.failed else ""
+        )
+    console.print(table)
+
+
+def _say_how_it_went(what: str, well: bool, seconds: float) -> None:
+    say(f"{'[green]✓[/]' if well else '[red]✗[/]'} {what} [dim]{seconds:.1f} s[/]")

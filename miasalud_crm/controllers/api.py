@@ -1,0 +1,98 @@
+"""What all our routes share: the key, and the one shape of answers and errors."""
+
+import json
+import logging
+import traceback
+from functools import wraps
+
+import psycopg2
+
+from odoo import http
+from odoo.http import request
+
+_logger = logging.getLogger(__name__)
+
+#: Another request is inserting the same event. Odoo would sleep for seconds before it tries again; once is enough here,
+#: since the second try sees what the other request did.
+TRIES = 3
+
+
+class ApiError(Exception):
+    """An answer other than success, in the shape that all our errors have."""
+
+    def __init__(self, status, code, message, errors=(), headers=()):
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.errors = list(errors)
+        self.headers = list(headers)
+
+
+def route(path, method):
+    """Like ``http.route``, for a JSON endpoint of ours.
+
+    The endpoint returns ``(status, body)`` or raises :class:`ApiError`; any other failure is a 503 without details.
+    All methods reach it, so that a wrong one is answered in our shape too. No session is kept: a bot has no cookies.
+    """
+
+    def decorate(endpoint):
+        # readonly: for Odoo, a route without a login reads only, unless it says otherwise.
+        @http.route(path, type="http", auth="none", readonly=False, csrf=False, save_session=False)
+        @wraps(endpoint)
+        def respond(self, **_query):
+            try:
+                if request.httprequest.method != method:
+                    raise ApiError(405, "method_not_allowed", f"Use {method} here.", headers=[("Allow", method)])
+                return _answer(*_with_retries(endpoint, self))
+            except ApiError as error:
+                body = {"status": "error", "code": error.code, "message": error.message, "errors": error.errors}
+                return _answer(error.status, body, error.headers)
+            except Exception as error:
+                request.env.cr.rollback()
+                where = "".join(traceback.format_tb(error.__traceback__))
+                # The error's own text may hold what the bot sent.
+                _logger.error("%s failed: %s\n%s", path, type(error).__name__, where)
+                body = {
+                    "status": "error",
+                    "code": "unavailable",
+                    "message": "The request could not be stored. Nothing of it was kept; please send it again.",
+                    "errors": [],
+                }
+                return _answer(503, body, [("Retry-After", "5")])
+
+        return respond
+
+    return decorate
+
+
+def _with_retries(endpoint, controller):
+    for left in reversed(range(TRIES)):
+        try:
+            return endpoint(controller)
+        except psycopg2.errors.SerializationFailure:
+            request.env.cr.rollback()
+            request.env.transaction.clear()
+            if not left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _answer(status, body, headers=()):
+    content = json.dumps(body, ensure_ascii=False).encode()
+    headers = [*headers, ("Content-Type", "application/json; charset=utf-8"), ("Cache-Control", "no-store")]
+    return request.make_response(content, headers=headers, status=status)
+
+
+def authenticate():
+    """The ``manychat.api.key`` of the request's ``X-API-KEY``.
+
+    :raises ApiError: 401: there is none, or it is unknown, revoked or expired (the answer does not say which)
+    """
+    key = request.env["manychat.api.key"]._authenticate(request.httprequest.headers.get("X-API-KEY", ""))
+    if not key:
+        address = request.httprequest.remote_addr
+        _logger.info("A request to %s from %s has no valid key.", request.httprequest.path, address)
+        raise ApiError(401, "unauthorized", "The header X-API-KEY is missing, or the key in it is not valid.")
+    key._touch()
+    return key

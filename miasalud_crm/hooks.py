@@ -1,0 +1,132 @@
+"""What installing does besides creating tables: users without a login, stages, and a previous field's ids."""
+
+import logging
+from collections import defaultdict
+
+from odoo import fields
+from odoo.tools import SQL
+from odoo.tools.sql import column_exists
+
+from bridge.events import normalize_label
+
+_logger = logging.getLogger(__name__)
+
+#: The user's own table: ManyChat stage, its number there, and the pipeline stage it stands for, in order.
+STAGES = [
+    ("Recién Suscrito (Sin Asignar)", 16, "Recién Suscrito Sin Asignar"),
+    ("Recién suscrito Pendiente de AC", 17, "Recién Suscrito Pendiente AC"),
+    ("Retornó en AC", 18, "Retornó en AC"),
+    ("Comienza Atención Comercial", 19, "Comienza AC"),
+    ("Retornó a Asesoría especializada", 20, "Retorno a AE"),
+    ("Derivado Asesoría Médica", 21, "Derivado a AE"),
+    ("Comienza Asesoría Médica", 22, "Comienza AE"),
+    ("Terminó Asesoría Médica", 23, "Terminó AE"),
+    ("No terminó Asesoría especializada", 24, "No Termino AE Derivado AC"),
+    ("Comienza Cotización", 25, "Comienza Cotización"),
+    ("Orden de venta Confirmada", 26, "Orden de Venta Confirmada"),
+]
+WON_STAGE = 26
+
+
+def post_init_hook(env):
+    create_users(env)
+    map_stages(env)
+    adopt_manychat_ids(env)
+
+
+def create_users(env):
+    """Two users that are no persons: no password, no user type, one group each.
+
+    Here and not in a data file, because the field for a user's groups has another name in Odoo 19.
+    """
+    groups_field = "group_ids" if "group_ids" in env["res.users"]._fields else "groups_id"
+    for name, login, xml_name, group in (
+        ("ManyChat", "manychat_bridge", "user_bridge", "group_bridge"),
+        ("ManyChat Webhook", "manychat_webhook", "user_webhook", "group_webhook"),
+    ):
+        values = {
+            "name": name,
+            "login": login,
+            "notification_type": "email",
+            groups_field: [fields.Command.set(env.ref(f"miasalud_crm.{group}").ids)],
+        }
+        record = {"xml_id": f"miasalud_crm.{xml_name}", "values": values, "noupdate": True}
+        env["res.users"].with_context(no_reset_password=True)._load_records([record])
+
+
+def map_stages(env):
+    """Map the eleven ManyChat stages, to the stages that exist under those names, else to new ones.
+
+    New stages follow all others, so that what people create still begins where it always did. They have no XML id:
+    Odoo would delete them when the app is uninstalled.
+    """
+    existing = _stages_by_name(env)
+    sequence = max(env["crm.stage"].search([]).mapped("sequence"), default=0)
+    for position, (label, number, name) in enumerate(STAGES):
+        adopted = existing.get(normalize_label(name))
+        if adopted:
+            # Of several stages with that name, the one with the number that the user's table gives as its id.
+            stage = next((stage for stage in adopted if stage.id == number), adopted[0])
+        else:
+            sequence += 1
+            stage = env["crm.stage"].create({"name": name, "sequence": sequence, "is_won": number == WON_STAGE})
+        env["manychat.stage.map"].create(
+            {"name": label, "manychat_stage_id": number, "stage_id": stage.id, "sequence": 10 * (position + 1)}
+        )
+
+
+def _stages_by_name(env):
+    """Stages by normalised name, in any language that the name has."""
+    found = defaultdict(env["crm.stage"].browse)
+    for lang, _name in env["res.lang"].get_installed():
+        for stage in env["crm.stage"].with_context(lang=lang).search([]):
+            found[normalize_label(stage.name)] |= env["crm.stage"].browse(stage.id)
+    return found
+
+
+def adopt_manychat_ids(env):
+    """Take over the values of a field ``x_manychat_id`` that the database already had.
+
+    An id that stands on several opportunities goes to the newest open one; the others are listed on its
+    ``manychat.identity``, for a person to merge.
+    """
+    if not column_exists(env.cr, "crm_lead", "x_manychat_id"):
+        return
+    env.cr.execute(
+        SQL(
+            """
+            SELECT btrim(lead.x_manychat_id::text), array_agg(lead.id ORDER BY
+                       (lead.active AND COALESCE(lead.probability, 0) < 100) DESC, lead.create_date DESC, lead.id DESC)
+              FROM crm_lead lead
+             WHERE btrim(lead.x_manychat_id::text) != ''
+             GROUP BY 1 ORDER BY 1
+            """
+        )
+    )
+    found = env.cr.fetchall()
+    env["manychat.identity"].create(
+        [
+            {
+                "manychat_id": manychat_id,
+                "lead_id": lead_ids[0],
+                "duplicate_lead_ids": [fields.Command.set(lead_ids[1:])],
+            }
+            for manychat_id, lead_ids in found
+        ]
+    )
+    # A stage that an opportunity has been moved to is somebody's decision, of the time of that move.
+    env.cr.execute(
+        SQL(
+            """
+            UPDATE crm_lead
+               SET manychat_last_date = date_last_stage_update,
+                   manychat_order = to_char(date_last_stage_update, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '|'
+                                    || to_char(date_last_stage_update, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '|'
+             WHERE id IN (SELECT lead_id FROM manychat_identity)
+               AND date_last_stage_update > create_date + interval '1 second'
+            """
+        )
+    )
+    env["crm.lead"].invalidate_model()
+    doubled = [manychat_id for manychat_id, lead_ids in found if len(lead_ids) > 1]
+    _logger.info("Adopted %s ManyChat ids; %s of them stand on several opportunities.", len(found), len(doubled))

@@ -1,0 +1,109 @@
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+
+from odoo import api, fields, models
+
+# Tells a leaked key's kind to whoever finds it, and lets secret scanners know it.
+KEY_TAG = "mck_"
+# Long enough to be unique in practice, far too short to guess the rest from.
+PREFIX_LENGTH = len(KEY_TAG) + 8
+# "Last used" is written at most this often: written at each request it would be one hot row.
+LAST_USED_RESOLUTION = timedelta(minutes=1)
+
+
+class ManychatApiKey(models.Model):
+    """A key that lets a bot use the webhooks, and nothing else: it is no Odoo user's key and opens no RPC."""
+
+    _name = "manychat.api.key"
+    _description = "ManyChat Webhook Key"
+    _order = "create_date desc, id desc"
+
+    name = fields.Char("Description", required=True, help="Which bot or environment uses this key.")
+    prefix = fields.Char(
+        readonly=True, copy=False, index=True, help="The first characters of the key, to recognise it."
+    )
+    digest = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
+    expiration_date = fields.Datetime("Expires On", help="Leave empty for a key that never expires.")
+    last_used = fields.Datetime(readonly=True, copy=False)
+    active = fields.Boolean(default=True, help="A revoked key is refused at once.")
+
+    def init(self):
+        self.env.cr.execute(
+            "CREATE UNIQUE INDEX IF NOT EXISTS manychat_api_key_digest_unique ON manychat_api_key (digest)"
+        )
+
+    def action_revoke(self):
+        """Refuse these keys from now on."""
+        self.active = False
+
+    @api.model
+    def _generate(self, name, expiration_date=False):
+        """Create a webhook key.
+
+        :param str name: which bot uses it
+        :param datetime expiration_date: naive, UTC; ``False`` for none
+        :return str: the key; only its digest is stored, so this is the one time that it can be seen
+        """
+        key = KEY_TAG + secrets.token_urlsafe(32)
+        self.create(
+            {
+                "name": name,
+                "prefix": key[:PREFIX_LENGTH],
+                "digest": _digest(key),
+                "expiration_date": expiration_date,
+            }
+        )
+        return key
+
+    @api.model
+    def _generate_bridge_key(self, name, expiration_date=False):
+        """Create an RPC key of the bridge's own user, which may call ``crm.lead.manychat_apply`` and nothing more.
+
+        :return str: the key, to be set as ``BRIDGE_ODOO_API_KEY``
+        """
+        bridge = self.env.ref("miasalud_crm.user_bridge")
+        # As superuser: a user that is no administrator may not have a key for longer than 90 days.
+        keys = self.env["res.users.apikeys"].with_user(bridge).sudo()
+        return keys._generate("rpc", name, expiration_date)
+
+    @api.model
+    def _authenticate(self, key):
+        """The valid key record for ``key``, or an empty recordset.
+
+        :param str key: what the caller sent; may be anything
+        """
+        if not key or not key.isascii():
+            return self.sudo().browse()
+        candidates = self.sudo().search([("prefix", "=", key[:PREFIX_LENGTH])])
+        now = fields.Datetime.now()
+        digest = _digest(key)
+        # No early exit: the time taken must not tell how a wrong key is wrong.
+        valid = [
+            candidate
+            for candidate in candidates
+            if hmac.compare_digest(candidate.digest, digest)
+            and (not candidate.expiration_date or candidate.expiration_date > now)
+        ]
+        return valid[0] if valid else self.sudo().browse()
+
+    def _touch(self):
+        """Note that the key is in use, unless that was noted within the last minute or is being noted right now."""
+        self.ensure_one()
+        now = fields.Datetime.now()
+        if self.last_used and now - self.last_used < LAST_USED_RESOLUTION:
+            return
+        self.env.cr.execute(
+            """
+            UPDATE manychat_api_key SET last_used = %s
+             WHERE id = (SELECT id FROM manychat_api_key WHERE id = %s FOR UPDATE SKIP LOCKED)
+            """,
+            [now, self.id],
+        )
+        self.invalidate_recordset(["last_used"], flush=False)
+
+
+def _digest(key):
+    # A plain hash will do: the key is 256 random bits, so there is nothing for a slow hash to protect from guessing.
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,43 @@
+from odoo import api, fields, models
+from odoo.exceptions import AccessError
+
+
+class ManychatBridge(models.Model):
+    """A running bridge process, known by its heartbeat."""
+
+    _name = "manychat.bridge"
+    _description = "ManyChat Bridge"
+    _order = "last_seen desc"
+
+    name = fields.Char(required=True, readonly=True)
+    version = fields.Char(readonly=True)
+    last_seen = fields.Datetime(readonly=True)
+
+    def init(self):
+        self.env.cr.execute("CREATE UNIQUE INDEX IF NOT EXISTS manychat_bridge_name_unique ON manychat_bridge (name)")
+
+    @api.model
+    def heartbeat(self, name, version):
+        """Note that a bridge is alive. For the group “ManyChat Bridge”, over RPC.
+
+        :param str name: which process, e.g. host and process id
+        :param str version: of the distribution ``miasalud-bridge``
+        :raises AccessError: the caller is not in that group
+        """
+        if not self.env.user.has_group("miasalud_crm.group_bridge"):
+            raise AccessError(self.env._("Only the ManyChat bridge may call this."))
+        # One statement, so that two processes of one name do not collide.
+        self.env.cr.execute(
+            """
+            INSERT INTO manychat_bridge (name, version, last_seen) VALUES (%s, %s, now() AT TIME ZONE 'UTC')
+            ON CONFLICT (name) DO UPDATE SET version = EXCLUDED.version, last_seen = EXCLUDED.last_seen
+            """,
+            [str(name)[:256], str(version)[:64]],
+        )
+        return True
+
+    @api.autovacuum
+    def _gc_bridges(self):
+        """Forget processes that ended long ago: each start has a new name."""
+        week_ago = fields.Datetime.subtract(fields.Datetime.now(), days=7)
+        self.search([("last_seen", "<", week_ago)]).unlink()

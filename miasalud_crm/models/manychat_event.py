@@ -1,0 +1,356 @@
+import contextlib
+import json
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta, timezone
+
+import psycopg2
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue import QueueServiceClient
+from psycopg2.extras import Json
+
+from odoo import api, fields, models
+
+from bridge.events import EventType, from_envelope
+
+from .. import configuration
+
+_logger = logging.getLogger(__name__)
+# The SDK would write two lines about each request.
+logging.getLogger("azure").setLevel(logging.WARNING)
+
+#: Rows that one round of the relay takes: small enough to be marked soon after they are sent.
+RELAY_BATCH = 64
+#: Puts under way at once. A put waits for the network nearly all its time.
+RELAY_CONNECTIONS = 8
+#: A relay that dies after claiming rows loses them to the next one after this long; twice on the queue does no harm.
+CLAIM = timedelta(minutes=2)
+#: How long one run of the cron job goes on, in seconds; well within Odoo's limits for a job.
+RELAY_SECONDS = 30
+#: Seconds. The SDK's own defaults would hold the cron worker for 85 s when Azure is down.
+CONNECT_TIMEOUT, READ_TIMEOUT = 3, 5
+RETENTION_PARAMETER = "miasalud_crm.event_retention_days"
+DEFAULT_RETENTION_DAYS = 90
+
+
+class ManychatEvent(models.Model):
+    """One row per event: outbox, log, and protection against applying an event twice.
+
+    A row is inserted by the webhook, carried to its queue by the relay, and, if it concerns an opportunity, completed
+    by :meth:`crm.lead.manychat_apply`. Events that reached the queue some other way get their row there.
+    """
+
+    _name = "manychat.event"
+    _description = "ManyChat Event"
+    _order = "id desc"
+    _rec_name = "event_id"
+
+    event_id = fields.Char("Event ID", required=True, readonly=True)
+    type = fields.Selection(
+        [
+            (EventType.CONTACT.value, "Contact"),
+            (EventType.CAMPAIGN_ASSIGNMENT.value, "Campaign Assignment"),
+            (EventType.CAMPAIGN_CONTACT.value, "Campaign Contact Update"),
+            (EventType.OPPORTUNITY.value, "Opportunity"),
+        ],
+        required=True,
+        readonly=True,
+    )
+    manychat_id = fields.Char("ManyChat ID", readonly=True, index=True)
+    state = fields.Selection(
+        [
+            ("pending", "Waiting for the Queue"),
+            ("queued", "On the Queue"),
+            ("done", "Done"),
+            ("failed", "Failed"),
+        ],
+        required=True,
+        readonly=True,
+        default="pending",
+        help="Contact and campaign events end “On the Queue”: the bridge stores them in Azure SQL, not in Odoo.",
+    )
+    payload = fields.Json("Payload as JSON", readonly=True, groups="sales_team.group_sale_manager")
+    payload_text = fields.Text("Payload", compute="_compute_payload_text", groups="sales_team.group_sale_manager")
+    source = fields.Char(readonly=True, help="Who took the event in: odoo, api, queue or cli.")
+    received_at = fields.Datetime(readonly=True)
+    occurred_at = fields.Datetime(
+        "Happened At", readonly=True, help="By the sender's clock; it decides which event is newer."
+    )
+    queued_at = fields.Datetime(readonly=True)
+    applied_at = fields.Datetime(readonly=True)
+    claimed_until = fields.Datetime(readonly=True)
+    key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null", groups="base.group_system")
+
+    outcome = fields.Selection(
+        [
+            ("created", "Created"),
+            ("moved", "Moved"),
+            ("updated", "Updated"),
+            ("unchanged", "Unchanged"),
+            ("stale", "Older Than What Is Known"),
+            ("error", "Error"),
+        ],
+        readonly=True,
+    )
+    code = fields.Char(readonly=True)
+    message = fields.Char(readonly=True)
+    lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True, ondelete="set null", index="btree_not_null")
+    stage_before_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
+    stage_after_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
+    alias_id = fields.Many2one(
+        "manychat.stage.alias", "Unknown Stage", readonly=True, ondelete="set null", index="btree_not_null"
+    )
+
+    def init(self):
+        self.env.cr.execute(
+            """
+            CREATE UNIQUE INDEX IF NOT EXISTS manychat_event_event_id_unique ON manychat_event (event_id);
+            CREATE INDEX IF NOT EXISTS manychat_event_pending ON manychat_event (id) WHERE state = 'pending'
+            """
+        )
+
+    @api.depends("payload")
+    def _compute_payload_text(self):
+        for event in self:
+            event.payload_text = json.dumps(event.payload, indent=2, ensure_ascii=False)
+
+    # ------------------------------------------------------------
+    # Taking events in
+    # ------------------------------------------------------------
+
+    @api.model
+    def _enqueue(self, event, key):
+        """Commit ``event`` to the outbox, as the request's own transaction commits; the relay is woken by that.
+
+        :param bridge.events.Event event: a valid event
+        :param key: the ``manychat.api.key`` of the caller
+        :return bool: False if the event was there already
+        :raises psycopg2.errors.SerializationFailure: the same event is being inserted by another request;
+            roll back and try again
+        """
+        self.check_access("create")
+        # One INSERT instead of create(): half the time, and no exception for an event that is already known.
+        self.env.cr.execute(
+            """
+            INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, source, received_at, occurred_at,
+                                        key_id, create_uid, create_date, write_uid, write_date)
+            VALUES (%s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            ON CONFLICT (event_id) DO NOTHING
+            """,
+            [
+                event.id,
+                event.type.value,
+                event.manychat_id,
+                Json(event.payload.canonical()),
+                event.source,
+                naive_utc(event.received_at),
+                naive_utc(event.occurred_at),
+                key.id or None,
+                self.env.uid,
+                self.env.cr.now(),
+                self.env.uid,
+                self.env.cr.now(),
+            ],
+        )
+        inserted = bool(self.env.cr.rowcount)
+        if inserted:
+            self._wake_relay()
+        return inserted
+
+    @api.model
+    def _wake_relay(self):
+        """Have the relay run as soon as this transaction has committed."""
+        self.env.ref("miasalud_crm.cron_relay").sudo()._trigger()
+
+    def _requeue(self):
+        """Send these events on their way again. Events already applied stay as they are."""
+        events = self.filtered(lambda event: event.state != "done")
+        events.write({"state": "pending", "claimed_until": False, "code": False, "message": False, "outcome": False})
+        if events:
+            events._wake_relay()
+
+    def _envelope(self):
+        """The event as it travels: the JSON object of the contract."""
+        self.ensure_one()
+        return {
+            "v": 1,
+            "id": self.event_id,
+            "type": self.type,
+            "received_at": self.received_at.isoformat(),
+            "source": self.source,
+            "payload": self.payload,
+        }
+
+    # ------------------------------------------------------------
+    # The relay: outbox → queue
+    # ------------------------------------------------------------
+
+    @api.model
+    def _cron_relay(self):
+        """Carry waiting events to their queues.
+
+        Never raises: Odoo deactivates a job that keeps failing, and Azure being down is no fault of the job. The events
+        then wait, and each timed run tries one of them first.
+        """
+        connection_string = configuration.get("queue_connection_string")
+        if not connection_string:
+            if self.search_count([("state", "=", "pending")], limit=1):
+                _logger.warning(
+                    "ManyChat events wait, because no queue is configured: set queue_connection_string in section "
+                    "[%s] of odoo.conf, or %sQUEUE_CONNECTION_STRING.",
+                    configuration.SECTION,
+                    configuration.ENVIRONMENT_PREFIX,
+                )
+            return
+        deadline = time.monotonic() + RELAY_SECONDS
+        try:
+            with Queues(connection_string) as queues:
+                # The first event alone is the probe: with Azure down, one put times out and not a batch of them.
+                size = 1
+                while time.monotonic() < deadline:
+                    claimed = self._claim(size)
+                    if not claimed or not self._send(queues, claimed):
+                        return
+                    size = RELAY_BATCH
+            self._wake_relay()  # more than fits into one run
+        except Exception:
+            self.env.cr.rollback()
+            _logger.exception("The ManyChat relay failed; it will run again within a minute.")
+
+    def _claim(self, size):
+        """Take up to ``size`` waiting events, oldest first, so that no other relay sends them meanwhile.
+
+        Committed at once: the lock must not last as long as the network takes, or the bridge, which may see an event
+        before its row says “queued”, could not complete it.
+        """
+        ids = self._commit_statement(
+            """
+            UPDATE manychat_event SET claimed_until = (clock_timestamp() AT TIME ZONE 'UTC') + %(claim)s
+             WHERE id IN (
+                   SELECT id FROM manychat_event
+                    WHERE state = 'pending'
+                      AND (claimed_until IS NULL OR claimed_until < clock_timestamp() AT TIME ZONE 'UTC')
+                    ORDER BY id LIMIT %(size)s FOR UPDATE SKIP LOCKED)
+            RETURNING id
+            """,
+            {"claim": CLAIM, "size": size},
+        )
+        return self.browse(sorted(ids))
+
+    def _send(self, queues, events):
+        """Put ``events`` on their queues and mark those that arrived.
+
+        :return bool: whether all of them arrived; if not, the queue is in trouble and the rest had better wait
+        """
+        messages = [(event.id, from_envelope(event._envelope())) for event in events]
+        failures = []
+
+        def put(message):
+            row_id, event = message
+            try:
+                queues.put(event.type.queue, event.encode())
+                return row_id
+            except AzureError as error:
+                failures.append(error)
+                return None
+
+        sent = [row_id for row_id in queues.pool.map(put, messages) if row_id]
+        self._commit_statement(
+            """
+            UPDATE manychat_event SET state = 'queued', queued_at = clock_timestamp() AT TIME ZONE 'UTC'
+             WHERE id = ANY(%(sent)s) AND state = 'pending' RETURNING id
+            """,
+            {"sent": sent},
+        )
+        if failures:
+            self._commit_statement(
+                """
+                UPDATE manychat_event SET claimed_until = NULL
+                 WHERE id = ANY(%(unsent)s) AND state = 'pending' RETURNING id
+                """,
+                {"unsent": list(set(events.ids) - set(sent))},
+            )
+            _logger.warning(
+                "ManyChat events wait, because the queue does not take them (%s). They are sent as soon as it does.",
+                type(failures[0]).__name__,
+            )
+        return not failures
+
+    def _commit_statement(self, statement, parameters):
+        """Run and commit one statement on rows that the bridge may be completing at the same moment.
+
+        :return list: the ids of the rows that it changed
+        """
+        while True:
+            try:
+                self.env.cr.execute(statement, parameters, log_exceptions=False)
+                ids = [row[0] for row in self.env.cr.fetchall()]
+                # The one place where the addon commits: what has been sent cannot be rolled back.
+                self.env.cr.commit()  # pylint: disable=invalid-commit
+                self.invalidate_model()
+                return ids
+            except psycopg2.errors.SerializationFailure:
+                self.env.cr.rollback()  # a new snapshot sees what the other transaction did
+
+    # ------------------------------------------------------------
+    # Keeping house
+    # ------------------------------------------------------------
+
+    @api.autovacuum
+    def _gc_events(self):
+        """Forget finished events after the retention time. What still waits or failed is kept whatever its age."""
+        parameter = self.env["ir.config_parameter"].sudo().get_param(RETENTION_PARAMETER)
+        days = int(parameter or DEFAULT_RETENTION_DAYS)
+        limit = fields.Datetime.subtract(fields.Datetime.now(), days=days)
+        self.search(
+            [("received_at", "<", limit), ("state", "in", ["queued", "done"])], limit=10_000, order="id"
+        ).unlink()
+
+
+def naive_utc(moment):
+    """``moment`` as Odoo stores it: UTC without a time zone (to the microsecond)."""
+    return moment.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+class Queues:
+    """The Azure queues, over a few connections kept open for one run of the relay."""
+
+    def __init__(self, connection_string):
+        self.pool = ThreadPoolExecutor(RELAY_CONNECTIONS, thread_name_prefix="manychat-relay")
+        self._service = QueueServiceClient.from_connection_string(
+            connection_string,
+            retry_total=0,  # the cron job is the retry
+            connection_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+        )
+        self._clients = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.pool.shutdown()
+        self._service.close()
+
+    def put(self, queue, content):
+        """Put ``content`` on ``queue``, for ever (time-to-live −1), creating the queue if it is missing."""
+        client = self._clients.get(queue) or self._clients.setdefault(queue, self._service.get_queue_client(queue))
+        try:
+            client.send_message(content, time_to_live=-1)
+        except ResourceNotFoundError:
+            with contextlib.suppress(ResourceExistsError):
+                client.create_queue()
+            client.send_message(content, time_to_live=-1)
+
+    def depth(self, queue):
+        """About how many messages are on ``queue``; 0 if it does not exist yet.
+
+        :raises AzureError: the queue service does not answer
+        """
+        try:
+            return self._service.get_queue_client(queue).get_queue_properties().approximate_message_count
+        except HttpResponseError as error:
+            if error.status_code == 404:
+                return 0
+            raise

@@ -1,0 +1,43 @@
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+
+
+class ManychatIdentity(models.Model):
+    """A person's id in ManyChat and the opportunity that follows their conversation.
+
+    An opportunity may have several (Odoo's *Merge* gives the survivor those of the others); an id has one opportunity.
+    """
+
+    _name = "manychat.identity"
+    _description = "ManyChat ID"
+    _inherit = "manychat.unique"
+    _unique = ((["manychat_id"], None),)
+    _order = "lead_id, sequence, id"
+    _rec_name = "manychat_id"
+
+    manychat_id = fields.Char("ManyChat ID", required=True)
+    lead_id = fields.Many2one("crm.lead", "Opportunity", required=True, ondelete="cascade", index=True)
+    sequence = fields.Integer(default=10, help="The first of an opportunity's IDs is the one that it shows.")
+    duplicate_lead_ids = fields.Many2many(
+        "crm.lead",
+        "manychat_identity_duplicate_lead_rel",
+        "identity_id",
+        "lead_id",
+        string="Also On",
+        help="Opportunities that carried the same ID when this app was installed. "
+        "Merge them with the opportunity on the left, or clear this list.",
+    )
+
+    @api.constrains("manychat_id")
+    def _check_manychat_id(self):
+        for identity in self:
+            same = self.search([("manychat_id", "=", identity.manychat_id), ("id", "!=", identity.id)], limit=1)
+            if same:
+                raise ValidationError(
+                    self.env._(
+                        "The ManyChat ID %(id)s already belongs to the opportunity “%(lead)s”. "
+                        "Merge the two opportunities to keep it on one of them.",
+                        id=identity.manychat_id,
+                        lead=same.lead_id.display_name,
+                    )
+                )

@@ -1,0 +1,36 @@
+from odoo import api, fields, models
+
+#: How many refused requests are kept, so that a bot in a loop cannot fill the database.
+KEPT = 500
+BODY_KEPT_CHARS = 4000
+
+
+class ManychatRejection(models.Model):
+    """A request with a valid key that was refused: the bot's builder sees here what to change."""
+
+    _name = "manychat.rejection"
+    _description = "Refused ManyChat Request"
+    _order = "id desc"
+    _rec_name = "path"
+
+    path = fields.Char(readonly=True)
+    code = fields.Char(readonly=True)
+    message = fields.Char(readonly=True)
+    body = fields.Text(readonly=True, groups="sales_team.group_sale_manager", help="What the bot sent, shortened.")
+    key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null")
+
+    @api.model
+    def _record(self, path, code, message, body, key):
+        """Keep one refused request.
+
+        :param bytes body: as received
+        :param key: the ``manychat.api.key`` that the caller used
+        """
+        text = body[:BODY_KEPT_CHARS].decode("utf-8", "replace").replace("\x00", "")
+        self.sudo().create({"path": path, "code": code, "message": message, "body": text, "key_id": key.id})
+
+    @api.autovacuum
+    def _gc_rejections(self):
+        newest = self.search([], order="id desc", limit=1, offset=KEPT)
+        if newest:
+            self.search([("id", "<=", newest.id)]).unlink()

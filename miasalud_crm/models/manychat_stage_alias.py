@@ -1,0 +1,101 @@
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+
+from bridge.events import normalize_label
+
+
+class ManychatStageAlias(models.Model):
+    """Another number or label under which a ManyChat stage has been seen: renamed, misspelt, or from an older bot.
+
+    An alias without a stage is *open*: such a stage arrived, nobody has said yet what it means, and its events wait.
+    """
+
+    _name = "manychat.stage.alias"
+    _description = "ManyChat Stage Alias"
+    _inherit = "manychat.unique"
+    _order = "map_id desc, id"
+    _unique = (
+        (["manychat_stage_id"], "manychat_stage_id > 0"),
+        (["label_key"], "COALESCE(manychat_stage_id, 0) = 0"),
+    )
+
+    name = fields.Char("Label")
+    label_key = fields.Char(compute="_compute_label_key", store=True, precompute=True)
+    manychat_stage_id = fields.Integer(
+        "ManyChat Stage ID",
+        aggregator=None,
+        help="If set, the alias answers to this number, and the label only explains it.",
+    )
+    map_id = fields.Many2one("manychat.stage.map", "Stands For", ondelete="cascade", index=True)
+    waiting_count = fields.Integer("Events Waiting", compute="_compute_waiting_count")
+
+    @api.constrains("name", "manychat_stage_id")
+    def _check_unambiguous(self):
+        for alias in self:
+            if not alias.manychat_stage_id and not alias.label_key:
+                raise ValidationError(self.env._("An alias needs a label or a ManyChat stage ID."))
+            domain = (
+                [("manychat_stage_id", "=", alias.manychat_stage_id)]
+                if alias.manychat_stage_id
+                else [("label_key", "=", alias.label_key), ("manychat_stage_id", "=", 0)]
+            )
+            if self.search_count([*domain, ("id", "!=", alias.id)], limit=1):
+                raise ValidationError(self.env._("The alias “%s” is already in the list.", alias.display_name))
+            domain[1:] = []
+            if self.env["manychat.stage.map"].search_count(domain, limit=1):
+                raise ValidationError(
+                    self.env._(
+                        "“%s” is the name of a ManyChat stage itself, so it cannot be an alias.", alias.display_name
+                    )
+                )
+
+    @api.depends("name")
+    def _compute_label_key(self):
+        for alias in self:
+            alias.label_key = normalize_label(alias.name or "")
+
+    @api.depends("name", "manychat_stage_id")
+    def _compute_display_name(self):
+        for alias in self:
+            parts = [str(alias.manychat_stage_id)] if alias.manychat_stage_id else []
+            alias.display_name = " · ".join(parts + ([alias.name] if alias.name else []))
+
+    @api.depends("map_id")
+    def _compute_waiting_count(self):
+        waiting = dict(
+            self.env["manychat.event"]._read_group(
+                [("alias_id", "in", self.ids), ("state", "=", "failed")], ["alias_id"], ["__count"]
+            )
+        )
+        for alias in self:
+            alias.waiting_count = waiting.get(alias, 0)
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        aliases = super().create(vals_list)
+        aliases.filtered("map_id")._release_events()
+        return aliases
+
+    def write(self, vals):
+        result = super().write(vals)
+        if vals.get("map_id"):
+            self._release_events()
+        return result
+
+    def _release_events(self):
+        """Send the events that waited for these aliases on their way again."""
+        events = self.env["manychat.event"].sudo().search([("alias_id", "in", self.ids), ("state", "=", "failed")])
+        events._requeue()
+
+    @api.model
+    def _open(self, number, label):
+        """The alias for an unknown stage, created open if it is not there.
+
+        :param number: ManyChat stage number or ``None``
+        :param label: label or ``None``
+        """
+        if number:
+            domain = [("manychat_stage_id", "=", number)]
+        else:
+            domain = [("label_key", "=", normalize_label(label)), ("manychat_stage_id", "=", 0)]
+        return self.search(domain, limit=1) or self.create({"name": label, "manychat_stage_id": number or 0})

@@ -1,0 +1,66 @@
+from odoo import api, models
+from odoo.tools import SQL
+
+
+class ManychatUnique(models.AbstractModel):
+    """Unique values that the database guards, with messages that the model words.
+
+    Odoo would answer a duplicate with PostgreSQL's error, before any ``@api.constrains`` has had a chance to say it
+    better: the INSERT itself fails. The constraints made here can wait until the model has looked. Whatever writes past
+    the model, and two transactions that write at the same moment, still meet the database.
+    """
+
+    _name = "manychat.unique"
+    _description = "Unique Values, Well Told"
+
+    #: Pairs of the columns that are unique together and the SQL condition on the rows that count (``None``: all rows).
+    _unique = ()
+
+    def init(self):
+        for columns, condition in self._unique:
+            self._make_unique(columns, condition)
+        return super().init()
+
+    def _make_unique(self, columns, condition):
+        name = self._unique_name(columns)
+        self.env.cr.execute(
+            "SELECT 1 FROM pg_constraint WHERE conname = %s AND conrelid = %s::regclass", [name, self._table]
+        )
+        if self.env.cr.fetchone():
+            return
+        identifiers = [SQL.identifier(column) for column in columns]
+        if condition:  # there is no partial UNIQUE constraint; excluding equal values is the same
+            equal = SQL(", ").join(SQL("%s WITH =", identifier) for identifier in identifiers)
+            rule = SQL("EXCLUDE USING btree (%s) WHERE (%s)", equal, SQL(condition))
+        else:
+            rule = SQL("UNIQUE (%s)", SQL(", ").join(identifiers))
+        table = SQL.identifier(self._table)
+        self.env.cr.execute(
+            SQL("ALTER TABLE %s ADD CONSTRAINT %s %s DEFERRABLE INITIALLY IMMEDIATE", table, SQL.identifier(name), rule)
+        )
+
+    def _unique_name(self, columns):
+        return f"{self._table}_{'_'.join(columns)}_unique"
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        self._let_constraints_wait("DEFERRED")
+        records = super().create(vals_list)
+        self._let_constraints_wait("IMMEDIATE")
+        return records
+
+    def write(self, vals):
+        self._let_constraints_wait("DEFERRED")
+        result = super().write(vals)
+        self._let_constraints_wait("IMMEDIATE")
+        return result
+
+    def _let_constraints_wait(self, mode):
+        """``DEFERRED``: have the database wait for the model; ``IMMEDIATE``: have it look now.
+
+        :raises psycopg2.IntegrityError: with ``IMMEDIATE``, if the model let a duplicate pass: another transaction has
+            written the same value meanwhile
+        """
+        self.flush_model()
+        names = SQL(", ").join(SQL.identifier(self._unique_name(columns)) for columns, _condition in self._unique)
+        self.env.cr.execute(SQL("SET CONSTRAINTS %s %s", names, SQL(mode)))

@@ -1,0 +1,81 @@
+from datetime import datetime, timedelta, timezone
+
+import requests
+
+from odoo.tests import TransactionCase
+
+from bridge.events import EventType, accept
+
+#: The day on which the conversations of the tests take place.
+DAY = datetime(2026, 3, 2, 9, 0, tzinfo=timezone.utc)
+
+#: Before any test replaces it.
+REAL_SEND = requests.Session.send
+
+
+def at(minutes):
+    """A moment, that many minutes into the conversation."""
+    return DAY + timedelta(minutes=minutes)
+
+
+def opportunity(manychat_id="MC-TEST-1", stage=17, minutes=0, *, received=None, key=None, label=None, **fields):
+    """The envelope of an opportunity event.
+
+    :param stage: ManyChat stage number; ``None`` if ``label`` is given
+    :param minutes: when it happened, see :func:`at`
+    :param received: when it was received, in minutes; as it happened by default
+    :param fields: further payload fields; ``summary`` goes into ``state``
+    """
+    state = {"stage_id": stage, "stage": label, "summary": fields.pop("summary", None), "date": at(minutes).isoformat()}
+    payload = {"manychat_id": manychat_id, **fields, "state": state}
+    received_at = at(minutes if received is None else received)
+    event = accept(EventType.OPPORTUNITY, payload, received_at=received_at, source="odoo", idempotency_key=key)
+    return event.envelope()
+
+
+class QueueCase:
+    """Mixed into tests that use the real queue service which odoo.conf names (Azurite)."""
+
+    @classmethod
+    def _request_handler(cls, session, request, /, **kwargs):
+        # Odoo's tests refuse to call out; the queue on this machine is not "out".
+        return REAL_SEND(session, request, **kwargs)
+
+
+class ManychatCase(TransactionCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.bridge_user = cls.env.ref("miasalud_crm.user_bridge")
+        cls.stages = {row.manychat_stage_id: row.stage_id for row in cls.env["manychat.stage.map"].search([])}
+
+    def apply(self, *envelopes):
+        """Apply ``envelopes`` in one batch, as the bridge does: as its own user, over the public method."""
+        results = self.env["crm.lead"].with_user(self.bridge_user).manychat_apply(list(envelopes))
+        self.env.invalidate_all()
+        return results
+
+    def lead(self, manychat_id="MC-TEST-1"):
+        return (
+            self.env["crm.lead"]
+            .with_context(active_test=False)
+            .search([("x_manychat_id", "=", manychat_id)])
+            .ensure_one()
+        )
+
+    def stage_messages(self, lead):
+        """The chatter lines that tell of a change of stage, oldest first."""
+        field = self.env["ir.model.fields"]._get("crm.lead", "stage_id")
+        values = (
+            self.env["mail.tracking.value"]
+            .sudo()
+            .search(
+                [
+                    ("mail_message_id.model", "=", "crm.lead"),
+                    ("mail_message_id.res_id", "=", lead.id),
+                    ("field_id", "=", field.id),
+                ],
+                order="id",
+            )
+        )
+        return [(value.old_value_char, value.new_value_char) for value in values]

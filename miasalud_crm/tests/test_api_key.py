@@ -1,0 +1,64 @@
+from datetime import timedelta
+
+from odoo import fields
+from odoo.exceptions import AccessError
+from odoo.tests import TransactionCase, new_test_user, tagged
+
+
+@tagged("post_install", "-at_install")
+class TestApiKey(TransactionCase):
+    def setUp(self):
+        super().setUp()
+        self.keys = self.env["manychat.api.key"]
+
+    def test_the_key_itself_is_not_stored(self):
+        key = self.keys._generate("Prueba")
+        self.env.flush_all()
+        self.env.cr.execute("SELECT row_to_json(k)::text FROM manychat_api_key k")
+        self.assertNotIn(key[20:], "".join(row[0] for row in self.env.cr.fetchall()))
+
+    def test_a_key_is_valid_until_it_is_revoked_or_expires(self):
+        soon = fields.Datetime.now() + timedelta(hours=1)
+        key = self.keys._generate("Prueba", soon)
+        record = self.keys._authenticate(key)
+        self.assertEqual(record.name, "Prueba")
+        record.expiration_date = fields.Datetime.now() - timedelta(seconds=1)
+        self.assertFalse(self.keys._authenticate(key))
+        record.expiration_date = False
+        record.action_revoke()
+        self.assertFalse(self.keys._authenticate(key))
+
+    def test_anything_else_is_no_key(self):
+        key = self.keys._generate("Prueba")
+        for wrong in ("", key[:-1], key + "x", key.swapcase(), key[:12], "mck_", "ñ" * 50, "\udcff"):
+            self.assertFalse(self.keys._authenticate(wrong), wrong)
+
+    def test_a_webhook_key_opens_no_rpc(self):
+        key = self.keys._generate("Prueba")
+        self.assertFalse(self.env["res.users.apikeys"]._check_credentials(scope="rpc", key=key))
+
+    def test_the_bridge_key_is_one_of_the_bridges_user(self):
+        key = self.keys._generate_bridge_key("Prueba")
+        user_id = self.env["res.users.apikeys"]._check_credentials(scope="rpc", key=key)
+        self.assertEqual(user_id, self.env.ref("miasalud_crm.user_bridge").id)
+
+    def test_last_use_is_noted_at_most_once_a_minute(self):
+        record = self.keys._authenticate(self.keys._generate("Prueba"))
+        record._touch()
+        first = record.last_used
+        self.assertTrue(first)
+        record.last_used = earlier = first - timedelta(seconds=30)
+        record._touch()
+        self.assertEqual(record.last_used, earlier)
+
+    def test_the_dialog_shows_the_key_once(self):
+        for purpose in ("webhook", "bridge"):
+            dialog = self.env["manychat.api.key.create"].create({"name": "Prueba", "purpose": purpose})
+            action = dialog.action_generate()
+            self.assertTrue(action["context"]["default_key"])
+            self.assertFalse(dialog.key)
+
+    def test_only_administrators_make_keys(self):
+        manager = new_test_user(self.env, "jefa", "sales_team.group_sale_manager")
+        with self.assertRaises(AccessError):
+            self.env["manychat.api.key.create"].with_user(manager).create({"name": "Prueba"})

@@ -1,0 +1,366 @@
+from itertools import pairwise
+from unittest.mock import patch
+
+from freezegun import freeze_time
+
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import new_test_user, tagged
+from odoo.tools import mute_logger
+
+from ..hooks import STAGES
+from .common import ManychatCase, at, opportunity
+
+
+@tagged("post_install", "-at_install")
+class TestManychatApply(ManychatCase):
+    # --- Creating
+
+    def test_each_stage_of_the_users_table_creates_an_opportunity_in_its_stage(self):
+        results = self.apply(*(opportunity(f"MC-{number}", number) for _label, number, _name in STAGES))
+        self.assertEqual([result["status"] for result in results], ["created"] * 11)
+        self.assertEqual([result["stage_after"] for result in results], [name for _label, _number, name in STAGES])
+        for _label, number, name in STAGES:
+            self.assertEqual(self.lead(f"MC-{number}").stage_id.name, name)
+
+    def test_a_stage_may_come_by_its_label_however_it_is_written(self):
+        result = self.apply(opportunity(stage=None, label="  comienza   COTIZACIO\u0301N "))[0]
+        self.assertEqual(result["stage_after"], "Comienza Cotización")
+
+    def test_the_number_wins_over_the_label(self):
+        result = self.apply(opportunity(stage=18, label="Comienza Cotización"))[0]
+        self.assertEqual(result["stage_after"], "Retornó en AC")
+
+    def test_a_new_opportunity_carries_what_the_event_says(self):
+        advisor = self.env["manychat.advisor"].create({"external_id": 700, "role": "commercial"})
+        advisor.user_id = salesperson = new_test_user(self.env, "vera", "sales_team.group_sale_salesman")
+        self.apply(
+            opportunity(
+                first_name="Ana",
+                last_name="Inventada",
+                phone="+520000000001",
+                channel="Facebook",
+                entry_date="2026-03-01T08:00:00.250Z",
+                commercial_advisor_id=700,
+                medical_advisor_id=101,
+                summary="Quiere una cita.",
+            )
+        )
+        lead = self.lead()
+        self.assertRecordValues(
+            lead,
+            [
+                {
+                    "type": "opportunity",
+                    "name": "Ana Inventada",
+                    "contact_name": "Ana Inventada",
+                    "phone": "+520000000001",
+                    "manychat_channel": "Facebook",
+                    "user_id": salesperson.id,
+                    "partner_id": False,
+                    "manychat_summary": "Quiere una cita.",
+                    "x_manychat_id": "MC-TEST-1",
+                }
+            ],
+        )
+        self.assertEqual(lead.source_id.name, "Facebook")
+        self.assertEqual(lead.manychat_medical_advisor_id.external_id, 101)
+        self.assertEqual(lead.manychat_entry_date.isoformat(), "2026-03-01T08:00:00.250000")
+
+    def test_an_opportunity_without_a_name_is_called_by_phone_or_id(self):
+        self.apply(opportunity("MC-A", phone="+520000000002"), opportunity("MC-B"))
+        self.assertEqual(self.lead("MC-A").name, "+520000000002")
+        self.assertEqual(self.lead("MC-B").name, "MC-B")
+
+    def test_a_name_that_comes_later_replaces_the_phone_number(self):
+        self.apply(opportunity(phone="+520000000002"))
+        self.apply(opportunity(minutes=1, first_name="Ana"))
+        self.assertEqual(self.lead().name, "Ana")
+
+    def test_nobody_is_salesperson_unless_an_adviser_is_mapped(self):
+        self.apply(opportunity(commercial_advisor_id=999))
+        self.assertFalse(self.lead().user_id)
+        self.assertNotIn(self.bridge_user.partner_id, self.lead().message_partner_ids)
+        self.assertTrue(self.env["manychat.advisor"].search([("external_id", "=", 999), ("role", "=", "commercial")]))
+
+    def test_the_team_of_the_stage_map_is_the_default(self):
+        team = self.env["crm.team"].create({"name": "Chat"})
+        self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 17)]).team_id = team
+        self.apply(opportunity())
+        self.assertEqual(self.lead().team_id, team)
+
+    # --- Moving
+
+    def test_a_newer_event_moves_the_opportunity_with_one_chatter_line(self):
+        self.apply(opportunity(stage=17))
+        result = self.apply(opportunity(stage=21, minutes=5))[0]
+        self.assertEqual(
+            (result["status"], result["stage_before"], result["stage_after"]),
+            ("moved", "Recién Suscrito Pendiente AC", "Derivado a AE"),
+        )
+        self.assertEqual(self.stage_messages(self.lead()), [("Recién Suscrito Pendiente AC", "Derivado a AE")])
+
+    def test_every_move_within_one_batch_stands_in_the_history(self):
+        self.apply(*(opportunity(stage=stage, minutes=minute) for minute, stage in enumerate([17, 19, 21, 19])))
+        names = ["Recién Suscrito Pendiente AC", "Comienza AC", "Derivado a AE", "Comienza AC"]
+        self.assertEqual(self.stage_messages(self.lead()), list(pairwise(names)))
+
+    def test_results_come_in_the_order_of_the_call_whatever_the_order_of_the_events(self):
+        newer, older = opportunity(stage=21, minutes=5), opportunity(stage=17, minutes=1)
+        results = self.apply(newer, older)
+        self.assertEqual([result["event_id"] for result in results], [newer["id"], older["id"]])
+        self.assertEqual([result["status"] for result in results], ["moved", "created"])
+        self.assertEqual(self.lead().stage_id, self.stages[21])
+
+    def test_an_older_event_does_not_move_the_opportunity_back(self):
+        self.apply(opportunity(stage=21, minutes=5))
+        result = self.apply(opportunity(stage=17, minutes=1))[0]
+        self.assertEqual((result["status"], result["stage_after"]), ("stale", "Derivado a AE"))
+        self.assertFalse(self.stage_messages(self.lead()))
+
+    def test_events_within_one_second_are_told_apart(self):
+        self.apply(opportunity(stage=21, minutes=0.0050))
+        self.assertEqual(self.apply(opportunity(stage=17, minutes=0.0049))[0]["status"], "stale")
+        self.assertEqual(self.apply(opportunity(stage=18, minutes=0.0051))[0]["status"], "moved")
+
+    def test_of_two_events_of_one_moment_the_later_received_counts(self):
+        self.apply(opportunity(stage=21, minutes=5, received=7))
+        self.assertEqual(self.apply(opportunity(stage=17, minutes=5, received=6))[0]["status"], "stale")
+        self.assertEqual(self.apply(opportunity(stage=18, minutes=5, received=8))[0]["status"], "moved")
+
+    def test_an_event_dated_far_in_the_future_counts_as_of_its_receipt(self):
+        self.apply(opportunity(stage=21, minutes=60 * 24 * 365, received=5))
+        self.assertEqual(self.apply(opportunity(stage=18, minutes=6))[0]["status"], "moved")
+
+    def test_applying_an_event_again_gives_the_first_result_and_changes_nothing(self):
+        event = opportunity(stage=17, summary="Hola")
+        first = self.apply(event)[0]
+        messages = self.lead().message_ids
+        self.apply(opportunity(stage=18, minutes=1))
+        again = self.apply(event, event)
+        self.assertEqual(again, [{**first, "code": "duplicate"}] * 2)
+        self.assertEqual(self.lead().stage_id, self.stages[18])
+        self.assertEqual(len(self.lead().message_ids - messages), 1)
+
+    def test_an_event_without_news_changes_nothing(self):
+        self.apply(opportunity(stage=17))
+        lead = self.lead()
+        changed, messages = lead.date_last_stage_update, lead.message_ids
+        self.assertEqual(self.apply(opportunity(stage=17, minutes=1))[0]["status"], "unchanged")
+        self.assertEqual((lead.date_last_stage_update, lead.message_ids), (changed, messages))
+
+    def test_moving_to_the_won_stage_closes_and_moving_on_reopens(self):
+        self.apply(opportunity(stage=25))
+        self.apply(opportunity(stage=26, minutes=1))
+        lead = self.lead()
+        self.assertTrue(lead.date_closed)
+        self.assertEqual(lead.probability, 100)
+        self.apply(opportunity(stage=25, minutes=2))
+        self.assertFalse(self.lead().date_closed)
+
+    # --- Summaries
+
+    def test_a_summary_arrives_as_text_and_not_as_markup(self):
+        self.apply(opportunity(summary="<b onclick='x()'>hola</b>\n<script>1</script>"))
+        body = str(self.lead().message_ids.filtered(lambda message: "hola" in message.body).body)
+        self.assertIn("&lt;b onclick", body)
+        self.assertNotIn("<b ", body)
+        self.assertNotIn("<script", body)
+
+    def test_the_summary_of_a_move_stands_on_the_line_of_the_move(self):
+        self.apply(opportunity(stage=17))
+        before = self.lead().message_ids
+        self.apply(opportunity(stage=18, minutes=1, summary="Volvió."))
+        new = self.lead().message_ids - before
+        self.assertEqual(len(new), 1)
+        self.assertIn("Volvió.", new.body)
+        self.assertTrue(new.sudo().tracking_value_ids)
+
+    # --- People
+
+    def test_an_event_older_than_a_persons_move_changes_nothing(self):
+        self.apply(opportunity(stage=17))
+        with freeze_time(at(10).replace(tzinfo=None)):
+            self.lead().stage_id = self.stages[20]
+        self.assertEqual(self.apply(opportunity(stage=18, minutes=9))[0]["status"], "stale")
+        self.assertEqual(self.lead().stage_id, self.stages[20])
+
+    def test_an_event_newer_than_a_persons_move_moves_on(self):
+        self.apply(opportunity(stage=17))
+        with freeze_time(at(10).replace(tzinfo=None)):
+            self.lead().stage_id = self.stages[20]
+        self.assertEqual(self.apply(opportunity(stage=18, minutes=11))[0]["status"], "moved")
+
+    def test_saving_without_a_change_is_no_decision(self):
+        self.apply(opportunity(stage=17))
+        with freeze_time(at(10).replace(tzinfo=None)):
+            self.lead().write({"stage_id": self.stages[17].id, "active": True})
+        self.assertEqual(self.apply(opportunity(stage=18, minutes=9))[0]["status"], "moved")
+
+    def test_a_lost_opportunity_is_restored_by_a_newer_event_only(self):
+        self.apply(opportunity(stage=17))
+        reason = self.env["crm.lost.reason"].create({"name": "Sin respuesta"})
+        with freeze_time(at(10).replace(tzinfo=None)):
+            self.lead().action_set_lost(lost_reason_id=reason.id)
+        self.assertEqual(self.apply(opportunity(stage=18, minutes=9))[0]["status"], "stale")
+        self.assertFalse(self.lead().active)
+        self.assertEqual(self.apply(opportunity(stage=18, minutes=11))[0]["status"], "moved")
+        lead = self.lead()
+        self.assertTrue(lead.active)
+        self.assertFalse(lead.lost_reason_id)
+        self.assertGreater(lead.probability, 0)
+
+    def test_what_a_person_changed_stays(self):
+        self.apply(opportunity(first_name="Ana", phone="+520000000001"))
+        self.lead().write({"phone": "+520000000009", "name": "Plan familiar"})
+        self.apply(opportunity(minutes=1, first_name="Ana María", phone="+520000000002"))
+        self.assertRecordValues(
+            self.lead(), [{"name": "Plan familiar", "contact_name": "Ana María", "phone": "+520000000009"}]
+        )
+
+    def test_a_salesperson_whom_a_person_chose_stays(self):
+        vera = new_test_user(self.env, "vera", "sales_team.group_sale_salesman")
+        omar = new_test_user(self.env, "omar", "sales_team.group_sale_salesman")
+        for number, user in ((700, vera), (701, omar)):
+            self.env["manychat.advisor"].create({"external_id": number, "role": "commercial", "user_id": user.id})
+        self.apply(opportunity(commercial_advisor_id=700))
+        self.apply(opportunity(minutes=1, commercial_advisor_id=701))
+        self.assertEqual(self.lead().user_id, omar)
+        self.lead().user_id = self.env.user
+        self.apply(opportunity(minutes=2, commercial_advisor_id=700))
+        self.assertEqual(self.lead().user_id, self.env.user)
+
+    def test_an_event_never_blanks_what_it_does_not_carry(self):
+        self.apply(opportunity(first_name="Ana", phone="+520000000001", channel="Facebook", summary="Hola"))
+        self.apply(opportunity(minutes=1, stage=18))
+        self.assertRecordValues(
+            self.lead(),
+            [
+                {
+                    "contact_name": "Ana",
+                    "phone": "+520000000001",
+                    "manychat_channel": "Facebook",
+                    "manychat_summary": "Hola",
+                }
+            ],
+        )
+
+    def test_an_older_event_fills_only_what_is_empty(self):
+        self.apply(opportunity(minutes=5, first_name="Ana"))
+        result = self.apply(opportunity(minutes=1, first_name="Otra", phone="+520000000001"))[0]
+        self.assertEqual(result["status"], "stale")
+        self.assertRecordValues(self.lead(), [{"contact_name": "Ana", "phone": "+520000000001"}])
+
+    # --- Customers
+
+    def test_no_customer_is_created_or_changed(self):
+        customer = self.env["res.partner"].create({"name": "Clienta Inventada", "phone": "+520000000005"})
+        self.apply(opportunity("MC-A", first_name="Ana"))
+        self.lead("MC-A").partner_id = customer
+        self.env.flush_all()
+        self.env.cr.execute("SELECT md5(string_agg(p::text, ',' ORDER BY id)) FROM res_partner p")
+        before = self.env.cr.fetchone()
+        self.apply(
+            opportunity("MC-A", stage=18, minutes=1, phone="+520000000006", first_name="Ana"),
+            opportunity("MC-B", first_name="Beto", phone="+520000000007", commercial_advisor_id=5),
+        )
+        self.env.flush_all()
+        self.env.cr.execute("SELECT md5(string_agg(p::text, ',' ORDER BY id)) FROM res_partner p")
+        self.assertEqual(self.env.cr.fetchone(), before)
+
+    # --- Unknown stages and bad events
+
+    def test_an_unknown_stage_fails_and_waits_on_an_open_alias(self):
+        result = self.apply(opportunity(stage=None, label="Etapa Nueva"))[0]
+        self.assertEqual((result["status"], result["code"], result["lead_id"]), ("error", "unmapped_stage", False))
+        alias = self.env["manychat.stage.alias"].search([("name", "=", "Etapa Nueva")])
+        self.assertEqual((alias.map_id.id, alias.waiting_count), (False, 1))
+
+    def test_pointing_the_alias_somewhere_sends_the_event_on_its_way_again(self):
+        event = opportunity(stage=99)
+        self.apply(event)
+        alias = self.env["manychat.stage.alias"].search([("manychat_stage_id", "=", 99)])
+        alias.map_id = self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 18)])
+        row = self.env["manychat.event"].search([("event_id", "=", event["id"])])
+        self.assertEqual(row.state, "pending")
+        self.assertEqual(self.apply(event)[0]["stage_after"], "Retornó en AC")
+        self.assertEqual(row.state, "done")
+
+    def test_one_bad_event_does_no_harm_to_its_neighbours(self):
+        good = [opportunity(f"MC-{number}", first_name="Buena") for number in range(9)]
+        bad = opportunity("MC-BAD", first_name="Mala")
+        create = self.registry["crm.lead"].create
+
+        def refuse(leads, vals_list):
+            if any(vals.get("contact_name") == "Mala" for vals in vals_list):
+                raise UserError("No se puede.")  # pylint: disable=translation-required
+            return create(leads, vals_list)
+
+        with (
+            patch.object(self.registry["crm.lead"], "create", refuse),
+            mute_logger("odoo.addons.miasalud_crm.models.crm_lead"),
+        ):
+            results = self.apply(*good[:4], bad, *good[4:])
+        self.assertEqual([result["status"] for result in results], ["created"] * 4 + ["error"] + ["created"] * 5)
+        self.assertEqual((results[4]["code"], results[4]["message"]), ("refused", "No se puede."))
+        self.assertFalse(self.env["crm.lead"].search([("x_manychat_id", "=", "MC-BAD")]))
+        self.assertEqual(self.apply(bad)[0]["status"], "created")
+
+    def test_an_event_that_breaks_the_contract_is_told_so_beside_good_ones(self):
+        broken = opportunity("MC-X")
+        broken["payload"] = {"manychat_id": "MC-X"}
+        results = self.apply("nonsense", broken, opportunity("MC-Y"))
+        self.assertEqual([result["code"] for result in results], ["invalid", "invalid", False])
+        self.assertEqual(results[1]["event_id"], broken["id"])
+        self.assertIn("state", results[1]["message"])
+
+    def test_an_empty_batch_is_no_mistake(self):
+        self.assertEqual(self.apply(), [])
+
+    # --- The event log
+
+    def test_the_event_row_tells_what_became_of_the_event(self):
+        self.apply(opportunity(stage=17))
+        event = opportunity(stage=18, minutes=1)
+        self.apply(event)
+        self.assertRecordValues(
+            self.env["manychat.event"].search([("event_id", "=", event["id"])]),
+            [
+                {
+                    "state": "done",
+                    "outcome": "moved",
+                    "lead_id": self.lead().id,
+                    "stage_before_id": self.stages[17].id,
+                    "stage_after_id": self.stages[18].id,
+                    "manychat_id": "MC-TEST-1",
+                }
+            ],
+        )
+
+    # --- Rights
+
+    def test_only_the_bridge_may_apply_events(self):
+        manager = new_test_user(self.env, "jefa", "sales_team.group_sale_manager,base.group_system")
+        with self.assertRaises(AccessError):
+            self.env["crm.lead"].with_user(manager).manychat_apply([opportunity()])
+
+    def test_the_bridges_user_can_read_and_write_nothing(self):
+        for model in ("crm.lead", "res.partner", "manychat.event", "manychat.api.key", "crm.stage", "res.users"):
+            for operation in ("read", "write", "create", "unlink"):
+                if (model, operation) == ("res.users", "read"):
+                    continue  # everybody may read a part of their own user
+                self.assertFalse(self.env[model].with_user(self.bridge_user).has_access(operation), (model, operation))
+
+    # --- Cost
+
+    def test_the_number_of_queries_does_not_grow_with_each_event_of_a_batch(self):
+        def count(size, prefix):
+            self.apply(*(opportunity(f"{prefix}{n}", 17, summary=None) for n in range(size)))
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            self.apply(*(opportunity(f"{prefix}{n}", 18, minutes=1) for n in range(size)))
+            return self.env.cr.sql_log_count - before
+
+        count(2, "warm")
+        few, many = count(10, "few"), count(40, "many")
+        # Odoo posts one message for each tracked move; everything else is done for the batch together.
+        self.assertLess((many - few) / 30, 9, f"{few} queries for 10 moves, {many} for 40")

@@ -1,0 +1,119 @@
+import base64
+import json
+import os
+from unittest.mock import patch
+
+from azure.storage.queue import QueueServiceClient
+
+from odoo.tests import TransactionCase, tagged
+from odoo.tools import mute_logger
+
+from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType, accept, decode
+
+from .. import configuration
+from .common import QueueCase, at
+
+RELAY_LOGGER = "odoo.addons.miasalud_crm.models.manychat_event"
+
+
+@tagged("post_install", "-at_install")
+class TestRelay(QueueCase, TransactionCase):
+    def setUp(self):
+        super().setUp()
+        # A test's transaction is neither committed nor rolled back; the relay's statements work the same without.
+        self.patch(self.env.cr, "commit", lambda: None)
+        self.patch(self.env.cr, "rollback", lambda: None)
+        self.events = self.env["manychat.event"].search([])
+        self.events.unlink()
+        self.service = QueueServiceClient.from_connection_string(configuration.get("queue_connection_string"))
+        self.addCleanup(self.service.close)
+        for queue in (CONTACT_QUEUE, OPPORTUNITY_QUEUE):
+            if queue in {properties.name for properties in self.service.list_queues()}:
+                self.service.get_queue_client(queue).clear_messages()
+
+    def enqueue(self, number, event_type=EventType.CONTACT):
+        payload = {"manychat_id": f"MC-{number}", "state": {"stage_id": 17, "date": at(number).isoformat()}}
+        event = accept(event_type, payload, received_at=at(number), source="odoo")
+        self.env["manychat.event"]._enqueue(event, self.env["manychat.api.key"])
+        return event
+
+    def on_queue(self, queue):
+        client = self.service.get_queue_client(queue)
+        messages = client.receive_messages(messages_per_page=32, max_messages=500)
+        return [decode(message.content, queue=queue, inserted_at=message.inserted_on) for message in messages]
+
+    def states(self):
+        return set(self.env["manychat.event"].search([]).mapped("state"))
+
+    def test_events_arrive_on_their_queues_as_they_were_accepted(self):
+        contacts = [self.enqueue(number) for number in range(70)]
+        opportunity = self.enqueue(100, EventType.OPPORTUNITY)
+        self.env["manychat.event"]._cron_relay()
+        self.assertEqual(self.states(), {"queued"})
+        self.assertEqual({event.id for event in self.on_queue(CONTACT_QUEUE)}, {event.id for event in contacts})
+        self.assertEqual(self.on_queue(OPPORTUNITY_QUEUE), [opportunity])
+
+    def test_the_queue_is_made_if_it_is_missing(self):
+        self.service.delete_queue(CONTACT_QUEUE)
+        event = self.enqueue(1)
+        self.env["manychat.event"]._cron_relay()
+        self.assertEqual(self.on_queue(CONTACT_QUEUE), [event])
+
+    def test_messages_never_expire(self):
+        self.enqueue(1)
+        self.env["manychat.event"]._cron_relay()
+        message = next(iter(self.service.get_queue_client(CONTACT_QUEUE).receive_messages()))
+        self.assertGreater(message.expires_on.year, 9000)
+
+    def test_while_azure_is_down_events_wait_and_the_job_does_not_fail(self):
+        for number in range(5):
+            self.enqueue(number)
+        key = base64.b64encode(b"x").decode()
+        # Nothing listens on port 1.
+        down = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey={key};QueueEndpoint=http://127.0.0.1:1/a"
+        with patch.dict(os.environ, MIASALUD_QUEUE_CONNECTION_STRING=down), self.assertLogs(RELAY_LOGGER) as logs:
+            self.env["manychat.event"]._cron_relay()
+        self.assertIn("wait", logs.output[0])
+        self.assertEqual(self.states(), {"pending"})
+        self.env["manychat.event"]._cron_relay()
+        self.assertEqual(self.states(), {"queued"})
+
+    def test_without_a_queue_the_log_says_what_to_set(self):
+        self.enqueue(1)
+        self.patch(configuration, "get", lambda name, default="": default)
+        with self.assertLogs(RELAY_LOGGER, "WARNING") as logs:
+            self.env["manychat.event"]._cron_relay()
+        self.assertIn("queue_connection_string", logs.output[0])
+
+    def test_a_malformed_connection_string_does_not_fail_the_job(self):
+        self.enqueue(1)
+        with patch.dict(os.environ, MIASALUD_QUEUE_CONNECTION_STRING="nonsense"), mute_logger(RELAY_LOGGER):
+            self.env["manychat.event"]._cron_relay()
+
+    def test_claimed_events_are_left_to_whoever_claimed_them_for_a_while(self):
+        self.enqueue(1)
+        first = self.env["manychat.event"]._claim(10)
+        self.assertEqual(len(first), 1)
+        self.assertFalse(self.env["manychat.event"]._claim(10))
+        self.env.cr.execute("UPDATE manychat_event SET claimed_until = now() AT TIME ZONE 'UTC' - interval '1 second'")
+        self.assertEqual(self.env["manychat.event"]._claim(10), first)
+
+    def test_an_event_that_the_bridge_completed_first_stays_done(self):
+        self.enqueue(1)
+        row = self.env["manychat.event"].search([])
+        claimed = self.env["manychat.event"]._claim(10)
+        row.state = "done"
+        self.env.flush_all()
+        self.env["manychat.event"]._commit_statement(
+            "UPDATE manychat_event SET state = 'queued' WHERE id = ANY(%(ids)s) AND state = 'pending' RETURNING id",
+            {"ids": claimed.ids},
+        )
+        row.invalidate_recordset()
+        self.assertEqual(row.state, "done")
+
+    def test_the_payload_on_the_queue_is_readable_json_in_base64(self):
+        self.enqueue(1)
+        self.env["manychat.event"]._cron_relay()
+        message = next(iter(self.service.get_queue_client(CONTACT_QUEUE).receive_messages()))
+        envelope = json.loads(base64.b64decode(message.content))
+        self.assertEqual(envelope.keys(), {"v", "id", "type", "received_at", "source", "payload"})

@@ -1,0 +1,237 @@
+import json
+
+from odoo.tests import HttpCase, tagged
+from odoo.tools import mute_logger
+
+from .common import QueueCase
+
+CONTACT = "/api/v1/manychat/webhook/contact"
+ASSIGNMENT = "/api/v1/manychat/webhook/campaign-assignment"
+OPPORTUNITY = "/api/v1/manychat/webhook/crm-opportunity"
+UPDATE = "/api/v1/manychat/campaign-contacts/update-by-manychat-id"
+
+EXAMPLES = {
+    CONTACT: (
+        "POST",
+        {
+            "manychat_id": "MC99999",
+            "nombre_lead": "Ana",
+            "apellido_lead": "García",
+            "whatsapp": "+521234567891",
+            "datetime_suscripcion": "2025-06-10T10:00:00Z",
+            "datetime_actual": "2025-06-10T10:05:00Z",
+            "ultimo_estado": "Nuevo Lead",
+            "canal_entrada": "Facebook",
+            "estado_inicial": "Nuevo",
+        },
+    ),
+    ASSIGNMENT: (
+        "POST",
+        {
+            "manychat_id": "MC99999",
+            "campaign_id": 85,
+            "comercial_id": "700",
+            "medico_id": "101",
+            "datetime_actual": "2025-06-10T10:10:00Z",
+            "ultimo_estado": "Asignado a campaña",
+            "tipo_asignacion": "medico",
+            "summary": "El cliente preguntó por el producto X y mostró interés en agendar una cita.",
+        },
+    ),
+    UPDATE: (
+        "PUT",
+        {
+            "manychat_id": "MC99999",
+            "campaign_id": 85,
+            "medical_advisor_id": 101,
+            "medical_assignment_date": "2025-06-10T11:00:00Z",
+            "last_state": "Asignado a médico",
+            "summary": "Conversación finalizada, cliente agendó consulta.",
+        },
+    ),
+    OPPORTUNITY: (
+        "POST",
+        {
+            "manychat_id": "string",
+            "first_name": "string",
+            "last_name": "string",
+            "phone": "string",
+            "channel": "string",
+            "entry_date": "2025-07-11T17:14:31.220Z",
+            "medical_advisor_id": 0,
+            "commercial_advisor_id": 0,
+            "state": {"stage_id": 17, "summary": "string", "date": "2025-07-11T17:14:31.220Z"},
+        },
+    ),
+}
+
+
+@tagged("post_install", "-at_install")
+class TestWebhook(QueueCase, HttpCase):
+    def setUp(self):
+        super().setUp()
+        self.key = self.env["manychat.api.key"]._generate("Prueba")
+
+    def call(self, path, body=None, method="POST", **headers):
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        sent = {"X_API_KEY": self.key, "Content_Type": "application/json", **headers}
+        return self.opener.request(
+            method,
+            self.base_url() + path,
+            data=data,
+            headers={name.replace("_", "-"): value for name, value in sent.items() if value is not None},
+            timeout=30,
+        )
+
+    def events(self):
+        return self.env["manychat.event"].search([])
+
+    def assertError(self, response, status, code):
+        self.assertEqual(response.status_code, status, response.text)
+        self.assertEqual(response.headers["Content-Type"], "application/json; charset=utf-8")
+        body = response.json()
+        self.assertEqual(body.keys(), {"status", "code", "message", "errors"})
+        self.assertEqual((body["status"], body["code"]), ("error", code))
+        self.assertTrue(body["message"])
+        return body
+
+    def test_the_users_own_examples_are_accepted(self):
+        for path, (method, body) in EXAMPLES.items():
+            response = self.call(path, body, method)
+            self.assertEqual(response.status_code, 202, response.text)
+            answer = response.json()
+            self.assertEqual(answer["status"], "accepted")
+            event = self.env["manychat.event"].search([("event_id", "=", answer["event_id"])])
+            self.assertEqual((event.state, event.manychat_id, event.source), ("pending", body["manychat_id"], "odoo"))
+        self.assertEqual(len(self.events()), 4)
+        self.assertEqual(set(self.events().key_id.mapped("name")), {"Prueba"})
+
+    def test_accepted_events_wake_the_relay(self):
+        trigger = self.env["ir.cron.trigger"]
+        domain = [("cron_id", "=", self.env.ref("miasalud_crm.cron_relay").id)]
+        before = trigger.search_count(domain)
+        self.call(CONTACT, EXAMPLES[CONTACT][1])
+        self.assertEqual(trigger.search_count(domain), before + 1)
+
+    def test_the_same_event_sent_twice_is_one_event(self):
+        first, second = (self.call(OPPORTUNITY, EXAMPLES[OPPORTUNITY][1]) for _ in range(2))
+        self.assertEqual((first.status_code, second.status_code), (202, 202))
+        self.assertEqual(first.json(), second.json())
+        self.assertEqual(len(self.events()), 1)
+
+    def test_an_idempotency_key_tells_equal_events_apart_but_swallows_no_other_event(self):
+        body = EXAMPLES[OPPORTUNITY][1]
+        other = {**body, "manychat_id": "otra"}
+        ids = [
+            self.call(OPPORTUNITY, body).json()["event_id"],
+            self.call(OPPORTUNITY, body, Idempotency_Key="a").json()["event_id"],
+            self.call(OPPORTUNITY, other, Idempotency_Key="a").json()["event_id"],
+            self.call(OPPORTUNITY, other, Idempotency_Key="a").json()["event_id"],
+        ]
+        self.assertEqual(len(set(ids)), 3)
+
+    def test_an_update_without_a_date_may_come_again(self):
+        method, body = EXAMPLES[UPDATE]
+        ids = {self.call(UPDATE, body, method).json()["event_id"] for _ in range(2)}
+        self.assertEqual(len(ids), 2)
+
+    def test_a_missing_or_wrong_key_is_refused(self):
+        self.env["manychat.api.key"].search([]).action_revoke()
+        for key in (None, "", "mck_wrong", self.key):
+            self.assertError(self.call(CONTACT, EXAMPLES[CONTACT][1], X_API_KEY=key), 401, "unauthorized")
+        self.assertFalse(self.events())
+
+    def test_an_invalid_event_names_its_fields_and_is_kept_for_the_bots_builder(self):
+        body = {**EXAMPLES[OPPORTUNITY][1], "state": {"stage_id": "diecisiete", "date": "ayer"}}
+        errors = self.assertError(self.call(OPPORTUNITY, body), 422, "invalid")["errors"]
+        self.assertEqual([error["field"] for error in errors], ["state.stage_id", "state.date"])
+        rejection = self.env["manychat.rejection"].search([], limit=1)
+        self.assertEqual((rejection.path, rejection.code), (OPPORTUNITY, "invalid"))
+        self.assertIn("diecisiete", rejection.body)
+        self.assertFalse(self.events())
+
+    def test_every_kind_of_bad_request_has_its_answer(self):
+        for body, headers, status, code in (
+            (b"", {}, 400, "not_json"),
+            (b"{", {}, 400, "not_json"),
+            (b"[]", {}, 400, "not_json"),
+            (b'{"manychat_id": NaN}', {}, 400, "not_json"),
+            (b'{"manychat_id": 1, "manychat_id": 2}', {}, 400, "not_json"),
+            (b'{"manychat_id": "\xff"}', {}, 400, "not_json"),
+            (b"[" * 20_000, {}, 400, "not_json"),
+            (b"{}", {}, 422, "invalid"),
+            (b'{"manychat_id": "' + b"x" * 33_000 + b'"}', {}, 413, "too_large"),
+            (b"{}", {"Content_Type": "text/plain"}, 415, "unsupported_media_type"),
+            (b"a=1", {"Content_Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
+            (b"--x--", {"Content_Type": "multipart/form-data; boundary=x"}, 415, "unsupported_media_type"),
+        ):
+            self.assertError(self.call(CONTACT, body, **headers), status, code)
+        self.assertFalse(self.events())
+
+    def test_a_wrong_method_is_answered_in_the_same_shape(self):
+        self.assertEqual(self.call(CONTACT, method="GET").headers["Allow"], "POST")
+        self.assertError(self.call(CONTACT, method="GET"), 405, "method_not_allowed")
+        self.assertError(self.call(UPDATE, EXAMPLES[UPDATE][1]), 405, "method_not_allowed")
+
+    def test_a_key_in_the_address_is_no_key(self):
+        response = self.call(f"{CONTACT}?X-API-KEY={self.key}&api_key={self.key}", EXAMPLES[CONTACT][1], X_API_KEY=None)
+        self.assertError(response, 401, "unauthorized")
+
+    def test_what_bots_really_send_is_accepted(self):
+        body = {
+            "manychat_id": 1234567890,
+            "first_name": "{{first_name}}",
+            "last_name": None,
+            "phone": 520000000001,
+            "channel": "",
+            "entry_date": "2026-03-02 09:00:00",
+            "medical_advisor_id": "0",
+            "commercial_advisor_id": "700",
+            "state": {"stage_id": "17", "summary": "👩‍⚕️ Ñandú\u0000", "date": "2026-03-02T04:00:00-05:00"},
+            "custom": {"anything": [1, 2]},
+        }
+        self.assertEqual(self.call(OPPORTUNITY, body).status_code, 202)
+        event = self.events()
+        self.assertEqual(
+            event.payload,
+            {
+                "manychat_id": "1234567890",
+                "phone": "520000000001",
+                "entry_date": "2026-03-02T09:00:00.000000Z",
+                "commercial_advisor_id": 700,
+                "state": {"stage_id": 17, "summary": "👩‍⚕️ Ñandú", "date": "2026-03-02T09:00:00.000000Z"},
+            },
+        )
+
+    def test_a_dry_run_tells_what_would_happen_and_stores_nothing(self):
+        body = EXAMPLES[OPPORTUNITY][1]
+        response = self.call(OPPORTUNITY, body, X_Dry_Run="1")
+        self.assertEqual(response.status_code, 200)
+        self.assertEqual(response.json()["stage"], "Recién Suscrito Pendiente AC")
+        self.assertError(self.call(OPPORTUNITY, {}, X_Dry_Run="1"), 422, "invalid")
+        self.assertFalse(self.events())
+        self.assertFalse(self.env["manychat.rejection"].search([]))
+
+    def test_a_failure_of_ours_is_a_503_that_gives_nothing_away(self):
+        def fail(*args):
+            raise RuntimeError("secreto")
+
+        self.patch(self.registry["manychat.event"], "_enqueue", fail)
+        with mute_logger("odoo.addons.miasalud_crm.controllers.api"):
+            response = self.call(CONTACT, EXAMPLES[CONTACT][1])
+        self.assertError(response, 503, "unavailable")
+        self.assertNotIn("secreto", response.text)
+
+    def test_liveness_needs_no_key_and_the_report_does(self):
+        response = self.call("/health", method="GET", X_API_KEY=None)
+        self.assertEqual((response.status_code, response.json()), (200, {"status": "ok"}))
+        self.assertError(self.call("/api/v1/reports/health", method="GET", X_API_KEY=None), 401, "unauthorized")
+
+    def test_the_report_tells_what_waits_and_whether_the_bridge_lives(self):
+        self.call(CONTACT, EXAMPLES[CONTACT][1])
+        bridge = self.env["manychat.bridge"].with_user(self.env.ref("miasalud_crm.user_bridge"))
+        bridge.heartbeat("prueba:1", "0.1.0")
+        bridge.heartbeat("prueba:1", "0.1.0")
+        report = self.call("/api/v1/reports/health", method="GET").json()
+        self.assertEqual((report["events"]["waiting"], report["bridge"]["version"]), (1, "0.1.0"))
+        self.assertEqual(report["queue"]["status"], "ok")
