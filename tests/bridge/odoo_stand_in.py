@@ -7,7 +7,9 @@ real Odoo is for the end-to-end suite to show.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,17 +57,19 @@ class OdooStandIn:
         class Handler(_Handler):
             odoo = stand_in
 
-        ThreadingHTTPServer.allow_reuse_address = True
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def stop(self) -> None:
-        """Go down: connections are refused from now on."""
+        """Go down: connections end, and are refused from now on."""
         if self._server:
             self._server.shutdown()
             self._server.server_close()
+            for connection in self._server.connections:
+                # Those that are closed already refuse.
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
             self._server = None
 
     # --- the agreement -----------------------------------------------------------------------------------------------
@@ -137,6 +141,19 @@ class OdooStandIn:
             self.heartbeats.append(arguments)
             return True
         raise Fault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, *args: Any):
+        self.connections: list[socket.socket] = []
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.append(request)
+        super().process_request(request, client_address)
 
 
 class Fault(Exception):

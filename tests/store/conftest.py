@@ -1,0 +1,84 @@
+"""The store's tests run on any database: SQLite by default, or what TEST_DATABASE_URL names.
+
+TEST_DATABASE_OPTIONS gives options of ``create_engine`` as JSON. The tests make their tables in that database and drop
+them at the end, so it must be one for tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from bridge.events import Event, EventType, accept
+from bridge.store import migrate, schema
+from bridge.store.engine import create_engine, in_transaction
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
+    url = os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{tmp_path_factory.mktemp('store') / 'store.db'}"
+    options = {"pool_size": 10, **json.loads(os.environ.get("TEST_DATABASE_OPTIONS") or "{}")}
+    engine = create_engine(url, options)
+    migrate.upgrade(engine)
+    yield engine
+    migrate.downgrade(engine, "base")
+    engine.dispose()
+
+
+class Store:
+    """The database, emptied for each test."""
+
+    def __init__(self, engine: sa.Engine):
+        self.engine = engine
+
+    def run(self, function: Any, *arguments: Any, **named: Any) -> Any:
+        """``function(connection, …)`` in a transaction."""
+        return in_transaction(self.engine, lambda connection: function(connection, *arguments, **named))
+
+    def rows(self, table: str, **where: Any) -> list[Any]:
+        with self.engine.connect() as connection:
+            statement = sa.select(schema.metadata.tables[table]).filter_by(**where)
+            return list(connection.execute(statement.order_by(sa.text("id"))))
+
+
+@pytest.fixture
+def store(engine: sa.Engine) -> Store:
+    with engine.begin() as connection:
+        for table in reversed(schema.metadata.sorted_tables):
+            connection.execute(table.delete())
+    return Store(engine)
+
+
+NOON = datetime(2025, 6, 10, 12, tzinfo=timezone.utc)
+
+
+def event(event_type: EventType, minute: float = 0, manychat_id: str = "MC1", **payload: Any) -> Event:
+    """An event that was received ``minute`` minutes after noon, and happened then too."""
+    moment = NOON + timedelta(minutes=minute)
+    if event_type is EventType.OPPORTUNITY:
+        payload = {**payload, "state": {"stage_id": 17, "date": moment.isoformat(), **payload.get("state", {})}}
+    elif event_type is not EventType.CAMPAIGN_CONTACT:
+        payload = {"datetime_actual": moment.isoformat(), **payload}
+    return accept(event_type, {"manychat_id": manychat_id, **payload}, received_at=moment, source="odoo")
+
+
+def contact(minute: float = 0, manychat_id: str = "MC1", **payload: Any) -> Event:
+    return event(EventType.CONTACT, minute, manychat_id, **payload)
+
+
+def assignment(minute: float = 0, manychat_id: str = "MC1", campaign_id: int = 85, **payload: Any) -> Event:
+    return event(EventType.CAMPAIGN_ASSIGNMENT, minute, manychat_id, campaign_id=campaign_id, **payload)
+
+
+def update(minute: float = 0, manychat_id: str = "MC1", **payload: Any) -> Event:
+    return event(EventType.CAMPAIGN_CONTACT, minute, manychat_id, **payload)
+
+
+def opportunity(minute: float = 0, manychat_id: str = "MC1", **payload: Any) -> Event:
+    return event(EventType.OPPORTUNITY, minute, manychat_id, **payload)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from bridge.store import migrate, schema
+from bridge.store.contacts import ensure_contacts
+from bridge.store.engine import BadDatabaseUrl, StoreUnavailable, create_engine, in_transaction
+
+from .conftest import NOON, Store
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_schema(store: Store) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    assert migrate.current(store.engine) == migrate.head()
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+
+
+def test_upgrading_twice_changes_nothing(store: Store) -> None:
+    store.run(ensure_contacts, ["MC1"], NOON)
+    migrate.upgrade(store.engine)
+
+    assert len(store.rows("contacts")) == 1
+
+
+def test_a_row_that_somebody_else_inserts_meanwhile_is_found_on_the_second_run(store: Store) -> None:
+    looked, inserted = threading.Event(), threading.Event()
+    runs = []
+
+    def insert_late(connection: sa.Connection) -> dict[str, int]:
+        runs.append(1)
+        known = connection.execute(sa.select(schema.contacts.c.id)).all()
+        looked.set()
+        # On SQLite the other one cannot get in between, and waits for us instead.
+        inserted.wait(1)
+        if not known:
+            row = {"manychat_id": "MC1", "created_at": NOON, "updated_at": NOON}
+            connection.execute(schema.contacts.insert(), [row])
+        return ensure_contacts(connection, ["MC1"], NOON)
+
+    def other() -> None:
+        looked.wait(10)
+        store.run(ensure_contacts, ["MC1"], NOON)
+        inserted.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    ids = in_transaction(store.engine, insert_late)
+    thread.join()
+
+    assert list(ids) == ["MC1"]
+    assert len(store.rows("contacts")) == 1
+    assert len(runs) == (1 if store.engine.dialect.name == "sqlite" else 2)
+
+
+def test_the_datas_own_fault_is_raised_as_such_and_without_the_data(store: Store) -> None:
+    row = {"contact_id": 4711, "state": "Fiebre", "category": "contact", "created_at": NOON}
+    with pytest.raises(IntegrityError) as caught:
+        store.run(lambda connection: connection.execute(schema.contact_states.insert(), [row]))
+    assert "Fiebre" not in str(caught.value)
+
+
+def test_a_missing_table_is_the_databases_fault(store: Store) -> None:
+    with pytest.raises(StoreUnavailable):
+        store.run(lambda connection: connection.execute(sa.text("SELECT * FROM no_such_table")))
+
+
+def test_a_server_that_does_not_answer_is_an_outage() -> None:
+    engine = create_engine("postgresql+psycopg://nobody@127.0.0.1:9/nothing")
+    with pytest.raises(StoreUnavailable):
+        in_transaction(engine, lambda connection: connection.execute(sa.select(1)))
+
+
+@pytest.mark.parametrize("url", ["nonsense", "oracle+nothing://x/y", "sqlite+nothing://"])
+def test_a_url_that_cannot_work_is_refused(url: str) -> None:
+    with pytest.raises(BadDatabaseUrl):
+        create_engine(url)
+
+
+def test_an_id_is_chosen_by_the_database_where_nobody_else_does(store: Store) -> None:
+    values = {"created_at": NOON, "updated_at": NOON}
+    with store.engine.begin() as connection:
+        connection.execute(schema.campaigns.insert(), [{"id": 500_085, "name": "Chosen", **values}])
+        made = connection.execute(schema.campaigns.insert().values(name="Made", **values)).inserted_primary_key
+
+    assert made is not None
+    assert {row.name: row.id for row in store.rows("campaigns")} == {"Chosen": 500_085, "Made": made[0]}

@@ -1,0 +1,111 @@
+"""All SQL, as SQL Server would get it: compiled by SQLAlchemy, parsed by sqlglot. No server needed.
+
+The statements are caught while the store does its work on the test database, so none can be forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+import sqlglot
+from sqlalchemy.dialects import mssql
+from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
+
+from bridge.outcomes import Done, Failure
+from bridge.store import audit, campaigns, contacts, dead_letters, migrate, opportunities, schema
+from bridge.store.engine import create_engine
+from bridge.store.schema import Moment
+
+from .conftest import Store, assignment, contact, opportunity, update
+from .test_audit import letter, taken
+
+DIALECT = MSDialect_pyodbc()
+
+
+@pytest.fixture
+def statements(store: Store) -> Iterator[list[str]]:
+    """Every statement that the store executes, compiled for SQL Server."""
+    caught: list[str] = []
+
+    def catch(_connection, element, multiparams, params, _options):  # type: ignore[no-untyped-def]
+        if isinstance(element, sa.sql.ClauseElement):
+            rows = multiparams or [params]
+            keys = list(rows[0]) if rows and rows[0] else None
+            compiled = element.compile(
+                dialect=DIALECT, column_keys=keys, compile_kwargs={"render_postcompile": True}
+            )
+            caught.append(str(compiled))
+
+    sa.event.listen(store.engine, "before_execute", catch)
+    yield caught
+    sa.event.remove(store.engine, "before_execute", catch)
+
+
+def test_everything_the_store_executes_is_sql_that_sql_server_understands(store: Store, statements: list[str]) -> None:
+    # Twice: what is new takes other statements than what is known.
+    event, move = contact(ultimo_estado="a", canal_entrada="b"), opportunity(1, channel="b", commercial_advisor_id=3)
+    for _ in range(2):
+        store.run(audit.begin, [taken(event), taken(move)])
+        store.run(contacts.apply_contacts, [event])
+        store.run(campaigns.apply_campaign_events, [update(1, last_state="x"), assignment(2, comercial_id=1, medico_id=2)])
+        store.run(opportunities.record, [move])
+        store.run(opportunities.fail, [(move, Failure("refused", "no"))])
+        store.run(audit.give_back, [event.id])
+        store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
+        store.run(dead_letters.put, [letter(event), letter(message_id="m9")])
+        store.run(dead_letters.messages_given_up, [event.id])
+        for row in store.run(dead_letters.unnotified, ["m1", "m9"]):
+            store.run(dead_letters.notified, [row.id])
+        store.run(dead_letters.search, code="x", queue="y", ids=[1], limit=5)
+        store.run(dead_letters.replayed, 1)
+        store.run(audit.begin, [taken(event)])
+    store.run(audit.finish, {event.id: Done("stored"), move.id: Done("created", 1, None, "A")})
+    store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A"))})
+
+    written = {match[2] for match in (re.match(r"(INSERT INTO|UPDATE) (\w+)", sql) for sql in statements) if match}
+    assert written == schema.metadata.tables.keys()
+    for sql in statements:
+        check(sql)
+
+
+def test_the_tables_are_made_with_sql_that_sql_server_understands() -> None:
+    batches = migrate.sql("mssql").split("\nGO\n")
+    assert sum("CREATE TABLE" in batch for batch in batches) == len(schema.metadata.tables) + 1
+    for batch in batches:
+        if "alembic_version" not in batch:
+            check(batch)
+
+
+def check(sql: str) -> None:
+    upper = sql.upper()
+    assert "MERGE" not in upper
+    assert "NTEXT" not in upper
+    assert not re.search(r"(?<!N)VARCHAR", upper)
+    assert not re.search(r"\bDATETIME\b", upper)
+    # sqlglot does not know ODBC's parameter marker.
+    parsed = [each for each in sqlglot.parse(sql.replace("?", "@p"), read="tsql") if each is not None]
+    assert not any(isinstance(each, sqlglot.exp.Command) for each in parsed), sql
+
+
+def test_people_are_told_apart_by_every_letter_also_on_sql_server() -> None:
+    # SQL Server's default collation would take "abc" and "ABC" for one.
+    for column in (schema.contacts.c.manychat_id, schema.audit.c.event_id, schema.channels.c.name_key):
+        assert "BIN2" in column.type.compile(dialect=DIALECT)
+
+
+def test_moments_are_datetime2_with_microseconds() -> None:
+    assert Moment().compile(dialect=mssql.dialect()) == "DATETIME2(6)"
+
+
+@pytest.mark.parametrize(
+    ("driver", "fast"),
+    [("ODBC+Driver+18+for+SQL+Server", True), ("ODBC+Driver+17+for+SQL+Server", True), ("FreeTDS", False)],
+)
+def test_fast_executemany_is_for_microsofts_driver_only(driver: str, fast: bool) -> None:
+    url = f"mssql+pyodbc://u:p@localhost/db?driver={driver}"
+
+    assert create_engine(url).dialect.fast_executemany is fast  # type: ignore[attr-defined]
+    assert create_engine(url, {"fast_executemany": not fast}).dialect.fast_executemany is not fast  # type: ignore[attr-defined]
