@@ -39,7 +39,10 @@ def isolate(events: Sequence[Event], handle: Callable[[Sequence[Event]], dict[st
 
 def _failure(error: Exception) -> Failure:
     if isinstance(error, OdooRefused):
-        return Failure("refused", f"Odoo refused it: {error.message} ({error.name})")
-    if isinstance(error, DBAPIError):
-        return Failure("sql_refused", f"The database refused it: {error.orig}")
-    return Failure("failed", f"{kind(error)}: {error}")
+        code, message = "refused", f"Odoo refused it: {error.message} ({error.name})"
+    elif isinstance(error, DBAPIError):
+        code, message = "sql_refused", f"The database refused it: {error.orig}"
+    else:
+        code, message = "failed", f"{kind(error)}: {error}"
+    # PostgreSQL takes no NUL, and a reason that cannot be stored would be no use.
+    return Failure(code, message.replace("\0", ""))

@@ -84,12 +84,17 @@ def _outcome(result: dict[str, Any]) -> Outcome:
     if status == "retry":
         return Postponed()
     if status in APPLIED:
-        # Odoo says False where there is nothing.
         return Done(
             status,
             lead_id=result.get("lead_id") or None,
-            stage_before=result.get("stage_before") or None,
-            stage_after=result.get("stage_after") or None,
+            stage_before=_text(result.get("stage_before"), 256),
+            stage_after=_text(result.get("stage_after"), 256),
         )
-    code = result.get("code") or "refused"
-    return Failure(code, result.get("message") or "Odoo gave no reason.", permanent=code in PERMANENT)
+    code = _text(result.get("code"), 64) or "refused"
+    message = _text(result.get("message"), 10_000) or "Odoo gave no reason."
+    return Failure(code, message, permanent=code in PERMANENT)
+
+
+def _text(value: Any, limit: int) -> str | None:
+    """Odoo's text as our columns take it. Odoo says ``False`` where there is none."""
+    return str(value).replace("\0", "")[:limit] if value else None

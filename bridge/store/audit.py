@@ -38,7 +38,8 @@ _BEGIN_AGAIN = (
 )
 _FINISH = (
     audit.update()
-    .where(_ROW, _OPEN)
+    # Also what another bridge gave up meanwhile: it is applied, whatever was thought of it.
+    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED))
     .values(
         outcome=bindparam("new_outcome", type_=_A.outcome.type),
         in_attempt=False,

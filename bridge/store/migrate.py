@@ -32,7 +32,10 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
 
 
 def sql(dialect: str) -> str:
-    """The SQL that :func:`upgrade` runs on an empty database, in ``dialect`` (``mssql``, ``postgresql``, ``sqlite``)."""
+    """The SQL that :func:`upgrade` runs on an empty database.
+
+    :param dialect: ``mssql``, ``postgresql`` or ``sqlite``
+    """
     config = _config()
     config.attributes["dialect"] = dialect
     config.output_buffer = StringIO()

@@ -96,7 +96,9 @@ def test_an_older_event_that_comes_late_leaves_the_newer_ones_data(world: World)
 
 
 def test_an_old_producers_bare_payload_is_accepted(world: World) -> None:
-    world.queues[CONTACT_QUEUE].send('{"manychat_id": 42, "nombre_lead": "Ana", "datetime_actual": "2025-06-10T10:05:00Z"}')
+    world.queues[CONTACT_QUEUE].send(
+        '{"manychat_id": 42, "nombre_lead": "Ana", "datetime_actual": "2025-06-10T10:05:00Z"}'
+    )
     world.start_bridge()
 
     eventually(lambda: [row.outcome for row in world.rows("audit")] == ["stored"])
@@ -193,7 +195,16 @@ def test_no_personal_data_and_no_secret_in_the_log(world: World) -> None:
 
     log = bridge.log.read_text()
     assert {line["event"] for line in bridge.lines()} >= {"event_applied", "event_dead_lettered", "message_unreadable"}
-    for secret in ("Anastasia", "García", "611222333", "example.com", "fiebre", "600 000 000", world.odoo.key, "AccountKey"):
+    for secret in (
+        "Anastasia",
+        "García",
+        "611222333",
+        "example.com",
+        "fiebre",
+        "600 000 000",
+        world.odoo.key,
+        "AccountKey",
+    ):
         assert secret not in log
     assert not [line for line in bridge.lines() if "dropped" in line]
 

@@ -164,7 +164,9 @@ def test_a_replayed_event_that_fails_again_opens_its_dead_letter_again(world: Wo
     [before] = world.rows("dead_letters")
     replay(world.engine, world.queues[OPPORTUNITY_QUEUE], before)
 
-    [after] = eventually(lambda: [row for row in world.rows("dead_letters") if row.last_tried_at > before.last_tried_at])
+    [after] = eventually(
+        lambda: [row for row in world.rows("dead_letters") if row.last_tried_at > before.last_tried_at]
+    )
     assert (after.id, after.status, after.attempts) == (before.id, "open", 1)
     assert after.message_id != before.message_id
 

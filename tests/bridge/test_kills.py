@@ -31,7 +31,8 @@ def check_against_the_truth(world: World, events: list) -> None:  # type: ignore
 def test_two_bridges_at_once(world: World) -> None:
     chooser = random.Random(1)
     events = [
-        stage(f"MC{number % 12}", chooser.choice(STAGES), minute=number % 60, channel=str(number)) for number in range(120)
+        stage(f"MC{number % 12}", chooser.choice(STAGES), minute=number % 60, channel=str(number))
+        for number in range(120)
     ]
     shuffled = events[:]
     chooser.shuffle(shuffled)

@@ -40,7 +40,10 @@ def test_odoo_going_down_between_events_counts_no_attempt(world: World) -> None:
         world.send(event)
         eventually(lambda number=number: len(bridge.lines("dependency_down")) == number - 1)
         assert [row.outcome for row in world.rows("audit", event_id=event.id)] in ([], [None])
-        assert [row.odoo_sync_status for row in world.rows("opportunities", manychat_id=f"MC{number}")] in ([], ["pending"])
+        assert [row.odoo_sync_status for row in world.rows("opportunities", manychat_id=f"MC{number}")] in (
+            [],
+            ["pending"],
+        )
         world.odoo.start()
         assert world.settle(event) == ["created"]
         assert [row.attempts for row in world.rows("audit", event_id=event.id)] == [1]
@@ -84,6 +87,16 @@ def test_something_else_than_odoo_at_the_url_is_an_outage(world: World, azurite:
     assert bridge.terminate() == 0
 
 
+def test_sql_down_when_the_bridge_starts(world: World) -> None:
+    event = contact()
+    world.send(event)
+    bridge = world.start_bridge(database_url="postgresql+psycopg://nobody@127.0.0.1:9/nothing")
+    [line] = eventually(lambda: bridge.lines("dependency_down"))
+    assert line["dependency"] == "SQL"
+    assert bridge.terminate() == 0
+    assert world.queues[event.type.queue].depth() == 1
+
+
 def test_a_database_without_our_tables_rights_or_room_is_an_outage(world: World, database_url: str) -> None:
     bridge = world.start_bridge(max_attempts=1)
     first, second = contact("MC1"), contact("MC2")
@@ -117,9 +130,7 @@ def test_a_database_locked_by_somebody_else_is_waited_for(world: World, database
     assert bridge.lines("event_dead_lettered") == []
 
 
-def test_the_queue_going_away_and_coming_back(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_queue_going_away_and_coming_back(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "own azurite"
     folder.mkdir()
     own = Azurite(find_azurite(), folder)

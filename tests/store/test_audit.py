@@ -99,6 +99,17 @@ def test_an_event_that_was_given_up_starts_afresh_and_resolves_its_dead_letter(s
     assert [row.status for row in store.rows("dead_letters")] == ["resolved"]
 
 
+def test_what_one_bridge_applied_while_another_gave_it_up_counts_as_applied(store: Store) -> None:
+    event = contact()
+    store.run(audit.begin, [taken(event)])
+    store.run(audit.fail, {event.id: Failure("crashed", "…")}, dead=True)
+    store.run(dead_letters.put, [letter(event)])
+    store.run(audit.finish, {event.id: Done("stored")})
+
+    assert [(row.outcome, row.error) for row in store.rows("audit")] == [("stored", None)]
+    assert [row.status for row in store.rows("dead_letters")] == ["resolved"]
+
+
 def test_a_date_from_the_far_future_is_flagged(store: Store) -> None:
     event = contact(datetime_actual=(NOON + timedelta(days=400)).isoformat())
     store.run(audit.begin, [taken(event)])

@@ -6,9 +6,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from bridge.settings import ConfigurationError
 from bridge.store import migrate, schema
 from bridge.store.contacts import ensure_contacts
 from bridge.store.engine import BadDatabaseUrl, StoreUnavailable, create_engine, in_transaction
+
+from bridge.worker import require_schema
 
 from .conftest import NOON, Store
 
@@ -27,6 +30,21 @@ def test_upgrading_twice_changes_nothing(store: Store) -> None:
     migrate.upgrade(store.engine)
 
     assert len(store.rows("contacts")) == 1
+
+
+def test_a_bridge_does_not_start_on_tables_of_another_version_but_makes_those_of_the_embedded_database(
+    store: Store,
+) -> None:
+    migrate.downgrade(store.engine, "base")
+    try:
+        if store.engine.dialect.name == "sqlite":
+            require_schema(store.engine)
+            assert migrate.current(store.engine) == migrate.head()
+        else:
+            with pytest.raises(ConfigurationError, match="python -m bridge db upgrade"):
+                require_schema(store.engine)
+    finally:
+        migrate.upgrade(store.engine)
 
 
 def test_a_row_that_somebody_else_inserts_meanwhile_is_found_on_the_second_run(store: Store) -> None:

@@ -34,9 +34,7 @@ def statements(store: Store) -> Iterator[list[str]]:
         if isinstance(element, sa.sql.ClauseElement):
             rows = multiparams or [params]
             keys = list(rows[0]) if rows and rows[0] else None
-            compiled = element.compile(
-                dialect=DIALECT, column_keys=keys, compile_kwargs={"render_postcompile": True}
-            )
+            compiled = element.compile(dialect=DIALECT, column_keys=keys, compile_kwargs={"render_postcompile": True})
             caught.append(str(compiled))
 
     sa.event.listen(store.engine, "before_execute", catch)
@@ -50,7 +48,9 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     for _ in range(2):
         store.run(audit.begin, [taken(event), taken(move)])
         store.run(contacts.apply_contacts, [event])
-        store.run(campaigns.apply_campaign_events, [update(1, last_state="x"), assignment(2, comercial_id=1, medico_id=2)])
+        store.run(
+            campaigns.apply_campaign_events, [update(1, last_state="x"), assignment(2, comercial_id=1, medico_id=2)]
+        )
         store.run(opportunities.record, [move])
         store.run(opportunities.fail, [(move, Failure("refused", "no"))])
         store.run(audit.give_back, [event.id])
