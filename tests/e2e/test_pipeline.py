@@ -28,10 +28,15 @@ STAGES = {
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_each_stage_creates_an_opportunity_in_its_pipeline_stage(world: World, chat: Chat, stage: int) -> None:
-    event_id = chat.enters(stage)
-    assert world.settled(event_id) == ["created"]
+def test_each_stage_is_entered_by_its_number_and_left_for_the_next_by_its_label(
+    world: World, chat: Chat, stage: int
+) -> None:
+    assert world.settled(chat.enters(stage)) == ["created"]
     assert chat.stage == STAGES[stage]
+    following = stage + 1 if stage + 1 in STAGES else 16
+    (row,) = world.odoo("manychat.stage.map", "search_read", [["manychat_stage_id", "=", following]], fields=["name"])
+    assert world.settled(chat.enters(row["name"].upper(), 1)) == ["moved"]
+    assert chat.stage == STAGES[following]
 
 
 def test_an_opportunity_is_created_and_walks_through_all_stages(world: World, chat: Chat) -> None:
