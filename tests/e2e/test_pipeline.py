@@ -98,7 +98,9 @@ def test_a_lost_opportunity_comes_back_with_a_newer_event(world: World, chat: Ch
 def test_two_merged_opportunities_are_one_for_both_chats(world: World) -> None:
     ana, beto = world.chat(), world.chat()
     world.settled(ana.enters(17), beto.enters(21))
-    action = world.odoo("crm.merge.opportunity", "create", {"opportunity_ids": [(6, 0, [ana.lead["id"], beto.lead["id"]])]})
+    action = world.odoo(
+        "crm.merge.opportunity", "create", {"opportunity_ids": [(6, 0, [ana.lead["id"], beto.lead["id"]])]}
+    )
     world.odoo("crm.merge.opportunity", "action_merge", [action])
     assert ana.lead["id"] == beto.lead["id"]
     assert world.settled(ana.enters(22, 10)) == ["moved"]
@@ -149,7 +151,12 @@ def test_an_unmapped_stage_waits_for_a_person_and_then_goes_through_by_itself(wo
 
 def test_contacts_and_campaigns_reach_sql_and_only_sql(world: World, chat: Chat) -> None:
     now = datetime.now(timezone.utc)
-    person = {"manychat_id": chat.manychat_id, "nombre_lead": "Zoë 👩‍⚕️", "apellido_lead": "Inventada", "canal_entrada": "Facebook"}
+    person = {
+        "manychat_id": chat.manychat_id,
+        "nombre_lead": "Zoë 👩‍⚕️",
+        "apellido_lead": "Inventada",
+        "canal_entrada": "Facebook",
+    }
     assignment = {"manychat_id": chat.manychat_id, "campaign_id": 85, "medico_id": "101", "tipo_asignacion": "medico"}
     update = {"manychat_id": chat.manychat_id, "last_state": "Asignado a médico", "summary": "Agendó."}
     outcomes = world.settled(
@@ -192,6 +199,8 @@ def test_every_event_leaves_one_audit_row_that_agrees_with_odoo(world: World, ch
     world.settled(*event_ids)
     for event_id in event_ids:
         row = world.audit(event_id)
-        (event,) = world.odoo("manychat.event", "search_read", [["event_id", "=", event_id]], fields=["outcome", "state"])
+        (event,) = world.odoo(
+            "manychat.event", "search_read", [["event_id", "=", event_id]], fields=["outcome", "state"]
+        )
         assert (row["outcome"], event["state"]) == (event["outcome"], "done")
         assert row["queue"] == OPPORTUNITY_QUEUE
