@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from bridge import retry
-from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE, MAX_MESSAGE_CHARS
+from bridge.events import CONTACT_QUEUE, MAX_MESSAGE_CHARS, OPPORTUNITY_QUEUE
 from bridge.outcomes import Failure
 from bridge.replay import replay
 

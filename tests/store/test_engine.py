@@ -10,7 +10,6 @@ from bridge.settings import ConfigurationError
 from bridge.store import migrate, schema
 from bridge.store.contacts import ensure_contacts
 from bridge.store.engine import BadDatabaseUrl, StoreUnavailable, create_engine, in_transaction
-
 from bridge.worker import require_schema
 
 from .conftest import NOON, Store
