@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 
@@ -33,7 +34,7 @@ class Heartbeat(threading.Thread):
         self._closing.set()
 
     def run(self) -> None:
-        name = socket.gethostname()
+        name = f"{socket.gethostname()}/{os.getpid()}"
         failing = False
         while True:
             try:

@@ -51,8 +51,7 @@ class Dependency:
         self._since = time.monotonic()
         self._relapses = 0
 
-    @property
-    def up(self) -> bool:
+    def is_up(self) -> bool:
         return self._up is True
 
     def report(self, outage: Outage) -> None:
@@ -73,11 +72,11 @@ class Dependency:
 
         :return: whether it is up; ``False`` only if ``stop`` was set meanwhile
         """
-        if self._up:
+        if self.is_up():
             return True
         # The others wait here for the one that probes; it gives up when ``stop`` is set, so they never hang.
         with self._probing:
-            if self._up:
+            if self.is_up():
                 return True
             if self._relapses and stop.wait(min(PROBE_FIRST * 2**self._relapses, PROBE_LAST)):
                 return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -94,7 +95,7 @@ def apply_contacts(connection: sa.Connection, events: Collection[Event], now: da
     payloads = [(event, _contact(event)) for event in sorted(events, key=lambda event: event.order)]
     channel_ids = ensure_channels(connection, (payload.canal_entrada for _, payload in payloads), now)
     ids = ensure_contacts(connection, {event.manychat_id for event in events}, now)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "row_id": ids[event.manychat_id],
             "now": now,
@@ -111,7 +112,7 @@ def apply_contacts(connection: sa.Connection, events: Collection[Event], now: da
         for event, payload in payloads
     ]
     # By contact, so that two bridges take their row locks in the same order; within one, still oldest first.
-    rows.sort(key=lambda row: int(row["row_id"]))
+    rows.sort(key=itemgetter("row_id"))
     connection.execute(_UPDATE, rows)
     connection.execute(_COMPLETE_FROM_OLDER, rows)
     append_states(
@@ -132,7 +133,7 @@ def complete_from_opportunities(connection: sa.Connection, events: Collection[Ev
     payloads = [(event, _opportunity(event)) for event in sorted(events, key=lambda event: event.order)]
     channel_ids = ensure_channels(connection, (payload.channel for _, payload in payloads), now)
     ids = ensure_contacts(connection, {event.manychat_id for event in events}, now)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "row_id": ids[event.manychat_id],
             "now": now,
@@ -144,7 +145,7 @@ def complete_from_opportunities(connection: sa.Connection, events: Collection[Ev
         # Newest first: where several of them could fill a gap, the newest does.
         for event, payload in reversed(payloads)
     ]
-    rows.sort(key=lambda row: int(row["row_id"]))
+    rows.sort(key=itemgetter("row_id"))
     connection.execute(_COMPLETE_FROM_OPPORTUNITY, rows)
     return ids
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
+from operator import itemgetter
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
@@ -90,7 +92,7 @@ def record(connection: sa.Connection, events: Collection[Event], now: datetime |
             for manychat_id, contact_id in contact_ids.items()
         },
     )
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "row_id": ids[event.manychat_id],
             "now": now,
@@ -104,7 +106,7 @@ def record(connection: sa.Connection, events: Collection[Event], now: datetime |
         }
         for event, payload in payloads
     ]
-    rows.sort(key=lambda row: int(row["row_id"]))
+    rows.sort(key=itemgetter("row_id"))
     # In this order: after _UPDATE the event would be the row's newest and count twice.
     connection.execute(_TRY_AGAIN, rows)
     connection.execute(_UPDATE, rows)
@@ -119,7 +121,7 @@ def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], no
     if not done:
         return
     items = sorted(done.values(), key=lambda item: item[0].order)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "this_manychat_id": event.manychat_id,
             "this_event_id": event.id,
@@ -129,7 +131,7 @@ def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], no
         }
         for event, outcome in items
     ]
-    rows.sort(key=lambda row: str(row["this_manychat_id"]))
+    rows.sort(key=itemgetter("this_manychat_id"))
     with_lead = [row for row in rows if row["new_lead_id"]]
     if with_lead:
         connection.execute(_SET_LEAD, with_lead)

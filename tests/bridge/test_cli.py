@@ -24,13 +24,14 @@ class Cli:
         self.environment = environment
         self.folder = folder
 
-    def __call__(self, *arguments: str, input: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, stdin: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
         extra = {f"BRIDGE_{name.upper()}": value for name, value in settings.items()}
         result = subprocess.run(
             [sys.executable, "-m", "bridge", *arguments],
             env={**self.environment, "COLUMNS": "200", **extra},
             cwd=self.folder,
-            input=input,
+            input=stdin,
+            check=False,
             capture_output=True,
             text=True,
             timeout=60,
@@ -115,7 +116,7 @@ def test_db_upgrade_downgrade_current_and_sql(cli: Cli) -> None:
     assert "0001" in cli("db", "upgrade", **url).stdout
     assert cli("db", "current", **url).returncode == 0
     assert "already" in cli("db", "upgrade", **url).stdout
-    assert cli("db", "downgrade", "base", input="n\n", **url).returncode == 1
+    assert cli("db", "downgrade", "base", stdin="n\n", **url).returncode == 1
     assert cli("db", "current", **url).returncode == 0
     assert cli("db", "downgrade", "base", "--yes", **url).returncode == 0
     assert cli("db", "current", **url).returncode == 1
@@ -157,6 +158,12 @@ def webhook() -> Iterator[Any]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            self._answer()
+
+        def do_PUT(self) -> None:
+            self._answer()
+
+        def _answer(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             accepted = self.headers["X-API-KEY"] == "right"
             got.append((self.command, self.path, body))
@@ -166,8 +173,6 @@ def webhook() -> Iterator[Any]:
             self.send_response(202 if accepted else 401)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
-
-        do_PUT = do_POST
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -202,12 +207,12 @@ def test_send_guesses_the_type_from_the_fields_and_prints_the_answer(cli: Cli, w
 
 def test_send_reads_standard_input_and_the_settings(cli: Cli, webhook: Any) -> None:
     payload = '{"manychat_id": "1", "state": {"stage_id": 17}}'
-    assert cli("send", "-", input=payload, webhook_url=webhook.url, webhook_key="right").returncode == 0
-    refused = cli("send", "-", input=payload, webhook_url=webhook.url, webhook_key="wrong")
+    assert cli("send", "-", stdin=payload, webhook_url=webhook.url, webhook_key="right").returncode == 0
+    refused = cli("send", "-", stdin=payload, webhook_url=webhook.url, webhook_key="wrong")
     assert refused.returncode == 1
     assert "unauthorized" in refused.stdout
-    assert "BRIDGE_WEBHOOK_KEY" in cli("send", "-", input=payload).stderr
-    assert "--type" in cli("send", "-", input='{"manychat_id": "1"}', webhook_key="right").stderr
-    nobody = cli("send", "-", input=payload, webhook_url="http://127.0.0.1:9", webhook_key="right")
+    assert "BRIDGE_WEBHOOK_KEY" in cli("send", "-", stdin=payload).stderr
+    assert "--type" in cli("send", "-", stdin='{"manychat_id": "1"}', webhook_key="right").stderr
+    nobody = cli("send", "-", stdin=payload, webhook_url="http://127.0.0.1:9", webhook_key="right")
     assert nobody.returncode == 2
     assert "http://127.0.0.1:9" in nobody.stderr

@@ -370,12 +370,12 @@ def _payloads(event_type: EventType) -> st.SearchStrategy[dict[str, Any]]:
 _any_event = st.sampled_from(list(EventType)).flatmap(lambda kind: st.tuples(st.just(kind), _payloads(kind)))
 
 
-@given(_any_event, st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(9000, 1, 1)))
+@given(_any_event, st.timedeltas(timedelta(days=1), timedelta(days=2_000_000)))
 def test_whatever_is_accepted_survives_the_queue(
-    kind_and_payload: tuple[EventType, dict[str, Any]], at: datetime
+    kind_and_payload: tuple[EventType, dict[str, Any]], since_1970: timedelta
 ) -> None:
     kind, payload = kind_and_payload
-    received = at.replace(tzinfo=timezone.utc)
+    received = datetime(1970, 1, 1, tzinfo=timezone.utc) + since_1970
     event = _or_none(lambda: accept(kind, payload, received_at=received, source="odoo"), "invalid")
     if event is None:
         return

@@ -1,5 +1,7 @@
 """First tables."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mssql
@@ -27,7 +29,7 @@ def reference(name: str, target: str, nullable: bool = True) -> sa.Column[int]:
     return sa.Column(name, sa.Integer, sa.ForeignKey(f"{target}.id"), nullable=nullable)
 
 
-def recency() -> list[sa.Column]:
+def recency() -> list[sa.Column[Any]]:
     return [
         sa.Column("event_at", MOMENT),
         sa.Column("event_received_at", MOMENT),
@@ -35,7 +37,7 @@ def recency() -> list[sa.Column]:
     ]
 
 
-def written() -> list[sa.Column]:
+def written() -> list[sa.Column[Any]]:
     return [sa.Column("created_at", MOMENT, nullable=False), sa.Column("updated_at", MOMENT, nullable=False)]
 
 
