@@ -32,7 +32,7 @@ class ApiError(Exception):
 def route(path, method):
     """Like ``http.route``, for a JSON endpoint of ours.
 
-    The endpoint returns ``(status, body)`` or raises :class:`ApiError`; any other failure is a 503 without details.
+    A ``GET`` is answered as ``HEAD`` too, which uptime monitors like to send. The endpoint returns ``(status, body)`` or raises :class:`ApiError`; any other failure is a 503 without details.
     All methods reach it, so that a wrong one is answered in our shape too. No session is kept: a bot has no cookies.
     """
 
@@ -42,7 +42,8 @@ def route(path, method):
         @wraps(endpoint)
         def respond(self, **_query):
             try:
-                if request.httprequest.method != method:
+                asked = request.httprequest.method
+                if asked != method and (asked, method) != ("HEAD", "GET"):
                     raise ApiError(405, "method_not_allowed", f"Use {method} here.", headers=[("Allow", method)])
                 return _answer(*_with_retries(endpoint, self))
             except ApiError as error:

@@ -90,11 +90,15 @@ def _body():
     :raises ApiError: 413 or 415
     """
     http_request = request.httprequest
+    too_large = ApiError(413, "too_large", f"The body has more than {MAX_BODY_BYTES} bytes.")
     if (http_request.content_length or 0) > MAX_BODY_BYTES:
-        raise ApiError(413, "too_large", f"The body has more than {MAX_BODY_BYTES} bytes.")
+        raise too_large
     if http_request.mimetype != "application/json":
         raise ApiError(415, "unsupported_media_type", "Send the header Content-Type: application/json.")
-    return http_request.get_data()
+    body = http_request.get_data()
+    if len(body) > MAX_BODY_BYTES:  # sent in chunks, without a length
+        raise too_large
+    return body
 
 
 def _refusal(error):

@@ -110,6 +110,12 @@ class ManychatEvent(models.Model):
             """
         )
 
+    @api.depends("type", "manychat_id")
+    def _compute_display_name(self):
+        types = dict(self._fields["type"]._description_selection(self.env))
+        for event in self:
+            event.display_name = f"{types.get(event.type)} · {event.manychat_id}"
+
     @api.depends("payload")
     def _compute_payload_text(self):
         for event in self:

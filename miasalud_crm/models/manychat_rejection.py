@@ -2,6 +2,8 @@ from odoo import api, fields, models
 
 #: How many refused requests are kept, so that a bot in a loop cannot fill the database.
 KEPT = 500
+#: After how many further ones the oldest are deleted: a bot in a loop does not wait for the daily cleaning.
+TRIMMED_EVERY = 100
 BODY_KEPT_CHARS = 4000
 
 
@@ -27,10 +29,13 @@ class ManychatRejection(models.Model):
         :param key: the ``manychat.api.key`` that the caller used
         """
         text = body[:BODY_KEPT_CHARS].decode("utf-8", "replace").replace("\x00", "")
-        self.sudo().create({"path": path, "code": code, "message": message, "body": text, "key_id": key.id})
+        row = self.sudo().create({"path": path, "code": code, "message": message, "body": text, "key_id": key.id})
+        if row.id % TRIMMED_EVERY == 0:
+            row._trim()
 
     @api.autovacuum
-    def _gc_rejections(self):
+    def _trim(self):
+        """Forget all but the newest."""
         newest = self.search([], order="id desc", limit=1, offset=KEPT)
         if newest:
             self.search([("id", "<=", newest.id)]).unlink()

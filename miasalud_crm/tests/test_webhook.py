@@ -3,6 +3,7 @@ import json
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
+from ..models.manychat_rejection import KEPT, TRIMMED_EVERY
 from .common import QueueCase
 
 CONTACT = "/api/v1/manychat/webhook/contact"
@@ -168,6 +169,14 @@ class TestWebhook(QueueCase, HttpCase):
             self.assertError(self.call(CONTACT, body, **headers), status, code)
         self.assertFalse(self.events())
 
+    def test_of_refused_requests_only_the_newest_are_kept(self):
+        rejections = self.env["manychat.rejection"]
+        key = self.env["manychat.api.key"].search([], limit=1)
+        for number in range(KEPT + 2 * TRIMMED_EVERY):
+            rejections._record(CONTACT, "invalid", str(number), b"{}", key)
+        self.assertLessEqual(rejections.search_count([]), KEPT + TRIMMED_EVERY)
+        self.assertEqual(rejections.search([], limit=1).message, str(KEPT + 2 * TRIMMED_EVERY - 1))
+
     def test_a_wrong_method_is_answered_in_the_same_shape(self):
         self.assertEqual(self.call(CONTACT, method="GET").headers["Allow"], "POST")
         self.assertError(self.call(CONTACT, method="GET"), 405, "method_not_allowed")
@@ -225,6 +234,7 @@ class TestWebhook(QueueCase, HttpCase):
     def test_liveness_needs_no_key_and_the_report_does(self):
         response = self.call("/health", method="GET", X_API_KEY=None)
         self.assertEqual((response.status_code, response.json()), (200, {"status": "ok"}))
+        self.assertEqual(self.call("/health", method="HEAD", X_API_KEY=None).status_code, 200)
         self.assertError(self.call("/api/v1/reports/health", method="GET", X_API_KEY=None), 401, "unauthorized")
 
     def test_the_report_tells_what_waits_and_whether_the_bridge_lives(self):
