@@ -17,6 +17,8 @@ log = structlog.get_logger()
 
 #: Seconds between two signs of life: agreed with the addon, which calls a bridge silent after minutes.
 INTERVAL = 30
+#: The same after one that failed: Odoo just back should not call us silent for longer than need be.
+INTERVAL_FAILING = 5
 
 
 class Heartbeat(threading.Thread):
@@ -47,5 +49,5 @@ class Heartbeat(threading.Thread):
                 if failing:
                     log.info("heartbeat_resumed")
                 failing = False
-            if self._closing.wait(self._interval):
+            if self._closing.wait(min(self._interval, INTERVAL_FAILING) if failing else self._interval):
                 return

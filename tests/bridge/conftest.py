@@ -85,7 +85,7 @@ class Azurite:
 
 
 def find_azurite() -> Path:
-    for candidate in (os.environ.get("AZURITE"), str(ROOT / ".miasalud/node_modules/.bin/azurite-queue")):
+    for candidate in (os.environ.get("AZURITE"), str(ROOT / ".miasalud/azurite/node_modules/.bin/azurite-queue")):
         if candidate and Path(candidate).exists():
             return Path(candidate)
     pytest.fail(

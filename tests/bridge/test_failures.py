@@ -127,6 +127,23 @@ def test_an_event_that_the_database_refuses_does_not_harm_its_neighbours(world: 
     assert "not this one" in letter.message
 
 
+def test_an_error_that_nobody_foresaw_ends_the_process_with_1_and_loses_nothing(world: World) -> None:
+    with world.engine.begin() as connection:
+        connection.execute(
+            sa.text("CREATE TRIGGER refuse BEFORE INSERT ON dead_letters BEGIN SELECT RAISE(ABORT, 'no'); END")
+        )
+    world.queues[CONTACT_QUEUE].send("no event")
+    bridge = world.start_bridge()
+
+    assert bridge.process.wait(60) == 1
+    assert bridge.lines("consumer_crashed")
+    assert world.queues[CONTACT_QUEUE].depth() == 1
+    with world.engine.begin() as connection:
+        connection.execute(sa.text("DROP TRIGGER refuse"))
+    world.start_bridge()
+    assert [letter.body for letter in eventually(lambda: world.rows("dead_letters"))] == ["no event"]
+
+
 def test_an_event_on_the_wrong_queue_is_a_dead_letter(world: World) -> None:
     event = stage()
     world.queues[CONTACT_QUEUE].send(event.encode())
