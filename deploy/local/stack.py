@@ -114,14 +114,14 @@ class Stack:
 
     def start(self) -> None:
         """Brings everything up and waits until it answers; what is running already stays as it is."""
+        self.odoo.cluster.start()
         if self.programs.is_running():
             return
         azurite.install()
         self.odoo.install()
-        self.odoo.cluster.start()
         self._prepare_database()
-        ports.keep(self._state, "odoo port")
-        ports.keep(self._state, "queue port")
+        ports.keep(self._state, "odoo port", "Odoo")
+        ports.keep(self._state, "queue port", "Azurite")
         self._write_configuration()
         self._bridge("db", "upgrade")
         with step(f"Starting {self.name}: Azurite, Odoo, bridge"):
