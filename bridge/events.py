@@ -528,14 +528,18 @@ def accept(
     :param received_at: when the request or message arrived, with time zone
     :param idempotency_key: the request's ``Idempotency-Key`` header. It only tells events with equal payloads apart:
         alone it would let a constant pasted into a bot swallow every later event.
-    :raises ContractError: ``invalid``
+    :raises ContractError: ``invalid``: a field breaks a rule, or the event as a whole is too long for its queue
     """
     parsed = parse_payload(event_type, payload)
     identity: list[Any] = [idempotency_key or "", event_type.value, parsed.canonical()]
     if parsed.date is None:
         # Without a date of its own the same content may rightly come again later: A → B → A are three events.
         identity.append(format_datetime(received_at))
-    return Event(hashlib.sha256(_dumps(identity)).hexdigest(), event_type, received_at, source, parsed)
+    event = Event(hashlib.sha256(_dumps(identity)).hexdigest(), event_type, received_at, source, parsed)
+    if len(event.encode()) > MAX_MESSAGE_CHARS:
+        # A body within the limit may still be too long: normalising makes a few rare characters three times as long.
+        raise ContractError("invalid", "The event is too long for the queue.", [])
+    return event
 
 
 class _Envelope(BaseModel):

@@ -10,6 +10,9 @@ import psycopg2
 from odoo import http
 from odoo.http import request
 
+from ..models.manychat_api_key import KEY_TAG
+from . import throttle
+
 _logger = logging.getLogger(__name__)
 
 #: Another request is inserting the same event. Odoo would sleep for seconds before it tries again; once is enough here,
@@ -88,12 +91,27 @@ def _answer(status, body, headers=()):
 def authenticate():
     """The ``manychat.api.key`` of the request's ``X-API-KEY``.
 
-    :raises ApiError: 401: there is none, or it is unknown, revoked or expired (the answer does not say which)
+    :raises ApiError: 401: there is none, or it is unknown, revoked or expired (the answer does not say which), or it
+        stands in the address, and so in the logs of every server on the way; 429: too many wrong ones from there
     """
-    key = request.env["manychat.api.key"]._authenticate(request.httprequest.headers.get("X-API-KEY", ""))
+    http_request = request.httprequest
+    if KEY_TAG in http_request.query_string.decode("latin-1"):
+        raise ApiError(
+            401,
+            "key_in_address",
+            "A key stands in the address, where logs keep it. Revoke it, and send the new one in the header X-API-KEY.",
+        )
+    key = request.env["manychat.api.key"]._authenticate(http_request.headers.get("X-API-KEY", ""))
     if not key:
-        address = request.httprequest.remote_addr
-        _logger.info("A request to %s from %s has no valid key.", request.httprequest.path, address)
+        address = http_request.remote_addr
+        if seconds := throttle.wrong_key(address):
+            raise ApiError(
+                429,
+                "too_many_wrong_keys",
+                f"Too many requests without a valid key. Try again in {seconds} seconds.",
+                headers=[("Retry-After", str(seconds))],
+            )
+        _logger.info("A request to %s from %s has no valid key.", http_request.path, address)
         raise ApiError(401, "unauthorized", "The header X-API-KEY is missing, or the key in it is not valid.")
     key._touch()
     return key

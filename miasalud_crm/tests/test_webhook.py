@@ -3,6 +3,7 @@ import json
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
+from ..controllers import throttle
 from ..models.manychat_rejection import KEPT, TRIMMED_EVERY
 from .common import QueueCase
 
@@ -72,6 +73,7 @@ class TestWebhook(QueueCase, HttpCase):
     def setUp(self):
         super().setUp()
         self.key = self.env["manychat.api.key"]._generate("Prueba")
+        throttle.forget()
 
     def call(self, path, body=None, method="POST", **headers):
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
@@ -184,7 +186,15 @@ class TestWebhook(QueueCase, HttpCase):
 
     def test_a_key_in_the_address_is_no_key(self):
         response = self.call(f"{CONTACT}?X-API-KEY={self.key}&api_key={self.key}", EXAMPLES[CONTACT][1], X_API_KEY=None)
-        self.assertError(response, 401, "unauthorized")
+        self.assertError(response, 401, "key_in_address")
+
+    def test_an_address_that_guesses_keys_is_slowed_down_and_a_valid_key_is_not(self):
+        for _ in range(throttle.TRIES):
+            self.assertError(self.call(CONTACT, b"{}", X_API_KEY="mck_wrong"), 401, "unauthorized")
+        response = self.call(CONTACT, b"{}", X_API_KEY="mck_wrong")
+        self.assertError(response, 429, "too_many_wrong_keys")
+        self.assertTrue(0 < int(response.headers["Retry-After"]) <= throttle.WINDOW)
+        self.assertEqual(self.call(CONTACT, EXAMPLES[CONTACT][1]).status_code, 202)
 
     def test_what_bots_really_send_is_accepted(self):
         body = {
