@@ -11,6 +11,7 @@ from azure.storage.queue import QueueServiceClient
 from psycopg2.extras import Json
 
 from odoo import api, fields, models
+from odoo.exceptions import AccessError
 
 from bridge.events import EventType, from_envelope
 
@@ -114,7 +115,7 @@ class ManychatEvent(models.Model):
     def _compute_display_name(self):
         types = dict(self._fields["type"]._description_selection(self.env))
         for event in self:
-            event.display_name = f"{types.get(event.type)} · {event.manychat_id}"
+            event.display_name = f"{types.get(event.type)} · {event.manychat_id or self.env._('erased')}"
 
     @api.depends("payload")
     def _compute_payload_text(self):
@@ -170,8 +171,8 @@ class ManychatEvent(models.Model):
         self.env.ref("miasalud_crm.cron_relay").sudo()._trigger()
 
     def _requeue(self):
-        """Send these events on their way again. Events already applied stay as they are."""
-        events = self.filtered(lambda event: event.state != "done")
+        """Send these events on their way again. Events already applied stay as they are, and so do erased ones."""
+        events = self.filtered(lambda event: event.state != "done" and event.payload)
         events.write({"state": "pending", "claimed_until": False, "code": False, "message": False, "outcome": False})
         if events:
             events._wake_relay()
@@ -302,6 +303,31 @@ class ManychatEvent(models.Model):
     # ------------------------------------------------------------
     # Keeping house
     # ------------------------------------------------------------
+
+    @api.model
+    def erase(self, manychat_id):
+        """Forget what the log says of a person. For the group “ManyChat Bridge”, over RPC (``python -m bridge erase``).
+
+        The rows stay, without the person: they keep the same events from being applied again. Events of theirs that
+        were still waiting are given up.
+
+        :param str manychat_id: whose
+        :return dict: ``events`` and ``rejections``, how many were emptied and deleted; ``lead_ids``, the opportunities
+            that are left for a person to decide on
+        :raises AccessError: the caller is not in that group
+        """
+        if not self.env.user.has_group("miasalud_crm.group_bridge"):
+            raise AccessError(self.env._("Only the ManyChat bridge may call this."))
+        self = self.sudo()
+        identity = self.env["manychat.identity"].search([("manychat_id", "=", manychat_id)])
+        events = self.search([("manychat_id", "=", manychat_id)])
+        unfinished = events.filtered(lambda event: event.state in ("pending", "failed"))
+        unfinished.write({"state": "failed", "outcome": "error", "code": "erased", "alias_id": False})
+        events.write({"manychat_id": False, "payload": False, "message": False})
+        rejections = self.env["manychat.rejection"].search([("body", "!=", False)])._about(manychat_id)
+        result = {"events": len(events), "rejections": len(rejections), "lead_ids": identity.lead_id.ids}
+        rejections.unlink()
+        return result
 
     @api.autovacuum
     def _gc_events(self):

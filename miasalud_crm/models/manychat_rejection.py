@@ -1,3 +1,5 @@
+import re
+
 from odoo import api, fields, models
 
 #: How many refused requests are kept, so that a bot in a loop cannot fill the database.
@@ -32,6 +34,12 @@ class ManychatRejection(models.Model):
         row = self.sudo().create({"path": path, "code": code, "message": message, "body": text, "key_id": key.id})
         if row.id % TRIMMED_EVERY == 0:
             row._trim()
+
+    def _about(self, manychat_id):
+        """Those of the requests whose body names the person."""
+        # Not within a longer id.
+        name = re.compile(rf"(?<!\w){re.escape(manychat_id)}(?!\w)")
+        return self.filtered(lambda rejection: name.search(rejection.body or ""))
 
     @api.autovacuum
     def _trim(self):

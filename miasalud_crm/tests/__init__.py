@@ -1,4 +1,5 @@
 from . import test_api_key
+from . import test_erase
 from . import test_hooks
 from . import test_identity
 from . import test_manychat_apply
