@@ -300,7 +300,8 @@ class ManychatEvent(models.Model):
             # It would be refused for ever, and everything behind it would wait with it.
             self._commit_statement(
                 """
-                UPDATE manychat_event SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s
+                UPDATE manychat_event
+                   SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s
                  WHERE id = %(id)s AND state = 'pending' RETURNING id
                 """,
                 {"id": row_id, "text": message},

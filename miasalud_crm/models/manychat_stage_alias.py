@@ -88,7 +88,7 @@ class ManychatStageAlias(models.Model):
             if alias.waiting_count:
                 raise UserError(
                     self.env._(
-                        "%(count)s events wait for “%(alias)s”. Choose the stage it means, or discard the events first.",
+                        "%(count)s events wait for “%(alias)s”. Choose the stage it means, or discard them first.",
                         count=alias.waiting_count,
                         alias=alias.display_name,
                     )
