@@ -18,7 +18,7 @@ def replay(engine: sa.Engine, queue: Queue, letter: Any) -> None:
     :raises bridge.outage.Outage: the queue or SQL is away
     """
     queue.send(message_of(letter))
-    in_transaction(engine, lambda connection: dead_letters.replayed(connection, letter.id))
+    in_transaction(engine, lambda connection: dead_letters.replayed(connection, letter))
 
 
 def message_of(letter: Any) -> str:

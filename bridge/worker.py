@@ -22,6 +22,7 @@ from .leases import LeaseKeeper
 from .odoo import Odoo
 from .outage import Dependency
 from .outcomes import Failure
+from .pauses import Pauses
 from .queue import BadConnectionString, Queue, create_all
 from .settings import ConfigurationError, Settings, secret, variable
 from .store import migrate, opportunities
@@ -67,6 +68,7 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     require_schema(engine)
 
     leases = LeaseKeeper(settings.visibility_timeout)
+    pauses = Pauses(engine)
     pool = ThreadPoolExecutor(DISPOSERS, thread_name_prefix="dispose")
     handlers = [
         Handler(
@@ -96,6 +98,7 @@ def run(settings: Settings, names: Sequence[str]) -> int:
             leases,
             pool,
             stop,
+            pauses,
             batch_size=settings.batch_size,
             visibility_timeout=settings.visibility_timeout,
             max_attempts=settings.max_attempts,
