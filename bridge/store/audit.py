@@ -72,11 +72,7 @@ _CLAIM = (
     .where(_ROW, _OPEN, func.coalesce(_A.tried_at, _A.started_at) < bindparam("cutoff", type_=_A.tried_at.type))
     .values(attempts=_A.attempts + 1, in_attempt=True, tried_at=_NOW)
 )
-_DISCARD = (
-    audit.update()
-    .where(_ROW, _A.outcome == DEAD_LETTERED)
-    .values(outcome=DISCARDED, finished_at=_NOW)
-)
+_DISCARD = audit.update().where(_ROW, _A.outcome == DEAD_LETTERED).values(outcome=DISCARDED, finished_at=_NOW)
 _GIVE_BACK = (
     audit.update()
     .where(_ROW, _OPEN, _A.in_attempt.is_(sa.true()), _A.attempts > 0)
@@ -129,7 +125,9 @@ def begin(connection: sa.Connection, taken: Sequence[Taken], now: datetime | Non
     """
     now = now or datetime.now(timezone.utc)
     before = progress(connection, [item.event.id for item in taken])
-    again = [{"this_event_id": item.event.id, "now": now} for item in taken if item.event.id in before]
+    again: list[dict[str, Any]] = [
+        {"this_event_id": item.event.id, "now": now} for item in taken if item.event.id in before
+    ]
     new = [_row(item, now) for item in taken if item.event.id not in before]
     if again:
         connection.execute(_BEGIN_AGAIN, sorted(again, key=lambda row: row["this_event_id"]))
@@ -215,9 +213,16 @@ def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[st
     return list(connection.execute(statement.order_by(_A.id)))
 
 
+def rows(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Any]:
+    """Whole audit rows, by event id."""
+    return {row.event_id: row for row in find(connection, sa.select(audit), _A.event_id, event_ids)}
+
+
 def wrong_clocks(connection: sa.Connection, since: datetime) -> int:
     """How many events received since then bore a date so far ahead that it was not believed."""
-    statement = sa.select(func.count()).select_from(audit).where(_A.received_at >= since, _A.clock_is_wrong.is_(sa.true()))
+    statement = (
+        sa.select(func.count()).select_from(audit).where(_A.received_at >= since, _A.clock_is_wrong.is_(sa.true()))
+    )
     return connection.execute(statement).scalar_one()
 
 

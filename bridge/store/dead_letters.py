@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
+from ..events import Event
 from .schema import dead_letters
 from .upsert import find
 
@@ -170,26 +171,35 @@ class Filter:
         return conditions
 
 
-def search(connection: sa.Connection, wanted: Filter, limit: int | None = None) -> list[Any]:
-    """Letters, oldest first."""
-    statement = sa.select(dead_letters).where(*wanted.conditions()).order_by(_D.id)
+def search(connection: sa.Connection, wanted: Filter, *, limit: int | None = None, after: int = 0) -> list[Any]:
+    """Letters, oldest first.
+
+    :param after: only those whose id is greater, for reading page by page
+    """
+    statement = sa.select(dead_letters).where(_D.id > after, *wanted.conditions()).order_by(_D.id)
     return list(connection.execute(statement.limit(limit) if limit else statement))
 
 
-def count(connection: sa.Connection, wanted: Filter) -> int:
-    """How many letters are meant."""
-    return connection.execute(sa.select(sa.func.count()).where(*wanted.conditions()).select_from(dead_letters)).scalar_one()
+def counts(connection: sa.Connection, wanted: Filter) -> dict[str, int]:
+    """How many letters are meant, by code."""
+    statement = sa.select(_D.code, sa.func.count()).where(*wanted.conditions()).group_by(_D.code)
+    return {row[0]: row[1] for row in connection.execute(statement)}
 
 
-def replayed(connection: sa.Connection, letter: Any, now: datetime | None = None) -> None:
-    """The letter is back on its queue.
+def replayed(connection: sa.Connection, letter: Any, event: Event, now: datetime | None = None) -> None:
+    """The letter is back on a queue.
 
     :param letter: the row as it was read: one that was given up again meanwhile, with another message, stays open
+    :param event: what it was read as
     """
+    values: dict[str, Any] = {"status": REPLAYED, "replayed_at": now or datetime.now(timezone.utc)}
+    if letter.event_id is None and not list(find(connection, sa.select(_D.id), _D.event_id, [event.id])):
+        # An earlier version of the bridge could not read it: from here on it is this event's letter.
+        values.update(event_id=event.id, type=event.type.value, manychat_id=event.manychat_id)
     connection.execute(
         dead_letters.update()
         .where(_D.id == letter.id, _D.status == OPEN, _D.message_id == letter.message_id)
-        .values(status=REPLAYED, replayed_at=now or datetime.now(timezone.utc))
+        .values(values)
     )
 
 
