@@ -43,7 +43,7 @@ _BEGIN_AGAIN = (
 _FINISH = (
     audit.update()
     # Also what was given up or discarded meanwhile: it is applied, whatever was thought of it.
-    .where(_ROW, or_(_OPEN, _A.outcome.in_([DEAD_LETTERED, DISCARDED])))
+    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, _A.outcome == DISCARDED))
     .values(
         outcome=bindparam("new_outcome", type_=_A.outcome.type),
         in_attempt=False,
