@@ -1,9 +1,11 @@
 import json
 import logging
+import re
 import traceback
 from collections import defaultdict
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from urllib.parse import quote
 
 import psycopg2
 from markupsafe import Markup, escape
@@ -20,6 +22,9 @@ _logger = logging.getLogger(__name__)
 
 #: In the context while events are applied: what is written then is the chat's doing, not a person's.
 APPLYING = "manychat_applying"
+#: The address of a conversation in ManyChat, as the account shows it, with the person's id left open.
+CHAT_URL_PARAMETER = "miasalud_crm.chat_url"
+CHAT_URL_ID = "{manychat_id}"
 #: Another transaction was in the way. In Odoo's REPEATABLE READ only a new transaction can see what it did, so the
 #: caller has to call again.
 CONFLICTS = (
@@ -69,6 +74,9 @@ class CrmLead(models.Model):
     manychat_medical_advisor_id = fields.Many2one(
         "manychat.advisor", "Medical Adviser", domain=[("role", "=", MEDICAL)], ondelete="set null", copy=False
     )
+    manychat_event_count = fields.Integer("Chat Events", compute="_compute_manychat_event_count")
+    manychat_chat_url = fields.Char(compute="_compute_manychat_urls")
+    manychat_whatsapp_url = fields.Char(compute="_compute_manychat_urls")
     manychat_summary = fields.Text("Last Summary", readonly=True, copy=False)
     manychat_values = fields.Json(
         readonly=True,
@@ -113,6 +121,32 @@ class CrmLead(models.Model):
         if len(given) < len(values):
             domain.append(("manychat_identity_ids", "!=" if negative else "=", False))
         return ["&" if negative else "|"] * (len(domain) - 1) + domain
+
+    # ------------------------------------------------------------
+    # On the form
+    # ------------------------------------------------------------
+
+    def _compute_manychat_event_count(self):
+        events = self.env["manychat.event"].sudo()._read_group([("lead_id", "in", self.ids)], ["lead_id"], ["__count"])
+        counts = {lead.id: count for lead, count in events}
+        for lead in self:
+            lead.manychat_event_count = counts.get(lead.id, 0)
+
+    @api.depends("x_manychat_id", "phone")
+    def _compute_manychat_urls(self):
+        template = self.env["ir.config_parameter"].sudo().get_param(CHAT_URL_PARAMETER) or ""
+        for lead in self:
+            manychat_id = lead.x_manychat_id and quote(lead.x_manychat_id, safe="")
+            lead.manychat_chat_url = template.replace(CHAT_URL_ID, manychat_id) if template and manychat_id else False
+            # https://faq.whatsapp.com/5913398998672934: the number in international form, digits only
+            digits = re.sub(r"\D", "", lead.phone or "") if (lead.phone or "").strip().startswith("+") else ""
+            lead.manychat_whatsapp_url = f"https://wa.me/{digits}" if digits and manychat_id else False
+
+    def action_view_manychat_events(self):
+        """The history of the conversation's events."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
+        return {**action, "domain": [("lead_id", "=", self.id)], "context": {}}
 
     # ------------------------------------------------------------
     # People's moves

@@ -11,7 +11,7 @@ from azure.storage.queue import QueueServiceClient
 from psycopg2.extras import Json
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 
 from bridge.events import EventType, from_envelope
 
@@ -65,6 +65,7 @@ class ManychatEvent(models.Model):
             ("queued", "On the Queue"),
             ("done", "Done"),
             ("failed", "Failed"),
+            ("discarded", "Discarded"),
         ],
         required=True,
         readonly=True,
@@ -169,6 +170,26 @@ class ManychatEvent(models.Model):
     def _wake_relay(self):
         """Have the relay run as soon as this transaction has committed."""
         self.env.ref("miasalud_crm.cron_relay").sudo()._trigger()
+
+    def action_retry(self):
+        """Send failed events, and discarded ones, on their way again: a manager's second try."""
+        self._manager_only()
+        events = self.filtered(lambda event: event.state in ("failed", "discarded") and event.sudo().payload)
+        if not events:
+            raise UserError(self.env._("Only failed events can be sent again; none of these is one."))
+        events.sudo()._requeue()
+
+    def action_discard(self):
+        """Give failed events up: they no longer wait for anything. *Retry* takes it back."""
+        self._manager_only()
+        events = self.filtered(lambda event: event.state == "failed")
+        if not events:
+            raise UserError(self.env._("Only failed events can be discarded; none of these is one."))
+        events.sudo().write({"state": "discarded", "alias_id": False})
+
+    def _manager_only(self):
+        if not self.env.su and not self.env.user.has_group("sales_team.group_sale_manager"):
+            raise AccessError(self.env._("Only sales managers may do this."))
 
     def _requeue(self):
         """Send these events on their way again. Events already applied stay as they are, and so do erased ones."""
@@ -336,7 +357,7 @@ class ManychatEvent(models.Model):
         days = int(parameter or DEFAULT_RETENTION_DAYS)
         limit = fields.Datetime.subtract(fields.Datetime.now(), days=days)
         self.search(
-            [("received_at", "<", limit), ("state", "in", ["queued", "done"])], limit=10_000, order="id"
+            [("received_at", "<", limit), ("state", "in", ["queued", "done", "discarded"])], limit=10_000, order="id"
         ).unlink()
 
 
