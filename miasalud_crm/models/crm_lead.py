@@ -296,7 +296,7 @@ class CrmLead(models.Model):
             with self._manychat_savepoint():
                 return self._manychat_apply_batch(events)
         except Exception as error:
-            if not _is_conflict(error) and isinstance(error, psycopg2.OperationalError):
+            if not _is_conflict(error) and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
                 raise  # the database is in trouble, which is no event's fault
             if len(events) == 1:
                 event = events[0]
@@ -446,7 +446,10 @@ class CrmLead(models.Model):
     def _manychat_leads(self, manychat_ids):
         """The locked leads of ``manychat_ids``.
 
-        :return tuple: dict of ManyChat id → lead, and the set of ids whose lead another transaction is working on
+        An id without a lead is locked as well, so that of two bridges that meet a new person at the same moment one
+        creates them, and the other need not fail to find out.
+
+        :return tuple: dict of ManyChat id → lead, and the set of ids that another transaction is working on
         """
         identities = self.env["manychat.identity"].search([("manychat_id", "in", list(manychat_ids))])
         self.env.cr.execute(
@@ -456,7 +459,12 @@ class CrmLead(models.Model):
         )
         free = {row[0] for row in self.env.cr.fetchall()}
         leads = {identity.manychat_id: identity.lead_id for identity in identities if identity.lead_id.id in free}
-        return leads, set(identities.mapped("manychat_id")) - leads.keys()
+        known = set(identities.mapped("manychat_id"))
+        new = sorted(set(manychat_ids) - known)
+        self.env.cr.execute(
+            "SELECT id, pg_try_advisory_xact_lock(hashtextextended('manychat_id ' || id, 0)) FROM unnest(%s) AS id", [new]
+        )
+        return leads, (known - leads.keys()) | {manychat_id for manychat_id, got in self.env.cr.fetchall() if not got}
 
     def _manychat_advisors(self, events):
         """The advisers that ``events`` name: dict of (role, ManyChat id) → ``manychat.advisor``."""

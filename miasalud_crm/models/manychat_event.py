@@ -85,7 +85,8 @@ class ManychatEvent(models.Model):
     queued_at = fields.Datetime(readonly=True)
     applied_at = fields.Datetime(readonly=True)
     claimed_until = fields.Datetime(readonly=True)
-    key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null", groups="base.group_system")
+    # Its name and not a link to it: a foreign key would collide with “last used” being written on the key.
+    key_name = fields.Char("Key", readonly=True, groups="base.group_system")
 
     outcome = fields.Selection(
         [
@@ -145,7 +146,7 @@ class ManychatEvent(models.Model):
         self.env.cr.execute(
             """
             INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, source, received_at, occurred_at,
-                                        key_id, create_uid, create_date, write_uid, write_date)
+                                        key_name, create_uid, create_date, write_uid, write_date)
             VALUES (%s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (event_id) DO NOTHING
             """,
@@ -157,7 +158,7 @@ class ManychatEvent(models.Model):
                 event.source,
                 naive_utc(event.received_at),
                 naive_utc(event.occurred_at),
-                key.id or None,
+                key.name or None,
                 self.env.uid,
                 self.env.cr.now(),
                 self.env.uid,

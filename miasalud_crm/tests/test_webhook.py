@@ -109,7 +109,7 @@ class TestWebhook(QueueCase, HttpCase):
             event = self.env["manychat.event"].search([("event_id", "=", answer["event_id"])])
             self.assertEqual((event.state, event.manychat_id, event.source), ("pending", body["manychat_id"], "odoo"))
         self.assertEqual(len(self.events()), 4)
-        self.assertEqual(set(self.events().key_id.mapped("name")), {"Prueba"})
+        self.assertEqual(set(self.events().mapped("key_name")), {"Prueba"})
 
     def test_accepted_events_wake_the_relay(self):
         trigger = self.env["ir.cron.trigger"]
