@@ -23,7 +23,7 @@ from .truth import Truth
 EVENTS = int(os.environ.get("FAULT_EVENTS") or 400)
 BOTS, PEOPLE = 8, 50
 #: How a log says that something went wrong: Odoo's level, a bridge's, or a traceback.
-_TROUBLE = re.compile(
+_TROUBLE = re.compile(r" (ERROR|CRITICAL) |\"level\": ?\"(error|critical)\"|^Traceback|could not serialize")
     r" (ERROR|CRITICAL) |\"level\": ?\"(error|critical)\"|^Traceback|could not serialize", re.MULTILINE
 )
 

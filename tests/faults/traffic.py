@@ -28,7 +28,7 @@ STAGES = range(16, 27)
 WEBHOOK = "/api/v1/manychat/webhook/"
 UNKNOWN_STAGES = ("Etapa inventada", "Etapa de prueba", "Seguimiento X")
 #: Events under way at which the bots wait: Azurite slows down with the messages it holds.
-BACKLOG = 400
+BACKLOG = 150
 _NOTHING_DECIDED = (404, 500, 502, 503)  # what Odoo answers while its database is away or its registry loads
 
 
@@ -100,7 +100,7 @@ def _opportunity(chooser: random.Random, manychat_id: str, began: datetime, ahea
 class Traffic:
     """Bots, people at Odoo, and programs that put rubbish on the queue, until :meth:`stop`."""
 
-    def __init__(self, system: System, seed: int, bots: int = 4, pause: float = 0.12) -> None:
+    def __init__(self, system: System, seed: int, bots: int = 4, pause: float = 0.2) -> None:
         self.system = system
         self.seed = seed
         self.ledger = Ledger()
