@@ -73,7 +73,7 @@ def run(system: System, seed: int, seconds: float, kinds: list[str] | None = Non
         traffic.stop()
         ended.set()
         watcher.join()
-    if not system.wait_until(lambda: _calm(truth, traffic.ledger), SETTLING):
+    if not system.wait_until(lambda: _calm(truth), SETTLING):
         report.verdict.other.append(f"not settled after {SETTLING} s")
     unsettled = report.verdict.other
     report.verdict = truth.examine(traffic.ledger)
@@ -136,14 +136,14 @@ def _in_turn(chooser: random.Random, names: list[str]) -> Iterator[str]:
 
 def _watch_backlog(truth: Truth, traffic: Traffic, report: Report, ended: threading.Event) -> None:
     while not ended.wait(1):
-        backlog = truth.backlog(traffic.ledger)
+        backlog = truth.backlog_of(traffic.ledger)
         report.largest_backlog = max(report.largest_backlog, backlog)
         traffic.hold_back(backlog)
 
 
-def _calm(truth: Truth, ledger: Ledger) -> bool:
+def _calm(truth: Truth) -> bool:
     # Twice: what the first look finds at rest may be just changing hands.
-    return truth.has_settled(ledger) and truth.has_settled(ledger)
+    return truth.has_settled() and truth.has_settled()
 
 
 def _say(what: str) -> None:

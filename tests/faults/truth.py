@@ -82,12 +82,13 @@ class Truth:
     def close(self) -> None:
         self._store.dispose()
 
-    def backlog(self, ledger: Ledger) -> int:
-        """About how many accepted events have no outcome yet."""
-        [(finished,)] = self._sql("SELECT count(*) FROM audit WHERE outcome IS NOT NULL")
-        return len(ledger.accepted) - finished
+    def backlog_of(self, ledger: Ledger) -> int:
+        """How many accepted events have no outcome yet."""
+        finished = {row.event_id for row in self._sql("SELECT event_id FROM audit WHERE outcome IS NOT NULL")}
+        with ledger.lock:
+            return len(ledger.accepted - finished)
 
-    def has_settled(self, ledger: Ledger) -> bool:
+    def has_settled(self) -> bool:
         """Nothing is under way any more. Not whether it went well: a lost event would not show here."""
         pending = "SELECT 1 FROM manychat_event WHERE state = 'pending' LIMIT 1"
         if self._system.database_rows(pending) or self._sql("SELECT 1 FROM audit WHERE outcome IS NULL LIMIT 1"):
