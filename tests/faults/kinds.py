@@ -274,3 +274,5 @@ KINDS: dict[str, Callable[[System, Traffic, random.Random], None]] = {
     "queue answers cut": queue_answers_cut,
     "webhook client cut off": webhook_client_cut_off,
 }
+#: Odoo takes its time to start.
+SLOW = {name for name in KINDS if name.startswith("PostgreSQL") or "Odoo stopped" in name or "Odoo killed" in name}
