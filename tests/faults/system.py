@@ -63,6 +63,12 @@ class System(Stack):
         processes = self.programs.processes()
         return [each["pid"] for each in processes if each["group"] == "bridge" and each["statename"] == "RUNNING"]
 
+    def bridges_are_at_work(self) -> bool:
+        """Odoo has heard of each of them, by its sign of life, which names the process."""
+        known = {row.name.rsplit("/")[-1] for row in self.database_rows("SELECT name FROM manychat_bridge")}
+        pids = self.bridge_pids()
+        return bool(pids) and known.issuperset(map(str, pids))
+
     def bridge_at(self, port: int) -> int | None:
         """The bridge whose end of a connection is ``port``; ``None`` if it is gone."""
         for pid in self.bridge_pids():
