@@ -56,13 +56,17 @@ def run(system: System, seed: int, seconds: float, kinds: list[str] | None = Non
     truth = Truth(system)
     ended = threading.Event()
     watcher = threading.Thread(target=_watch_backlog, args=[truth, traffic, report, ended])
-    _say(f"seed {seed}, {seconds:.0f} s, {len(kinds or KINDS)} kinds of faults")
+    kinds = kinds or list(KINDS)
+    if system.shares_its_cluster():
+        _say("Another stack of this checkout is up: PostgreSQL, which it uses too, is left alone.")
+        kinds = [name for name in kinds if not name.startswith("PostgreSQL")]
+    _say(f"seed {seed}, {seconds:.0f} s, {len(kinds)} kinds of faults")
     traffic.start()
     watcher.start()
     try:
         time.sleep(2)
         chooser = random.Random(f"{seed}/faults")
-        for name in _in_turn(chooser, kinds or list(KINDS)):
+        for name in _in_turn(chooser, kinds):
             if time.monotonic() - started > seconds:
                 break
             _inject(name, system, traffic, chooser, report)

@@ -13,7 +13,7 @@ from psycopg.rows import namedtuple_row
 
 from bridge.events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
 from deploy.local import azurite, odoo
-from deploy.local.stack import Stack
+from deploy.local.stack import Stack, running
 
 from .proxy import Proxy
 
@@ -58,6 +58,10 @@ class System(Stack):
                 proxy.close()
 
     # Its parts.
+
+    def shares_its_cluster(self) -> bool:
+        """Whether somebody's demo would lose its database with ours."""
+        return [folder for folder in running() if folder != self.folder] != []
 
     def bridge_pids(self) -> list[int]:
         processes = self.programs.processes()
