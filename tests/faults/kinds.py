@@ -215,18 +215,16 @@ def sql_locked(system: System, _traffic: Traffic, chooser: random.Random) -> Non
 
 def sql_full(system: System, _traffic: Traffic, chooser: random.Random) -> None:
     """The disk takes no more from the bridges: the system's limit on the size of files, which needs no disk of ours."""
-    pids = system.bridge_pids()
-    limited = []
-    for pid in pids:
+    before = {}
+    for pid in system.bridge_pids():
         with contextlib.suppress(ProcessLookupError):
-            _soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            before[pid] = _soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, hard))
-            limited.append((pid, hard))
     time.sleep(chooser.uniform(1.5, 4))
-    for pid, hard in limited:
+    for pid, limits in before.items():
         with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
-    if not limited:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+    if not before:
         raise DidNotHappen
 
 
