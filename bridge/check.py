@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import sqlalchemy as sa
 
 from .events import DEAD_LETTER_QUEUE
 from .outage import Outage
 from .settings import ConfigurationError, Settings, variable
-from .store import migrate
+from .store import audit, dead_letters, migrate, pauses
+from .store.dead_letters import Filter
+from .store.engine import in_transaction
 from .worker import QUEUES, open_engine, open_odoo, open_queue
 
 
@@ -62,15 +67,25 @@ def _queue(settings: Settings) -> str:
 def _sql(settings: Settings) -> str:
     engine = open_engine(settings)
     current, needed = migrate.current(engine), migrate.head()
-    about = f"{engine.dialect.name}, revision {current}"
+    if current == needed:
+        about = ", ".join([f"{engine.dialect.name}, revision {current}", *in_transaction(engine, _state)])
+        engine.dispose()
+        return about
     engine.dispose()
     if current is None and engine.dialect.name == "sqlite":
         return "sqlite, no tables yet: `run` makes them"
-    if current != needed:
-        raise ConfigurationError(
-            f"Its tables are at revision {current}, not {needed}. Run: python -m bridge db upgrade"
-        )
-    return about
+    raise ConfigurationError(f"Its tables are at revision {current}, not {needed}. Run: python -m bridge db upgrade")
+
+
+def _state(connection: sa.Connection) -> list[str]:
+    """What an operator should know of, if there is any."""
+    state = [f"PAUSED {name} since {since:%Y-%m-%d %H:%M} UTC" for name, since in pauses.paused(connection).items()]
+    if letters := sum(dead_letters.counts(connection, Filter()).values()):
+        state.append(f"open dead letters {letters}")
+    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    if wrong := audit.wrong_clocks(connection, yesterday):
+        state.append(f"events of the last 24 hours from a bot whose clock is wrong {wrong}")
+    return state
 
 
 def _odoo(settings: Settings) -> str:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import enum
-import json
 import sys
-from typing import Annotated, Any, NoReturn
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from . import __version__, log, worker
+from . import __version__, dlq, worker
 from . import check as checks
-from . import settings as configuration
-from .events import ContractError, EventType, parse_json
-from .outage import Outage
-from .replay import replay
-from .settings import ConfigurationError, Settings, secret
-from .store import dead_letters, migrate
+from .console import FAILED, MISUSED, QueueName, count_of, fail, load_settings, out, visible
+from .erase import erase as erase_person
+from .events import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
+from .odoo import OdooRefused
+from .outage import Dependency, Outage
+from .purge import purge as purge_settled
+from .reconcile import REPAIRED, Case, Reconcile, grace
+from .settings import ConfigurationError, secret
+from .store import migrate, pauses, retention
 from .store.engine import in_transaction
 from .webhook import guess_type
 from .webhook import send as send_to_webhook
-
-#: Exit codes: something failed; it is not set up, or called, rightly.
-FAILED = 1
-MISUSED = 2
+from .when import age
 
 app = typer.Typer(
     name="python -m bridge",
@@ -36,20 +36,9 @@ app = typer.Typer(
     help="Carries ManyChat events from Azure Storage Queues to SQL and to the Odoo CRM pipeline. "
     "Settings come from the environment or a .env file; .env.example documents them.",
 )
-dlq = typer.Typer(no_args_is_help=True, help="Dead letters: messages that were given up, and why.")
 db = typer.Typer(no_args_is_help=True, help="The database's tables.")
-app.add_typer(dlq, name="dlq")
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(db, name="db")
-
-out = Console()
-
-
-class QueueName(str, enum.Enum):
-    """The queues by their short names."""
-
-    contact = "contact"
-    campaign = "campaign"
-    opportunity = "opportunity"
 
 
 class TypeName(str, enum.Enum):
@@ -61,8 +50,12 @@ class TypeName(str, enum.Enum):
     opportunity = "opportunity"
 
 
-Reason = Annotated[str | None, typer.Option("--reason", help="Only those with this code, e.g. unmapped_stage.")]
-OneQueue = Annotated[QueueName | None, typer.Option("--queue", help="Only those from this queue.")]
+Queues = Annotated[
+    list[QueueName] | None,
+    typer.Option("--queue", help="Only this queue; give it several times for several. Default: all."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def main() -> NoReturn:
@@ -70,15 +63,13 @@ def main() -> NoReturn:
     try:
         app(prog_name="python -m bridge")
     except ConfigurationError as error:
-        _fail(str(error), MISUSED)
+        fail(str(error), MISUSED)
     except Outage as outage:
-        _fail(f"{outage.dependency} cannot be used: {outage}. Run `python -m bridge check` for advice.", FAILED)
+        fail(f"{outage.dependency} cannot be used: {outage}. Run `python -m bridge check` for advice.", FAILED)
+    except OdooRefused as refused:
+        # Its message may quote people's data.
+        fail(f"Odoo refused it ({refused.name}): its log says why.", FAILED)
     sys.exit(0)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
-    sys.exit(code)
 
 
 def _version(value: bool) -> None:
@@ -96,18 +87,9 @@ def _bridge(
     pass
 
 
-def _settings() -> Settings:
-    settings = configuration.load()
-    log.configure(settings.log_format, settings.log_level)
-    return settings
-
-
 @app.command()
 def run(
-    queue: Annotated[
-        list[QueueName] | None,
-        typer.Option("--queue", help="Consume only this queue; give it several times for several. Default: all."),
-    ] = None,
+    queue: Queues = None,
 ) -> None:
     """Work: take events off the queues until stopped (Ctrl-C or SIGTERM, which finish what is in hand).
 
@@ -115,7 +97,7 @@ def run(
     goes on by itself.
     """
     names = [each.value for each in queue or list(QueueName)]
-    sys.exit(worker.run(_settings(), list(dict.fromkeys(names))))
+    sys.exit(worker.run(load_settings(), list(dict.fromkeys(names))))
 
 
 @app.command()
@@ -124,7 +106,7 @@ def check() -> None:
 
     Exits with 1 if any of them fails.
     """
-    settings = _settings()
+    settings = load_settings()
     failed = False
     for finding in checks.check(settings):
         failed |= not finding.ok
@@ -154,7 +136,7 @@ def send(
 
     Exits with 1 if the webhook does not accept it.
     """
-    settings = _settings()
+    settings = load_settings()
     body = file.read()
     kind = EventType(event_type.value) if event_type else _guess(body)
     url = url or settings.webhook_url or settings.odoo_url
@@ -174,96 +156,171 @@ def _guess(body: bytes) -> EventType:
     try:
         guessed = guess_type(parse_json(body))
     except ContractError as error:
-        _fail(f"{error.message} Give --type to send it nonetheless.", MISUSED)
+        fail(f"{error.message} Give --type to send it nonetheless.", MISUSED)
     if guessed is None:
-        _fail("The payload's fields do not say what it is: give --type.", MISUSED)
+        fail("The payload's fields do not say what it is: give --type.", MISUSED)
     return guessed
 
 
-@dlq.command("list")
-def dlq_list(
-    reason: Reason = None,
-    queue: OneQueue = None,
-    show_all: Annotated[bool, typer.Option("--all", help="Also those replayed or resolved since.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with the message's body.")] = False,
-) -> None:
-    """List dead letters, oldest first."""
-    letters = _search(_settings(), reason=reason, queue=queue, show_all=show_all, limit=limit)
-    if as_json:
-        for letter in letters:
-            print(json.dumps(letter._asdict(), default=str, ensure_ascii=False))
-        return
-    table = Table("id", "last tried (UTC)", "queue", "ManyChat id", "reason", "tries", "status", "message")
-    for letter in letters:
-        tried = f"{letter.last_tried_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(
-            str(letter.id),
-            tried,
-            letter.queue,
-            letter.manychat_id or "",
-            letter.code,
-            str(letter.attempts),
-            letter.status,
-            letter.message[:200],
-        )
-    out.print(table)
-    out.print(f"{len(letters)} dead letter{'' if len(letters) == 1 else 's'}.")
+@app.command()
+def pause(queue: Queues = None) -> None:
+    """Have all bridges take no more messages until `resume`. They finish what they have in hand; nothing is lost.
 
-
-@dlq.command("replay")
-def dlq_replay(
-    reason: Reason = None,
-    queue: OneQueue = None,
-    ids: Annotated[list[int] | None, typer.Option("--id", help="Only this one; may be given several times.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be replayed.")] = False,
-) -> None:
-    """Put open dead letters back on their queues, to be tried afresh. Without a filter: all of them.
-
-    Replaying an event that was applied meanwhile changes nothing.
+    They obey within about a second.
     """
-    settings = _settings()
-    letters = _search(settings, reason=reason, queue=queue, ids=ids or [])
-    if dry_run:
-        out.print(f"Would replay {len(letters)}: {', '.join(str(letter.id) for letter in letters) or 'none'}.")
-        return
-    if letters:
-        engine = worker.open_engine(settings)
-        queues = {name: worker.open_queue(settings, name) for name in {letter.queue for letter in letters}}
-        with Progress(console=out, transient=True) as progress:
-            for letter in progress.track(letters, description="Replaying"):
-                replay(engine, queues[letter.queue], letter)
-    out.print(f"Replayed {len(letters)}.")
+    _switch(queue, pause=True)
 
 
-def _search(
-    settings: Settings,
-    *,
-    reason: str | None,
-    queue: QueueName | None,
-    show_all: bool = False,
-    limit: int | None = None,
-    ids: list[int] | None = None,
-) -> list[Any]:
+@app.command()
+def resume(queue: Queues = None) -> None:
+    """Have all bridges take messages again."""
+    _switch(queue, pause=False)
+
+
+def _switch(queue: list[QueueName] | None, *, pause: bool) -> None:
+    engine = worker.open_engine(load_settings())
+    worker.require_schema(engine)
+    names = sorted({worker.QUEUES[each.value] for each in queue or list(QueueName)})
+    change = pauses.pause if pause else pauses.resume
+    in_transaction(engine, lambda connection: change(connection, names))
+    paused = in_transaction(engine, pauses.paused)
+    for name in worker.QUEUES.values():
+        state = f"paused since {paused[name]:%Y-%m-%d %H:%M:%S} UTC" if name in paused else "not paused"
+        out.print(f"{name}: {state}", soft_wrap=True)
+
+
+@app.command()
+def reconcile(
+    queue: Queues = None,
+    older_than: Annotated[
+        timedelta | None,
+        typer.Option(parser=age, metavar="AGE", help="Only what nobody has tried for this long. Default: ~7 minutes."),
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Find events that were left unfinished and opportunities that SQL has not seen reach Odoo, and finish each, or
+    say why not.
+
+    `run` does the same every BRIDGE_RECONCILE_INTERVAL seconds. Never reverts what a person decided in Odoo since.
+    """
+    settings = load_settings()
+    names = [each.value for each in queue or list(QueueName)]
     engine = worker.open_engine(settings)
     worker.require_schema(engine)
-    return in_transaction(
-        engine,
-        lambda connection: dead_letters.search(
-            connection,
-            statuses=() if show_all else (dead_letters.OPEN,),
-            code=reason,
-            queue=worker.QUEUES[queue.value] if queue else None,
-            ids=ids or (),
-            limit=limit,
-        ),
+    queues = {name: worker.open_queue(settings, worker.QUEUES[name]) for name in dict.fromkeys(names)}
+    dead_letter_queue = worker.open_queue(settings, DEAD_LETTER_QUEUE)
+    dead_letter_queue.create()
+    odoo = worker.open_odoo(settings) if "opportunity" in queues else None
+    handlers = worker.make_handlers(
+        engine, queues, Dependency("SQL", lambda: None), Dependency("queue", lambda: None), odoo
     )
+    cases = list(
+        Reconcile(
+            engine,
+            {handler.queue.name: handler for handler in handlers},
+            dead_letter_queue,
+            max_attempts=settings.max_attempts,
+            cutoff=datetime.now(timezone.utc)
+            - (grace(settings.visibility_timeout) if older_than is None else older_than),
+            dry_run=dry_run,
+        ).cases()
+    )
+    if cases:
+        _print_cases(cases)
+    repaired = sum(case.result == REPAIRED for case in cases)
+    out.print(f"{count_of(len(cases), 'case')}" + ("." if dry_run else f", {repaired} repaired."))
+
+
+def _print_cases(cases: list[Case]) -> None:
+    table = Table("ManyChat id", "event", "found", "result", "why")
+    for case in cases:
+        cells = (case.manychat_id, case.event_id[:12], case.found, case.result, case.about)
+        table.add_row(*(escape(visible(cell)) for cell in cells))
+    out.print(table)
+
+
+@app.command()
+def erase(
+    manychat_id: Annotated[str, typer.Option("--manychat-id", help="Whom.")],
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Remove a person from SQL and from Odoo's event log, and say what is left for somebody to decide."""
+    manychat_id = manychat_id.strip()
+    if not manychat_id:
+        fail("Say whom: --manychat-id.", MISUSED)
+    settings = load_settings()
+    engine = worker.open_engine(settings)
+    worker.require_schema(engine)
+    odoo = worker.open_odoo(settings)
+    queues = (
+        [worker.open_queue(settings, name) for name in worker.QUEUES.values()]
+        if settings.queue_connection_string
+        else []
+    )
+    if not dry_run and not yes:
+        typer.confirm("Remove this person for good?", abort=True)
+    erased = erase_person(engine, odoo, queues, manychat_id, dry_run=dry_run)
+    out.print("Would be removed:" if dry_run else "Removed:")
+    for kind, number in erased.sql.items():
+        out.print(f"  SQL: {kind} {number}")
+    if erased.events is None:
+        out.print("  Odoo: the payloads in its event log, and refused requests (not asked in a dry run)")
+    else:
+        out.print(f"  Odoo: event payloads {erased.events}, refused requests {erased.rejections}")
+    out.print("Left:")
+    leads = ", ".join(str(lead_id) for lead_id in erased.lead_ids) or "none" if not dry_run else "not asked"
+    out.print(f"  Odoo: the opportunity itself, for a person to decide (crm.lead {leads})", soft_wrap=True)
+    out.print("  SQL: audit rows without payload or name, which guard against applying an event twice", soft_wrap=True)
+    if erased.unreadable:
+        letters = count_of(erased.unreadable, "dead letter")
+        out.print(f"  SQL: {letters} that can be read as no event and name nobody: see `dlq show`", soft_wrap=True)
+    if erased.waiting != 0:
+        waiting = count_of(erased.waiting, "message") if erased.waiting else "unknown how many messages"
+        out.print(
+            f"  Queues: {waiting}, which may speak of this person and would bring them back. Erase again once the "
+            "queues are empty.",
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def purge(
+    older_than: Annotated[
+        timedelta, typer.Option(parser=age, metavar="AGE", help="How long settled things are kept, e.g. 90d.")
+    ],
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Delete audit rows too, and not only empty their payloads.")
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Remove what has been settled for long: payloads in the audit, and dead letters resolved or discarded.
+
+    Never anything unfinished or open. What is known of people stays until they are erased.
+    """
+    engine = worker.open_engine(load_settings())
+    worker.require_schema(engine)
+    before = datetime.now(timezone.utc) - older_than
+    due = in_transaction(engine, lambda connection: retention.due(connection, before))
+    del due["audit payloads" if rows else "audit rows"]
+    told = ", ".join(f"{kind} {number}" for kind, number in due.items())
+    if dry_run:
+        out.print(f"Would purge: {told}.")
+        return
+    total = sum(due.values())
+    if total and not yes:
+        typer.confirm(f"Purge for good: {told}?", abort=True)
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task("Purging", total=total)
+        done = purge_settled(engine, before, rows=rows, progress=lambda count: progress.advance(task, count))
+    out.print(f"Purged: {', '.join(f'{kind} {number}' for kind, number in done.items())}.")
 
 
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Create the tables, or bring them up to this version. Does nothing if they are."""
-    engine = worker.open_engine(_settings())
+    engine = worker.open_engine(load_settings())
     before = migrate.current(engine)
     migrate.upgrade(engine)
     if before == migrate.head():
@@ -278,7 +335,7 @@ def db_downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Take the tables back to an earlier revision. What that revision has no place for is deleted."""
-    engine = worker.open_engine(_settings())
+    engine = worker.open_engine(load_settings())
     if not yes:
         typer.confirm(f"Go back to {revision}, deleting what it has no place for?", abort=True)
     migrate.downgrade(engine, revision)
@@ -288,13 +345,13 @@ def db_downgrade(
 @db.command("sql")
 def db_sql() -> None:
     """Print the SQL that `db upgrade` would run on an empty database of this kind, for a DBA to read."""
-    print(migrate.sql(worker.open_engine(_settings()).dialect.name))
+    print(migrate.sql(worker.open_engine(load_settings()).dialect.name))
 
 
 @db.command("current")
 def db_current() -> None:
     """Show the tables' revision, and the one that this version needs. Exits with 1 if they differ."""
-    current = migrate.current(worker.open_engine(_settings()))
+    current = migrate.current(worker.open_engine(load_settings()))
     out.print(f"database: {current or 'no tables'}; needed: {migrate.head()}")
     if current != migrate.head():
         sys.exit(FAILED)

@@ -31,6 +31,7 @@ from .halving import isolate
 from .leases import LeaseKeeper
 from .outage import Dependency, Outage
 from .outcomes import Done, Failure, Outcome
+from .pauses import Pauses
 from .queue import Message, Queue
 from .store import audit, dead_letters
 from .store.dead_letters import DeadLetter
@@ -40,6 +41,8 @@ log = structlog.get_logger()
 
 #: Seconds until the next look at a queue that has just run dry. Doubles up to BRIDGE_POLL_INTERVAL.
 FIRST_PAUSE = 0.05
+#: Seconds until a paused consumer looks again whether it may go on.
+PAUSED = 1.0
 #: What to do with a message: delete it; any number is the seconds after which it comes again.
 DELETE = -1
 
@@ -99,6 +102,7 @@ class Consumer(threading.Thread):
         leases: LeaseKeeper,
         pool: ThreadPoolExecutor,
         stop: threading.Event,
+        pauses: Pauses,
         *,
         batch_size: int,
         visibility_timeout: int,
@@ -113,6 +117,7 @@ class Consumer(threading.Thread):
         self._leases = leases
         self._pool = pool
         self._stop_taking = stop
+        self._pauses = pauses
         self._batch_size = batch_size
         self._visibility_timeout = visibility_timeout
         self._max_attempts = max_attempts
@@ -141,6 +146,9 @@ class Consumer(threading.Thread):
                 break
             try:
                 self._give_back(self._owed)
+                if self._pauses.holds(self._queue.name):
+                    self._stop_taking.wait(PAUSED)
+                    continue
                 messages = self._queue.receive(self._batch_size, self._visibility_timeout)
                 if messages:
                     self._work_off(messages)
@@ -411,8 +419,10 @@ def _look_up(
     return before, dead_letters.messages_given_up(connection, dead)
 
 
-def _about(event: Event) -> dict[str, str]:
-    return {"event_id": event.id, "manychat_id": event.manychat_id, "type": event.type.value}
+def _about(event: Event) -> dict[str, Any]:
+    about = {"event_id": event.id, "manychat_id": event.manychat_id, "type": event.type.value}
+    # A bot with a wrong clock is for somebody to mend: its events are ordered by their receipt until then.
+    return {**about, "clock_is_wrong": True} if event.clock_is_wrong else about
 
 
 def _result(delivery: _Delivery, done: Done) -> dict[str, Any]:

@@ -28,6 +28,7 @@ ALLOWED = frozenset(
         "type",
         "queue",
         "lead_id",
+        "clock_is_wrong",
         # what became of it
         "outcome",
         "code",

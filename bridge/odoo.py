@@ -102,6 +102,18 @@ class Odoo:
         """
         self._call("manychat.bridge", "heartbeat", name=name, version=version)
 
+    def erase(self, manychat_id: str) -> dict[str, Any]:
+        """``manychat.event.erase``: empty what Odoo's event log holds of a person.
+
+        :return: ``events`` and ``rejections`` (how many), ``lead_ids`` (the person's opportunities, which stay)
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        answer = self._call("manychat.event", "erase", manychat_id=manychat_id)
+        if not isinstance(answer, dict):
+            raise OdooRefused("bad_answer", "manychat.event.erase did not say what it did.")
+        return answer
+
     def probe(self) -> None:
         """Find out whether :meth:`apply` would work, by applying nothing.
 

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
     #: Longest pause between two looks at an empty queue, in seconds. Half a second lets a move land within one.
     poll_interval: Annotated[float, Field(ge=0.05, le=60)] = 0.5
+    #: Seconds between two looks at what was left unfinished; 0: never.
+    reconcile_interval: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 300
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import FrameType
@@ -22,7 +22,9 @@ from .leases import LeaseKeeper
 from .odoo import Odoo
 from .outage import Dependency
 from .outcomes import Failure
+from .pauses import Pauses
 from .queue import BadConnectionString, Queue, create_all
+from .reconcile import Reconciler
 from .settings import ConfigurationError, Settings, secret, variable
 from .store import migrate, opportunities
 from .store.engine import BadDatabaseUrl, create_engine, in_transaction
@@ -67,27 +69,9 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     require_schema(engine)
 
     leases = LeaseKeeper(settings.visibility_timeout)
+    pauses = Pauses(engine)
     pool = ThreadPoolExecutor(DISPOSERS, thread_name_prefix="dispose")
-    handlers = [
-        Handler(
-            queues[name],
-            partial({"contact": contact.handle, "campaign": campaign.handle}[name], engine),
-            lambda connection, failures: None,
-            [sql, queue],
-        )
-        for name in names
-        if name != "opportunity"
-    ]
-    if "opportunity" in names:
-        assert odoo is not None
-        handlers.append(
-            Handler(
-                queues["opportunity"],
-                partial(opportunity.handle, engine, odoo),
-                _note_opportunity_failures,
-                [sql, queue, Dependency("Odoo", odoo.probe)],
-            )
-        )
+    handlers = make_handlers(engine, queues, sql, queue, odoo)
     consumers = [
         Consumer(
             handler,
@@ -96,6 +80,7 @@ def run(settings: Settings, names: Sequence[str]) -> int:
             leases,
             pool,
             stop,
+            pauses,
             batch_size=settings.batch_size,
             visibility_timeout=settings.visibility_timeout,
             max_attempts=settings.max_attempts,
@@ -104,11 +89,22 @@ def run(settings: Settings, names: Sequence[str]) -> int:
         for handler in handlers
     ]
     heartbeat = Heartbeat(odoo) if odoo else None
+    reconciler = Reconciler(
+        engine,
+        handlers,
+        dead_letter_queue,
+        pauses,
+        stop,
+        interval=settings.reconcile_interval,
+        max_attempts=settings.max_attempts,
+        visibility_timeout=settings.visibility_timeout,
+    )
     leases.start()
     for consumer in consumers:
         consumer.start()
     if heartbeat:
         heartbeat.start()
+    reconciler.start()
 
     stop.wait()
     # The order matters. Consumers first: they take no more, finish what they have in hand, and wait for its deletes.
@@ -116,6 +112,7 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     # us, since we are alive.
     for consumer in consumers:
         consumer.join()
+    reconciler.join()
     leases.close()
     pool.shutdown()
     if heartbeat:
@@ -126,6 +123,37 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     crashed = any(consumer.crashed for consumer in consumers)
     log.info("stopped", code="crashed" if crashed else "asked")
     return 1 if crashed else 0
+
+
+def make_handlers(
+    engine: sa.Engine, queues: Mapping[str, Queue], sql: Dependency, queue: Dependency, odoo: Odoo | None
+) -> list[Handler]:
+    """What is done with the events of each queue.
+
+    :param queues: by keys of :data:`QUEUES`
+    :param odoo: may be missing if the opportunities' queue is
+    """
+    handlers = [
+        Handler(
+            queues[name],
+            partial({"contact": contact.handle, "campaign": campaign.handle}[name], engine),
+            lambda connection, failures: None,
+            [sql, queue],
+        )
+        for name in queues
+        if name != "opportunity"
+    ]
+    if "opportunity" in queues:
+        assert odoo is not None
+        handlers.append(
+            Handler(
+                queues["opportunity"],
+                partial(opportunity.handle, engine, odoo),
+                _note_opportunity_failures,
+                [sql, queue, Dependency("Odoo", odoo.probe)],
+            )
+        )
+    return handlers
 
 
 def open_engine(settings: Settings) -> sa.Engine:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import bindparam, case, or_
+from sqlalchemy import bindparam, case, func, or_
 
 from ..events import Event
 from ..outcomes import Done, Failure
@@ -19,6 +19,9 @@ from .upsert import find
 
 #: ``outcome`` of an event that was given up. It may come again and then starts afresh.
 DEAD_LETTERED = "dead_lettered"
+#: … of one that a person settled without applying it, and of one whose person was erased. Neither is tried again.
+DISCARDED = "discarded"
+ERASED = "erased"
 
 _A = audit.c
 _ROW = _A.event_id == bindparam("this_event_id")
@@ -32,14 +35,15 @@ _BEGIN_AGAIN = (
     .values(
         attempts=case((_OPEN, _A.attempts + 1), else_=1),
         in_attempt=True,
+        tried_at=_NOW,
         outcome=None,
         finished_at=None,
     )
 )
 _FINISH = (
     audit.update()
-    # Also what another bridge gave up meanwhile: it is applied, whatever was thought of it.
-    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED))
+    # Also what was given up or discarded meanwhile: it is applied, whatever was thought of it.
+    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, _A.outcome == DISCARDED))
     .values(
         outcome=bindparam("new_outcome", type_=_A.outcome.type),
         in_attempt=False,
@@ -62,6 +66,13 @@ _FAIL = (
         finished_at=bindparam("new_finished_at", type_=_A.finished_at.type),
     )
 )
+#: Only one of several reconciles gets it, and none while a bridge may be at it: each of them sets ``tried_at`` anew.
+_CLAIM = (
+    audit.update()
+    .where(_ROW, _OPEN, func.coalesce(_A.tried_at, _A.started_at) < bindparam("cutoff", type_=_A.tried_at.type))
+    .values(attempts=_A.attempts + 1, in_attempt=True, tried_at=_NOW)
+)
+_DISCARD = audit.update().where(_ROW, _A.outcome == DEAD_LETTERED).values(outcome=DISCARDED, finished_at=_NOW)
 _GIVE_BACK = (
     audit.update()
     .where(_ROW, _OPEN, _A.in_attempt.is_(sa.true()), _A.attempts > 0)
@@ -114,7 +125,9 @@ def begin(connection: sa.Connection, taken: Sequence[Taken], now: datetime | Non
     """
     now = now or datetime.now(timezone.utc)
     before = progress(connection, [item.event.id for item in taken])
-    again = [{"this_event_id": item.event.id} for item in taken if item.event.id in before]
+    again: list[dict[str, Any]] = [
+        {"this_event_id": item.event.id, "now": now} for item in taken if item.event.id in before
+    ]
     new = [_row(item, now) for item in taken if item.event.id not in before]
     if again:
         connection.execute(_BEGIN_AGAIN, sorted(again, key=lambda row: row["this_event_id"]))
@@ -178,6 +191,41 @@ def give_back(connection: sa.Connection, event_ids: Collection[str]) -> None:
         connection.execute(_GIVE_BACK, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
 
 
+def claim(connection: sa.Connection, event_id: str, cutoff: datetime, now: datetime | None = None) -> bool:
+    """Begin an attempt of an unfinished event whose last one began before ``cutoff``.
+
+    :return: ``False`` if it is finished, or somebody else began meanwhile
+    """
+    now = now or datetime.now(timezone.utc)
+    return connection.execute(_CLAIM, {"this_event_id": event_id, "cutoff": cutoff, "now": now}).rowcount == 1
+
+
+def discard(connection: sa.Connection, event_id: str, now: datetime | None = None) -> None:
+    """Settle an event that was given up: whatever brings it again, it is not applied any more."""
+    connection.execute(_DISCARD, {"this_event_id": event_id, "now": now or datetime.now(timezone.utc)})
+
+
+def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[str]) -> list[Any]:
+    """Audit rows of events, oldest first, that nobody has tried since ``cutoff`` and that have no outcome."""
+    statement = sa.select(audit).where(
+        _OPEN, func.coalesce(_A.tried_at, _A.started_at) < cutoff, _A.type.in_(sorted(types))
+    )
+    return list(connection.execute(statement.order_by(_A.id)))
+
+
+def rows(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Any]:
+    """Whole audit rows, by event id."""
+    return {row.event_id: row for row in find(connection, sa.select(audit), _A.event_id, event_ids)}
+
+
+def wrong_clocks(connection: sa.Connection, since: datetime) -> int:
+    """How many events received since then bore a date so far ahead that it was not believed."""
+    statement = (
+        sa.select(func.count()).select_from(audit).where(_A.received_at >= since, _A.clock_is_wrong.is_(sa.true()))
+    )
+    return connection.execute(statement).scalar_one()
+
+
 def _row(item: Taken, now: datetime) -> dict[str, Any]:
     event = item.event
     return {
@@ -192,6 +240,7 @@ def _row(item: Taken, now: datetime) -> dict[str, Any]:
         "received_at": event.received_at,
         "enqueued_at": item.enqueued_at,
         "started_at": now,
+        "tried_at": now,
         "attempts": 1,
         "in_attempt": True,
     }

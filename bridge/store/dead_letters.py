@@ -10,10 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
+from ..events import Event
 from .schema import dead_letters
 from .upsert import find
 
-OPEN, REPLAYED, RESOLVED = "open", "replayed", "resolved"
+OPEN, REPLAYED, RESOLVED, DISCARDED = "open", "replayed", "resolved", "discarded"
 
 _D = dead_letters.c
 _REOPEN = (
@@ -38,6 +39,7 @@ _REOPEN = (
             "notified_at": None,
             "replayed_at": None,
             "resolved_at": None,
+            "discarded_at": None,
         }
     )
 )
@@ -130,38 +132,86 @@ def resolve(connection: sa.Connection, event_ids: Collection[str], now: datetime
         connection.execute(_RESOLVE, rows)
 
 
-def search(
-    connection: sa.Connection,
-    *,
-    statuses: Collection[str] = (OPEN,),
-    code: str | None = None,
-    queue: str | None = None,
-    ids: Collection[int] = (),
-    limit: int | None = None,
-) -> list[Any]:
+@dataclass(frozen=True)
+class Filter:
+    """Which letters are meant; what is left out narrows nothing.
+
+    :ivar since: last tried then or later
+    :ivar until: last tried before then
+    """
+
+    statuses: Collection[str] = (OPEN,)
+    code: str | None = None
+    queue: str | None = None
+    manychat_id: str | None = None
+    ids: Collection[int] = ()
+    event_ids: Collection[str] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        named: list[sa.ColumnElement[bool]] = []
+        if self.ids:
+            named.append(_D.id.in_(sorted(self.ids)))
+        if self.event_ids:
+            named.append(_D.event_id.in_(sorted(self.event_ids)))
+        conditions = [sa.or_(*named)] if named else []
+        if self.statuses:
+            conditions.append(_D.status.in_(sorted(self.statuses)))
+        if self.code:
+            conditions.append(_D.code == self.code)
+        if self.queue:
+            conditions.append(_D.queue == self.queue)
+        if self.manychat_id:
+            conditions.append(_D.manychat_id == self.manychat_id)
+        if self.since:
+            conditions.append(_D.last_tried_at >= self.since)
+        if self.until:
+            conditions.append(_D.last_tried_at < self.until)
+        return conditions
+
+
+def search(connection: sa.Connection, wanted: Filter, *, limit: int | None = None, after: int = 0) -> list[Any]:
     """Letters, oldest first.
 
-    :param statuses: empty for all
-    :param ids: empty for all
+    :param after: only those whose id is greater, for reading page by page
     """
-    statement = sa.select(dead_letters).order_by(_D.id)
-    if statuses:
-        statement = statement.where(_D.status.in_(list(statuses)))
-    if code:
-        statement = statement.where(_D.code == code)
-    if queue:
-        statement = statement.where(_D.queue == queue)
-    if ids:
-        statement = statement.where(_D.id.in_(list(ids)))
-    if limit:
-        statement = statement.limit(limit)
-    return list(connection.execute(statement))
+    statement = sa.select(dead_letters).where(_D.id > after, *wanted.conditions()).order_by(_D.id)
+    return list(connection.execute(statement.limit(limit) if limit else statement))
 
 
-def replayed(connection: sa.Connection, letter_id: int, now: datetime | None = None) -> None:
-    """The letter is back on its queue."""
+def counts(connection: sa.Connection, wanted: Filter) -> dict[str, int]:
+    """How many letters are meant, by code."""
+    statement = sa.select(_D.code, sa.func.count()).where(*wanted.conditions()).group_by(_D.code)
+    return {row[0]: row[1] for row in connection.execute(statement)}
+
+
+def replayed(connection: sa.Connection, letter: Any, event: Event, now: datetime | None = None) -> None:
+    """The letter is back on a queue.
+
+    :param letter: the row as it was read: one that was given up again meanwhile, with another message, stays open
+    :param event: what it was read as
+    """
+    values: dict[str, Any] = {"status": REPLAYED, "replayed_at": now or datetime.now(timezone.utc)}
+    if letter.event_id is None and not list(find(connection, sa.select(_D.id), _D.event_id, [event.id])):
+        # An earlier version of the bridge could not read it: from here on it is this event's letter.
+        values.update(event_id=event.id, type=event.type.value, manychat_id=event.manychat_id)
     connection.execute(
         dead_letters.update()
-        .where(_D.id == letter_id, _D.status == OPEN)
-        .values(status=REPLAYED, replayed_at=now or datetime.now(timezone.utc))
+        .where(_D.id == letter.id, _D.status == OPEN, _D.message_id == letter.message_id)
+        .values(values)
     )
+
+
+def discard(connection: sa.Connection, letter: Any, now: datetime | None = None) -> bool:
+    """Nobody wants the letter any more. The row stays.
+
+    :param letter: the row as it was read
+    :return: ``False`` if it is no longer open as it was read: somebody else was faster, or it was tried again
+    """
+    done = connection.execute(
+        dead_letters.update()
+        .where(_D.id == letter.id, _D.status == OPEN, _D.message_id == letter.message_id)
+        .values(status=DISCARDED, discarded_at=now or datetime.now(timezone.utc))
+    )
+    return done.rowcount == 1

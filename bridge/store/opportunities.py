@@ -157,6 +157,12 @@ def fail(connection: sa.Connection, failures: Collection[tuple[Event, Failure]],
         )
 
 
+def unsynced(connection: sa.Connection, cutoff: datetime) -> list[Any]:
+    """Opportunities whose newest event is not known to be in Odoo, unless that was noted after ``cutoff``."""
+    statement = sa.select(opportunities).where(_O.odoo_sync_status != "success", _O.updated_at < cutoff)
+    return list(connection.execute(statement.order_by(_O.id)))
+
+
 def _append_stages(connection: sa.Connection, moves: Collection[tuple[Event, Done]], now: datetime) -> None:
     if not moves:
         return

@@ -210,12 +210,13 @@ audit = Table(
     Column("received_at", Moment, nullable=False),  # by the webhook
     Column("enqueued_at", Moment),  # on the queue (whole seconds: that is what the queue tells)
     Column("started_at", Moment, nullable=False),  # first taken by a bridge
+    Column("tried_at", Moment),  # its newest attempt began; NULL in rows from before there was this column
     Column("finished_at", Moment),
     Column("attempts", Integer, nullable=False),
     # An attempt is under way, or ended with its process: then the event is tried alone, away from its neighbours.
     Column("in_attempt", Boolean, nullable=False),
-    # NULL until the event is applied or given up: "stored", "created", "moved", "updated", "unchanged", "stale" or
-    # "dead_lettered".
+    # NULL until the event is applied or given up: "stored", "created", "moved", "updated", "unchanged", "stale",
+    # "dead_lettered", "discarded" (by a person, for good) or "erased" (with the person it spoke of).
     Column("outcome", text(32)),
     Column("error_code", text(64)),
     Column("error", text()),
@@ -243,12 +244,23 @@ dead_letters = Table(
     Column("attempts", Integer, nullable=False),
     Column("first_tried_at", Moment, nullable=False),
     Column("last_tried_at", Moment, nullable=False),
-    Column("status", text(16), nullable=False),  # "open", "replayed" (back on its queue) or "resolved" (applied since)
+    # "open", "replayed" (back on its queue), "resolved" (applied since) or "discarded" (by a person, for good)
+    Column("status", text(16), nullable=False),
     Column("notified_at", Moment),  # the notice is on the dead-letter queue
     Column("replayed_at", Moment),
     Column("resolved_at", Moment),
+    Column("discarded_at", Moment),
     Index("ix_dead_letters_status", "status", "last_tried_at"),
     Index("ix_dead_letters_message_id", "message_id"),
+)
+
+# A row stands for a queue from which no bridge takes messages until somebody removes it.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("queue", key(64), nullable=False, unique=True),
+    Column("paused_at", Moment, nullable=False),
 )
 
 

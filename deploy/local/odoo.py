@@ -6,6 +6,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from . import environments, odoo_source, os_packages
@@ -162,7 +163,12 @@ def chosen(version: str | None = None, tree: str | None = None) -> Odoo:
     """Odoo as the make variables ODOO and ODOO_SRC name it, else as the arguments do, else the default."""
     if os.environ.get("ODOO") or os.environ.get("ODOO_SRC"):
         version, tree = os.environ.get("ODOO"), os.environ.get("ODOO_SRC")
-    source = odoo_source.find(version or None, tree or None)
+    return _ready(version or None, tree or None)
+
+
+@cache
+def _ready(version: str | None, tree: str | None) -> Odoo:
+    source = odoo_source.find(version, tree)
     say(f"Odoo {source.version} from {source.root}: {source.why}.")
     os_packages.ensure(os_packages.POSTGRES)
     return Odoo(source, Cluster())

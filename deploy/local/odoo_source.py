@@ -16,6 +16,7 @@ from pathlib import Path
 from .os_packages import Missing
 from .paths import CACHE, STATE
 from .say import run_logged, say, step
+from .state import State
 
 SUPPORTED = ("18.0", "19.0")
 REFERENCE = "18.0"
@@ -87,11 +88,17 @@ def find(version: str | None = None, tree: str | None = None) -> OdooSource:
         return _own_tree(Path(tree).expanduser().resolve(), version)
     if version:
         return _for_version(version)
+    fallen_back = State(STATE / "odoo-source.json")
+    if fallen_back.get("version") and not _cached(REFERENCE).exists():
+        say(f"Odoo {REFERENCE} could not be had here before; `make … ODOO={REFERENCE}` tries again.")
+        return _for_version(fallen_back.get("version"))
     try:
         return _for_version(REFERENCE)
     except Missing as problem:
-        say(f"[yellow]Odoo {REFERENCE} can't be had here ({problem}); trying 19.0, which is supported as well.[/]")
-        return _for_version("19.0")
+        say(f"[yellow]Odoo {REFERENCE} can't be had here: {problem}. Taking 19.0, which is supported as well.[/]")
+        source = _for_version("19.0")
+        fallen_back.set("version", source.version)  # or every command would wait for GitHub again
+        return source
 
 
 def _own_tree(root: Path, version: str | None) -> OdooSource:
@@ -106,7 +113,7 @@ def _own_tree(root: Path, version: str | None) -> OdooSource:
 
 
 def _for_version(version: str) -> OdooSource:
-    folder = CACHE / f"odoo-{version}"
+    folder = _cached(version)
     why = "it was there already"
     if not folder.exists():
         try:
@@ -122,6 +129,10 @@ def _for_version(version: str) -> OdooSource:
     if not (root / "odoo" / "release.py").exists():
         raise Missing(f"{folder} isn't an Odoo source tree. Delete it, or put Odoo {version} there.")
     return OdooSource(version, root, why)
+
+
+def _cached(version: str) -> Path:
+    return CACHE / f"odoo-{version}"
 
 
 def _version_of(root: Path) -> str:

@@ -29,13 +29,13 @@ def choose() -> int:
     return port
 
 
-def keep(state: State, name: str) -> int:
+def keep(state: State, name: str, server: str) -> int:
     """The port that `state` keeps under `name` for a server that isn't running now; another one if it was taken."""
     kept = state.get(name)
     if kept and is_free(kept):
         return kept
     port = choose()
     if kept:
-        say(f"Port {kept} ({name}) is used by another program now; taking {port} instead.")
+        say(f"{server} moves to port {port}: another program uses {kept} now.")
     state.set(name, port)
     return port

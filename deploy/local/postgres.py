@@ -77,7 +77,7 @@ class Cluster:
         if not (self.folder / "data" / "miasalud-complete").exists():
             self._make()
         self._private_folder(self._sockets)
-        port = ports.keep(self._state, "port")
+        port = ports.keep(self._state, "port", "PostgreSQL")
         log = self.folder / "postgres.log"
         options = f"-p {port} -k '{self._sockets}'"
         with step(f"Starting PostgreSQL on port {port}"):

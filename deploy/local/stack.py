@@ -30,6 +30,10 @@ _START_TIMEOUT = 120
 
 _KEYS_SCRIPT = """
 env.ref("base.user_admin").password = {password!r}
+# Odoo's own lead enrichment runs after every new lead, calls a service on the internet and locks what it looks at.
+enrichment = env.ref("crm_iap_enrich.ir_cron_lead_enrichment", raise_if_not_found=False)
+if enrichment:
+    enrichment.active = False
 print("webhook_key", env["manychat.api.key"]._generate("Local stack"))
 print("bridge_key", env["manychat.api.key"]._generate_bridge_key("Local stack"))
 env.cr.commit()
@@ -113,20 +117,24 @@ class Stack:
     # Life.
 
     def start(self) -> None:
-        """Brings everything up and waits until it answers; what is running already stays as it is."""
+        """Brings everything up and waits until it answers; what runs already stays, unless its code has changed."""
+        self.odoo.cluster.start()
+        code = _fingerprint(ROOT / ADDON, ROOT / "bridge")
         if self.programs.is_running():
-            return
+            if self._state.get("running code") == code:
+                return
+            self.stop()
         azurite.install()
         self.odoo.install()
-        self.odoo.cluster.start()
         self._prepare_database()
-        ports.keep(self._state, "odoo port")
-        ports.keep(self._state, "queue port")
+        ports.keep(self._state, "odoo port", "Odoo")
+        ports.keep(self._state, "queue port", "Azurite")
         self._write_configuration()
         self._bridge("db", "upgrade")
         with step(f"Starting {self.name}: Azurite, Odoo, bridge"):
             self.programs.start(self._programs())
             self.wait_for_odoo()
+        self._state.set("running code", code)
 
     def wait_for_odoo(self, timeout: float = _START_TIMEOUT) -> None:
         """Returns when Odoo answers; a program that gives up first is the error message (seconds)."""
@@ -224,12 +232,13 @@ def running() -> list[Path]:
     return [folder for folder in folders if Supervision(folder).is_running()]
 
 
-def _fingerprint(folder: Path) -> str:
-    """Of an addon's files that the database depends on."""
+def _fingerprint(*folders: Path) -> str:
+    """Of the code that a stack runs."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not {"tests", "__pycache__"} & set(path.relative_to(folder).parts):
-            digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not {"tests", "__pycache__"} & set(path.relative_to(folder).parts):
+                digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -42,7 +42,8 @@ class Outcome:
 def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
     """Runs the suites named, all of them even when one fails, and prints one line for each.
 
-    The last line printed is "N passed, N failed" with the number of tests; a linter that complains is one failure.
+    The last line printed is "N passed, N failed" with the number of tests; a linter that complains is one failure, and
+    one that doesn't is no test, unless only linters were asked for.
 
     Args:
         names: of `SUITES`; empty means all.
@@ -62,7 +63,8 @@ def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
             quote(str(problem))
             outcomes.append(Outcome(name, failed=1, remark="could not be run"))
     _print_summary(outcomes)
-    passed = sum(outcome.passed for outcome in outcomes if outcome.name not in _LINTERS)
+    tests = [outcome for outcome in outcomes if outcome.name not in _LINTERS]
+    passed = sum(outcome.passed for outcome in tests or outcomes)
     failed = sum(outcome.failed for outcome in outcomes)
     print(f"{passed} passed, {failed} failed", flush=True)
     return failed == 0

@@ -35,8 +35,9 @@ class ApiError(Exception):
 def route(path, method):
     """Like ``http.route``, for a JSON endpoint of ours.
 
-    A ``GET`` is answered as ``HEAD`` too, which uptime monitors like to send. The endpoint returns ``(status, body)`` or raises :class:`ApiError`; any other failure is a 503 without details.
-    All methods reach it, so that a wrong one is answered in our shape too. No session is kept: a bot has no cookies.
+    The endpoint returns ``(status, body)`` or raises :class:`ApiError`; any other failure is a 503 without details.
+    All methods reach it, so that a wrong one is answered in our shape too; ``HEAD``, which uptime monitors like to
+    send, counts as ``GET``. No session is kept: a bot has no cookies.
     """
 
     def decorate(endpoint):

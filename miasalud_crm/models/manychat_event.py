@@ -11,10 +11,11 @@ from azure.storage.queue import QueueServiceClient
 from psycopg2.extras import Json
 
 from odoo import api, fields, models
+from odoo.exceptions import AccessError, UserError
 
-from bridge.events import EventType, from_envelope
+from bridge.events import ContractError, EventType, from_envelope
 
-from .. import configuration
+from .. import configuration, cron_threads
 
 _logger = logging.getLogger(__name__)
 # The SDK would write two lines about each request.
@@ -30,6 +31,9 @@ CLAIM = timedelta(minutes=2)
 RELAY_SECONDS = 30
 #: Seconds. The SDK's own defaults would hold the cron worker for 85 s when Azure is down.
 CONNECT_TIMEOUT, READ_TIMEOUT = 3, 5
+#: HTTP answers of the queue that are about one message, and not about the queue: malformed, too large.
+#: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
+MESSAGE_FAULTS = (400, 413)
 RETENTION_PARAMETER = "miasalud_crm.event_retention_days"
 DEFAULT_RETENTION_DAYS = 90
 
@@ -64,6 +68,7 @@ class ManychatEvent(models.Model):
             ("queued", "On the Queue"),
             ("done", "Done"),
             ("failed", "Failed"),
+            ("discarded", "Discarded"),
         ],
         required=True,
         readonly=True,
@@ -80,7 +85,8 @@ class ManychatEvent(models.Model):
     queued_at = fields.Datetime(readonly=True)
     applied_at = fields.Datetime(readonly=True)
     claimed_until = fields.Datetime(readonly=True)
-    key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null", groups="base.group_system")
+    # Its name and not a link to it: a foreign key would collide with “last used” being written on the key.
+    key_name = fields.Char("Key", readonly=True, groups="base.group_system")
 
     outcome = fields.Selection(
         [
@@ -114,7 +120,7 @@ class ManychatEvent(models.Model):
     def _compute_display_name(self):
         types = dict(self._fields["type"]._description_selection(self.env))
         for event in self:
-            event.display_name = f"{types.get(event.type)} · {event.manychat_id}"
+            event.display_name = f"{types.get(event.type)} · {event.manychat_id or self.env._('erased')}"
 
     @api.depends("payload")
     def _compute_payload_text(self):
@@ -140,7 +146,7 @@ class ManychatEvent(models.Model):
         self.env.cr.execute(
             """
             INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, source, received_at, occurred_at,
-                                        key_id, create_uid, create_date, write_uid, write_date)
+                                        key_name, create_uid, create_date, write_uid, write_date)
             VALUES (%s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (event_id) DO NOTHING
             """,
@@ -152,7 +158,7 @@ class ManychatEvent(models.Model):
                 event.source,
                 naive_utc(event.received_at),
                 naive_utc(event.occurred_at),
-                key.id or None,
+                key.name or None,
                 self.env.uid,
                 self.env.cr.now(),
                 self.env.uid,
@@ -167,11 +173,32 @@ class ManychatEvent(models.Model):
     @api.model
     def _wake_relay(self):
         """Have the relay run as soon as this transaction has committed."""
+        cron_threads.revive()
         self.env.ref("miasalud_crm.cron_relay").sudo()._trigger()
 
+    def action_retry(self):
+        """Send failed events, and discarded ones, on their way again: a manager's second try."""
+        self._manager_only()
+        events = self.filtered(lambda event: event.state in ("failed", "discarded") and event.sudo().payload)
+        if not events:
+            raise UserError(self.env._("Only failed events can be sent again; none of these is one."))
+        events.sudo()._requeue()
+
+    def action_discard(self):
+        """Give failed events up: they no longer wait for anything. *Retry* takes it back."""
+        self._manager_only()
+        events = self.filtered(lambda event: event.state == "failed")
+        if not events:
+            raise UserError(self.env._("Only failed events can be discarded; none of these is one."))
+        events.sudo().write({"state": "discarded", "alias_id": False})
+
+    def _manager_only(self):
+        if not self.env.su and not self.env.user.has_group("sales_team.group_sale_manager"):
+            raise AccessError(self.env._("Only sales managers may do this."))
+
     def _requeue(self):
-        """Send these events on their way again. Events already applied stay as they are."""
-        events = self.filtered(lambda event: event.state != "done")
+        """Send these events on their way again. Events already applied stay as they are, and so do erased ones."""
+        events = self.filtered(lambda event: event.state != "done" and event.payload)
         events.write({"state": "pending", "claimed_until": False, "code": False, "message": False, "outcome": False})
         if events:
             events._wake_relay()
@@ -249,19 +276,38 @@ class ManychatEvent(models.Model):
 
         :return bool: whether all of them arrived; if not, the queue is in trouble and the rest had better wait
         """
-        messages = [(event.id, from_envelope(event._envelope())) for event in events]
-        failures = []
+        failures, undeliverable = [], {}
 
         def put(message):
-            row_id, event = message
+            row_id, envelope = message
             try:
+                event = from_envelope(envelope)
                 queues.put(event.type.queue, event.encode())
                 return row_id
+            except ContractError as error:
+                undeliverable[row_id] = error.message
+            except HttpResponseError as error:
+                if error.status_code in MESSAGE_FAULTS:
+                    undeliverable[row_id] = f"The queue refuses this event ({error.error_code or error.status_code})."
+                else:
+                    failures.append(error)
             except AzureError as error:
                 failures.append(error)
-                return None
+            return None
 
+        messages = [(event.id, event._envelope()) for event in events]
         sent = [row_id for row_id in queues.pool.map(put, messages) if row_id]
+        for row_id, message in undeliverable.items():
+            # It would be refused for ever, and everything behind it would wait with it.
+            self._commit_statement(
+                """
+                UPDATE manychat_event
+                   SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s
+                 WHERE id = %(id)s AND state = 'pending' RETURNING id
+                """,
+                {"id": row_id, "text": message},
+            )
+            _logger.error("A ManyChat event cannot be put on its queue, and has failed: row %s.", row_id)
         self._commit_statement(
             """
             UPDATE manychat_event SET state = 'queued', queued_at = clock_timestamp() AT TIME ZONE 'UTC'
@@ -275,7 +321,7 @@ class ManychatEvent(models.Model):
                 UPDATE manychat_event SET claimed_until = NULL
                  WHERE id = ANY(%(unsent)s) AND state = 'pending' RETURNING id
                 """,
-                {"unsent": list(set(events.ids) - set(sent))},
+                {"unsent": list(set(events.ids) - set(sent) - undeliverable.keys())},
             )
             _logger.warning(
                 "ManyChat events wait, because the queue does not take them (%s). They are sent as soon as it does.",
@@ -303,6 +349,31 @@ class ManychatEvent(models.Model):
     # Keeping house
     # ------------------------------------------------------------
 
+    @api.model
+    def erase(self, manychat_id):
+        """Forget what the log says of a person. For the group “ManyChat Bridge”, over RPC (``python -m bridge erase``).
+
+        The rows stay, without the person: they keep the same events from being applied again. Events of theirs that
+        were still waiting are given up.
+
+        :param str manychat_id: whose
+        :return dict: ``events`` and ``rejections``, how many were emptied and deleted; ``lead_ids``, the opportunities
+            that are left for a person to decide on
+        :raises AccessError: the caller is not in that group
+        """
+        if not self.env.user.has_group("miasalud_crm.group_bridge"):
+            raise AccessError(self.env._("Only the ManyChat bridge may call this."))
+        self = self.sudo()
+        identity = self.env["manychat.identity"].search([("manychat_id", "=", manychat_id)])
+        events = self.search([("manychat_id", "=", manychat_id)])
+        unfinished = events.filtered(lambda event: event.state in ("pending", "failed"))
+        unfinished.write({"state": "failed", "outcome": "error", "code": "erased", "alias_id": False})
+        events.write({"manychat_id": False, "payload": False, "message": False})
+        rejections = self.env["manychat.rejection"].search([("body", "!=", False)])._about(manychat_id)
+        result = {"events": len(events), "rejections": len(rejections), "lead_ids": identity.lead_id.ids}
+        rejections.unlink()
+        return result
+
     @api.autovacuum
     def _gc_events(self):
         """Forget finished events after the retention time. What still waits or failed is kept whatever its age."""
@@ -310,7 +381,7 @@ class ManychatEvent(models.Model):
         days = int(parameter or DEFAULT_RETENTION_DAYS)
         limit = fields.Datetime.subtract(fields.Datetime.now(), days=days)
         self.search(
-            [("received_at", "<", limit), ("state", "in", ["queued", "done"])], limit=10_000, order="id"
+            [("received_at", "<", limit), ("state", "in", ["queued", "done", "discarded"])], limit=10_000, order="id"
         ).unlink()
 
 

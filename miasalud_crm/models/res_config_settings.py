@@ -1,5 +1,7 @@
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
 
+from .crm_lead import CHAT_URL_ID, CHAT_URL_PARAMETER
 from .manychat_event import DEFAULT_RETENTION_DAYS, RETENTION_PARAMETER
 
 
@@ -12,3 +14,19 @@ class ResConfigSettings(models.TransientModel):
         config_parameter=RETENTION_PARAMETER,
         help="Days after which finished events are deleted from the log. Events that wait or failed are kept.",
     )
+    manychat_chat_url = fields.Char(
+        "Address of a Chat",
+        config_parameter=CHAT_URL_PARAMETER,
+        help="Copy the address of any conversation in ManyChat, and put {manychat_id} in the place of the person's ID.",
+    )
+
+    @api.constrains("manychat_retention_days", "manychat_chat_url")
+    def _check_manychat(self):
+        for settings in self:
+            if settings.manychat_retention_days < 1:
+                raise ValidationError(self.env._("ManyChat events must be kept for one day at least."))
+            url = settings.manychat_chat_url
+            if url and not (url.startswith("https://") and CHAT_URL_ID in url):
+                raise ValidationError(
+                    self.env._("The address of a chat must begin with https:// and contain %s.", CHAT_URL_ID)
+                )

@@ -247,6 +247,36 @@ def world(
             bridge.kill()
 
 
+class Cli:
+    """``python -m bridge`` as an operator calls it. Keeps all that was printed."""
+
+    def __init__(self, environment: dict[str, str], folder: Path):
+        self.environment = environment
+        self.folder = folder
+        self.printed = ""
+
+    def __call__(self, *arguments: str, stdin: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+        extra = {f"BRIDGE_{name.upper()}": value for name, value in settings.items()}
+        result = subprocess.run(
+            [sys.executable, "-m", "bridge", *arguments],
+            env={**self.environment, "COLUMNS": "200", **extra},
+            cwd=self.folder,
+            input=stdin,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.printed += result.stdout + result.stderr
+        assert "Traceback" not in result.stdout + result.stderr
+        return result
+
+
+@pytest.fixture
+def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
+    return Cli(environment, tmp_path)
+
+
 def make(event_type: EventType, manychat_id: str, **payload: Any) -> Event:
     """An event as the webhook would accept it now."""
     return accept(

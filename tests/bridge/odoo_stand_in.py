@@ -27,6 +27,7 @@ class OdooStandIn:
     :ivar leads: per ManyChat id: lead id, stage, and the order of the newest applied event
     :ivar moves: (ManyChat id, stage) of every creation and move, in order: what a chatter would show
     :ivar calls: event ids of every call of ``manychat_apply`` that was not empty
+    :ivar erased: ManyChat ids of those whom it was told to forget
     :ivar troubles: per ManyChat id, how to treat its events: see ``_trouble``
     """
 
@@ -36,6 +37,7 @@ class OdooStandIn:
         self.moves: list[tuple[str, str]] = []
         self.calls: list[list[str]] = []
         self.heartbeats: list[dict[str, str]] = []
+        self.erased: list[str] = []
         self.troubles: dict[str, str] = {}
         self.key = KEY
         self.stages = dict(STAGES)
@@ -134,12 +136,21 @@ class OdooStandIn:
         self.answers[event.id] = result
         return result
 
+    def erase(self, manychat_id: str) -> dict[str, Any]:
+        with self._lock:
+            self.erased.append(manychat_id)
+            lead = self.leads.get(manychat_id)
+            moves = [move for move in self.moves if move[0] == manychat_id]
+            return {"events": len(moves), "rejections": 0, "lead_ids": [lead["id"]] if lead else []}
+
     def call(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
         if (model, method) == ("crm.lead", "manychat_apply"):
             return self.manychat_apply(**arguments)
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
             return True
+        if (model, method) == ("manychat.event", "erase"):
+            return self.erase(**arguments)
         raise Fault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")
 
 

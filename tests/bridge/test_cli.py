@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,39 +14,13 @@ import pytest
 from bridge import __version__
 from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 
-from .conftest import World, eventually, stage
-
-
-class Cli:
-    def __init__(self, environment: dict[str, str], folder: Path):
-        self.environment = environment
-        self.folder = folder
-
-    def __call__(self, *arguments: str, stdin: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
-        extra = {f"BRIDGE_{name.upper()}": value for name, value in settings.items()}
-        result = subprocess.run(
-            [sys.executable, "-m", "bridge", *arguments],
-            env={**self.environment, "COLUMNS": "200", **extra},
-            cwd=self.folder,
-            input=stdin,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert "Traceback" not in result.stdout + result.stderr
-        return result
-
-
-@pytest.fixture
-def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
-    return Cli(environment, tmp_path)
+from .conftest import Cli, World, eventually, stage
 
 
 def test_help_names_every_command(cli: Cli) -> None:
     result = cli("--help")
     assert result.returncode == 0
-    for command in ("run", "check", "send", "dlq", "db"):
+    for command in (*("run", "check", "send", "pause", "resume", "reconcile", "erase", "purge", "dlq", "db"),):
         assert command in result.stdout
     assert cli("--version").stdout.strip() == __version__
 
@@ -113,7 +85,7 @@ def test_the_embedded_database_is_made_at_the_start_also_by_two_bridges_at_once(
 def test_db_upgrade_downgrade_current_and_sql(cli: Cli) -> None:
     url = {"database_url": "sqlite:///own.db"}
     assert cli("db", "current", **url).returncode == 1
-    assert "0001" in cli("db", "upgrade", **url).stdout
+    assert "0002" in cli("db", "upgrade", **url).stdout
     assert cli("db", "current", **url).returncode == 0
     assert "already" in cli("db", "upgrade", **url).stdout
     assert cli("db", "downgrade", "base", stdin="n\n", **url).returncode == 1

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from bridge.outcomes import Done, Failure
-from bridge.store import audit, dead_letters
-from bridge.store.dead_letters import DeadLetter
+from bridge.store import audit, dead_letters, schema
+from bridge.store.dead_letters import DeadLetter, Filter
 from bridge.store.engine import in_transaction
 
 from .conftest import NOON, Store, contact, opportunity
@@ -144,7 +144,7 @@ def test_an_event_has_one_dead_letter_however_often_it_is_given_up(store: Store)
     store.run(dead_letters.put, [letter(event)])
     [first] = store.rows("dead_letters")
     store.run(dead_letters.notified, [first.id])
-    store.run(dead_letters.replayed, first.id)
+    store.run(dead_letters.replayed, first, event)
     store.run(dead_letters.put, [letter(event, message_id="m2", code="unmapped_stage", attempts=1)])
 
     [row] = store.rows("dead_letters")
@@ -165,16 +165,100 @@ def test_dead_letters_are_found_by_reason_queue_and_id(store: Store) -> None:
         dead_letters.put,
         [letter(message_id="a", code="invalid"), letter(message_id="b", queue="other"), letter(message_id="c")],
     )
-    rows = {row.message_id: row.id for row in store.rows("dead_letters")}
+    rows = {row.message_id: row for row in store.rows("dead_letters")}
 
-    def found(**filters) -> list[str]:  # type: ignore[no-untyped-def]
-        return [row.message_id for row in store.run(dead_letters.search, **filters)]
+    def found(limit: int | None = None, after: int = 0, **filters) -> list[str]:  # type: ignore[no-untyped-def]
+        wanted = Filter(**filters)
+        return [row.message_id for row in store.run(dead_letters.search, wanted, limit=limit, after=after)]
 
     assert found() == ["a", "b", "c"]
     assert found(code="invalid") == ["a"]
     assert found(queue="other") == ["b"]
-    assert found(ids=[rows["a"], rows["c"]]) == ["a", "c"]
+    assert found(ids=[rows["a"].id, rows["c"].id]) == ["a", "c"]
     assert found(limit=2) == ["a", "b"]
-    store.run(dead_letters.replayed, rows["a"])
+    assert found(after=rows["a"].id) == ["b", "c"]
+    assert store.run(dead_letters.counts, Filter()) == {"invalid": 1, "refused": 2}
+    assert store.run(dead_letters.discard, rows["a"])
     assert found() == ["b", "c"]
     assert found(statuses=()) == ["a", "b", "c"]
+
+
+def test_dead_letters_are_found_by_time_person_and_event(store: Store) -> None:
+    events = [contact(number, f"MC{number}") for number in range(3)]
+    for number, event in enumerate(events):
+        store.run(dead_letters.put, [letter(event, message_id=str(number))], NOON + timedelta(hours=number))
+
+    def found(**filters) -> list[str]:  # type: ignore[no-untyped-def]
+        return [row.message_id for row in store.run(dead_letters.search, Filter(**filters))]
+
+    assert found(since=NOON + timedelta(hours=1)) == ["1", "2"]
+    assert found(until=NOON + timedelta(hours=1)) == ["0"]
+    assert found(manychat_id="MC1") == ["1"]
+    [first, *_] = store.rows("dead_letters")
+    assert found(event_ids=[events[2].id], ids=[first.id]) == ["0", "2"]
+    assert found(event_ids=[events[2].id], manychat_id="MC0") == []
+
+
+def test_a_letter_that_was_given_up_again_while_it_was_replayed_stays_open(store: Store) -> None:
+    event = contact()
+    store.run(dead_letters.put, [letter(event)])
+    [read] = store.rows("dead_letters")
+    store.run(dead_letters.put, [letter(event, message_id="m2")])
+    store.run(dead_letters.replayed, read, event)
+    assert not store.run(dead_letters.discard, read)
+
+    assert [row.status for row in store.rows("dead_letters")] == ["open"]
+
+
+def test_a_letter_that_becomes_readable_is_from_then_on_that_events(store: Store) -> None:
+    event = contact()
+    store.run(dead_letters.put, [letter(body=event.encode())])
+    store.run(dead_letters.replayed, store.rows("dead_letters")[0], event)
+    store.run(audit.begin, [taken(event)])
+    store.run(audit.finish, {event.id: Done("stored")})
+
+    assert [(row.event_id, row.status) for row in store.rows("dead_letters")] == [(event.id, "resolved")]
+
+
+def test_what_was_discarded_is_settled_for_good(store: Store) -> None:
+    event = contact()
+    store.run(audit.begin, [taken(event)])
+    store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
+    store.run(audit.discard, event.id)
+    store.run(audit.begin, [taken(event)])
+
+    assert [(row.outcome, row.attempts) for row in store.rows("audit")] == [("discarded", 1)]
+    assert store.run(audit.progress, [event.id])[event.id].is_done
+
+
+def test_an_event_in_somebodys_hands_is_not_discarded_under_them(store: Store) -> None:
+    event = contact()
+    store.run(audit.begin, [taken(event)])
+    store.run(audit.discard, event.id)
+
+    assert [row.outcome for row in store.rows("audit")] == [None]
+
+
+def test_only_one_of_eight_reconciles_claims_an_unfinished_event_and_none_one_that_was_just_tried(store: Store) -> None:
+    old, fresh = contact(0, "MC0"), contact(0, "MC1")
+    cutoff = NOON + timedelta(hours=1)
+    store.run(audit.begin, [taken(old)], NOON)
+    store.run(audit.begin, [taken(fresh)], cutoff)
+    assert [row.event_id for row in store.run(audit.unfinished, cutoff, ["contact"])] == [old.id]
+    assert store.run(audit.unfinished, cutoff, ["opportunity"]) == []
+
+    with ThreadPoolExecutor(8) as pool:
+        claims = list(pool.map(lambda _: store.run(audit.claim, old.id, cutoff), range(8)))
+    assert sorted(claims) == [False] * 7 + [True]
+    assert not store.run(audit.claim, fresh.id, cutoff)
+    assert {row.event_id: row.attempts for row in store.rows("audit")} == {old.id: 2, fresh.id: 1}
+
+
+def test_rows_from_before_there_was_tried_at_are_judged_by_when_they_were_begun(store: Store) -> None:
+    event = contact()
+    store.run(audit.begin, [taken(event)], NOON)
+    with store.engine.begin() as connection:
+        connection.execute(schema.audit.update().values(tried_at=None))
+
+    assert not store.run(audit.claim, event.id, NOON)
+    assert store.run(audit.claim, event.id, NOON + timedelta(seconds=1))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -15,11 +16,23 @@ from sqlalchemy.dialects import mssql
 from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
 
 from bridge.outcomes import Done, Failure
-from bridge.store import audit, campaigns, contacts, dead_letters, migrate, opportunities, schema
+from bridge.store import (
+    audit,
+    campaigns,
+    contacts,
+    dead_letters,
+    erasure,
+    migrate,
+    opportunities,
+    pauses,
+    retention,
+    schema,
+)
+from bridge.store.dead_letters import Filter
 from bridge.store.engine import create_engine
 from bridge.store.schema import Moment
 
-from .conftest import Store, assignment, contact, opportunity, update
+from .conftest import NOON, Store, assignment, contact, opportunity, update
 from .test_audit import letter, taken
 
 DIALECT = MSDialect_pyodbc()
@@ -59,11 +72,32 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
         store.run(dead_letters.messages_given_up, [event.id])
         for row in store.run(dead_letters.unnotified, ["m1", "m9"]):
             store.run(dead_letters.notified, [row.id])
-        store.run(dead_letters.search, code="x", queue="y", ids=[1], limit=5)
-        store.run(dead_letters.replayed, 1)
+        wanted = Filter(
+            code="x", queue="y", ids=[1], event_ids=["e"], manychat_id="MC1", since=NOON, until=NOON + timedelta(days=1)
+        )
+        store.run(dead_letters.search, wanted, limit=5, after=1)
+        store.run(dead_letters.counts, wanted)
+        [first, *_] = store.rows("dead_letters")
+        store.run(dead_letters.replayed, first, event)
+        store.run(dead_letters.discard, first)
+        store.run(audit.discard, event.id)
+        store.run(audit.claim, event.id, NOON)
+        store.run(audit.unfinished, NOON, ["contact"])
+        store.run(audit.rows, [event.id])
+        store.run(audit.wrong_clocks, NOON)
+        store.run(opportunities.unsynced, NOON)
+        store.run(pauses.pause, ["a", "b"])
+        store.run(pauses.paused)
+        store.run(pauses.resume, ["a"])
         store.run(audit.begin, [taken(event)])
     store.run(audit.finish, {event.id: Done("stored"), move.id: Done("created", 1, None, "A")})
     store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A"))})
+
+    store.run(retention.due, NOON)
+    for purge in (retention.empty_payloads, retention.delete_rows, retention.delete_letters):
+        store.run(purge, NOON + timedelta(days=100_000))
+    store.run(erasure.erase, "MC1")
+    store.run(erasure.unreadable_letters)
 
     written = {match[2] for match in (re.match(r"(INSERT INTO|UPDATE) (\w+)", sql) for sql in statements) if match}
     assert written == schema.metadata.tables.keys()

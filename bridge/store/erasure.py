@@ -1,0 +1,115 @@
+"""Removing a person: what is theirs is deleted; what guards against applying twice stays, and tells nothing of them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy as sa
+
+from .audit import DEAD_LETTERED, ERASED
+from .dead_letters import DISCARDED, OPEN, REPLAYED
+from .schema import audit, campaign_contacts, contact_states, contacts, dead_letters, opportunities, opportunity_stages
+
+#: What a removed payload leaves behind: readers go on finding JSON.
+NO_PAYLOAD = "{}"
+#: Unreadable messages looked at together: each may be as long as a message can be.
+PAGE = 100
+
+
+def erase(connection: sa.Connection, manychat_id: str, now: datetime | None = None) -> dict[str, int]:
+    """Remove the person from all tables.
+
+    Audit rows stay, without payload, under a random name instead of the ManyChat id: that of the event is what guards
+    against applying twice. A hash of a ManyChat id, a number of some ten digits, could be found out by trying them all.
+    Events not yet applied will not be.
+
+    :return: how many rows of each kind there were
+    """
+    now = now or datetime.now(timezone.utc)
+    label = f"erased-{secrets.token_hex(16)}"
+    contact = sa.select(contacts.c.id).where(contacts.c.manychat_id == manychat_id).scalar_subquery()
+    opportunity = sa.select(opportunities.c.id).where(opportunities.c.manychat_id == manychat_id).scalar_subquery()
+    done = {
+        what: connection.execute(statement).rowcount
+        for what, statement in {
+            # The bridges touch the contact first, too.
+            "contact": contacts.update().where(contacts.c.manychat_id == manychat_id).values(phone=None, email=None),
+            "stage moves": opportunity_stages.delete().where(opportunity_stages.c.opportunity_id == opportunity),
+            "opportunity": opportunities.delete().where(opportunities.c.manychat_id == manychat_id),
+            "campaign assignments": campaign_contacts.delete().where(campaign_contacts.c.contact_id == contact),
+            "states": contact_states.delete().where(contact_states.c.contact_id == contact),
+            "audit payloads": _empty_audit(manychat_id, label, now),
+            "dead letters": _empty_letters(dead_letters.c.manychat_id == manychat_id, now, manychat_id=label),
+        }.items()
+    }
+    connection.execute(contacts.delete().where(contacts.c.manychat_id == manychat_id))
+    unreadable = _unreadable_letters_of(connection, manychat_id)
+    for letter_id in unreadable:
+        connection.execute(_empty_letters(dead_letters.c.id == letter_id, now))
+    done["dead letters"] += len(unreadable)
+    return done
+
+
+def unreadable_letters(connection: sa.Connection) -> int:
+    """How many dead letters nobody can tell the person of."""
+    return connection.execute(sa.select(sa.func.count()).select_from(dead_letters).where(*_UNREADABLE)).scalar_one()
+
+
+_UNREADABLE = (dead_letters.c.event_id.is_(None), dead_letters.c.body != "")
+
+
+def _empty_audit(manychat_id: str, label: str, now: datetime) -> sa.Update:
+    undecided = sa.or_(audit.c.outcome.is_(None), audit.c.outcome == DEAD_LETTERED)
+    return (
+        audit.update()
+        .where(audit.c.manychat_id == manychat_id)
+        .values(
+            manychat_id=label,
+            payload=NO_PAYLOAD,
+            error=None,
+            # The opportunity in Odoo still says who it is of.
+            lead_id=None,
+            outcome=sa.case((undecided, ERASED), else_=audit.c.outcome),
+            finished_at=sa.func.coalesce(audit.c.finished_at, now),
+            in_attempt=False,
+        )
+    )
+
+
+def _empty_letters(which: sa.ColumnElement[bool], now: datetime, **values: Any) -> sa.Update:
+    waiting = dead_letters.c.status.in_([OPEN, REPLAYED])
+    return (
+        dead_letters.update()
+        .where(which)
+        .values(
+            body="",
+            message="",
+            status=sa.case((waiting, DISCARDED), else_=dead_letters.c.status),
+            discarded_at=sa.case((waiting, now), else_=dead_letters.c.discarded_at),
+            **values,
+        )
+    )
+
+
+def _unreadable_letters_of(connection: sa.Connection, manychat_id: str) -> list[int]:
+    """Ids of letters that are no events, but name the person where an event would."""
+    names = re.compile(rf"manychat_id\W{{1,8}}{re.escape(manychat_id)}(?!\w)")
+    columns = sa.select(dead_letters.c.id, dead_letters.c.body).where(*_UNREADABLE).order_by(dead_letters.c.id)
+    found: list[int] = []
+    last = 0
+    while page := list(connection.execute(columns.where(dead_letters.c.id > last).limit(PAGE))):
+        found += [row.id for row in page if names.search(_readable(row.body))]
+        last = page[-1].id
+    return found
+
+
+def _readable(body: str) -> str:
+    try:
+        return body + base64.b64decode(body.strip(), validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return body

@@ -1,0 +1,30 @@
+"""What operators need: pausing queues, discarding dead letters, and seeing what nobody works on any more."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import mssql
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(6), "mssql")
+KEY = sa.Unicode(64).with_variant(mssql.NVARCHAR(64, collation="Latin1_General_100_BIN2"), "mssql")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "pauses",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("queue", KEY, nullable=False, unique=True),
+        sa.Column("paused_at", MOMENT, nullable=False),
+    )
+    op.add_column("audit", sa.Column("tried_at", MOMENT))
+    op.add_column("dead_letters", sa.Column("discarded_at", MOMENT))
+
+
+def downgrade() -> None:
+    op.drop_column("dead_letters", "discarded_at")
+    op.drop_column("audit", "tried_at")
+    op.drop_table("pauses")

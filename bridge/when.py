@@ -1,0 +1,42 @@
+"""Ages and moments as people type them on the command line."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MOMENT = TypeAdapter(datetime)
+
+
+def age(text: str) -> timedelta:
+    """``90d``, ``12h``, ``30m``, ``45s``, ``2w``.
+
+    :raises typer.BadParameter:
+    """
+    match = re.fullmatch(r"([0-9]{1,4})\s*([smhdw])", text.strip().lower())
+    if not match:
+        raise typer.BadParameter("give an age such as 90d, 12h, 30m or 45s")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def moment(text: str) -> datetime:
+    """A date, a date and time (UTC, unless it says otherwise), or an age, counted back from now.
+
+    :raises typer.BadParameter:
+    """
+    if re.match(r"\d{4}-", text):
+        try:
+            parsed = _MOMENT.validate_python(text.strip())
+            return parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
+        except (ValidationError, OverflowError):
+            pass
+    else:
+        try:
+            return datetime.now(timezone.utc) - age(text)
+        except typer.BadParameter:
+            pass
+    raise typer.BadParameter("give a time such as 2025-07-11 or 2025-07-11T17:14:31Z, or an age such as 2h")

@@ -1,0 +1,192 @@
+"""What is left of a person when they are erased, and of settled events when their time is over."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime, timedelta, timezone
+
+import sqlalchemy as sa
+
+from bridge.events import Event
+from bridge.outcomes import Done, Failure
+from bridge.store import audit, campaigns, contacts, dead_letters, erasure, opportunities, retention, schema
+from bridge.store.erasure import NO_PAYLOAD
+
+from .conftest import NOON, Store, assignment, contact, opportunity
+from .test_audit import letter, taken
+
+DAY = timedelta(days=1)
+PHONE, SUMMARY = "+34611222333", "Le duele la rodilla"
+
+
+def begin(store: Store, *events: Event) -> None:
+    store.run(audit.begin, [taken(event) for event in events])
+
+
+def live(store: Store, manychat_id: str) -> list[Event]:
+    """Somebody about whom there is a row in every table."""
+    events = [
+        contact(0, manychat_id, nombre_lead="Zacarías", whatsapp=PHONE, ultimo_estado="Nuevo"),
+        assignment(1, manychat_id, comercial_id=3, summary=SUMMARY, ultimo_estado="Asignado"),
+        opportunity(2, manychat_id, first_name="Zacarías", state={"summary": SUMMARY}),
+    ]
+    begin(store, *events)
+    store.run(contacts.apply_contacts, events[:1])
+    store.run(campaigns.apply_campaign_events, events[1:2])
+    store.run(opportunities.record, events[2:])
+    done = Done("created", 7, None, "Nuevo")
+    store.run(opportunities.finish, {events[2].id: (events[2], done)})
+    store.run(audit.finish, {events[0].id: Done("stored"), events[1].id: Done("stored"), events[2].id: done})
+    store.run(dead_letters.put, [letter(events[0], message_id=events[0].id, body=events[0].encode())])
+    return events
+
+
+def everything(store: Store) -> str:
+    """The whole database as text, with what is Base64 in it also in plain."""
+    text = ""
+    for table in schema.metadata.tables:
+        text += "".join(str(tuple(row)) for row in store.rows(table))
+    for row in store.rows("dead_letters"):
+        text += base64.b64decode(row.body).decode() if row.body.startswith("eyJ") else ""
+    return text
+
+
+def without(rows: list[sa.Row], *names: str) -> list[dict]:  # type: ignore[type-arg]
+    return [{name: value for name, value in row._mapping.items() if name not in names} for row in rows]
+
+
+def test_nothing_in_the_database_speaks_of_who_was_erased_and_all_others_stay(store: Store) -> None:
+    live(store, "MC1")
+    [kept] = [live(store, "MC2")]
+    assert "MC1" in everything(store)
+    done = store.run(erasure.erase, "MC1")
+
+    assert "MC1" not in everything(store)
+    assert done == {
+        "contact": 1,
+        "stage moves": 1,
+        "opportunity": 1,
+        "campaign assignments": 1,
+        "states": 2,
+        "audit payloads": 3,
+        "dead letters": 1,
+    }
+    for table in ("contacts", "opportunities", "campaign_contacts", "opportunity_stages"):
+        assert len(store.rows(table)) == 1
+    assert len(store.rows("contact_states")) == 2
+    assert len(store.rows("audit", manychat_id="MC2")) == len(kept)
+    assert [row.status for row in store.rows("dead_letters", manychat_id="MC2")] == ["open"]
+
+
+def test_no_data_of_the_last_person_is_left_anywhere(store: Store) -> None:
+    live(store, "MC1")
+    assert all(told in everything(store) for told in (PHONE, SUMMARY, "Zacarías"))
+    store.run(erasure.erase, "MC1")
+
+    assert not [told for told in (PHONE, SUMMARY, "Zacarías", "MC1") if told in everything(store)]
+
+
+def test_the_guard_against_applying_twice_outlives_the_person(store: Store) -> None:
+    events = live(store, "MC1")
+    store.run(erasure.erase, "MC1")
+
+    before = store.run(audit.progress, [event.id for event in events])
+    assert [before[event.id].outcome for event in events] == ["stored", "stored", "created"]
+    [label] = {row.manychat_id for row in store.rows("audit")}
+    assert label.startswith("erased-")
+
+
+def test_events_that_were_not_applied_yet_never_will_be(store: Store) -> None:
+    waiting, dead = opportunity(0), opportunity(1)
+    begin(store, waiting, dead)
+    store.run(audit.fail, {dead.id: Failure("refused", f"Odoo knows no {PHONE}")}, dead=True)
+    store.run(dead_letters.put, [letter(dead, message=f"Odoo knows no {PHONE}")])
+    store.run(erasure.erase, "MC1")
+    begin(store, waiting, dead)
+
+    assert [row.outcome for row in store.rows("audit")] == ["erased", "erased"]
+    assert all(known.is_done for known in store.run(audit.progress, [waiting.id, dead.id]).values())
+    assert [(row.status, row.body, row.message) for row in store.rows("dead_letters")] == [("discarded", "", "")]
+    assert store.rows("dead_letters")[0].discarded_at
+    assert PHONE not in everything(store)
+
+
+def test_erasing_again_finds_nothing(store: Store) -> None:
+    live(store, "MC1")
+    store.run(erasure.erase, "MC1")
+
+    assert set(store.run(erasure.erase, "MC1").values()) == {0}
+
+
+def test_messages_that_are_no_events_are_emptied_if_they_name_the_person(store: Store) -> None:
+    bodies = {
+        "hers": '{"manychat_id": "4711", "state": {}',
+        "hers as a number": base64.b64encode(b'{"manychat_id":4711,"nombre_lead":"Ana"').decode(),
+        "another's": '{"manychat_id": "47110"}',
+        "not about her": '{"phone": "4711"}',
+        "of nobody": "¡no!",
+    }
+    store.run(dead_letters.put, [letter(message_id=name, body=body) for name, body in bodies.items()])
+    assert store.run(erasure.erase, "4711")["dead letters"] == 2
+
+    emptied = {row.message_id for row in store.rows("dead_letters") if not row.body}
+    assert emptied == {"hers", "hers as a number"}
+    assert store.run(erasure.unreadable_letters) == 3
+
+
+def test_a_settled_events_payload_goes_when_its_time_is_over_and_its_row_stays(store: Store) -> None:
+    old, young = contact(0, "MC1", whatsapp=PHONE), contact(1, "MC2")
+    begin(store, old, young)
+    store.run(audit.finish, {old.id: Done("stored")}, NOON)
+    store.run(audit.finish, {young.id: Done("stored")}, NOON + 2 * DAY)
+    assert store.run(retention.due, NOON + DAY) == {"audit payloads": 1, "audit rows": 1, "dead letters": 0}
+    before = without(store.rows("audit"), "payload")
+    assert store.run(retention.empty_payloads, NOON + DAY) == 1
+    assert store.run(retention.empty_payloads, NOON + DAY) == 0
+
+    payloads = {row.event_id: row.payload for row in store.rows("audit")}
+    assert payloads[old.id] == NO_PAYLOAD
+    assert payloads[young.id] != NO_PAYLOAD
+    assert without(store.rows("audit"), "payload") == before
+    assert store.run(retention.delete_rows, NOON + DAY) == 1
+    assert [row.event_id for row in store.rows("audit")] == [young.id]
+
+
+def test_nothing_unfinished_or_open_is_ever_purged(store: Store) -> None:
+    unfinished, dead, unsynced = contact(0, "MC1"), contact(1, "MC2"), opportunity(2, "MC3")
+    begin(store, unfinished, dead, unsynced)
+    store.run(audit.fail, {dead.id: Failure("refused", "no")}, dead=True)
+    # Applied, but the opportunity does not say so yet: reconcile will want to ask again.
+    store.run(opportunities.record, [unsynced])
+    store.run(audit.finish, {unsynced.id: Done("created", 7, None, "A")}, NOON)
+    replayed = contact(3, "MC4")
+    store.run(dead_letters.put, [letter(dead), letter(message_id="unreadable"), letter(replayed, message_id="r")])
+    store.run(dead_letters.replayed, store.rows("dead_letters", message_id="r")[0], replayed)
+    tables = [store.rows(table) for table in schema.metadata.tables]
+
+    far = datetime.now(timezone.utc) + 10_000 * DAY
+    assert set(store.run(retention.due, far).values()) == {0}
+    for purge in (retention.empty_payloads, retention.delete_rows, retention.delete_letters):
+        assert store.run(purge, far) == 0
+    assert [store.rows(table) for table in schema.metadata.tables] == tables
+
+
+def test_dead_letters_go_when_they_are_done_with_for_long_enough(store: Store) -> None:
+    resolved, young = contact(0, "MC1"), contact(1, "MC2")
+    store.run(dead_letters.put, [letter(resolved), letter(young, message_id="y"), letter(message_id="discarded")])
+    store.run(dead_letters.resolve, [resolved.id], NOON)
+    store.run(dead_letters.resolve, [young.id], NOON + 2 * DAY)
+    store.run(dead_letters.discard, store.rows("dead_letters", message_id="discarded")[0], NOON)
+    assert store.run(retention.delete_letters, NOON + DAY) == 2
+
+    assert [row.message_id for row in store.rows("dead_letters")] == ["y"]
+
+
+def test_a_purge_of_more_than_one_statement_takes_goes_on_until_nothing_is_left(store: Store) -> None:
+    events = [contact(number, f"MC{number}") for number in range(retention.CHUNK + 3)]
+    begin(store, *events)
+    store.run(audit.finish, {event.id: Done("stored") for event in events}, NOON)
+
+    parts = [store.run(retention.delete_rows, NOON + DAY) for _ in range(3)]
+    assert parts == [retention.CHUNK, 3, 0]
+    assert store.rows("audit") == []
