@@ -134,7 +134,10 @@ def bridge_frozen(system: System, _traffic: Traffic, _chooser: random.Random) ->
 
 
 def odoo_stopped(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    _restart_odoo(system, chooser.uniform(0, 3))
+    system.programs.stop_program("odoo")
+    time.sleep(chooser.uniform(0, 3))
+    system.programs.start_program("odoo")
+    system.wait_for_odoo()
 
 
 def odoo_killed(system: System, _traffic: Traffic, _chooser: random.Random) -> None:
@@ -143,28 +146,13 @@ def odoo_killed(system: System, _traffic: Traffic, _chooser: random.Random) -> N
     system.wait_for_odoo()
 
 
-def postgresql_restarted_fast(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    _restart_postgresql(system, "fast", chooser)
+def postgresql_restarted_fast(system: System, _traffic: Traffic, _chooser: random.Random) -> None:
+    system.odoo.cluster.restart("fast")
 
 
-def postgresql_restarted_immediately(system: System, _traffic: Traffic, chooser: random.Random) -> None:
+def postgresql_restarted_immediately(system: System, _traffic: Traffic, _chooser: random.Random) -> None:
     """As after a power cut: it has to recover from its log."""
-    _restart_postgresql(system, "immediate", chooser)
-
-
-def _restart_postgresql(system: System, mode: str, chooser: random.Random) -> None:
-    system.odoo.cluster.restart(mode)
-    time.sleep(chooser.uniform(1, 3))
-    # Odoo goes on answering, but without workers its scheduler ends with its connection, and with it our relay:
-    # what an operator does then.
-    _restart_odoo(system, 0)
-
-
-def _restart_odoo(system: System, pause: float) -> None:
-    system.programs.stop_program("odoo")
-    time.sleep(pause)
-    system.programs.start_program("odoo")
-    system.wait_for_odoo()
+    system.odoo.cluster.restart("immediate")
 
 
 def odoo_unreachable(system: System, _traffic: Traffic, chooser: random.Random) -> None:
@@ -272,5 +260,5 @@ KINDS: dict[str, Callable[[System, Traffic, random.Random], None]] = {
     "queue answers cut": queue_answers_cut,
     "webhook client cut off": webhook_client_cut_off,
 }
-#: Odoo takes its time to start.
+#: Odoo takes its time to start, and to find its database again.
 SLOW = {name for name in KINDS if name.startswith("PostgreSQL") or "Odoo stopped" in name or "Odoo killed" in name}

@@ -99,6 +99,7 @@ def table(report: Report) -> Table:
     shown.add_row("events sent", str(ledger.sent))
     shown.add_row("sent again by the bots, after an error or on purpose", str(ledger.repeated))
     shown.add_row("accepted, each counted once", str(len(ledger.accepted)))
+    shown.add_row("taken in, though the bot was cut off before it heard so", str(verdict.unheard))
     applied = {name: count for name, count in verdict.outcomes.items() if name != "dead_lettered"}
     shown.add_row("applied", str(sum(applied.values())))
     for name, count in sorted(applied.items()):

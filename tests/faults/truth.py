@@ -62,6 +62,7 @@ class Verdict:
     other: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     dead: Counter[str] = field(default_factory=Counter)
+    unheard: int = 0  # committed, though the bot was cut off before it heard so
     moves: int = 0
     opportunities: int = 0
 
@@ -112,6 +113,7 @@ class Truth:
         events = {row.event_id: row for row in self._read_events()}
         audit = {row.event_id: row for row in self._sql("SELECT * FROM audit")}
         letters = self._sql("SELECT * FROM dead_letters WHERE status = 'open'")
+        verdict.unheard = len({row.event_id for row in events.values() if row.source == "odoo"} - ledger.accepted)
         verdict.outcomes.update(str(row.outcome) for row in audit.values())
         verdict.dead.update(letter.code for letter in letters)
         self._examine_accounts(verdict, ledger, events, audit, letters)
