@@ -13,7 +13,7 @@ from .paths import ROOT, STATE, VENV
 from .postgres import Cluster
 from .say import quote, say
 from .state import State
-from .supervision import Supervision
+from .supervision import Supervision, own_environment
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 _DEMO = "demo"
@@ -90,6 +90,19 @@ def test(names: Annotated[list[str] | None, typer.Argument(help="suites; all if 
     """Runs test suites."""
     if not suites.run(names or [], odoo.chosen):
         raise typer.Exit(1)
+
+
+@app.command()
+def soak(minutes: float) -> None:
+    """Breaks a running system of its own for so long, and tells what came of it."""
+    chosen = odoo.chosen()
+    azurite.install()
+    chosen.cluster.start()
+    chosen.install()
+    chosen.template()
+    # A process of its own: what it needs is in the test suite, which nothing here depends on.
+    command = [VENV / "bin" / "python", "-m", "tests.faults.soak", "--minutes", str(minutes)]
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
 
 
 @app.command("format")

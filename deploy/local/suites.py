@@ -82,7 +82,7 @@ def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 
 
 def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e")]
+    others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e", "tests/faults")]
     yield _pytest("bridge", _BIN / "python", ["tests", *others], AZURITE=str(azurite.install()))
 
 
@@ -120,12 +120,22 @@ def _addon(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 
 
 def _e2e(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    odoo = make_odoo()  # before the tests start, so that what is long shows its progress
+    odoo = _ready(make_odoo)
+    yield _pytest(f"end to end on Odoo {odoo.source.version}", _BIN / "python", ["tests/e2e"])
+
+
+def _faults(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
+    odoo = _ready(make_odoo)
+    yield _pytest(f"under faults on Odoo {odoo.source.version}", _BIN / "python", ["tests/faults"])
+
+
+def _ready(make_odoo: Callable[[], Odoo]) -> Odoo:
+    """What takes long, before the tests start, so that it shows its progress."""
+    odoo = make_odoo()
     odoo.cluster.start()
     odoo.install()
     odoo.template()
-    name = f"end to end on Odoo {odoo.source.version}"
-    yield _pytest(name, _BIN / "python", ["tests/e2e"])
+    return odoo
 
 
 SUITES: dict[str, Callable[[Callable[[], Odoo]], Iterator[Outcome]]] = {
@@ -134,6 +144,7 @@ SUITES: dict[str, Callable[[Callable[[], Odoo]], Iterator[Outcome]]] = {
     "store": _store,
     "addon": _addon,
     "e2e": _e2e,
+    "faults": _faults,
 }
 
 

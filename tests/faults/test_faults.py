@@ -1,0 +1,20 @@
+"""The soak, short, with a seed that stays the same; FAULT_SEED tries another."""
+
+import os
+
+import pytest
+
+from . import soak
+from .kinds import KINDS
+from .system import System
+
+#: Seconds of traffic and faults; settling comes on top.
+SECONDS = 45
+
+
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_or_doubled_or_out_of_order_while_everything_breaks(system: System) -> None:
+    report = soak.run(system, int(os.environ.get("FAULT_SEED") or 3), SECONDS)
+    assert report.verdict.problems == []
+    assert len(report.faults) >= 8, report.did_not_happen
+    assert report.faults.keys() <= KINDS.keys()

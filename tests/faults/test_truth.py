@@ -1,0 +1,115 @@
+"""An examination that cannot fail proves nothing: each kind of damage, done by hand, is found.
+
+The damage stays. This is the last file of the suite, and what it looks for is its own people's.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import requests
+import sqlalchemy as sa
+
+from .soak import SETTLING
+from .system import System
+from .traffic import WEBHOOK, Ledger
+from .truth import Decided, Happened, Truth, Verdict, may_rest_in
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+
+
+def at(minute: int, event_id: str = "a", received: int = 0, stage: int = 1) -> Happened:
+    return Happened(NOON + timedelta(minutes=minute), NOON + timedelta(minutes=received), event_id, stage)
+
+
+def by_person(minute: int, stage: int) -> Decided:
+    return Decided(NOON + timedelta(minutes=minute), NOON + timedelta(minutes=minute + 1), stage)
+
+
+def test_the_newest_event_stands_then_the_one_received_later_then_the_greater_id() -> None:
+    assert may_rest_in([at(2, stage=7), at(1)], []) == {7}
+    assert may_rest_in([at(1, received=2, stage=7), at(1, received=1)], []) == {7}
+    assert may_rest_in([at(1, "b", stage=7), at(1, "a")], []) == {7}
+
+
+def test_a_persons_move_stands_against_older_events_and_falls_to_newer_ones() -> None:
+    assert may_rest_in([at(1)], [by_person(5, 7)]) == {7}
+    assert may_rest_in([at(9)], [by_person(5, 7)]) == {1}
+    assert may_rest_in([at(5)], [by_person(5, 7)]) == {1, 7}  # nobody can tell
+
+
+@pytest.fixture
+def person(system: System, request: pytest.FixtureRequest) -> tuple[str, Ledger]:
+    """Somebody who was created and moved once."""
+    manychat_id, ledger = f"MC-TRUTH-{request.node.name}", Ledger()
+    for minute, stage in enumerate((17, 19)):
+        state = {"stage_id": stage, "date": (NOON + timedelta(minutes=minute)).isoformat()}
+        body = {"manychat_id": manychat_id, "first_name": "Prueba", "state": state}
+        url = f"{system.odoo_url}{WEBHOOK}crm-opportunity"
+        answer = requests.post(url, json=body, headers={"X-API-KEY": system.webhook_key}, timeout=60)
+        ledger.accepted.add(answer.json()["event_id"])
+    truth = Truth(system)
+    assert system.wait_until(lambda: truth.backlog_of(ledger) == 0 and truth.has_settled(), SETTLING)
+    truth.close()
+    return manychat_id, ledger
+
+
+def _outcome_forgotten(system: System, event_id: str, _lead: int) -> None:
+    engine = sa.create_engine(system.database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM audit WHERE event_id = :event_id"), {"event_id": event_id})
+    engine.dispose()
+
+
+def _stage_changed(system: System, _event_id: str, lead: int) -> None:
+    _change(system, "UPDATE crm_lead SET stage_id = (SELECT max(id) FROM crm_stage) WHERE id = %s", lead)
+
+
+def _history_doubled(system: System, _event_id: str, lead: int) -> None:
+    _change(
+        system,
+        """
+        INSERT INTO mail_tracking_value (mail_message_id, field_id, old_value_integer, new_value_integer, create_uid)
+        SELECT value.mail_message_id, value.field_id, 1, 2, value.create_uid
+          FROM mail_tracking_value value JOIN mail_message message ON message.id = value.mail_message_id
+          JOIN ir_model_fields field ON field.id = value.field_id AND field.name = 'stage_id'
+         WHERE message.model = 'crm.lead' AND message.res_id = %s LIMIT 1
+        """,
+        lead,
+    )
+
+
+def _change(system: System, statement: str, lead: int) -> None:
+    with system.odoo.cluster.connect(system.database) as connection:
+        assert connection.execute(statement, [lead]).rowcount == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (_outcome_forgotten, lambda verdict: verdict.lost),
+        (_stage_changed, lambda verdict: verdict.out_of_order),
+        (_history_doubled, lambda verdict: verdict.doubled),
+    ],
+)
+def test_damage_is_found(
+    system: System,
+    person: tuple[str, Ledger],
+    damage: Callable[[System, str, int], None],
+    found: Callable[[Verdict], list[str]],
+) -> None:
+    manychat_id, ledger = person
+    statement = "SELECT lead_id FROM manychat_identity WHERE manychat_id = %s"
+    lead: Any = system.database_rows(statement, manychat_id)[0].lead_id
+    event_id = max(ledger.accepted)
+    truth = Truth(system)
+
+    def mine() -> list[str]:
+        signs = (event_id, manychat_id, f"opportunity {lead} ")
+        return [line for line in found(truth.examine(ledger)) if any(sign in line for sign in signs)]
+
+    assert mine() == []
+    damage(system, event_id, lead)
+    assert len(mine()) == 1
+    truth.close()

@@ -1,0 +1,263 @@
+"""The bots and people that use the system while it is being broken, and a ledger of what they did.
+
+What they do is drawn from the run's seed. When they do it is up to the machine: a run with the same seed sends the same
+events and has the same faults in the same order, but not at the same microsecond.
+"""
+
+import itertools
+import json
+import random
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from azure.core.exceptions import AzureError
+from azure.storage.queue import QueueClient
+
+from bridge.events import OPPORTUNITY_QUEUE, EventType, accept
+
+from .system import System
+
+STAGES = range(16, 27)
+WEBHOOK = "/api/v1/manychat/webhook/"
+UNKNOWN_STAGES = ("Etapa inventada", "Etapa de prueba", "Seguimiento X")
+#: Events under way at which the bots wait: Azurite slows down with the messages it holds.
+BACKLOG = 150
+_NOTHING_DECIDED = (404, 500, 502, 503)  # what Odoo answers while its database is away or its registry loads
+
+
+@dataclass(frozen=True)
+class Move:
+    """A person's attempt to move an opportunity in Odoo. Without an answer nobody knows whether it was made."""
+
+    lead_id: int
+    began: datetime
+    ended: datetime
+    answered: bool
+
+
+@dataclass
+class Ledger:
+    """What was sent, and what was promised in return."""
+
+    sent: int = 0
+    accepted: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
+    repeated: int = 0
+    moves: list[Move] = field(default_factory=list)
+    answers: Counter[int] = field(default_factory=Counter)
+    refused: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def conversations(chooser: random.Random, prefix: str, began: datetime) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """One person after the other: the events of each, as route and body, in the order in which they are sent."""
+    for number in itertools.count():
+        manychat_id = f"{prefix}-{number}"
+        # Some phones' clocks run ahead. Nobody moves these people in Odoo: whether a person's move or an event "from
+        # tomorrow" is the newer one is a matter of which was there first.
+        ahead = chooser.random() < 0.15
+        events = [_opportunity(chooser, manychat_id, began, ahead) for _ in range(chooser.randint(3, 8))]
+        if chooser.random() < 0.3:
+            events.append(("contact", {"manychat_id": manychat_id, "nombre_lead": "Prueba", **_now(began)}))
+        if chooser.random() < 0.2:
+            assignment = {"manychat_id": manychat_id, "campaign_id": chooser.randint(1, 9), **_now(began)}
+            events.append(("campaign-assignment", {**assignment, "medico_id": 101, "tipo_asignacion": "medico"}))
+        events += chooser.sample(events, chooser.choice((0, 0, 1, 2)))  # sent twice, or three times, on purpose
+        chooser.shuffle(events)
+        yield events
+
+
+def _now(began: datetime) -> dict[str, str]:
+    return {"datetime_actual": began.isoformat()}
+
+
+def _opportunity(chooser: random.Random, manychat_id: str, began: datetime, ahead: bool) -> tuple[str, dict[str, Any]]:
+    # Whole quarters of an hour, so that some events of a person have the same date.
+    date: datetime | None = began - timedelta(minutes=15 * chooser.randint(1, 40))
+    if ahead:
+        date = began + timedelta(minutes=15 * chooser.randint(8, 80))
+    kind = chooser.random()
+    if kind < 0.08:
+        date = None  # counts as of its receipt
+    elif kind < 0.12:
+        date = began + timedelta(days=chooser.randint(2, 4000))  # a clock that nobody believes
+    state: dict[str, Any] = {"stage_id": chooser.choice(STAGES), "date": date.isoformat() if date else ""}
+    if chooser.random() < 0.04:
+        state = {"stage": chooser.choice(UNKNOWN_STAGES), "date": state["date"]}
+    if chooser.random() < 0.2:
+        state["summary"] = "Preguntó por la <b>consulta</b> & pagará mañana."
+    body = {"manychat_id": manychat_id, "first_name": "Prueba", "state": state, "phone_clock_ahead": ahead}
+    return "crm-opportunity", body
+
+
+class Traffic:
+    """Bots, people at Odoo, and programs that put rubbish on the queue, until :meth:`stop`."""
+
+    def __init__(self, system: System, seed: int, bots: int = 4, pause: float = 0.2) -> None:
+        self.system = system
+        self.seed = seed
+        self.ledger = Ledger()
+        self._pause = pause
+        self._began = datetime.now(timezone.utc)
+        self._stop = threading.Event()
+        self._full = threading.Event()
+        self._known: list[str] = []  # people who may be moved
+        self._cut_off = threading.Event()
+        jobs = [(self._bot, number) for number in range(bots)]
+        jobs += [(self._person, 100), (self._rubbish, 200), (self._old_producer, 300)]
+        self._threads = [threading.Thread(target=work, args=[random.Random(f"{seed}/{n}"), n]) for work, n in jobs]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Returns when everybody has finished what they were at; the system must be up by then."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def hold_back(self, backlog: int) -> None:
+        """Tell the bots how many events are under way."""
+        (self._full.set if backlog > BACKLOG else self._full.clear)()
+
+    def cut_off_next(self) -> None:
+        """The next bot loses its connection after sending, before the answer, and repeats its event."""
+        self._cut_off.set()
+
+    @property
+    def is_cut_off_pending(self) -> bool:
+        return self._cut_off.is_set()
+
+    # The parts that are played.
+
+    def _bot(self, chooser: random.Random, number: int) -> None:
+        for events in conversations(chooser, f"MC-{self.seed}-{number}", self._began):
+            for route, body in events:
+                if not self._send(route, body):
+                    return
+                if route == "crm-opportunity" and not body["phone_clock_ahead"]:
+                    self._known.append(body["manychat_id"])
+                self._stop.wait(chooser.uniform(0, 2 * self._pause))
+                while self._full.is_set() and not self._stop.wait(0.2):
+                    pass
+                if self._stop.is_set():
+                    return
+
+    def _send(self, route: str, body: dict[str, Any]) -> bool:
+        """Send until it is accepted. ManyChat itself would not repeat; a test must not run dry while Odoo is down."""
+        with self.ledger.lock:
+            self.ledger.sent += 1
+        if self._cut_off.is_set():
+            self._cut_off.clear()
+            self._send_and_hang_up(route, body)
+        while True:
+            try:
+                answer = requests.post(self._url(route), json=body, headers=self._headers(), timeout=30)
+            except requests.RequestException:
+                pass
+            else:
+                with self.ledger.lock:
+                    self.ledger.answers[answer.status_code] += 1
+                    if answer.status_code == 202:
+                        self.ledger.accepted.add(answer.json()["event_id"])
+                        return True
+                    if answer.status_code not in _NOTHING_DECIDED:
+                        self.ledger.refused.append(f"{answer.status_code} {answer.text[:200]}")
+                        return True
+            if self._stop.wait(0.5):
+                return False
+            with self.ledger.lock:
+                self.ledger.repeated += 1
+
+    def _send_and_hang_up(self, route: str, body: dict[str, Any]) -> None:
+        """The request arrives whole, and nobody waits for the answer."""
+        address = urlsplit(self.system.odoo_url)
+        content = json.dumps(body).encode()
+        head = f"POST {WEBHOOK}{route} HTTP/1.1\r\nHost: odoo\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(content)}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in self._headers().items())
+        try:
+            with socket.create_connection((address.hostname or "", address.port or 0), timeout=5) as connection:
+                connection.sendall(head.encode() + b"\r\n" + content)
+        except OSError:
+            pass
+        with self.ledger.lock:
+            self.ledger.repeated += 1
+
+    def _person(self, chooser: random.Random, _number: int) -> None:
+        """Somebody in sales, at Odoo's pipeline."""
+        stages: list[int] = []
+        while not self._stop.wait(chooser.uniform(0.3, 1.5)):
+            if not self._known:
+                continue
+            manychat_id = chooser.choice(self._known[-200:])
+            lead_id, began, answered = 0, datetime.now(timezone.utc), False
+            try:
+                stages = stages or self.system.rpc("crm.stage", "search", [])
+                found = self.system.rpc("crm.lead", "search", [["x_manychat_id", "=", manychat_id]])
+                if not found:
+                    continue
+                lead_id, began = found[0], datetime.now(timezone.utc)
+                self.system.rpc("crm.lead", "write", [lead_id], {"stage_id": chooser.choice(stages)})
+                answered = True
+            except (requests.RequestException, RuntimeError, ValueError):
+                pass  # Odoo is down
+            if lead_id:
+                move = Move(lead_id, began, datetime.now(timezone.utc), answered)
+                with self.ledger.lock:
+                    self.ledger.moves.append(move)
+
+    def _rubbish(self, chooser: random.Random, _number: int) -> None:
+        """A program that puts on the queue what is no event."""
+        for number in itertools.count():
+            if self._stop.wait(chooser.uniform(2, 6)):
+                return
+            content = chooser.choice(
+                (
+                    f"%%% no event {self.seed}/{number} %%%",
+                    json.dumps({"manychat_id": f"MC-BAD-{self.seed}-{number}", "state": {}}),
+                    json.dumps({"v": 1, "payload": {}, "id": f"{self.seed}/{number}"}),
+                )
+            )
+            if self._put(content):
+                self.ledger.unreadable.add(content)
+
+    def _old_producer(self, chooser: random.Random, _number: int) -> None:
+        """A program of before, which puts bare payloads on the queue, now and then twice."""
+        for number in itertools.count():
+            if self._stop.wait(chooser.uniform(1, 4)):
+                return
+            _route, body = _opportunity(chooser, f"MC-{self.seed}-old-{number // 4}", self._began, ahead=False)
+            if not body["state"]["date"]:
+                continue  # without a date each message would be an event of its own
+            event = accept(EventType.OPPORTUNITY, body, received_at=self._began, source="queue")
+            times = sum(self._put(json.dumps(body)) for _ in range(chooser.choice((1, 1, 2))))
+            with self.ledger.lock:
+                self.ledger.sent += 1
+                if times:
+                    self.ledger.accepted.add(event.id)
+
+    def _put(self, content: str) -> bool:
+        """Past the webhook, and past the proxy."""
+        try:
+            with QueueClient.from_connection_string(
+                self.system.connection_string, OPPORTUNITY_QUEUE, retry_total=0, read_timeout=5
+            ) as queue:
+                queue.send_message(content, time_to_live=-1)
+        except AzureError:
+            return False
+        return True
+
+    def _url(self, route: str) -> str:
+        return self.system.odoo_url + WEBHOOK + route
+
+    def _headers(self) -> dict[str, str]:
+        return {"X-API-KEY": self.system.webhook_key, "Connection": "close"}

@@ -1,0 +1,250 @@
+"""What must be the case once everything has settled, and whether it is.
+
+The expected stages are computed from what was sent, by a model of ten lines that shares no code with the product.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from azure.core.exceptions import AzureError
+from azure.storage.queue import QueueServiceClient
+
+from bridge.events import DEAD_LETTER_QUEUE
+
+from .system import QUEUES, System
+from .traffic import Ledger
+
+ADMIN = 2  # base.user_admin: the person who moves opportunities
+APPLIED = {"created", "moved", "updated", "unchanged", "stale"}
+#: How long Odoo may go on with a call that nobody waits for any more.
+_UNANSWERED = timedelta(seconds=30)
+
+
+class Happened(NamedTuple):
+    """An applied event: tuples compare as I4 says."""
+
+    occurred: datetime
+    received: datetime
+    event_id: str
+    stage: int
+
+
+class Decided(NamedTuple):
+    """A person's move. Only that it was made between two moments is known from outside."""
+
+    earliest: datetime
+    latest: datetime
+    stage: int
+
+
+def may_rest_in(events: Sequence[Happened], moves: Sequence[Decided]) -> set[int]:
+    """The model: the stage of the newest event or move; both, if the clocks cannot tell which one was first."""
+    newest = max(events)
+    if not moves:
+        return {newest.stage}
+    last = max(moves)
+    of_event = {newest.stage} if newest.occurred >= last.earliest else set()
+    of_person = {last.stage} if newest.occurred <= last.latest else set()
+    return of_event | of_person
+
+
+@dataclass
+class Verdict:
+    """What was found. Everything but the counts must be empty."""
+
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    out_of_order: list[str] = field(default_factory=list)
+    other: list[str] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    dead: Counter[str] = field(default_factory=Counter)
+    unheard: int = 0  # committed, though the bot was cut off before it heard so
+    moves: int = 0
+    opportunities: int = 0
+
+    @property
+    def problems(self) -> list[str]:
+        named = {"lost": self.lost, "doubled": self.doubled, "out of order": self.out_of_order, "": self.other}
+        return [f"{name}: {line}" for name, lines in named.items() for line in lines]
+
+
+class Truth:
+    """Looks at Odoo's database, at SQL and at the queues, past everything that is under test."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._store = sa.create_engine(system.database_url)
+        self._partners = self._read_partners()
+
+    def close(self) -> None:
+        self._store.dispose()
+
+    def backlog_of(self, ledger: Ledger) -> int:
+        """How many accepted events have no outcome yet."""
+        finished = {row.event_id for row in self._sql("SELECT event_id FROM audit WHERE outcome IS NOT NULL")}
+        with ledger.lock:
+            return len(ledger.accepted - finished)
+
+    def has_settled(self) -> bool:
+        """Nothing is under way any more. Not whether it went well: a lost event would not show here."""
+        pending = "SELECT 1 FROM manychat_event WHERE state = 'pending' LIMIT 1"
+        if self._system.database_rows(pending) or self._sql("SELECT 1 FROM audit WHERE outcome IS NULL LIMIT 1"):
+            return False
+        return not any(depth for name, depth in self.depths().items() if name != DEAD_LETTER_QUEUE)
+
+    def depths(self) -> dict[str, int]:
+        with QueueServiceClient.from_connection_string(self._system.connection_string, retry_total=0) as service:
+            depths = {}
+            for name in QUEUES:
+                try:
+                    properties = service.get_queue_client(name).get_queue_properties()
+                except AzureError:
+                    depths[name] = -1  # away: not settled
+                else:
+                    depths[name] = properties.approximate_message_count or 0
+            return depths
+
+    def examine(self, ledger: Ledger) -> Verdict:
+        verdict = Verdict()
+        events = {row.event_id: row for row in self._read_events()}
+        audit = {row.event_id: row for row in self._sql("SELECT * FROM audit")}
+        letters = self._sql("SELECT * FROM dead_letters WHERE status = 'open'")
+        verdict.unheard = len({row.event_id for row in events.values() if row.source == "odoo"} - ledger.accepted)
+        verdict.outcomes.update(str(row.outcome) for row in audit.values())
+        verdict.dead.update(letter.code for letter in letters)
+        self._examine_accounts(verdict, ledger, events, audit, letters)
+        self._examine_agreement(verdict, events, audit)
+        self._examine_opportunities(verdict, ledger, events)
+        if self._read_partners() != self._partners:
+            verdict.other.append("res.partner has changed")
+        verdict.other += [f"{depth} messages left on {name}" for name, depth in self._left_over(len(letters))]
+        return verdict
+
+    def _examine_accounts(
+        self, verdict: Verdict, ledger: Ledger, events: dict[str, Any], audit: dict[str, Any], letters: list[Any]
+    ) -> None:
+        """Each accepted event, and each that Odoo committed though nobody heard so, has one end, and only these do."""
+        of_event = Counter(letter.event_id for letter in letters if letter.event_id)
+        for event_id in sorted(ledger.accepted | events.keys()):
+            row = audit.get(event_id)
+            if row is None or row.outcome is None:
+                verdict.lost.append(f"{event_id}: {'never seen by a bridge' if row is None else 'no outcome'}")
+            elif (row.outcome == "dead_lettered") != (of_event[event_id] == 1):
+                verdict.other.append(f"{event_id}: {row.outcome}, with {of_event[event_id]} open dead letters")
+            elif row.in_attempt:
+                verdict.other.append(f"{event_id}: {row.outcome}, and still in an attempt")
+        for event_id in sorted(audit.keys() - events.keys() - ledger.accepted):
+            verdict.other.append(f"{event_id} was never sent")
+        bodies = Counter(letter.body for letter in letters if not letter.event_id)
+        verdict.lost += [f"no event: {body}" for body in sorted(ledger.unreadable - bodies.keys())]
+        verdict.doubled += [f"{count} letters: {body}" for body, count in bodies.items() if count > 1]
+        verdict.other += [f"dead letter {letter.id} has no reason" for letter in letters if not letter.message]
+        verdict.other += [f"dead letter {letter.id}: nobody was told" for letter in letters if not letter.notified_at]
+        verdict.other += [f"refused: {answer}" for answer in ledger.refused]
+
+    def _examine_agreement(self, verdict: Verdict, events: dict[str, Any], audit: dict[str, Any]) -> None:
+        """SQL and Odoo tell the same story."""
+        for event_id, row in audit.items():
+            event = events.get(event_id)
+            if row.type != "opportunity" or row.outcome is None:
+                continue
+            if event is None:
+                verdict.lost.append(f"{event_id}: {row.outcome} in SQL, unknown to Odoo")
+            elif row.outcome == "dead_lettered":
+                if (event.state, event.code) != ("failed", row.error_code):
+                    verdict.other.append(f"{event_id}: {row.error_code} in SQL, {event.state} {event.code} in Odoo")
+            elif (row.outcome, row.lead_id, "done") != (event.outcome, event.lead_id, event.state):
+                verdict.other.append(f"{event_id}: {row.outcome} {row.lead_id} in SQL, {event} in Odoo")
+        changes = {event_id for event_id, row in audit.items() if row.outcome in ("created", "moved")}
+        told = {row.event_id for row in self._sql("SELECT event_id FROM opportunity_stages")}
+        verdict.other += [f"{event_id}: stage history in SQL differs" for event_id in sorted(changes ^ told)]
+
+    def _examine_opportunities(self, verdict: Verdict, ledger: Ledger, events: dict[str, Any]) -> None:
+        """One opportunity for each person, in the right stage, with one line of history for each move."""
+        leads = {row.id: row for row in self._system.database_rows("SELECT id, stage_id FROM crm_lead")}
+        lead_of = {
+            row.manychat_id: row.lead_id for row in self._system.database_rows("SELECT * FROM manychat_identity")
+        }
+        statement = "SELECT manychat_stage_id AS number, stage_id FROM manychat_stage_map"
+        stages = {row.number: row.stage_id for row in self._system.database_rows(statement)}
+        history = self._read_history()
+        happened: dict[str, list[Happened]] = defaultdict(list)
+        applied: dict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
+        for event in events.values():
+            if event.outcome in APPLIED:
+                received = event.received_at.replace(tzinfo=timezone.utc)
+                when = _occurred(event.payload["state"].get("date"), received)
+                stage = stages[event.payload["state"]["stage_id"]]
+                happened[event.manychat_id].append(Happened(when, received, event.event_id, stage))
+            if event.outcome == "moved":
+                applied[event.lead_id][(event.stage_before_id, event.stage_after_id)] += 1
+        verdict.opportunities = len(leads)
+        verdict.doubled += [f"opportunity {lead} is nobody's" for lead in sorted(leads.keys() - set(lead_of.values()))]
+        verdict.lost += [f"{person} has no opportunity" for person in sorted(happened.keys() - lead_of.keys())]
+        for manychat_id in sorted(happened.keys() & lead_of.keys()):
+            lead = lead_of[manychat_id]
+            by_people = [row for row in history.get(lead, []) if row.create_uid == ADMIN]
+            moves = [_decided(row, ledger) for row in by_people]
+            verdict.moves += len(moves)
+            allowed = may_rest_in(happened[manychat_id], moves)
+            if leads[lead].stage_id not in allowed:
+                verdict.out_of_order.append(
+                    f"{manychat_id}: opportunity {lead} is in {leads[lead].stage_id}, not in {sorted(allowed)}"
+                )
+            told = Counter((row.before, row.after) for row in history.get(lead, []) if row.create_uid != ADMIN)
+            verdict.doubled += [f"opportunity {lead} moved once too often: {move}" for move in told - applied[lead]]
+            verdict.lost += [f"opportunity {lead}: no history of {move}" for move in applied[lead] - told]
+
+    # --- Reading
+
+    def _sql(self, statement: str) -> list[Any]:
+        with self._store.connect() as connection:
+            return list(connection.execute(sa.text(statement)))
+
+    def _read_events(self) -> list[Any]:
+        return self._system.database_rows("SELECT * FROM manychat_event")
+
+    def _read_history(self) -> dict[int, list[Any]]:
+        rows = self._system.database_rows(
+            """
+            SELECT message.res_id, message.create_date, value.create_uid,
+                   value.old_value_integer AS before, value.new_value_integer AS after
+              FROM mail_tracking_value value
+              JOIN mail_message message ON message.id = value.mail_message_id AND message.model = 'crm.lead'
+              JOIN ir_model_fields field ON field.id = value.field_id AND field.name = 'stage_id'
+            """
+        )
+        history: dict[int, list[Any]] = defaultdict(list)
+        for row in rows:
+            history[row.res_id].append(row)
+        return history
+
+    def _read_partners(self) -> list[Any]:
+        everything = "SELECT count(*), md5(string_agg(row::text, '' ORDER BY id)) FROM res_partner row"
+        return self._system.database_rows(everything)
+
+    def _left_over(self, letters: int) -> Iterator[tuple[str, int]]:
+        for name, depth in self.depths().items():
+            # A notice may come twice: a bridge is killed after sending it, before noting that. It may not be missing.
+            if depth < letters if name == DEAD_LETTER_QUEUE else depth:
+                yield name, depth
+
+
+def _occurred(date: str | None, received: datetime) -> datetime:
+    if date is None:
+        return received
+    moment = datetime.fromisoformat(date.replace("Z", "+00:00"))
+    return received if moment > received + timedelta(hours=24) else moment
+
+
+def _decided(row: Any, ledger: Ledger) -> Decided:
+    """When the move in a line of history was made: after its transaction began, before its answer came."""
+    began = row.create_date.replace(tzinfo=timezone.utc)
+    for move in ledger.moves:
+        if move.lead_id == row.res_id and move.began <= began <= move.ended:
+            return Decided(began, move.ended if move.answered else began + _UNANSWERED, row.after)
+    return Decided(began, began + _UNANSWERED, row.after)
