@@ -26,4 +26,5 @@
         "views/miasalud_crm_menus.xml",
     ],
     "post_init_hook": "post_init_hook",
+    "uninstall_hook": "uninstall_hook",
 }

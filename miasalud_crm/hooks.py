@@ -34,6 +34,21 @@ def post_init_hook(env):
     adopt_manychat_ids(env)
 
 
+def uninstall_hook(env):
+    """Leave each opportunity's primary ManyChat id in the column in which installing again will find it."""
+    env.cr.execute(
+        SQL(
+            """
+            ALTER TABLE crm_lead ADD COLUMN IF NOT EXISTS x_manychat_id varchar;
+            UPDATE crm_lead lead SET x_manychat_id = (
+                   SELECT manychat_id FROM manychat_identity identity
+                    WHERE identity.lead_id = lead.id ORDER BY sequence, id LIMIT 1)
+             WHERE id IN (SELECT lead_id FROM manychat_identity)
+            """
+        )
+    )
+
+
 def create_users(env):
     """Two users that are no persons: no password, no user type, one group each.
 

@@ -29,6 +29,8 @@ RETRY_PAUSE = (0.020, 0.200)
 RETRY_ROUNDS = 20
 #: Calls that may break off while Odoo takes empty ones. A single one says little (a worker of Odoo was recycled).
 BROKEN_CALLS = 3
+#: Seconds between them, doubling: a proxy that hiccups for a moment must not use up an event's attempts.
+BROKEN_PAUSE = 0.3
 
 
 def handle(engine: sa.Engine, odoo: Odoo, events: Sequence[Event]) -> dict[str, Outcome]:
@@ -68,7 +70,7 @@ def _call(odoo: Odoo, events: Sequence[Event]) -> list[dict[str, Any]]:
     Whenever the call fails, an empty one is made. If that fails too, it is an outage. If it succeeds, the failure has
     to do with these very events: taken for an outage, one event that Odoo chokes on would hold up all others for ever.
     """
-    for _ in range(BROKEN_CALLS):
+    for tried in range(BROKEN_CALLS):
         try:
             return odoo.apply([event.envelope() for event in events])
         except OdooUnavailable as error:
@@ -76,6 +78,7 @@ def _call(odoo: Odoo, events: Sequence[Event]) -> list[dict[str, Any]]:
             failure = OdooRefused(type(error).__name__, str(error))
             if isinstance(error, (OdooTimeout, OdooMisconfigured)):
                 break
+            time.sleep(BROKEN_PAUSE * 2**tried)
     raise failure
 
 

@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from azure.core.exceptions import AzureError
 
 from odoo import fields, http
@@ -8,6 +10,9 @@ from bridge.events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPO
 from .. import configuration
 from ..models.manychat_event import Queues
 from .api import authenticate, route
+
+#: Events are on their queue in less than a second; after this long somebody should look.
+STUCK_AFTER = timedelta(minutes=5)
 
 
 class ManychatHealth(http.Controller):
@@ -25,13 +30,15 @@ class ManychatHealth(http.Controller):
         newest = events.search([], limit=1)
         bridge = request.env["manychat.bridge"].sudo().search([], limit=1)
         queue = _queue_report()
+        stuck = bool(waiting) and fields.Datetime.now() - waiting.received_at > STUCK_AFTER
         return 200, {
-            "status": "ok" if queue["status"] == "ok" else "degraded",
+            "status": "ok" if queue["status"] == "ok" and not stuck else "degraded",
             "database": {"status": "ok"},
             "queue": queue,
             "events": {
                 "waiting": events.search_count([("state", "=", "pending")]),
                 "oldest_waiting": _iso(waiting.received_at),
+                "stuck": stuck,
                 "failed": events.search_count([("state", "=", "failed")]),
                 "last_received": _iso(newest.received_at),
             },

@@ -11,7 +11,7 @@ import psycopg2
 from markupsafe import Markup, escape
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 
 from bridge.events import ContractError, EventType, format_datetime, from_envelope
 
@@ -22,6 +22,8 @@ _logger = logging.getLogger(__name__)
 
 #: In the context while events are applied: what is written then is the chat's doing, not a person's.
 APPLYING = "manychat_applying"
+#: Parts of a name as events carry them: remembered in ``manychat_values``, together the contact's name.
+NAME_PARTS = {"first_name", "last_name"}
 #: The address of a conversation in ManyChat, as the account shows it, with the person's id left open.
 CHAT_URL_PARAMETER = "miasalud_crm.chat_url"
 CHAT_URL_ID = "{manychat_id}"
@@ -31,9 +33,10 @@ CONFLICTS = (
     psycopg2.errors.SerializationFailure,
     psycopg2.errors.DeadlockDetected,
     psycopg2.errors.LockNotAvailable,
-    psycopg2.errors.UniqueViolation,
-    psycopg2.errors.ExclusionViolation,  # what a partial unique constraint of ours raises
 )
+#: What two transactions may create at the same moment. A duplicate elsewhere is a rule of somebody else's, which the
+#: next try would break again.
+CREATED_BY_EVENTS = ("manychat_", "utm_source")
 
 
 class CrmLead(models.Model):
@@ -109,6 +112,8 @@ class CrmLead(models.Model):
 
     @api.model
     def _search_x_manychat_id(self, operator, value):
+        if not value and (operator == "=?" or "like" in operator):
+            return [(0 if operator.startswith("not") else 1, "=", 1)]  # nothing asked for: all; not even that: none
         negative = operator.startswith(("not ", "!"))
         positive = {"!=": "="}.get(operator, operator.removeprefix("not "))
         values = list(value) if positive == "in" else [value]
@@ -151,6 +156,19 @@ class CrmLead(models.Model):
     # ------------------------------------------------------------
     # People's moves
     # ------------------------------------------------------------
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        leads = super().create(vals_list)
+        if not self.env.context.get(APPLYING):
+            # Chosen, and not just where opportunities begin.
+            chosen = leads.filtered(
+                lambda lead: (
+                    lead.manychat_identity_ids and lead.stage_id != lead._stage_find(domain=[("fold", "=", False)])
+                )
+            )
+            chosen._manychat_stamp(datetime.now(timezone.utc))
+        return leads
 
     def write(self, vals):
         if self.env.context.get(APPLYING) or not ({"stage_id", "active"} & vals.keys()):
@@ -196,18 +214,28 @@ class CrmLead(models.Model):
             identity.write({"lead_id": survivor.id, "sequence": last + offset})
         # Events of either conversation from before the newest one known must not move the survivor.
         newest = max(survivor | others, key=lambda lead: lead.manychat_order or "")
-        vals = {"manychat_order": newest.manychat_order, "manychat_last_date": newest.manychat_last_date}
+        vals = {
+            "manychat_order": newest.manychat_order,
+            "manychat_last_date": newest.manychat_last_date,
+            "manychat_summary": newest.manychat_summary or survivor.manychat_summary,
+            # What the survivor takes over from the others, the chat may go on to change.
+            "manychat_values": {
+                name: value for lead in (*others, survivor) for name, value in (lead.manychat_values or {}).items()
+            },
+        }
         for name in (
             "manychat_channel",
             "manychat_entry_date",
             "manychat_commercial_advisor_id",
             "manychat_medical_advisor_id",
-            "manychat_summary",
         ):
             if not survivor[name]:
                 value = next((other[name] for other in others if other[name]), False)
                 vals[name] = value.id if isinstance(value, models.BaseModel) else value
         survivor.write(vals)
+        # These doubles are dealt with now.
+        identities = survivor.manychat_identity_ids.with_context(active_test=False)
+        identities.duplicate_lead_ids -= survivor | others
         self.env["manychat.event"].sudo().search([("lead_id", "in", others.ids)]).lead_id = survivor
 
     # ------------------------------------------------------------
@@ -227,9 +255,12 @@ class CrmLead(models.Model):
             ``stage_after`` (names); ``code`` and ``message``. Values that do not apply are ``False``.
             ``retry``: another transaction was in the way, call again in a moment.
         :raises AccessError: the caller is not in that group
+        :raises UserError: ``events`` is no list
         """
         if not self.env.user.has_group("miasalud_crm.group_bridge"):
             raise AccessError(self.env._("Only the ManyChat bridge may call this."))
+        if not isinstance(events, list | tuple):
+            raise UserError(self.env._("Events come as a list."))
         self = self.sudo().with_context(
             **{
                 APPLYING: True,
@@ -264,12 +295,14 @@ class CrmLead(models.Model):
         try:
             with self._manychat_savepoint():
                 return self._manychat_apply_batch(events)
-        except CONFLICTS:
-            if len(events) == 1:
-                return {events[0].id: _result(events[0].id, "retry")}
         except Exception as error:
+            if not _is_conflict(error) and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+                raise  # the database is in trouble, which is no event's fault
             if len(events) == 1:
-                return {events[0].id: self._manychat_refuse(events[0], error)}
+                event = events[0]
+                return {
+                    event.id: _result(event.id, "retry") if _is_conflict(error) else self._manychat_refuse(event, error)
+                }
         middle = len(events) // 2
         return self._manychat_apply_or_halve(events[:middle]) | self._manychat_apply_or_halve(events[middle:])
 
@@ -306,7 +339,9 @@ class CrmLead(models.Model):
                 rows, _busy = self._manychat_event_rows([event])
                 if event.id in rows:
                     self._manychat_log(rows[event.id], result)
-        except CONFLICTS:
+        except psycopg2.Error as log_error:
+            if not _is_conflict(log_error):
+                raise
             return _result(event.id, "retry")
         return result
 
@@ -319,7 +354,7 @@ class CrmLead(models.Model):
         rows, busy = self._manychat_event_rows(events)
         leads, locked = self._manychat_leads({event.manychat_id for event in events})
         resolve = self.env["manychat.stage.map"]._resolver()
-        waves = []  # the first event of each person, then the second of each, …: history has a line for each move
+        waves = []  # the first event of each opportunity, then the second of each, …: a line in history for each move
         turn = defaultdict(int)
         for event in events:
             if event.id in busy or event.manychat_id in locked:
@@ -329,8 +364,10 @@ class CrmLead(models.Model):
             elif not (stage := resolve(event.payload.state.stage_id, event.payload.state.stage)):
                 results[event.id] = self._manychat_unmapped(event, rows[event.id])
             else:
-                position = turn[event.manychat_id]
-                turn[event.manychat_id] += 1
+                # Merged opportunities follow several people, and also take one event a wave.
+                whose = leads.get(event.manychat_id, event.manychat_id)
+                position = turn[whose]
+                turn[whose] += 1
                 if position == len(waves):
                     waves.append([])
                 waves[position].append((event, stage))
@@ -340,7 +377,7 @@ class CrmLead(models.Model):
         return results
 
     def _manychat_apply_wave(self, wave, leads, rows):
-        """Apply at most one event of each person.
+        """Apply at most one event of each opportunity.
 
         :param list wave: pairs of event and ``manychat.stage.map``
         :param dict leads: ManyChat id → lead; extended by what is created
@@ -348,9 +385,15 @@ class CrmLead(models.Model):
         :return dict: event id → result
         """
         advisors = self._manychat_advisors([event for event, _stage in wave])
-        newcomers = [(event, stage) for event, stage in wave if event.manychat_id not in leads]
+        sources = self._manychat_sources([event for event, _stage in wave])
+        # In one order everywhere: two bridges that create the same people would otherwise wait for each other.
+        newcomers = sorted(
+            ((event, stage) for event, stage in wave if event.manychat_id not in leads),
+            key=lambda newcomer: newcomer[0].manychat_id,
+        )
         moves = [(event, stage) for event, stage in wave if event.manychat_id in leads]
-        outcomes = self._manychat_create(newcomers, leads, advisors) | self._manychat_move(moves, leads, advisors)
+        outcomes = self._manychat_create(newcomers, leads, advisors, sources)
+        outcomes |= self._manychat_move(moves, leads, advisors, sources)
         results = {}
         for event, _stage in wave:
             lead = leads[event.manychat_id]
@@ -403,7 +446,10 @@ class CrmLead(models.Model):
     def _manychat_leads(self, manychat_ids):
         """The locked leads of ``manychat_ids``.
 
-        :return tuple: dict of ManyChat id → lead, and the set of ids whose lead another transaction is working on
+        An id without a lead is locked as well, so that of two bridges that meet a new person at the same moment one
+        creates them, and the other need not fail to find out.
+
+        :return tuple: dict of ManyChat id → lead, and the set of ids that another transaction is working on
         """
         identities = self.env["manychat.identity"].search([("manychat_id", "in", list(manychat_ids))])
         self.env.cr.execute(
@@ -413,7 +459,12 @@ class CrmLead(models.Model):
         )
         free = {row[0] for row in self.env.cr.fetchall()}
         leads = {identity.manychat_id: identity.lead_id for identity in identities if identity.lead_id.id in free}
-        return leads, set(identities.mapped("manychat_id")) - leads.keys()
+        known = set(identities.mapped("manychat_id"))
+        new = sorted(set(manychat_ids) - known)
+        self.env.cr.execute(
+            "SELECT id, pg_try_advisory_xact_lock(hashtextextended('manychat_id ' || id, 0)) FROM unnest(%s) AS id", [new]
+        )
+        return leads, (known - leads.keys()) | {manychat_id for manychat_id, got in self.env.cr.fetchall() if not got}
 
     def _manychat_advisors(self, events):
         """The advisers that ``events`` name: dict of (role, ManyChat id) → ``manychat.advisor``."""
@@ -431,28 +482,27 @@ class CrmLead(models.Model):
 
     # --- Creating and moving
 
-    def _manychat_create(self, newcomers, leads, advisors):
+    def _manychat_create(self, newcomers, leads, advisors, sources):
         """Create the opportunities of people who are new.
 
         :return dict: event id → (status, stage before)
         """
         vals_list = []
         for event, stage in newcomers:
-            said = self._manychat_said(event, advisors)
+            said = self._manychat_said(event, advisors, sources, stage.team_id.company_id)
             said.setdefault("name", event.payload.phone or event.manychat_id)
-            vals_list.append(
-                {
-                    "type": "opportunity",
-                    "user_id": False,  # not the bridge's own user, which would be the default
-                    "team_id": stage.team_id.id,
-                    "stage_id": stage.stage_id.id,
-                    "source_id": self._manychat_source(event.payload.channel),
-                    "manychat_identity_ids": [fields.Command.create({"manychat_id": event.manychat_id})],
-                    **said,
-                    **self._manychat_position(event),
-                    "manychat_values": _jsonable(said),
-                }
-            )
+            vals = {
+                "type": "opportunity",
+                "user_id": False,  # not the bridge's own user, which would be the default
+                "stage_id": stage.stage_id.id,
+                "manychat_identity_ids": [fields.Command.create({"manychat_id": event.manychat_id})],
+                **{name: value for name, value in said.items() if name not in NAME_PARTS},
+                **self._manychat_position(event),
+                "manychat_values": _jsonable(said),
+            }
+            if stage.team_id:  # else Odoo finds the salesperson's own
+                vals["team_id"] = stage.team_id.id
+            vals_list.append(vals)
         created = self.create(vals_list)
         for (event, _stage), lead in zip(newcomers, created, strict=True):
             leads[event.manychat_id] = lead
@@ -460,7 +510,7 @@ class CrmLead(models.Model):
         nowhere = self.env["crm.stage"]
         return {event.id: ("created", nowhere) for event, _stage in newcomers}
 
-    def _manychat_move(self, moves, leads, advisors):
+    def _manychat_move(self, moves, leads, advisors, sources):
         """Move opportunities to the stages of newer events, and take over what the events say.
 
         :return dict: event id → (status, stage before)
@@ -474,7 +524,10 @@ class CrmLead(models.Model):
             if newer and not lead.active:
                 lead.action_unarchive()  # as Odoo's own button does, which also clears the lost reason
                 status = "updated"
-            vals = lead._manychat_changes(self._manychat_said(event, advisors), newer)
+            said = self._manychat_said(event, advisors, sources, lead.company_id, lead.manychat_values or {}, newer)
+            vals = lead._manychat_changes(said, newer)
+            if "user_id" in vals and lead.team_id:
+                vals["team_id"] = lead.team_id.id  # Odoo would replace it by the salesperson's own
             if vals.keys() - {"manychat_values"} or event.payload.state.summary:
                 status = status if status == "stale" else "updated"
             if newer:
@@ -495,23 +548,34 @@ class CrmLead(models.Model):
         self._manychat_log_summaries(notes)
         return outcomes
 
-    def _manychat_said(self, event, advisors):
-        """The values of lead fields that ``event`` carries; fields it does not mention are not in it."""
+    def _manychat_said(self, event, advisors, sources, company, known=None, newer=True):
+        """The values of lead fields that ``event`` carries; fields it does not mention are not in it.
+
+        :param company: ``res.company`` of the opportunity, or an empty one
+        :param dict known: what the chat has said of the person so far
+        :param bool newer: whether the event is newer than that
+        """
         payload = event.payload
-        person = " ".join(part for part in (payload.first_name, payload.last_name) if part)
         commercial = advisors.get((COMMERCIAL, payload.commercial_advisor_id))
         medical = advisors.get((MEDICAL, payload.medical_advisor_id))
         said = {
-            "name": person,
-            "contact_name": person,
+            "first_name": payload.first_name,
+            "last_name": payload.last_name,
             "phone": payload.phone,
-            "user_id": commercial and commercial.user_id.id,
+            "user_id": commercial and commercial._salesperson(company).id,
+            "source_id": sources.get(payload.channel),
             "manychat_channel": payload.channel,
             "manychat_entry_date": payload.entry_date and naive_utc(payload.entry_date),
             "manychat_commercial_advisor_id": commercial and commercial.id,
             "manychat_medical_advisor_id": medical and medical.id,
         }
-        return {name: value for name, value in said.items() if value}
+        said = {name: value for name, value in said.items() if value}
+        if NAME_PARTS & said.keys():
+            # An event may carry half a name; the other half is what was known.
+            parts = (known or {}) | said if newer else said | (known or {})
+            person = " ".join(parts[part] for part in ("first_name", "last_name") if parts.get(part))
+            said |= {"name": person, "contact_name": person}
+        return said
 
     def _manychat_changes(self, said, newer):
         """What of ``said`` to write: neither over what a person changed, nor over what newer events said.
@@ -521,18 +585,24 @@ class CrmLead(models.Model):
         self.ensure_one()
         known = self.manychat_values or {}
         fresh = _jsonable(said)
-        now = {name: self._manychat_value(name) for name in said}
-        changes = {}
+        completes_name = bool(NAME_PARTS & (said.keys() - known.keys()))
+        changes, learnt = {}, {}
         for name, value in said.items():
-            if fresh[name] == now[name]:
+            if name in NAME_PARTS:
+                if newer or name not in known:
+                    learnt[name] = fresh[name]
                 continue
-            by_person = now[name] != known.get(name, False)
-            if (newer and not by_person) or (not now[name] and name not in known):
+            now = self._manychat_value(name)
+            by_person = now != known.get(name, False)
+            fills = not now and name not in known
+            if name in ("name", "contact_name") and completes_name and not by_person:
+                fills = True
+            if fresh[name] != now and ((newer and not by_person) or fills):
                 changes[name] = value
-        if newer and (merged := known | fresh) != known:
-            changes["manychat_values"] = merged
-        elif filled := {name: fresh[name] for name in changes}:
-            changes["manychat_values"] = known | filled
+            if newer or name in changes:
+                learnt[name] = fresh[name]
+        if known | learnt != known:
+            changes["manychat_values"] = known | learnt
         return changes
 
     def _manychat_value(self, name):
@@ -547,12 +617,13 @@ class CrmLead(models.Model):
             vals["manychat_summary"] = event.payload.state.summary
         return vals
 
-    def _manychat_source(self, channel):
-        """The id of the UTM source named ``channel``, made if it is new."""
-        if not channel:
-            return False
+    def _manychat_sources(self, events):
+        """The ids of the UTM sources named as the channels of ``events``, made where they are new: dict by name."""
+        names = {event.payload.channel for event in events} - {None}
         Source = self.env["utm.source"]
-        return (Source.search([("name", "=", channel)], limit=1) or Source.create({"name": channel})).id
+        found = Source.search([("name", "in", list(names))]) if names else Source
+        found |= Source.create([{"name": name} for name in sorted(names - set(found.mapped("name")))])
+        return {source.name: source.id for source in found}
 
     # --- Telling
 
@@ -616,6 +687,13 @@ def _result(event_id, status, *, lead_id=False, stage_before=False, stage_after=
         "code": code,
         "message": message,
     }
+
+
+def _is_conflict(error):
+    """Whether another transaction was in the way, so that the same call may succeed in a moment."""
+    if isinstance(error, psycopg2.errors.UniqueViolation | psycopg2.errors.ExclusionViolation):
+        return (error.diag.table_name or "").startswith(CREATED_BY_EVENTS)
+    return isinstance(error, CONFLICTS)
 
 
 def _order_key(event):

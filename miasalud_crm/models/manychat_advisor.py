@@ -53,6 +53,12 @@ class ManychatAdvisor(models.Model):
             if not advisor.name and (advisor.user_id or advisor.external_id):
                 advisor.name = advisor.user_id.name or str(advisor.external_id)
 
+    def _salesperson(self, company):
+        """The user to assign, if there is one who may be: still employed, and with access to ``company`` (if any)."""
+        self.ensure_one()
+        user = self.user_id
+        return user if user.active and (not company or company in user.company_ids) else user.browse()
+
     @api.model
     def _find_or_create(self, role, external_ids):
         """The advisers of ``role`` with these ManyChat ids; unknown ones appear, to be completed by a person.

@@ -13,9 +13,9 @@ from psycopg2.extras import Json
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
-from bridge.events import EventType, from_envelope
+from bridge.events import ContractError, EventType, from_envelope
 
-from .. import configuration
+from .. import configuration, cron_threads
 
 _logger = logging.getLogger(__name__)
 # The SDK would write two lines about each request.
@@ -31,6 +31,9 @@ CLAIM = timedelta(minutes=2)
 RELAY_SECONDS = 30
 #: Seconds. The SDK's own defaults would hold the cron worker for 85 s when Azure is down.
 CONNECT_TIMEOUT, READ_TIMEOUT = 3, 5
+#: HTTP answers of the queue that are about one message, and not about the queue: malformed, too large.
+#: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
+MESSAGE_FAULTS = (400, 413)
 RETENTION_PARAMETER = "miasalud_crm.event_retention_days"
 DEFAULT_RETENTION_DAYS = 90
 
@@ -82,7 +85,8 @@ class ManychatEvent(models.Model):
     queued_at = fields.Datetime(readonly=True)
     applied_at = fields.Datetime(readonly=True)
     claimed_until = fields.Datetime(readonly=True)
-    key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null", groups="base.group_system")
+    # Its name and not a link to it: a foreign key would collide with “last used” being written on the key.
+    key_name = fields.Char("Key", readonly=True, groups="base.group_system")
 
     outcome = fields.Selection(
         [
@@ -142,7 +146,7 @@ class ManychatEvent(models.Model):
         self.env.cr.execute(
             """
             INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, source, received_at, occurred_at,
-                                        key_id, create_uid, create_date, write_uid, write_date)
+                                        key_name, create_uid, create_date, write_uid, write_date)
             VALUES (%s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (event_id) DO NOTHING
             """,
@@ -154,7 +158,7 @@ class ManychatEvent(models.Model):
                 event.source,
                 naive_utc(event.received_at),
                 naive_utc(event.occurred_at),
-                key.id or None,
+                key.name or None,
                 self.env.uid,
                 self.env.cr.now(),
                 self.env.uid,
@@ -169,6 +173,7 @@ class ManychatEvent(models.Model):
     @api.model
     def _wake_relay(self):
         """Have the relay run as soon as this transaction has committed."""
+        cron_threads.revive()
         self.env.ref("miasalud_crm.cron_relay").sudo()._trigger()
 
     def action_retry(self):
@@ -271,19 +276,38 @@ class ManychatEvent(models.Model):
 
         :return bool: whether all of them arrived; if not, the queue is in trouble and the rest had better wait
         """
-        messages = [(event.id, from_envelope(event._envelope())) for event in events]
-        failures = []
+        failures, undeliverable = [], {}
 
         def put(message):
-            row_id, event = message
+            row_id, envelope = message
             try:
+                event = from_envelope(envelope)
                 queues.put(event.type.queue, event.encode())
                 return row_id
+            except ContractError as error:
+                undeliverable[row_id] = error.message
+            except HttpResponseError as error:
+                if error.status_code in MESSAGE_FAULTS:
+                    undeliverable[row_id] = f"The queue refuses this event ({error.error_code or error.status_code})."
+                else:
+                    failures.append(error)
             except AzureError as error:
                 failures.append(error)
-                return None
+            return None
 
+        messages = [(event.id, event._envelope()) for event in events]
         sent = [row_id for row_id in queues.pool.map(put, messages) if row_id]
+        for row_id, message in undeliverable.items():
+            # It would be refused for ever, and everything behind it would wait with it.
+            self._commit_statement(
+                """
+                UPDATE manychat_event
+                   SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s
+                 WHERE id = %(id)s AND state = 'pending' RETURNING id
+                """,
+                {"id": row_id, "text": message},
+            )
+            _logger.error("A ManyChat event cannot be put on its queue, and has failed: row %s.", row_id)
         self._commit_statement(
             """
             UPDATE manychat_event SET state = 'queued', queued_at = clock_timestamp() AT TIME ZONE 'UTC'
@@ -297,7 +321,7 @@ class ManychatEvent(models.Model):
                 UPDATE manychat_event SET claimed_until = NULL
                  WHERE id = ANY(%(unsent)s) AND state = 'pending' RETURNING id
                 """,
-                {"unsent": list(set(events.ids) - set(sent))},
+                {"unsent": list(set(events.ids) - set(sent) - undeliverable.keys())},
             )
             _logger.warning(
                 "ManyChat events wait, because the queue does not take them (%s). They are sent as soon as it does.",

@@ -21,7 +21,7 @@ class ManychatRejection(models.Model):
     code = fields.Char(readonly=True)
     message = fields.Char(readonly=True)
     body = fields.Text(readonly=True, groups="sales_team.group_sale_manager", help="What the bot sent, shortened.")
-    key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null")
+    key_name = fields.Char("Key", readonly=True)
 
     @api.model
     def _record(self, path, code, message, body, key):
@@ -31,7 +31,7 @@ class ManychatRejection(models.Model):
         :param key: the ``manychat.api.key`` that the caller used
         """
         text = body[:BODY_KEPT_CHARS].decode("utf-8", "replace").replace("\x00", "")
-        row = self.sudo().create({"path": path, "code": code, "message": message, "body": text, "key_id": key.id})
+        row = self.sudo().create({"path": path, "code": code, "message": message, "body": text, "key_name": key.name})
         if row.id % TRIMMED_EVERY == 0:
             row._trim()
 

@@ -1,5 +1,5 @@
 from odoo import api, fields, models
-from odoo.exceptions import ValidationError
+from odoo.exceptions import UserError, ValidationError
 
 from bridge.events import normalize_label
 
@@ -81,6 +81,35 @@ class ManychatStageAlias(models.Model):
         if vals.get("map_id"):
             self._release_events()
         return result
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_waited_for(self):
+        for alias in self:
+            if alias.waiting_count:
+                raise UserError(
+                    self.env._(
+                        "%(count)s events wait for “%(alias)s”. Choose the stage it means, or discard them first.",
+                        count=alias.waiting_count,
+                        alias=alias.display_name,
+                    )
+                )
+
+    @api.model
+    def _cron_release(self):
+        """Let events go through whose stage has come to be known without anybody releasing them.
+
+        It happens when a person maps a stage in the very moment in which an event of that stage is being refused.
+        """
+        events = self.env["manychat.event"].search(
+            [("state", "=", "failed"), ("code", "=", "unmapped_stage"), ("payload", "!=", False)], limit=1000
+        )
+        resolve = self.env["manychat.stage.map"]._resolver()
+
+        def is_mapped(event):
+            state = event.payload["state"]
+            return resolve(state.get("stage_id"), state.get("stage"))
+
+        events.filtered(is_mapped)._requeue()
 
     def _release_events(self):
         """Send the events that waited for these aliases on their way again."""

@@ -88,7 +88,7 @@ class ManychatStageMap(models.Model):
                 else alias.label_key in rows.mapped("label_key")
             )
         )
-        answered._release_events()
+        (answered | rows.alias_ids)._release_events()
         answered.unlink()
 
     @api.model

@@ -17,7 +17,7 @@ class ResConfigSettings(models.TransientModel):
     manychat_chat_url = fields.Char(
         "Address of a Chat",
         config_parameter=CHAT_URL_PARAMETER,
-        help="Open any conversation in ManyChat and copy its address; put {manychat_id} in the place of the person's ID.",
+        help="Copy the address of any conversation in ManyChat, and put {manychat_id} in the place of the person's ID.",
     )
 
     @api.constrains("manychat_retention_days", "manychat_chat_url")

@@ -26,6 +26,40 @@ class TestIdentity(ManychatCase):
         self.assertEqual(self.apply(opportunity("MC-A", 25, minutes=7))[0]["status"], "stale")
         self.assertEqual(survivor.stage_id, stage)
 
+    def test_events_of_both_conversations_in_one_batch_leave_the_survivor_in_the_newest_stage(self):
+        self.apply(opportunity("MC-A", 17), opportunity("MC-B", 18), opportunity("MC-C", 17))
+        survivor = self.merge("MC-A", "MC-B")
+        self.apply(
+            opportunity("MC-C", 23, minutes=1),
+            opportunity("MC-A", 22, minutes=2),
+            opportunity("MC-B", 23, minutes=3),
+            opportunity("MC-A", 22, minutes=4),
+        )
+        self.assertEqual(survivor.stage_id, self.stages[22])
+        self.assertEqual(
+            [after for _before, after in self.stage_messages(survivor)][-3:],
+            ["Comienza AE", "Terminó AE", "Comienza AE"],
+        )
+
+    def test_what_the_survivor_of_a_merge_takes_over_the_chat_may_go_on_to_change(self):
+        self.apply(opportunity("MC-A", 17, first_name="Ana", phone="+520000000001", summary="Primero"))
+        manual = self.env["crm.lead"].create(
+            {"name": "A mano", "type": "opportunity", "stage_id": self.stages[25].id, "probability": 90}
+        )
+        survivor = (self.lead("MC-A") | manual).merge_opportunity()
+        self.apply(opportunity("MC-A", 18, minutes=1, first_name="Anabel", phone="+520000000002"))
+        self.assertRecordValues(
+            survivor,
+            [{"name": "A mano", "contact_name": "Anabel", "phone": "+520000000002", "manychat_summary": "Primero"}],
+        )
+
+    def test_merging_doubles_takes_them_off_the_list(self):
+        self.apply(opportunity("MC-A", 17), opportunity("MC-B", 18))
+        identity = self.lead("MC-A").manychat_identity_ids
+        identity.duplicate_lead_ids = self.lead("MC-B")
+        survivor = self.merge("MC-A", "MC-B")
+        self.assertFalse(survivor.manychat_identity_ids.duplicate_lead_ids)
+
     def test_a_merged_opportunity_shows_one_id_and_is_found_by_all(self):
         self.apply(opportunity("MC-A", 17), opportunity("MC-B", 18), opportunity("MC-C", 19))
         survivor = self.merge("MC-A", "MC-B", "MC-C")
@@ -81,6 +115,8 @@ class TestIdentity(ManychatCase):
             ([("x_manychat_id", "!=", False)], a | b),
             ([("x_manychat_id", "=", False)], without),
             ([("x_manychat_id", "in", ["MC-A", False])], a | without),
+            ([("x_manychat_id", "=?", False)], everything),
+            ([("x_manychat_id", "ilike", "")], everything),
             ([("x_manychat_id", "not in", ["MC-A", False])], b),
         ):
             self.assertEqual(lead.search([*domain, ("id", "in", everything.ids)]), expected, domain)

@@ -1,6 +1,7 @@
 from itertools import pairwise
 from unittest.mock import patch
 
+import psycopg2
 from freezegun import freeze_time
 
 from odoo.exceptions import AccessError, UserError
@@ -250,6 +251,55 @@ class TestManychatApply(ManychatCase):
         self.assertEqual(result["status"], "stale")
         self.assertRecordValues(self.lead(), [{"contact_name": "Ana", "phone": "+520000000001"}])
 
+    def test_half_a_name_leaves_the_other_half(self):
+        self.apply(opportunity(first_name="Ana", last_name="Inventada"))
+        self.apply(opportunity(minutes=1, first_name="Anabel"))
+        self.assertEqual(self.lead().contact_name, "Anabel Inventada")
+        self.apply(opportunity(minutes=2, last_name="Ficticia"))
+        self.assertRecordValues(self.lead(), [{"name": "Anabel Ficticia", "contact_name": "Anabel Ficticia"}])
+
+    def test_an_older_event_completes_a_name(self):
+        self.apply(opportunity(minutes=5, first_name="Ana"))
+        self.apply(opportunity(minutes=1, first_name="Otra", last_name="Inventada"))
+        self.assertEqual(self.lead().contact_name, "Ana Inventada")
+
+    def test_a_team_that_is_set_stays_when_a_salesperson_comes(self):
+        vera = new_test_user(self.env, "vera", "sales_team.group_sale_salesman")
+        hers, chosen = self.env["crm.team"].create([{"name": "Suyo", "member_ids": vera.ids}, {"name": "Elegido"}])
+        self.env["manychat.advisor"].create({"external_id": 700, "role": "commercial", "user_id": vera.id})
+        self.apply(opportunity("MC-A"), opportunity("MC-B", commercial_advisor_id=700))
+        self.assertEqual(self.lead("MC-B").team_id, hers)
+        self.lead("MC-A").team_id = chosen
+        self.apply(opportunity("MC-A", minutes=1, commercial_advisor_id=700))
+        self.assertRecordValues(self.lead("MC-A"), [{"user_id": vera.id, "team_id": chosen.id}])
+
+    def test_a_salesperson_who_may_not_be_is_left_out_and_the_event_goes_through(self):
+        company = self.env["res.company"].create({"name": "Otra Empresa"})
+        team = self.env["crm.team"].create({"name": "Otro", "company_id": company.id})
+        self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 17)]).team_id = team
+        vera = new_test_user(self.env, "vera", "sales_team.group_sale_salesman")
+        gone = new_test_user(self.env, "gone", "sales_team.group_sale_salesman")
+        gone.active = False
+        for number, user in ((700, vera), (701, gone)):
+            self.env["manychat.advisor"].create({"external_id": number, "role": "commercial", "user_id": user.id})
+        self.apply(opportunity("MC-A", commercial_advisor_id=700), opportunity("MC-B", 18, commercial_advisor_id=701))
+        self.assertRecordValues(self.lead("MC-A"), [{"user_id": False, "team_id": team.id}])
+        self.assertFalse(self.lead("MC-B").user_id)
+
+    def test_a_channel_that_comes_later_becomes_the_source(self):
+        self.apply(opportunity())
+        self.apply(opportunity(minutes=1, channel="Instagram"))
+        self.assertEqual(self.lead().source_id.name, "Instagram")
+
+    def test_the_stage_in_which_a_person_creates_an_opportunity_is_a_decision(self):
+        with freeze_time(at(10).replace(tzinfo=None)):
+            for manychat_id, values in (("MC-A", {"stage_id": self.stages[25].id}), ("MC-B", {})):
+                self.env["crm.lead"].create(
+                    {"name": manychat_id, "type": "opportunity", "x_manychat_id": manychat_id, **values}
+                )
+        results = self.apply(opportunity("MC-A", 18, minutes=9), opportunity("MC-B", 18, minutes=9))
+        self.assertEqual([result["status"] for result in results], ["stale", "moved"])
+
     # --- Customers
 
     def test_no_customer_is_created_or_changed(self):
@@ -274,6 +324,36 @@ class TestManychatApply(ManychatCase):
         self.assertEqual((result["status"], result["code"], result["lead_id"]), ("error", "unmapped_stage", False))
         alias = self.env["manychat.stage.alias"].search([("name", "=", "Etapa Nueva")])
         self.assertEqual((alias.map_id.id, alias.waiting_count), (False, 1))
+
+    def waiting(self, stage):
+        """An event of that stage which nobody has mapped, and its row."""
+        event = opportunity(f"MC-{stage}", stage)
+        self.apply(event)
+        return self.env["manychat.event"].search([("event_id", "=", event["id"])])
+
+    def test_mapping_a_row_again_releases_what_waited_for_its_aliases(self):
+        row = self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 18)])
+        self.env["manychat.stage.alias"].create({"manychat_stage_id": 118, "map_id": row.id})
+        row.active = False
+        events = self.waiting(18) | self.waiting(118)
+        self.assertEqual(events.mapped("state"), ["failed", "failed"])
+        row.active = True
+        self.assertEqual(events.mapped("state"), ["pending", "pending"])
+
+    def test_an_event_refused_while_its_stage_was_being_mapped_is_found(self):
+        event = self.waiting(99)
+        event.alias_id.with_context(active_test=False).write({"name": "Noventa y nueve"})
+        stage = self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 18)])
+        self.env.cr.execute("UPDATE manychat_stage_alias SET map_id = %s WHERE id = %s", [stage.id, event.alias_id.id])
+        self.env.invalidate_all()
+        other = self.waiting(98)
+        self.env["manychat.stage.alias"]._cron_release()
+        self.assertEqual((event.state, other.state), ("pending", "failed"))
+
+    def test_an_alias_that_events_wait_for_is_not_deleted(self):
+        event = self.waiting(99)
+        with self.assertRaisesRegex(UserError, "1 events wait"):
+            event.alias_id.unlink()
 
     def test_pointing_the_alias_somewhere_sends_the_event_on_its_way_again(self):
         event = opportunity(stage=99)
@@ -315,6 +395,33 @@ class TestManychatApply(ManychatCase):
 
     def test_an_empty_batch_is_no_mistake(self):
         self.assertEqual(self.apply(), [])
+
+    def test_something_else_than_a_list_is_refused(self):
+        for nonsense in (None, 5, "x", {}):
+            with self.assertRaises(UserError):
+                self.env["crm.lead"].with_user(self.bridge_user).manychat_apply(nonsense)
+
+    def test_an_envelope_from_the_future_is_refused_beside_good_ones(self):
+        future = opportunity("MC-X")
+        future["received_at"] = "9999-12-31T23:59:59Z"
+        results = self.apply(opportunity("MC-A"), future, opportunity("MC-B"))
+        self.assertEqual([result["status"] for result in results], ["created", "error", "created"])
+        self.assertEqual(results[1]["code"], "invalid")
+
+    def test_the_database_in_trouble_is_no_events_fault(self):
+        def cancelled(*args):
+            raise psycopg2.errors.QueryCanceled("x")
+
+        self.patch(self.registry["crm.lead"], "_manychat_create", cancelled)
+        with self.assertRaises(psycopg2.OperationalError):
+            self.apply(opportunity("MC-A"), opportunity("MC-B"))
+
+    def test_somebody_elses_unique_rule_is_a_refusal_and_not_tried_for_ever(self):
+        self.env.cr.execute("CREATE UNIQUE INDEX ON crm_lead (phone) WHERE phone IS NOT NULL")
+        self.apply(opportunity("MC-A", phone="+520000000001"))
+        with mute_logger("odoo.sql_db", "odoo.addons.miasalud_crm.models.crm_lead"):
+            result = self.apply(opportunity("MC-B", phone="+520000000001"))[0]
+        self.assertEqual((result["status"], result["code"]), ("error", "refused"))
 
     # --- The event log
 

@@ -90,6 +90,17 @@ class TestRelay(QueueCase, TransactionCase):
         with patch.dict(os.environ, MIASALUD_QUEUE_CONNECTION_STRING="nonsense"), mute_logger(RELAY_LOGGER):
             self.env["manychat.event"]._cron_relay()
 
+    def test_an_event_that_the_queue_refuses_does_not_hold_up_the_others(self):
+        first, second = self.enqueue(1), self.enqueue(2)
+        row = self.env["manychat.event"].search([("event_id", "=", first.id)])
+        # Past the check at the door, as rows from an earlier version might be.
+        row.payload = {"manychat_id": "MC-1", "nombre_lead": "𝅘𝅥" * 100, "ultimo_estado": "x" * 90_000}
+        self.env.flush_all()
+        with mute_logger(RELAY_LOGGER):
+            self.env["manychat.event"]._cron_relay()
+        self.assertEqual((row.state, row.code), ("failed", "undeliverable"))
+        self.assertEqual(self.on_queue(CONTACT_QUEUE), [second])
+
     def test_claimed_events_are_left_to_whoever_claimed_them_for_a_while(self):
         self.enqueue(1)
         first = self.env["manychat.event"]._claim(10)

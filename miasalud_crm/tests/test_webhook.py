@@ -1,5 +1,7 @@
 import json
+from datetime import timedelta
 
+from odoo import fields
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
@@ -107,7 +109,7 @@ class TestWebhook(QueueCase, HttpCase):
             event = self.env["manychat.event"].search([("event_id", "=", answer["event_id"])])
             self.assertEqual((event.state, event.manychat_id, event.source), ("pending", body["manychat_id"], "odoo"))
         self.assertEqual(len(self.events()), 4)
-        self.assertEqual(set(self.events().key_id.mapped("name")), {"Prueba"})
+        self.assertEqual(set(self.events().mapped("key_name")), {"Prueba"})
 
     def test_accepted_events_wake_the_relay(self):
         trigger = self.env["ir.cron.trigger"]
@@ -183,6 +185,19 @@ class TestWebhook(QueueCase, HttpCase):
         self.assertEqual(self.call(CONTACT, method="GET").headers["Allow"], "POST")
         self.assertError(self.call(CONTACT, method="GET"), 405, "method_not_allowed")
         self.assertError(self.call(UPDATE, EXAMPLES[UPDATE][1]), 405, "method_not_allowed")
+
+    def test_strange_parameters_in_the_address_do_no_harm(self):
+        self.assertEqual(self.call(f"{CONTACT}?asked=2&method=GET", EXAMPLES[CONTACT][1]).status_code, 202)
+
+    def test_an_event_that_grows_too_long_by_normalising_is_refused(self):
+        body = {**EXAMPLES[OPPORTUNITY][1], "state": {"stage_id": 17, "summary": "\U0001d160" * 8000}}
+        self.assertError(self.call(OPPORTUNITY, json.dumps(body, ensure_ascii=False).encode()), 422, "invalid")
+
+    def test_the_report_says_when_events_are_stuck(self):
+        self.call(CONTACT, EXAMPLES[CONTACT][1])
+        self.events().received_at = fields.Datetime.now() - timedelta(hours=1)
+        report = self.call("/api/v1/reports/health", method="GET").json()
+        self.assertEqual((report["status"], report["events"]["stuck"]), ("degraded", True))
 
     def test_a_key_in_the_address_is_no_key(self):
         response = self.call(f"{CONTACT}?X-API-KEY={self.key}&api_key={self.key}", EXAMPLES[CONTACT][1], X_API_KEY=None)
