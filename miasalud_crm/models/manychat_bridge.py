@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
+from .. import cron_threads
+
 
 class ManychatBridge(models.Model):
     """A running bridge process, known by its heartbeat."""
@@ -26,6 +28,8 @@ class ManychatBridge(models.Model):
         """
         if not self.env.user.has_group("miasalud_crm.group_bridge"):
             raise AccessError(self.env._("Only the ManyChat bridge may call this."))
+        # Events may be waiting, and no webhook may come for hours to find out.
+        cron_threads.revive()
         # One statement, so that two processes of one name do not collide.
         self.env.cr.execute(
             """
