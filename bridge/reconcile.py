@@ -144,14 +144,14 @@ class Reconcile:
             in_transaction(self._engine, lambda connection: audit.give_back(connection, ids))
             raise
         for row, event in claimed:
-            yield self._settle(row, event, outcomes[event.id])
+            attempts = row.attempts + (event.id not in exhausted)
+            yield self._settle(row, event, outcomes[event.id], attempts)
 
-    def _settle(self, row: Any, event: Event, outcome: Outcome) -> Case:
+    def _settle(self, row: Any, event: Event, outcome: Outcome, attempts: int) -> Case:
         found = "unfinished"
         if isinstance(outcome, Done):
             return Case(event.id, event.manychat_id, found, REPAIRED, outcome.status)
         if isinstance(outcome, Failure):
-            attempts = row.attempts + 1
             dead = retry.is_given_up(outcome, attempts, self._max_attempts)
             self._note(row, event, outcome, attempts, dead)
             about = "given up: see `dlq list`" if dead else f"try {attempts} of {self._max_attempts}, again later"

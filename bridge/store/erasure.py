@@ -13,7 +13,16 @@ import sqlalchemy as sa
 
 from .audit import DEAD_LETTERED, ERASED
 from .dead_letters import DISCARDED, OPEN, REPLAYED
-from .schema import audit, campaign_contacts, contact_states, contacts, dead_letters, opportunities, opportunity_stages
+from .schema import (
+    Moment,
+    audit,
+    campaign_contacts,
+    contact_states,
+    contacts,
+    dead_letters,
+    opportunities,
+    opportunity_stages,
+)
 
 #: What a removed payload leaves behind: readers go on finding JSON.
 NO_PAYLOAD = "{}"
@@ -75,7 +84,7 @@ def _empty_audit(manychat_id: str, label: str, now: datetime) -> sa.Update:
             # The opportunity in Odoo still says who it is of.
             lead_id=None,
             outcome=sa.case((undecided, ERASED), else_=audit.c.outcome),
-            finished_at=sa.func.coalesce(audit.c.finished_at, now),
+            finished_at=sa.func.coalesce(audit.c.finished_at, _literal(now)),
             in_attempt=False,
         )
     )
@@ -90,10 +99,15 @@ def _empty_letters(which: sa.ColumnElement[bool], now: datetime, **values: Any) 
             body="",
             message="",
             status=sa.case((waiting, DISCARDED), else_=dead_letters.c.status),
-            discarded_at=sa.case((waiting, now), else_=dead_letters.c.discarded_at),
+            discarded_at=sa.case((waiting, _literal(now)), else_=dead_letters.c.discarded_at),
             **values,
         )
     )
+
+
+def _literal(moment: datetime) -> sa.ColumnElement[datetime]:
+    # In an expression SQLAlchemy takes a moment for a plain DateTime, whose time zone each driver treats its own way.
+    return sa.literal(moment, Moment())
 
 
 def _unreadable_letters_of(connection: sa.Connection, manychat_id: str) -> list[int]:

@@ -462,7 +462,10 @@ class CrmLead(models.Model):
         known = set(identities.mapped("manychat_id"))
         new = sorted(set(manychat_ids) - known)
         self.env.cr.execute(
-            "SELECT id, pg_try_advisory_xact_lock(hashtextextended('manychat ' || id, 0)) FROM unnest(%s::text[]) id",
+            """
+            SELECT id, pg_try_advisory_xact_lock(hashtextextended('manychat_id ' || id, 0))
+              FROM unnest(%s::text[]) AS id
+            """,
             [new],
         )
         return leads, (known - leads.keys()) | {manychat_id for manychat_id, got in self.env.cr.fetchall() if not got}

@@ -133,7 +133,7 @@ def test_an_event_that_killed_every_bridge_that_tried_it_is_given_up_untried(cli
     cli("reconcile")
 
     assert world.outcomes(event) == ["dead_lettered"]
-    assert [letter.code for letter in world.rows("dead_letters")] == ["crashed"]
+    assert [(letter.code, letter.attempts) for letter in world.rows("dead_letters")] == [("crashed", 5)]
     assert world.odoo.calls == []
 
 

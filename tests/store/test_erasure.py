@@ -101,13 +101,14 @@ def test_events_that_were_not_applied_yet_never_will_be(store: Store) -> None:
     begin(store, waiting, dead)
     store.run(audit.fail, {dead.id: Failure("refused", f"Odoo knows no {PHONE}")}, dead=True)
     store.run(dead_letters.put, [letter(dead, message=f"Odoo knows no {PHONE}")])
-    store.run(erasure.erase, "MC1")
+    store.run(erasure.erase, "MC1", NOON + DAY)
     begin(store, waiting, dead)
 
     assert [row.outcome for row in store.rows("audit")] == ["erased", "erased"]
     assert all(known.is_done for known in store.run(audit.progress, [waiting.id, dead.id]).values())
     assert [(row.status, row.body, row.message) for row in store.rows("dead_letters")] == [("discarded", "", "")]
-    assert store.rows("dead_letters")[0].discarded_at
+    assert store.rows("dead_letters")[0].discarded_at == NOON + DAY
+    assert store.rows("audit", event_id=waiting.id)[0].finished_at == NOON + DAY
     assert PHONE not in everything(store)
 
 
