@@ -146,7 +146,7 @@ def test_whatever_happens_in_whatever_order_the_newest_stands(system: System) ->
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=25,
+            max_examples=60,
             stateful_step_count=12,
             deadline=None,
             derandomize=True,
