@@ -83,7 +83,9 @@ def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 
 def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e", "tests/faults")]
-    yield _pytest("bridge", _BIN / "python", ["tests", *others], AZURITE=str(azurite.install()))
+    # Two at a time, a file each: most of these tests wait for processes that start, or for time to pass.
+    together = ["-n", "2", "--dist", "loadfile"]
+    yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], AZURITE=str(azurite.install()))
 
 
 def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
