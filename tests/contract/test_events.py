@@ -370,7 +370,16 @@ def _payloads(event_type: EventType) -> st.SearchStrategy[dict[str, Any]]:
 _any_event = st.sampled_from(list(EventType)).flatmap(lambda kind: st.tuples(st.just(kind), _payloads(kind)))
 
 
-@given(_any_event, st.timedeltas(timedelta(days=1), timedelta(days=2_000_000)))
+def test_an_envelope_received_in_the_future_is_damaged() -> None:
+    """Whoever can write to a queue could otherwise put an event after all others for ever."""
+    tomorrow = datetime.now(timezone.utc) + MAX_CLOCK_SKEW
+    for moment, accepted in ((tomorrow - timedelta(hours=1), True), (tomorrow + timedelta(hours=1), False)):
+        envelope = accept(EventType.CONTACT, {"manychat_id": "MC-1"}, received_at=moment, source="odoo").envelope()
+        event = _or_none(lambda envelope=envelope: from_envelope(envelope), "invalid")
+        assert (event is not None) is accepted
+
+
+@given(_any_event, st.timedeltas(timedelta(days=1), timedelta(days=20_000)))
 def test_whatever_is_accepted_survives_the_queue(
     kind_and_payload: tuple[EventType, dict[str, Any]], since_1970: timedelta
 ) -> None:
