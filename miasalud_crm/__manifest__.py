@@ -22,9 +22,11 @@
         "views/manychat_rejection_views.xml",
         "views/manychat_api_key_views.xml",
         "views/crm_lead_views.xml",
+        "views/manychat_setup_views.xml",
         "views/res_config_settings_views.xml",
         "views/miasalud_crm_menus.xml",
     ],
+    "assets": {"web.assets_backend": ["miasalud_crm/static/src/**/*"]},
     "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",
 }

@@ -45,6 +45,8 @@ class ManychatWebhook(http.Controller):
                 source="odoo",
                 idempotency_key=request.httprequest.headers.get("Idempotency-Key"),
             )
+            if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
+                raise ApiError(403, "test_key", "This key is for one test event. Bots need a key of their own.")
         except (ApiError, ContractError) as error:
             refusal = error if isinstance(error, ApiError) else _refusal(error)
             if not _dry_run():
