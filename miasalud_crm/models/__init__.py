@@ -8,6 +8,7 @@ from . import manychat_stage_alias
 from . import manychat_identity
 from . import manychat_event
 from . import crm_lead
+from . import crm_lead_apply
 from . import manychat_test_event
 from . import manychat_setup
 from . import manychat_request

@@ -5,6 +5,9 @@ from urllib.parse import urlsplit
 from odoo import api, models
 from odoo.exceptions import AccessError
 
+from bridge.events import EventType
+from bridge.intake import ROUTES
+
 #: Where the key goes; keys are shown once and stored nowhere, so nobody can fill it in here.
 KEY_PLACEHOLDER = "<your key>"
 
@@ -33,16 +36,16 @@ class ManychatRequest(models.AbstractModel):
             "can_create_key": self.env.user.has_group("base.group_system"),
             "webhooks": [
                 {
-                    "name": name,
+                    "name": event_type.value,
                     "title": title,
                     "text": text,
-                    "method": method,
-                    "url": base_url + path,
+                    "method": ROUTES[event_type][0],
+                    "url": base_url + ROUTES[event_type][1],
                     "headers": headers,
                     "note": note,
                     "bodies": [{"id": key, "label": label, "body": _written(body)} for key, label, body in bodies],
                 }
-                for name, title, text, method, path, note, bodies in (
+                for event_type, title, text, note, bodies in (
                     self._opportunity(),
                     self._contact(),
                     self._campaign_assignment(),
@@ -69,16 +72,14 @@ class ManychatRequest(models.AbstractModel):
         return ""
 
     # ------------------------------------------------------------
-    # The webhooks: name, title, what for, method, path, what to fill in by hand, bodies
+    # The webhooks: type of event, title, what for, what to fill in by hand, bodies
     # ------------------------------------------------------------
 
     def _opportunity(self):
         return (
-            "opportunity",
+            EventType.OPPORTUNITY,
             self.env._("A conversation enters a stage"),
             self.env._("Creates the person's opportunity, or moves it. Put it where the conversation enters the stage."),
-            "POST",
-            "/api/v1/manychat/webhook/crm-opportunity",
             self.env._(
                 "Where an adviser takes over, replace the 0 of “commercial_advisor_id” or “medical_advisor_id” by their "
                 "number, or by the custom field that holds it. Dates may stay empty: the event then counts as of its "
@@ -117,13 +118,11 @@ class ManychatRequest(models.AbstractModel):
             "estado_inicial": "",
         }
         return (
-            "contact",
+            EventType.CONTACT,
             self.env._("A person subscribes"),
             self.env._("Stores the person, or what has changed about them, in SQL only. Odoo's contacts stay as they are."),
-            "POST",
-            "/api/v1/manychat/webhook/contact",
             self.env._("Write the states of your own funnel into “ultimo_estado” and “estado_inicial”, or leave them empty."),
-            [("contact", "", body)],
+            [(False, "", body)],
         )
 
     def _campaign_assignment(self):
@@ -138,16 +137,14 @@ class ManychatRequest(models.AbstractModel):
             "summary": _text("last_input_text"),
         }
         return (
-            "campaign_assignment",
+            EventType.CAMPAIGN_ASSIGNMENT,
             self.env._("A person is assigned to a campaign"),
             self.env._("Stores the assignment, and the adviser if there is one, in SQL only."),
-            "POST",
-            "/api/v1/manychat/webhook/campaign-assignment",
             self.env._(
                 "Replace the 1 of “campaign_id” by the campaign's number, and the 0 of “comercial_id” or “medico_id” by "
                 "the adviser's. “tipo_asignacion” is “comercial” or “medico”."
             ),
-            [("campaign_assignment", "", body)],
+            [(False, "", body)],
         )
 
     def _campaign_contact(self):
@@ -162,13 +159,11 @@ class ManychatRequest(models.AbstractModel):
             "summary": _text("last_input_text"),
         }
         return (
-            "campaign_contact",
+            EventType.CAMPAIGN_CONTACT,
             self.env._("An assignment changes"),
             self.env._("Updates the person's assignment to a campaign, in SQL only. Empty fields and 0 change nothing."),
-            "PUT",
-            "/api/v1/manychat/campaign-contacts/update-by-manychat-id",
             self.env._("With 0 as “campaign_id” it is the person's latest campaign; else write the campaign's number."),
-            [("campaign_contact", "", body)],
+            [(False, "", body)],
         )
 
 
