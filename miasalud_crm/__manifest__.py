@@ -12,6 +12,7 @@
     "data": [
         "security/miasalud_crm_groups.xml",
         "security/ir.model.access.csv",
+        "security/miasalud_crm_rules.xml",
         "data/ir_cron.xml",
         "wizards/manychat_api_key_create_views.xml",
         "views/manychat_stage_map_views.xml",
