@@ -3,7 +3,7 @@ from datetime import timedelta
 from odoo import fields, http
 from odoo.http import request
 
-from ..queue_report import queue_report
+from ..queues import queue_report
 from .api import authenticate, route
 
 #: Events are on their queue in less than a second; after this long somebody should look.

@@ -3,7 +3,7 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
-from ..queue_report import queue_report, recent_queue_report
+from ..queues import queue_report, recent_queue_report
 from .manychat_test_event import TEST_ID_PATTERN
 
 #: A bridge gives a sign of life every 30 s; after three missed ones it is not running.

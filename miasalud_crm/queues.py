@@ -1,20 +1,75 @@
-"""How the queue is doing, for everybody who asks: the health route, the checklist, the settings' button."""
+"""The Azure queues, as the relay fills them, and how they are doing, for the health route, checklist and settings."""
 
+import contextlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+)
+from azure.storage.queue import QueueServiceClient
 
 from bridge.events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
 
 from . import configuration
-from .models.manychat_event import Queues
 
+#: Puts under way at once. A put waits for the network nearly all its time.
+RELAY_CONNECTIONS = 8
+#: Seconds. The SDK's own defaults would hold the cron worker for 85 s when Azure is down.
+CONNECT_TIMEOUT, READ_TIMEOUT = 3, 5
 #: Pages that follow the state ask every few seconds, and in several browsers: this old an answer, in seconds, will do.
 FRESH = 5
 
 _lock = threading.Lock()
 _latest = {}  # connection string → (moment by time.monotonic, report); the one asked last
+
+
+class Queues:
+    """The Azure queues, over a few connections kept open for one run of the relay."""
+
+    def __init__(self, connection_string):
+        self.pool = ThreadPoolExecutor(RELAY_CONNECTIONS, thread_name_prefix="manychat-relay")
+        self._service = QueueServiceClient.from_connection_string(
+            connection_string,
+            retry_total=0,  # the cron job is the retry
+            connection_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+        )
+        self._clients = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.pool.shutdown()
+        self._service.close()
+
+    def put(self, queue, content):
+        """Put ``content`` on ``queue``, for ever (time-to-live −1), creating the queue if it is missing."""
+        client = self._clients.get(queue) or self._clients.setdefault(queue, self._service.get_queue_client(queue))
+        try:
+            client.send_message(content, time_to_live=-1)
+        except ResourceNotFoundError:
+            with contextlib.suppress(ResourceExistsError):
+                client.create_queue()
+            client.send_message(content, time_to_live=-1)
+
+    def depth(self, queue):
+        """About how many messages are on ``queue``; 0 if it does not exist yet.
+
+        :raises AzureError: the queue service does not answer
+        """
+        try:
+            return self._service.get_queue_client(queue).get_queue_properties().approximate_message_count
+        except HttpResponseError as error:
+            if error.status_code == 404:
+                return 0
+            raise
 
 
 def queue_report():
