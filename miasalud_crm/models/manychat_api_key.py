@@ -29,10 +29,11 @@ class ManychatApiKey(models.Model):
     last_used = fields.Datetime(readonly=True, copy=False)
     active = fields.Boolean(default=True, help="A revoked key is refused at once.")
     test_manychat_id = fields.Char(
+        "Test Person",
         readonly=True, copy=False, help="Made for a test event: it is valid for events of this person only."
     )
-    is_valid = fields.Boolean(compute="_compute_validity")
-    expires_soon = fields.Boolean(compute="_compute_validity", search="_search_expires_soon")
+    is_valid = fields.Boolean("Valid", compute="_compute_validity")
+    expires_soon = fields.Boolean("Expires Soon", compute="_compute_validity", search="_search_expires_soon")
 
     def init(self):
         self.env.cr.execute(

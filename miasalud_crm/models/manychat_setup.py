@@ -191,6 +191,8 @@ class ManychatSetup(models.AbstractModel):
     def _ago(self, moment):
         """How long ago ``moment`` (naive UTC) was, in words."""
         seconds = max(0, int((fields.Datetime.now() - moment).total_seconds()))
+        if seconds < 5:
+            return self.env._("just now")
         if seconds < 90:
             return self.env._("%s seconds ago", seconds)
         if seconds < 90 * 60:

@@ -24,10 +24,10 @@ class ManychatTestEvent(models.TransientModel):
     _name = "manychat.test.event"
     _description = "ManyChat Test Event"
 
-    manychat_id = fields.Char(readonly=True)
-    first_map_id = fields.Many2one("manychat.stage.map", readonly=True, ondelete="cascade")
-    second_map_id = fields.Many2one("manychat.stage.map", readonly=True, ondelete="cascade")
-    key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null")
+    manychat_id = fields.Char("ManyChat ID", readonly=True)
+    first_map_id = fields.Many2one("manychat.stage.map", "Begins In", readonly=True, ondelete="cascade")
+    second_map_id = fields.Many2one("manychat.stage.map", "Moves To", readonly=True, ondelete="cascade")
+    key_id = fields.Many2one("manychat.api.key", "Key", readonly=True, ondelete="set null")
 
     @api.model
     def stages(self):
