@@ -25,6 +25,7 @@ from .outcomes import Failure
 from .pauses import Pauses
 from .queue import BadConnectionString, Queue, create_all
 from .reconcile import Reconciler
+from .reporter import Reporter, close_discarded
 from .settings import ConfigurationError, Settings, secret, variable
 from .store import migrate, opportunities
 from .store.engine import BadDatabaseUrl, create_engine, in_transaction
@@ -88,7 +89,8 @@ def run(settings: Settings, names: Sequence[str]) -> int:
         )
         for handler in handlers
     ]
-    heartbeat = Heartbeat(odoo) if odoo else None
+    heartbeat = Heartbeat(odoo, partial(close_discarded, engine, odoo)) if odoo else None
+    reporter = Reporter(engine, odoo) if odoo else None
     reconciler = Reconciler(
         engine,
         handlers,
@@ -104,6 +106,8 @@ def run(settings: Settings, names: Sequence[str]) -> int:
         consumer.start()
     if heartbeat:
         heartbeat.start()
+    if reporter:
+        reporter.start()
     reconciler.start()
 
     stop.wait()
@@ -117,6 +121,8 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     pool.shutdown()
     if heartbeat:
         heartbeat.close()
+    if reporter:
+        reporter.close()
     for each in [*queues.values(), dead_letter_queue]:
         each.close()
     engine.dispose()
