@@ -377,7 +377,7 @@ class TestManychatApply(ManychatCase):
 
         with (
             patch.object(self.registry["crm.lead"], "create", refuse),
-            mute_logger("odoo.addons.miasalud_crm.models.crm_lead"),
+            mute_logger("odoo.addons.miasalud_crm.models.crm_lead_apply"),
         ):
             results = self.apply(*good[:4], bad, *good[4:])
         self.assertEqual([result["status"] for result in results], ["created"] * 4 + ["error"] + ["created"] * 5)
@@ -419,7 +419,7 @@ class TestManychatApply(ManychatCase):
     def test_somebody_elses_unique_rule_is_a_refusal_and_not_tried_for_ever(self):
         self.env.cr.execute("CREATE UNIQUE INDEX ON crm_lead (phone) WHERE phone IS NOT NULL")
         self.apply(opportunity("MC-A", phone="+520000000001"))
-        with mute_logger("odoo.sql_db", "odoo.addons.miasalud_crm.models.crm_lead"):
+        with mute_logger("odoo.sql_db", "odoo.addons.miasalud_crm.models.crm_lead_apply"):
             result = self.apply(opportunity("MC-B", phone="+520000000001"))[0]
         self.assertEqual((result["status"], result["code"]), ("error", "refused"))
 
