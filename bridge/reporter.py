@@ -28,7 +28,7 @@ log = structlog.get_logger()
 #: Seconds between two looks for outcomes to tell.
 INTERVAL = 2
 #: The same while telling fails. Nobody waits for it.
-INTERVAL_FAILING = 30
+INTERVAL_FAILING = 10
 #: Outcomes told in one call.
 BATCH = 200
 #: Odoo's words for our outcomes; all others mean that the event is done.

@@ -237,7 +237,7 @@ def claim(connection: sa.Connection, event_id: str, cutoff: datetime, now: datet
 
 
 def discard(connection: sa.Connection, event_id: str, now: datetime | None = None) -> None:
-    """Settle an event that was given up: whatever brings it again, it is not applied, unless somebody had it retried."""
+    """Settle an event that was given up: whatever brings it again, but for a person's retry, it is not applied."""
     connection.execute(_DISCARD, {"this_event_id": event_id, "now": now or datetime.now(timezone.utc)})
 
 

@@ -48,6 +48,6 @@ class ManychatBridge(models.Model):
 
     @api.autovacuum
     def _gc_bridges(self):
-        """Forget processes that ended long ago: each start has a new name. The newest stays: since when is it silent?"""
+        """Forget processes that ended long ago: each start has a new name. The newest stays, to say since when."""
         week_ago = fields.Datetime.subtract(fields.Datetime.now(), days=7)
         (self.search([("last_seen", "<", week_ago)]) - self.search([], limit=1)).unlink()

@@ -43,9 +43,9 @@ DEFAULT_RETENTION_DAYS = 90
 class ManychatEvent(models.Model):
     """One row per event: outbox, log, and protection against applying an event twice.
 
-    A row is inserted by the webhook, carried to its queue by the relay, and completed: by :meth:`crm.lead.manychat_apply`
-    if it moves an opportunity, else by :meth:`report`, in which the bridge says what became of it. Events that reached
-    the queue some other way get their row there.
+    A row is inserted by the webhook, carried to its queue by the relay, and completed: by
+    :meth:`crm.lead.manychat_apply` if it concerns an opportunity, and by :meth:`report`, in which the bridge says what
+    became of it. Events that reached the queue some other way get their row there.
     """
 
     _name = "manychat.event"
@@ -76,8 +76,9 @@ class ManychatEvent(models.Model):
         required=True,
         readonly=True,
         default="pending",
-        help="Waiting for the Queue: Odoo has it. On the Queue: the bridge will take it. Done: it is stored, and has moved "
-        "its opportunity if it should. Failed: it waits for somebody to mend what is wrong. Discarded: somebody gave it up.",
+        help="Waiting for the Queue: Odoo has it. On the Queue: the bridge will take it. Done: it is stored, or has had "
+        "its effect on the opportunity. Failed: it waits for somebody to mend what is wrong. Discarded: somebody gave "
+        "it up.",
     )
     payload = fields.Json("Payload as JSON", readonly=True, groups="sales_team.group_sale_manager")
     payload_text = fields.Text("Payload", compute="_compute_payload_text", groups="sales_team.group_sale_manager")
@@ -112,8 +113,8 @@ class ManychatEvent(models.Model):
             ("error", "Error"),
         ],
         readonly=True,
-        help="Created, Moved, Updated, Unchanged: what it did to its opportunity. Stored: contacts and campaigns are kept in "
-        "Azure SQL only.",
+        help="Created, Moved, Updated, Unchanged: what it did to its opportunity. Stored: contacts and campaigns are "
+        "kept in Azure SQL only.",
     )
     code = fields.Char(readonly=True)
     message = fields.Char("Details", readonly=True)
@@ -145,7 +146,7 @@ class ManychatEvent(models.Model):
         self._generate_seconds()
 
     def _generate_seconds(self):
-        """Have PostgreSQL keep ``seconds``: rows are completed by statements of several kinds, and none can forget it."""
+        """Have PostgreSQL keep ``seconds``: rows are completed by several statements, and none can forget it."""
         self.env.cr.execute(
             "SELECT is_generated FROM information_schema.columns WHERE table_schema = current_schema "
             "AND table_name = 'manychat_event' AND column_name = 'seconds'"
@@ -176,8 +177,8 @@ class ManychatEvent(models.Model):
         """What to say of each code of a failure: what is wrong, and what to do about it."""
         return {
             "unmapped_stage": self.env._(
-                "Its ManyChat stage is not mapped to a stage of the pipeline. Say under Stage Aliases which one it means; "
-                "the event then goes through by itself."
+                "Its ManyChat stage is not mapped to a stage of the pipeline. Say under Stage Aliases which one it "
+                "means; the event then goes through by itself."
             ),
             "invalid": self.env._("It breaks a rule of the contract. Correct the External Request in ManyChat."),
             "refused": self.env._("Odoo did not accept it. Mend what the details say, then press Retry."),
@@ -498,7 +499,8 @@ class ManychatEvent(models.Model):
                    alias_id = CASE told.state WHEN 'failed' THEN event.alias_id END,
                    discard_untold = FALSE
               FROM jsonb_to_recordset(%(told)s) AS told (
-                   event_id text, state text, outcome text, code text, message text, finished_at timestamptz, retries int)
+                   event_id text, state text, outcome text, code text, message text, finished_at timestamptz,
+                   retries int)
              WHERE event.event_id = told.event_id AND event.event_id = ANY(%(locked)s)
                AND event.state <> 'done'
                AND (told.state = 'done' OR COALESCE(event.retries, 0) <= COALESCE(told.retries, 0))
@@ -549,7 +551,7 @@ class ManychatEvent(models.Model):
 
     @api.autovacuum
     def _gc_events(self):
-        """Forget events after the retention time, unless they wait for the queue or have failed: those wait for somebody.
+        """Forget events after the retention time, unless they wait for the queue or for somebody to mend something.
 
         Those on their queue go too: either their messages are long since worked off by a bridge that says nothing of
         it, being an older one, or nobody has missed them.
