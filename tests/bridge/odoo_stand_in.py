@@ -171,6 +171,10 @@ class OdooStandIn:
             return {"discarded": dict(self.discarded)} if self.takes_reports else True
         if (model, method) == ("manychat.event", "report") and self.takes_reports:
             return self.report(**arguments)
+        if (model, method) == ("manychat.bridge", "alive"):
+            return [{**beat, "seconds": 1} for beat in self.heartbeats]
+        if (model, method) == ("manychat.event", "story"):
+            return []
         if (model, method) == ("manychat.event", "erase"):
             return self.erase(**arguments)
         raise Fault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")
