@@ -203,14 +203,12 @@ class Consumer(threading.Thread):
         exhausted: list[_Delivery] = []
         for delivery in deliveries.values():
             known = before.get(delivery.event.id)
-<<<<<<< HEAD
-            if known is None or known.is_overruled_by(delivery.event):
-                (alone if known and known.in_attempt else together).append(delivery)
-=======
             if known is None:
                 metrics.begun(delivery.event, self._queue.name, delivery.messages[0].inserted_at)
                 together.append(delivery)
->>>>>>> main
+                continue
+            if known.is_overruled_by(delivery.event):
+                (alone if known.in_attempt else together).append(delivery)
                 continue
             delivery.started_at = known.started_at
             delivery.attempts = known.attempts

@@ -133,13 +133,10 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     pool.shutdown()
     if heartbeat:
         heartbeat.close()
-<<<<<<< HEAD
     if reporter:
         reporter.close()
-=======
     if stop_serving:
         stop_serving()
->>>>>>> main
     for each in [*queues.values(), dead_letter_queue]:
         each.close()
     engine.dispose()
