@@ -101,8 +101,9 @@ def run(settings: Settings, names: Sequence[str]) -> int:
         )
         for handler in handlers
     ]
-    heartbeat = Heartbeat(odoo, partial(close_discarded, engine, odoo)) if odoo else None
-    reporter = Reporter(engine, odoo) if odoo else None
+    tellers: list[Heartbeat | Reporter] = []
+    if odoo:
+        tellers = [Heartbeat(odoo, partial(close_discarded, engine, odoo)), Reporter(engine, odoo)]
     reconciler = Reconciler(
         engine,
         handlers,
@@ -116,10 +117,8 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     leases.start()
     for consumer in consumers:
         consumer.start()
-    if heartbeat:
-        heartbeat.start()
-    if reporter:
-        reporter.start()
+    for teller in tellers:
+        teller.start()
     reconciler.start()
 
     stop.wait()
@@ -131,10 +130,8 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     reconciler.join()
     leases.close()
     pool.shutdown()
-    if heartbeat:
-        heartbeat.close()
-    if reporter:
-        reporter.close()
+    for teller in tellers:
+        teller.close()
     if stop_serving:
         stop_serving()
     for each in [*queues.values(), dead_letter_queue]:
