@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -102,6 +103,21 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def _prepare_mssql(connection: Any, _record: Any) -> None:
     if hasattr(connection, "timeout"):
         connection.timeout = STATEMENT_SECONDS
+
+
+@contextmanager
+def patience(connection: sa.Connection) -> Iterator[None]:
+    """No limit to how long a statement may take: an index on a big table takes longer than a bridge may wait."""
+    driver = connection.connection.driver_connection
+    limit = getattr(driver, "timeout", None) if connection.dialect.name == "mssql" else None
+    if limit is None:
+        yield
+        return
+    driver.timeout = 0  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        driver.timeout = limit  # type: ignore[union-attr]
 
 
 def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
