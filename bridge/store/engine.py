@@ -207,10 +207,10 @@ def describe(error: DBAPIError) -> str:
     original = error.orig
     kind = type(original).__name__
     if _is_odbc(error):
-        state = _odbc_state(error)
         numbers = " ".join(str(number) for number in sorted(mssql_numbers(error) - {0}))
-        words = _ODBC_STATES.get(state) if error.connection_invalidated or error.statement is None else None
-        return f"{words or kind} ({f'{state} {numbers}'.strip()})"
+        is_of_connection = error.connection_invalidated or error.statement is None
+        words = _ODBC_STATES.get(_odbc_state(error)) if is_of_connection else None
+        return f"{words or kind} ({f'{_odbc_state(error)} {numbers}'.strip()})"
     state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
     state = state or getattr(original, "sqlite_errorname", None)
     return f"{kind} ({state})" if state else kind

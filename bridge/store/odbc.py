@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import platform
 import re
@@ -66,7 +67,7 @@ def _family() -> str:
 
 def _is_registered(driver: str) -> bool:
     try:
-        import pyodbc
+        drivers: list[str] = importlib.import_module("pyodbc").drivers()
     except ImportError:
         return True
-    return driver in pyodbc.drivers()
+    return driver in drivers

@@ -111,7 +111,9 @@ DEADLOCK = (
     "resources with another process and has been chosen as the deadlock victim. Rerun the transaction. (1205) "
     "(SQLParamData)"
 )
-BUSY = "[HY000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]The service is currently busy. (40501) (SQLExecute)"
+BUSY = (
+    "[HY000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]The service is currently busy. (40501) (SQLExecute)"
+)
 GONE = "[08S01] [Microsoft][ODBC Driver 18 for SQL Server]TCP Provider: Error code 0x68 (104) (SQLExecDirectW)"
 TOO_LONG = (
     "[42000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]String or binary data would be truncated in table "
@@ -159,7 +161,9 @@ def test_what_azure_sql_breaks_off_is_run_again_and_then_an_outage(
         in_transaction(engine, lambda connection: work(connection, 4))
 
 
-@pytest.mark.parametrize(("original", "state", "text"), [("ProgrammingError", "42000", TOO_LONG), ("Error", "HY000", NO_ROOM)])
+@pytest.mark.parametrize(
+    ("original", "state", "text"), [("ProgrammingError", "42000", TOO_LONG), ("Error", "HY000", NO_ROOM)]
+)
 def test_a_text_that_a_column_has_no_room_for_is_the_datas_fault_and_stops_no_bridge(
     original: str, state: str, text: str
 ) -> None:
