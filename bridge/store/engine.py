@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from .. import metrics
 from ..outage import Outage
 from . import odbc
 
@@ -131,6 +132,11 @@ def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     :raises StoreUnavailable: the database's fault
     :raises DataError, IntegrityError: the data's fault
     """
+    with metrics.sql_transaction():
+        return _repeat(engine, work)
+
+
+def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     pauses = iter(TRANSIENT_PAUSES)
     for run in range(1, MAX_RUNS + 1):
         is_worked_off = False
@@ -143,6 +149,7 @@ def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
             raise StoreUnavailable("all database connections are in use") from None
         except DBAPIError as error:
             if run < MAX_RUNS and is_conflict(error):
+                metrics.SQL_REPEATS.inc()
                 time.sleep(random.uniform(0, 0.01 * run))  # noqa: S311 (not for security)
                 continue
             if not is_worked_off and is_transient(error) and (pause := next(pauses, None)) is not None:
@@ -182,7 +189,7 @@ def is_too_long(error: DBAPIError) -> bool:
 
 
 def mssql_numbers(error: DBAPIError) -> set[int]:
-    """SQL Server's error numbers in ``error``: ODBC hides them in its text, as in ``… duplicate key … (2627) (SQLExecute)``.
+    """SQL Server's error numbers in ``error``: ODBC hides them in its text, as in ``… key … (2627) (SQLExecute)``.
 
     Only where ODBC puts them: a value that the text quotes may have parentheses too.
     """
