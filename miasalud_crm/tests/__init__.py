@@ -11,3 +11,4 @@ from . import test_rights
 from . import test_stage_map
 from . import test_stage_map_screen
 from . import test_webhook
+from . import test_translations
