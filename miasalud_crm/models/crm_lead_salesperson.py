@@ -7,7 +7,7 @@ from .manychat_event import naive_utc
 class CrmLead(models.Model):
     """Who is the salesperson: the chat's commercial adviser, unless a person decides otherwise."""
 
-    _inherit = "crm.lead"
+    _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
     def _manychat_reassigned(self, said, event):
         """Whether the chat names another commercial adviser than so far, later than a person chose the salesperson.

@@ -112,7 +112,7 @@ class ManychatStageAlias(models.Model):
     def action_map_to_new_row(self):
         """A new row of the stage map, filled in as far as it is known. Saving it releases the events."""
         self.ensure_one()
-        taken = self.env["manychat.stage.map"].sudo().search([]).stage_id
+        taken = self.env["manychat.stage.map"].sudo().search([("active", "=", True)]).stage_id
         same_name = (
             self.env["crm.stage"]
             .search([("id", "not in", taken.ids)])

@@ -139,7 +139,7 @@ class ManychatStageMap(models.Model):
         wanted = True in value if isinstance(value, list | tuple | set | frozenset) else bool(value)
         if operator in ("!=", "not in"):
             wanted = not wanted
-        concerned = self.search([]).filtered("needs_attention")  # a dozen rows, not thousands
+        concerned = self.search([("active", "=", True)]).filtered("needs_attention")  # a dozen rows, not thousands
         return [("id", "in" if wanted else "not in", concerned.ids)]
 
     @api.model_create_multi

@@ -68,8 +68,9 @@ class ManychatUnique(models.AbstractModel):
         return records
 
     def _validate_fields(self, field_names, excluded_names=()):
-        if not self.env.context.get(LOADING):
-            super()._validate_fields(field_names, excluded_names)
+        if self.env.context.get(LOADING):
+            return None
+        return super()._validate_fields(field_names, excluded_names)
 
     def _let_constraints_wait(self, mode):
         """``DEFERRED``: have the database wait for the model; ``IMMEDIATE``: have it look now.
