@@ -39,7 +39,10 @@ _BEGIN_AGAIN = (
     audit.update()
     .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, and_(_A.outcome == DISCARDED, _OVERRULED)))
     .values(
-        attempts=case((and_(_OPEN, not_(_OVERRULED)), _A.attempts + 1), else_=1),
+        # Written out: of two parameters in one expression SQL Server cannot tell the types.
+        attempts=case(
+            (and_(_OPEN, not_(_OVERRULED)), _A.attempts + sa.literal_column("1")), else_=sa.literal_column("1")
+        ),
         retries=case((_OVERRULED, _RETRIES), else_=_A.retries),
         in_attempt=True,
         tried_at=_NOW,
@@ -100,7 +103,7 @@ _REPORTED = (
 _REPORT_AGAIN = audit.update().where(_ROW, _A.outcome.is_not(None)).values(reported_at=None)
 _GIVE_BACK = (
     audit.update()
-    .where(_ROW, _OPEN, _A.in_attempt.is_(sa.true()), _A.attempts > 0)
+    .where(_ROW, _OPEN, _A.in_attempt == sa.true(), _A.attempts > 0)
     .values(attempts=_A.attempts - 1, in_attempt=False)
 )
 
@@ -291,7 +294,7 @@ def rows(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Any
 def wrong_clocks(connection: sa.Connection, since: datetime) -> int:
     """How many events received since then bore a date so far ahead that it was not believed."""
     statement = (
-        sa.select(func.count()).select_from(audit).where(_A.received_at >= since, _A.clock_is_wrong.is_(sa.true()))
+        sa.select(func.count()).select_from(audit).where(_A.received_at >= since, _A.clock_is_wrong == sa.true())
     )
     return connection.execute(statement).scalar_one()
 
