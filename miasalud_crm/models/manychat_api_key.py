@@ -30,10 +30,12 @@ class ManychatApiKey(models.Model):
     active = fields.Boolean(default=True, help="A revoked key is refused at once.")
     test_manychat_id = fields.Char(
         "Test Person",
-        readonly=True, copy=False, help="Made for a test event: it is valid for events of this person only."
+        readonly=True,
+        copy=False,
+        help="Made for a test event: it is valid for events of this person only.",
     )
     is_valid = fields.Boolean("Valid", compute="_compute_validity")
-    expires_soon = fields.Boolean("Expires Soon", compute="_compute_validity", search="_search_expires_soon")
+    expires_soon = fields.Boolean(compute="_compute_validity", search="_search_expires_soon")
 
     def init(self):
         self.env.cr.execute(
@@ -45,9 +47,7 @@ class ManychatApiKey(models.Model):
         now = fields.Datetime.now()
         for key in self:
             key.is_valid = key.active and (not key.expiration_date or key.expiration_date > now)
-            key.expires_soon = bool(
-                key.is_valid and key.expiration_date and key.expiration_date - now < EXPIRES_SOON
-            )
+            key.expires_soon = bool(key.is_valid and key.expiration_date and key.expiration_date - now < EXPIRES_SOON)
 
     def _search_expires_soon(self, operator, value):
         # Odoo 19 asks for a boolean by "in".

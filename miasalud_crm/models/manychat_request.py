@@ -59,8 +59,8 @@ class ManychatRequest(models.AbstractModel):
         address = urlsplit(base_url)
         if _is_private(address.hostname or ""):
             return self.env._(
-                "ManyChat cannot reach %s: that is an address inside your own network. Set the public one as the system "
-                "parameter “web.base.url”, and open this page again.",
+                "ManyChat cannot reach %s: that is an address inside your own network. Set the public one as the "
+                "system parameter “web.base.url”, and open this page again.",
                 base_url,
             )
         if address.scheme != "https":
@@ -79,15 +79,15 @@ class ManychatRequest(models.AbstractModel):
         return (
             EventType.OPPORTUNITY,
             self.env._("A conversation enters a stage"),
-            self.env._("Creates the person's opportunity, or moves it. Put it where the conversation enters the stage."),
             self.env._(
-                "Where an adviser takes over, replace the 0 of “commercial_advisor_id” or “medical_advisor_id” by their "
-                "number, or by the custom field that holds it. Dates may stay empty: the event then counts as of its "
-                "arrival. If you fill them in, write them like 2026-01-31T10:00:00Z."
+                "Creates the person's opportunity, or moves it. Put it where the conversation enters the stage."
             ),
-            [
-                (row.id, row.name, self._opportunity_body(row)) for row in self.env["manychat.stage.map"].search([])
-            ],
+            self.env._(
+                "Where an adviser takes over, replace the 0 of “commercial_advisor_id” or “medical_advisor_id” by "
+                "their number, or by the custom field that holds it. Dates may stay empty: the event then counts as of "
+                "its arrival. If you fill them in, write them like 2026-01-31T10:00:00Z."
+            ),
+            [(row.id, row.name, self._opportunity_body(row)) for row in self.env["manychat.stage.map"].search([])],
         )
 
     def _opportunity_body(self, row):
@@ -120,8 +120,12 @@ class ManychatRequest(models.AbstractModel):
         return (
             EventType.CONTACT,
             self.env._("A person subscribes"),
-            self.env._("Stores the person, or what has changed about them, in SQL only. Odoo's contacts stay as they are."),
-            self.env._("Write the states of your own funnel into “ultimo_estado” and “estado_inicial”, or leave them empty."),
+            self.env._(
+                "Stores the person, or what has changed about them, in SQL only. Odoo's contacts stay as they are."
+            ),
+            self.env._(
+                "Write the states of your own funnel into “ultimo_estado” and “estado_inicial”, or leave them empty."
+            ),
             [(False, "", body)],
         )
 
@@ -141,8 +145,8 @@ class ManychatRequest(models.AbstractModel):
             self.env._("A person is assigned to a campaign"),
             self.env._("Stores the assignment, and the adviser if there is one, in SQL only."),
             self.env._(
-                "Replace the 1 of “campaign_id” by the campaign's number, and the 0 of “comercial_id” or “medico_id” by "
-                "the adviser's. “tipo_asignacion” is “comercial” or “medico”."
+                "Replace the 1 of “campaign_id” by the campaign's number, and the 0 of “comercial_id” or “medico_id” "
+                "by the adviser's. “tipo_asignacion” is “comercial” or “medico”."
             ),
             [(False, "", body)],
         )
@@ -161,7 +165,9 @@ class ManychatRequest(models.AbstractModel):
         return (
             EventType.CAMPAIGN_CONTACT,
             self.env._("An assignment changes"),
-            self.env._("Updates the person's assignment to a campaign, in SQL only. Empty fields and 0 change nothing."),
+            self.env._(
+                "Updates the person's assignment to a campaign, in SQL only. Empty fields and 0 change nothing."
+            ),
             self.env._("With 0 as “campaign_id” it is the person's latest campaign; else write the campaign's number."),
             [(False, "", body)],
         )
@@ -173,15 +179,15 @@ class _Raw(str):
 
 def _quoted(field):
     """A field of ManyChat in quotation marks, for values that hold none themselves: ids, numbers, dates."""
-    return "{{%s}}" % field
+    return "{{" + field + "}}"
 
 
 def _text(field):
     """A field of ManyChat that people wrote, as JSON: their quotation marks and line breaks would break the body.
 
-    https://manychat.github.io/dynamic_block_docs/ (“Dynamic Block Request”): the filter adds the quotation marks itself.
+    The filter adds the quotation marks itself: https://manychat.github.io/dynamic_block_docs/
     """
-    return _Raw('{{%s|fallback:""|to_json:true}}' % field)
+    return _Raw("{{" + field + '|fallback:""|to_json:true}}')
 
 
 def _written(body):

@@ -1,11 +1,15 @@
+import re
 from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
 from ..queues import queue_report, recent_queue_report
-from .manychat_test_event import TEST_ID_PATTERN
 
+#: Whom test events are about: nobody. ManyChat's own ids are numbers.
+TEST_ID = re.compile(r"TEST-[0-9a-f]{12}")
+#: The same for SQL's LIKE.
+TEST_ID_PATTERN = "TEST-" + "_" * 12
 #: A bridge gives a sign of life every 30 s; after three missed ones it is not running.
 ALIVE_FOR = timedelta(seconds=100)
 
@@ -23,8 +27,8 @@ class ManychatSetup(models.AbstractModel):
         Cheap enough to be asked every few seconds: the queue service itself is asked less often.
 
         :return list: dicts of ``name``; ``state`` (``done``, ``todo``, or ``warning``: it was done, or half done, and
-            wants attention); ``title``; ``text``, what is and what to do; ``actions``, a list of ``label`` and ``action``
-            (an XML id)
+            wants attention); ``title``; ``text``, what is and what to do; ``actions``, a list of ``label`` and
+            ``action`` (an XML id)
         :raises AccessError: the user is no sales manager
         """
         self._manager_only()
@@ -112,7 +116,7 @@ class ManychatSetup(models.AbstractModel):
         )
 
     def _bridge_step(self):
-        bridges = self.env["manychat.bridge"].sudo().search([])
+        bridges = self.env["manychat.bridge"].sudo().search([("last_seen", "!=", False)])
         alive = bridges.filtered(lambda bridge: fields.Datetime.now() - bridge.last_seen < ALIVE_FOR)
         if alive:
             state = "done"
@@ -127,8 +131,8 @@ class ManychatSetup(models.AbstractModel):
         else:
             state = "todo"
             text = self.env._(
-                "No bridge has run yet. It takes the events off the queue and moves the opportunities. Whoever runs the "
-                "server gives it a key “For the bridge” and starts it: “python -m bridge run”; "
+                "No bridge has run yet. It takes the events off the queue and moves the opportunities. Whoever runs "
+                "the server gives it a key “For the bridge” and starts it: “python -m bridge run”; "
                 "“python -m bridge check” says what is missing."
             )
         is_admin = self.env.user.has_group("base.group_system")
@@ -144,22 +148,29 @@ class ManychatSetup(models.AbstractModel):
         )
 
     def _stage_step(self):
-        rows = self.env["manychat.stage.map"].search([])
-        unknown = self.env["manychat.stage.alias"].search([("map_id", "=", False)])
+        rows = self.env["manychat.stage.map"].search([("active", "=", True)])
+        unknown = self.env["manychat.stage.map"].open_aliases()
+        doubtful = rows.filtered("needs_attention")
         actions = [(self.env._("Stage Map"), "miasalud_crm.manychat_stage_map_action")]
+        state = "warning"
         if not rows:
             state = "todo"
             text = self.env._("No ManyChat stage is mapped to a stage of your pipeline yet.")
-        elif unknown:
-            state = "warning"
+        elif unknown["aliases"]:
             text = self.env._(
                 "Mapped: %(mapped)s stages. Unknown ones that have arrived: %(unknown)s, with %(waiting)s events that "
                 "wait. Say which stage each of them means.",
                 mapped=len(rows),
-                unknown=len(unknown),
-                waiting=sum(unknown.mapped("waiting_count")),
+                unknown=unknown["aliases"],
+                waiting=unknown["events"],
             )
             actions.insert(0, (self.env._("Stage Aliases"), "miasalud_crm.manychat_stage_alias_action"))
+        elif doubtful:
+            text = self.env._(
+                "Mapped: %(mapped)s stages. To be looked at: %(names)s.",
+                mapped=len(rows),
+                names=", ".join(f"“{name}”" for name in doubtful.mapped("name")),
+            )
         else:
             state = "done"
             text = self.env._("Mapped: %s stages of ManyChat, each to one stage of your pipeline.", len(rows))

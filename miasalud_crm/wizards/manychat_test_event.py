@@ -1,14 +1,11 @@
-import re
 import secrets
 from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
-#: Whom test events are about: nobody. ManyChat's own ids are numbers.
-TEST_ID = re.compile(r"TEST-[0-9a-f]{12}")
-#: The same for SQL's LIKE.
-TEST_ID_PATTERN = "TEST-" + "_" * 12
+from ..models.manychat_setup import TEST_ID, TEST_ID_PATTERN
+
 #: How long the key of a test is valid.
 KEY_LIFETIME = timedelta(minutes=10)
 #: Each hop takes less than a second when all is well. After so many seconds we say what holds the event up.
@@ -27,14 +24,15 @@ class ManychatTestEvent(models.TransientModel):
     manychat_id = fields.Char("ManyChat ID", readonly=True)
     first_map_id = fields.Many2one("manychat.stage.map", "Begins In", readonly=True, ondelete="cascade")
     second_map_id = fields.Many2one("manychat.stage.map", "Moves To", readonly=True, ondelete="cascade")
-    key_id = fields.Many2one("manychat.api.key", "Key", readonly=True, ondelete="set null")
+    key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null")
 
     @api.model
     def stages(self):
         """The stages that a test can use, in order: dicts of ``id`` and ``name``. For sales managers."""
         self._manager_only()
         return [
-            {"id": row.id, "name": f"{row.name} → {row.stage_id.name}"} for row in self.env["manychat.stage.map"].search([])
+            {"id": row.id, "name": f"{row.name} → {row.stage_id.name}"}
+            for row in self.env["manychat.stage.map"].search([])
         ]
 
     @api.model
@@ -80,8 +78,8 @@ class ManychatTestEvent(models.TransientModel):
         """How far the test has got.
 
         :return dict: ``events``: for each of the two a list of hops, dicts of ``name``, ``state`` (``todo``,
-            ``running``, ``done``, ``stopped``), ``title``, ``at`` (time of day), ``text``; ``received``: how many of the
-            events have been; ``applied``: how many have gone all the way; ``lead_id``, of the opportunity, or False
+            ``running``, ``done``, ``stopped``), ``title``, ``at`` (time of day), ``text``; ``received``: how many of
+            the events have been; ``applied``: how many have gone all the way; ``lead_id``, of the opportunity, or False
         """
         test = self._own()
         events = self.env["manychat.event"].sudo().search([("manychat_id", "=", test.manychat_id)], order="id", limit=2)
