@@ -50,6 +50,7 @@ ALLOWED = frozenset(
         "database",
         "version",
         "pid",
+        "port",
         "signal",
         "seconds",
         "error",

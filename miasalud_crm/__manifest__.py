@@ -12,6 +12,7 @@
     "data": [
         "security/miasalud_crm_groups.xml",
         "security/ir.model.access.csv",
+        "security/miasalud_crm_rules.xml",
         "data/ir_cron.xml",
         "wizards/manychat_api_key_create_views.xml",
         "views/manychat_stage_map_views.xml",
@@ -25,6 +26,7 @@
         "views/res_config_settings_views.xml",
         "views/miasalud_crm_menus.xml",
     ],
+    "assets": {"web.assets_backend": ["miasalud_crm/static/src/**/*"]},
     "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",
 }
