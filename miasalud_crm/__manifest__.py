@@ -12,7 +12,10 @@
     "data": [
         "security/miasalud_crm_groups.xml",
         "security/ir.model.access.csv",
+        "security/manychat_funnel_security.xml",
         "data/ir_cron.xml",
+        "data/mail_message_subtype.xml",
+        "data/manychat_stage_history.xml",
         "wizards/manychat_api_key_create_views.xml",
         "views/manychat_stage_map_views.xml",
         "views/manychat_stage_alias_views.xml",
@@ -21,6 +24,7 @@
         "views/manychat_event_views.xml",
         "views/manychat_rejection_views.xml",
         "views/manychat_api_key_views.xml",
+        "views/manychat_funnel_views.xml",
         "views/crm_lead_views.xml",
         "views/res_config_settings_views.xml",
         "views/miasalud_crm_menus.xml",
