@@ -5,7 +5,7 @@ export ODOO ODOO_SRC
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-faults soak lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-browser test-faults soak lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ test-addon: ## the addon inside a real Odoo
 
 test-e2e: ## events through a running system, from webhook to pipeline
 	@$(stack) test e2e
+
+test-browser: ## what people see of it, in a browser, in English and in Spanish
+	@$(stack) test browser
 
 test-faults: ## a running system, broken in every way for a minute; properties and concurrency
 	@$(stack) test faults

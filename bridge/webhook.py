@@ -9,18 +9,11 @@ from typing import Any
 import requests
 
 from .events import CampaignAssignment, CampaignContact, Contact, EventType
+from .intake import ROUTES
 from .settings import ConfigurationError
 
 #: Seconds; ManyChat itself gives up after 10.
 TIMEOUT = 30
-
-#: Method and path of each type's webhook.
-ROUTES = {
-    EventType.CONTACT: ("POST", "/api/v1/manychat/webhook/contact"),
-    EventType.CAMPAIGN_ASSIGNMENT: ("POST", "/api/v1/manychat/webhook/campaign-assignment"),
-    EventType.CAMPAIGN_CONTACT: ("PUT", "/api/v1/manychat/campaign-contacts/update-by-manychat-id"),
-    EventType.OPPORTUNITY: ("POST", "/api/v1/manychat/webhook/crm-opportunity"),
-}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@
         "security/miasalud_crm_groups.xml",
         "security/ir.model.access.csv",
         "security/manychat_funnel_security.xml",
+        "security/miasalud_crm_rules.xml",
         "data/ir_cron.xml",
         "data/mail_message_subtype.xml",
         "data/manychat_stage_history.xml",
@@ -29,6 +30,7 @@
         "views/res_config_settings_views.xml",
         "views/miasalud_crm_menus.xml",
     ],
+    "assets": {"web.assets_backend": ["miasalud_crm/static/src/**/*"]},
     "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",
 }

@@ -18,7 +18,7 @@ def main() -> None:
         os_packages.ensure(os_packages.ODBC)
         environments.make(
             VENV,
-            ["--editable", ".[worker,azure-sql]", "--group", "local", "--group", "test", "--group", "lint"],
+            ["--editable", ".[worker,api,azure-sql]", "--group", "local", "--group", "test", "--group", "lint"],
             depends_on=[ROOT / "pyproject.toml"],
         )
     except os_packages.Missing as problem:

@@ -82,7 +82,7 @@ def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 
 
 def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e", "tests/faults")]
+    others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e", "tests/browser", "tests/faults")]
     # Two at a time, a file each: most of these tests wait for processes that start, or for time to pass.
     together = ["-n", "2", "--dist", "loadfile"]
     yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], AZURITE=str(azurite.install()))
@@ -126,6 +126,12 @@ def _e2e(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     yield _pytest(f"end to end on Odoo {odoo.source.version}", _BIN / "python", ["tests/e2e"])
 
 
+def _browser(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
+    os_packages.ensure(os_packages.CHROMIUM)
+    odoo = _ready(make_odoo)
+    yield _pytest(f"in the browser on Odoo {odoo.source.version}", _BIN / "python", ["tests/browser"])
+
+
 def _faults(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     odoo = _ready(make_odoo)
     yield _pytest(f"under faults on Odoo {odoo.source.version}", _BIN / "python", ["tests/faults"])
@@ -146,6 +152,7 @@ SUITES: dict[str, Callable[[Callable[[], Odoo]], Iterator[Outcome]]] = {
     "store": _store,
     "addon": _addon,
     "e2e": _e2e,
+    "browser": _browser,
     "faults": _faults,
 }
 

@@ -10,8 +10,8 @@ import psycopg2
 from odoo import http
 from odoo.http import request
 
-from ..models.manychat_api_key import KEY_TAG
-from . import throttle
+from bridge import intake
+from bridge.intake import KEY_TAG, Refusal
 
 _logger = logging.getLogger(__name__)
 
@@ -20,24 +20,16 @@ _logger = logging.getLogger(__name__)
 TRIES = 3
 
 
-class ApiError(Exception):
-    """An answer other than success, in the shape that all our errors have."""
-
-    def __init__(self, status, code, message, errors=(), headers=()):
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.errors = list(errors)
-        self.headers = list(headers)
+#: Who guessed keys of late, from where.
+throttle = intake.Throttle()
 
 
 def route(path, method):
     """Like ``http.route``, for a JSON endpoint of ours.
 
-    The endpoint returns ``(status, body)`` or raises :class:`ApiError`; any other failure is a 503 without details.
-    All methods reach it, so that a wrong one is answered in our shape too; ``HEAD``, which uptime monitors like to
-    send, counts as ``GET``. No session is kept: a bot has no cookies.
+    The endpoint returns ``(status, body)`` or raises ``Refusal``; any other failure is a 503 without details. All
+    methods reach it, so that a wrong one is answered in our shape too; ``HEAD``, which uptime monitors like to send,
+    counts as ``GET``. No session is kept: a bot has no cookies.
     """
 
     def decorate(endpoint):
@@ -48,23 +40,17 @@ def route(path, method):
             try:
                 asked = request.httprequest.method
                 if asked != method and (asked, method) != ("HEAD", "GET"):
-                    raise ApiError(405, "method_not_allowed", f"Use {method} here.", headers=[("Allow", method)])
+                    raise intake.wrong_method(method)
                 return _answer(*_with_retries(endpoint, self))
-            except ApiError as error:
-                body = {"status": "error", "code": error.code, "message": error.message, "errors": error.errors}
-                return _answer(error.status, body, error.headers)
+            except Refusal as refusal:
+                return _answer(refusal.status, refusal.body, refusal.headers)
             except Exception as error:
                 request.env.cr.rollback()
                 where = "".join(traceback.format_tb(error.__traceback__))
                 # The error's own text may hold what the bot sent.
                 _logger.error("%s failed: %s\n%s", path, type(error).__name__, where)
-                body = {
-                    "status": "error",
-                    "code": "unavailable",
-                    "message": "The request could not be stored. Nothing of it was kept; please send it again.",
-                    "errors": [],
-                }
-                return _answer(503, body, [("Retry-After", "5")])
+                refusal = intake.unavailable()
+                return _answer(refusal.status, refusal.body, refusal.headers)
 
         return respond
 
@@ -92,27 +78,18 @@ def _answer(status, body, headers=()):
 def authenticate():
     """The ``manychat.api.key`` of the request's ``X-API-KEY``.
 
-    :raises ApiError: 401: there is none, or it is unknown, revoked or expired (the answer does not say which), or it
+    :raises Refusal: 401: there is none, or it is unknown, revoked or expired (the answer does not say which), or it
         stands in the address, and so in the logs of every server on the way; 429: too many wrong ones from there
     """
     http_request = request.httprequest
     if KEY_TAG in http_request.query_string.decode("latin-1"):
-        raise ApiError(
-            401,
-            "key_in_address",
-            "A key stands in the address, where logs keep it. Revoke it, and send the new one in the header X-API-KEY.",
-        )
+        raise intake.key_in_address()
     key = request.env["manychat.api.key"]._authenticate(http_request.headers.get("X-API-KEY", ""))
     if not key:
         address = http_request.remote_addr
         if seconds := throttle.wrong_key(address):
-            raise ApiError(
-                429,
-                "too_many_wrong_keys",
-                f"Too many requests without a valid key. Try again in {seconds} seconds.",
-                headers=[("Retry-After", str(seconds))],
-            )
+            raise intake.too_many_wrong_keys(seconds)
         _logger.info("A request to %s from %s has no valid key.", http_request.path, address)
-        raise ApiError(401, "unauthorized", "The header X-API-KEY is missing, or the key in it is not valid.")
+        raise intake.no_valid_key()
     key._touch()
     return key

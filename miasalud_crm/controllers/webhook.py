@@ -3,27 +3,34 @@ from datetime import datetime, timezone
 from odoo import http
 from odoo.http import request
 
-from bridge.events import MAX_BODY_BYTES, ContractError, EventType, accept, parse_json
+from bridge import intake
+from bridge.events import EventType
+from bridge.intake import ROUTES, Refusal
 
-from .api import ApiError, authenticate, route
+from .api import authenticate, route
+
+
+def _webhook(event_type):
+    method, path = ROUTES[event_type]
+    return route(path, method)
 
 
 class ManychatWebhook(http.Controller):
     """Where ManyChat's External Requests arrive: checked against the contract, put into the outbox, answered 202."""
 
-    @route("/api/v1/manychat/webhook/contact", "POST")
+    @_webhook(EventType.CONTACT)
     def contact(self):
         return self._receive(EventType.CONTACT)
 
-    @route("/api/v1/manychat/webhook/campaign-assignment", "POST")
+    @_webhook(EventType.CAMPAIGN_ASSIGNMENT)
     def campaign_assignment(self):
         return self._receive(EventType.CAMPAIGN_ASSIGNMENT)
 
-    @route("/api/v1/manychat/webhook/crm-opportunity", "POST")
+    @_webhook(EventType.OPPORTUNITY)
     def opportunity(self):
         return self._receive(EventType.OPPORTUNITY)
 
-    @route("/api/v1/manychat/campaign-contacts/update-by-manychat-id", "PUT")
+    @_webhook(EventType.CAMPAIGN_CONTACT)
     def campaign_contact(self):
         return self._receive(EventType.CAMPAIGN_CONTACT)
 
@@ -31,43 +38,37 @@ class ManychatWebhook(http.Controller):
         """Take one event in.
 
         :return tuple: 202 and the event id; with ``X-Dry-Run: 1`` 200 and what would happen
-        :raises ApiError: the request is refused; nothing of it reaches the outbox
+        :raises Refusal: nothing of the request reaches the outbox
         """
         received_at = datetime.now(timezone.utc)
         key = authenticate()
+        http_request = request.httprequest
+        dry_run = intake.is_dry_run(http_request.headers.get("X-Dry-Run"))
         body = b""
         try:
-            body = _body()
-            event = accept(
+            intake.check_headers(http_request.content_length, http_request.mimetype)
+            body = http_request.get_data()
+            event = intake.read_event(
                 event_type,
-                parse_json(body),
+                body,
                 received_at=received_at,
                 source="odoo",
-                idempotency_key=request.httprequest.headers.get("Idempotency-Key"),
+                idempotency_key=http_request.headers.get("Idempotency-Key"),
             )
-        except (ApiError, ContractError) as error:
-            refusal = error if isinstance(error, ApiError) else _refusal(error)
-            if not _dry_run():
-                request.env["manychat.rejection"]._record(
-                    request.httprequest.path, refusal.code, refusal.message, body, key
-                )
-            raise refusal from None
-        if _dry_run():
+        except Refusal as refusal:
+            if not dry_run:
+                request.env["manychat.rejection"]._record(http_request.path, refusal.code, refusal.message, body, key)
+            raise
+        if dry_run:
             return 200, self._forecast(event)
         webhook_user = request.env.ref("miasalud_crm.user_webhook")
         request.env["manychat.event"].with_user(webhook_user)._enqueue(event, key)
-        return 202, {"status": "accepted", "event_id": event.id}
+        return 202, intake.accepted(event)
 
     def _forecast(self, event):
         """What would become of ``event``, storing nothing."""
         known = request.env["manychat.event"].sudo().search_count([("event_id", "=", event.id)], limit=1)
-        forecast = {
-            "status": "valid",
-            "event_id": event.id,
-            "duplicate": bool(known),
-            "queue": event.type.queue,
-            "payload": event.payload.canonical(),
-        }
+        forecast = intake.forecast(event, duplicate=bool(known))
         if event.type is EventType.OPPORTUNITY:
             state = event.payload.state
             stage = request.env["manychat.stage.map"].sudo()._resolver()(state.stage_id, state.stage)
@@ -78,28 +79,3 @@ class ManychatWebhook(http.Controller):
                 else "This ManyChat stage is not mapped yet: the event would wait until somebody maps it in Odoo."
             )
         return forecast
-
-
-def _dry_run():
-    return request.httprequest.headers.get("X-Dry-Run", "").strip().lower() in ("1", "true", "yes")
-
-
-def _body():
-    """The request's body.
-
-    :raises ApiError: 413 or 415
-    """
-    http_request = request.httprequest
-    too_large = ApiError(413, "too_large", f"The body has more than {MAX_BODY_BYTES} bytes.")
-    if (http_request.content_length or 0) > MAX_BODY_BYTES:
-        raise too_large
-    if http_request.mimetype != "application/json":
-        raise ApiError(415, "unsupported_media_type", "Send the header Content-Type: application/json.")
-    body = http_request.get_data()
-    if len(body) > MAX_BODY_BYTES:  # sent in chunks, without a length
-        raise too_large
-    return body
-
-
-def _refusal(error):
-    return ApiError(400 if error.code == "not_json" else 422, error.code, error.message, error.errors)

@@ -5,10 +5,8 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 
-# Tells a leaked key's kind to whoever finds it, and lets secret scanners know it.
-KEY_TAG = "mck_"
-# Long enough to be unique in practice, far too short to guess the rest from.
-PREFIX_LENGTH = len(KEY_TAG) + 8
+from bridge.intake import KEY_PREFIX_LENGTH, KEY_TAG
+
 # "Last used" is written at most this often: written at each request it would be one hot row.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
@@ -50,7 +48,7 @@ class ManychatApiKey(models.Model):
         self.create(
             {
                 "name": name,
-                "prefix": key[:PREFIX_LENGTH],
+                "prefix": key[:KEY_PREFIX_LENGTH],
                 "digest": _digest(key),
                 "expiration_date": expiration_date,
             }
@@ -76,7 +74,7 @@ class ManychatApiKey(models.Model):
         """
         if not key or not key.isascii():
             return self.sudo().browse()
-        candidates = self.sudo().search([("prefix", "=", key[:PREFIX_LENGTH])])
+        candidates = self.sudo().search([("prefix", "=", key[:KEY_PREFIX_LENGTH])])
         now = fields.Datetime.now()
         digest = _digest(key)
         # No early exit: the time taken must not tell how a wrong key is wrong.

@@ -47,13 +47,23 @@ class ManychatIdentity(models.Model):
     @api.constrains("manychat_id")
     def _check_manychat_id(self):
         for identity in self:
-            same = self.search([("manychat_id", "=", identity.manychat_id), ("id", "!=", identity.id)], limit=1)
-            if same:
+            # As superuser: an ID is taken also where the user may not look.
+            same = self.sudo().search([("manychat_id", "=", identity.manychat_id), ("id", "!=", identity.id)], limit=1)
+            if not same:
+                continue
+            if not same.lead_id.sudo(False).has_access("read"):
                 raise ValidationError(
                     self.env._(
-                        "The ManyChat ID %(id)s already belongs to the opportunity “%(lead)s”. "
-                        "Merge the two opportunities to keep it on one of them.",
-                        id=identity.manychat_id,
-                        lead=same.lead_id.display_name,
+                        "The ManyChat ID %s already belongs to an opportunity that you may not see. "
+                        "Ask somebody who sees all opportunities of all companies.",
+                        identity.manychat_id,
                     )
                 )
+            raise ValidationError(
+                self.env._(
+                    "The ManyChat ID %(id)s already belongs to the opportunity “%(lead)s”. "
+                    "Merge the two opportunities to keep it on one of them.",
+                    id=identity.manychat_id,
+                    lead=same.lead_id.display_name,
+                )
+            )

@@ -39,10 +39,10 @@ class ManychatStageAlias(models.Model):
                 if alias.manychat_stage_id
                 else [("label_key", "=", alias.label_key), ("manychat_stage_id", "=", 0)]
             )
-            if self.search_count([*domain, ("id", "!=", alias.id)], limit=1):
+            if self.sudo().search_count([*domain, ("id", "!=", alias.id)], limit=1):
                 raise ValidationError(self.env._("The alias “%s” is already in the list.", alias.display_name))
             domain[1:] = []
-            if self.env["manychat.stage.map"].search_count(domain, limit=1):
+            if self.env["manychat.stage.map"].sudo().search_count(domain, limit=1):
                 raise ValidationError(
                     self.env._(
                         "“%s” is the name of a ManyChat stage itself, so it cannot be an alias.", alias.display_name

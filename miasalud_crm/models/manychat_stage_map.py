@@ -36,7 +36,8 @@ class ManychatStageMap(models.Model):
         for row in self.filtered("active"):
             if row.manychat_stage_id < 0:
                 raise ValidationError(self.env._("The ManyChat stage ID must be a positive number."))
-            others = self.search([("id", "!=", row.id)])
+            # As superuser: what a row of another company has taken is taken.
+            others = self.sudo().search([("id", "!=", row.id)])
             if others.filtered(lambda other, row=row: other.stage_id == row.stage_id):
                 raise ValidationError(
                     self.env._(

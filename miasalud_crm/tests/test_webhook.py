@@ -5,7 +5,7 @@ from odoo import fields
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
-from ..controllers import throttle
+from ..controllers.api import throttle
 from ..models.manychat_rejection import KEPT, TRIMMED_EVERY
 from .common import QueueCase
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from .conftest import World
+from tests.world import World
 
 ROUTES = [
     ("POST", "/api/v1/manychat/webhook/contact"),

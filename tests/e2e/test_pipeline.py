@@ -9,8 +9,7 @@ import pytest
 from azure.storage.queue import QueueClient
 
 from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE
-
-from .conftest import Chat, World
+from tests.world import Chat, World
 
 STAGES = {
     16: "Recién Suscrito Sin Asignar",

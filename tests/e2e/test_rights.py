@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from .conftest import World
+from tests.world import World
 
 
 def call(world: World, model: str, method: str, *arguments: object) -> dict:

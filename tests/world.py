@@ -1,4 +1,4 @@
-"""A conversation with the running stack: ManyChat on one side, Odoo and SQL on the other."""
+"""The running stack as others see it: ManyChat on one side, Odoo and SQL on the other."""
 
 import itertools
 import time
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import pytest
 import requests
 import sqlalchemy as sa
 
@@ -115,15 +114,3 @@ class World:
             assert time.monotonic() < deadline, f"{look.__qualname__}\n{self.stack.programs.log_tail('bridge')}"
             time.sleep(0.05)
         return seen
-
-
-@pytest.fixture(scope="session")
-def world(stack: Any) -> World:
-    engine = sa.create_engine(stack.database_url)
-    yield World(stack, engine)
-    engine.dispose()
-
-
-@pytest.fixture
-def chat(world: World) -> Chat:
-    return world.chat()

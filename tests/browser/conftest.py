@@ -1,0 +1,80 @@
+"""A browser before the whole running system. Whatever it complains of fails the test."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from deploy.local import os_packages
+from tests.world import World
+
+from .odoo_page import DESKTOP, PHONE, OdooPage
+from .people import LANGUAGES, ensure_languages, person
+
+#: Called as `sign_in(role="manager", phone=False)`; roles are in people.py.
+SignIn = Callable[..., OdooPage]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # Its sandbox needs what containers and root don't have; it visits nothing but our own Odoo.
+        running = playwright.chromium.launch(executable_path=os_packages.chromium(), args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(params=LANGUAGES)
+def language(request: pytest.FixtureRequest) -> str:
+    """Whoever signs in speaks this; every test that uses it runs once for each."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def _cookies(world: World) -> dict[str, list[Any]]:
+    """Of those who have signed in already."""
+    ensure_languages(world.stack)
+    return {}
+
+
+@pytest.fixture
+def sign_in(browser: Browser, world: World, language: str, _cookies: dict[str, list[Any]]) -> Iterator[SignIn]:
+    """Signs somebody in and returns their tab."""
+    contexts: list[BrowserContext] = []
+    pages: list[OdooPage] = []
+
+    def open_page(role: str = "manager", phone: bool = False) -> OdooPage:
+        stack = world.stack
+        someone = person(stack, role, language)
+        size = PHONE if phone else DESKTOP
+        context = browser.new_context(
+            viewport=size,
+            has_touch=phone,
+            locale=language.replace("_", "-"),
+            timezone_id="UTC",
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=stack.odoo_url)
+        if someone.login in _cookies:
+            context.add_cookies(_cookies[someone.login])
+        else:
+            who = {"db": stack.database, "login": someone.login, "password": someone.password}
+            answer = context.request.post(f"{stack.odoo_url}/web/session/authenticate", data={"params": who}).json()
+            assert answer.get("result", {}).get("uid"), answer
+            _cookies[someone.login] = context.cookies()
+        pages.append(OdooPage(context, stack.odoo_url))
+        return pages[-1]
+
+    yield open_page
+    faults = [fault for page in pages for fault in page.faults]
+    for context in contexts:
+        context.close()
+    assert not faults, "the browser complained:\n" + "\n".join(faults)
+
+
+@pytest.fixture
+def odoo(sign_in: SignIn) -> OdooPage:
+    """A sales manager's tab on a desktop, in each language."""
+    return sign_in()
