@@ -463,16 +463,12 @@ class CrmLead(models.Model):
     # ------------------------------------------------------------
 
     def _creation_subtype(self):
-        return self._manychat_subtype(super()._creation_subtype())
+        subtype = super()._creation_subtype()
+        return subtype._manychat_by_chat() if subtype and self.env.context.get(APPLYING) else subtype
 
     def _track_subtype(self, init_values):
-        return self._manychat_subtype(super()._track_subtype(init_values))
-
-    def _manychat_subtype(self, subtype):
-        """While events are applied, the subtype that says the same as ``subtype`` and that the chat did it."""
-        if self.env.context.get(APPLYING):
-            return self.env["mail.message.subtype"]._manychat_by_chat().get(subtype, subtype)
-        return subtype
+        subtype = super()._track_subtype(init_values)
+        return subtype._manychat_by_chat() if subtype and self.env.context.get(APPLYING) else subtype
 
     def _manychat_log_summaries(self, notes):
         """Write the summaries of pairs of event and lead into the chatter, as text."""
