@@ -38,6 +38,7 @@ class CrmLead(models.Model):
         "Last Chat Event", readonly=True, copy=False, help="When the newest event of the conversation happened."
     )
     manychat_order = fields.Char(
+        "Place in the Order of Events",
         readonly=True,
         copy=False,
         help="Where the newest event applied, or a person's move, stands in the order of events: happened at, "
@@ -58,10 +59,11 @@ class CrmLead(models.Model):
         "manychat.advisor", "Medical Adviser", domain=[("role", "=", MEDICAL)], ondelete="set null", copy=False
     )
     manychat_event_count = fields.Integer("Chat Events", compute="_compute_manychat_event_count")
-    manychat_chat_url = fields.Char(compute="_compute_manychat_urls")
-    manychat_whatsapp_url = fields.Char(compute="_compute_manychat_urls")
+    manychat_chat_url = fields.Char("Chat in ManyChat", compute="_compute_manychat_urls")
+    manychat_whatsapp_url = fields.Char("Chat in WhatsApp", compute="_compute_manychat_urls")
     manychat_summary = fields.Text("Last Summary", readonly=True, copy=False)
     manychat_values = fields.Json(
+        "What the Chat Said",
         readonly=True,
         copy=False,
         groups="base.group_system",

@@ -51,7 +51,7 @@ class ManychatFunnel(models.Model):
     left_at = fields.Datetime("Left On", readonly=True)
     moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], "Moved By", readonly=True)
     mover_id = fields.Many2one("res.users", "Moved By (User)", readonly=True)
-    channel = fields.Char(readonly=True)
+    channel = fields.Char("Channel", readonly=True)
     commercial_advisor_id = fields.Many2one("manychat.advisor", "Commercial Adviser", readonly=True)
     medical_advisor_id = fields.Many2one("manychat.advisor", "Medical Adviser", readonly=True)
     user_id = fields.Many2one("res.users", "Salesperson", readonly=True)
@@ -61,7 +61,7 @@ class ManychatFunnel(models.Model):
 
     # Counted: each holds the opportunity's id where it counts, so that one that came twice counts once
     entered = fields.Integer(
-        readonly=True, aggregator="count_distinct", help="How many opportunities have entered the stage."
+        "Entered", readonly=True, aggregator="count_distinct", help="How many opportunities have entered the stage."
     )
     staying = fields.Integer(
         "In Stage Now",
@@ -89,7 +89,9 @@ class ManychatFunnel(models.Model):
         help="How many opportunities were later in a stage that comes after this one in the stage map, or in a won "
         "one, however they got there.",
     )
-    convertible = fields.Integer(readonly=True, aggregator="count_distinct")  # can go further: the conversion's base
+    convertible = fields.Integer(
+        "Can Go Further", readonly=True, aggregator="count_distinct", help="What the conversion is a part of."
+    )
     conversion = fields.Float(
         "Conversion (%)",
         readonly=True,

@@ -31,7 +31,7 @@ class ManychatStageHistory(models.Model):
         "Entered On", required=True, readonly=True, help="When it happened, by the event's own date for the chat."
     )
     left_at = fields.Datetime("Left On", readonly=True)
-    lost = fields.Boolean(readonly=True, help="The stay ended with the opportunity being lost or archived.")
+    lost = fields.Boolean("Lost", readonly=True, help="The stay ended with the opportunity being lost or archived.")
     moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], "Moved By", required=True, readonly=True)
     user_id = fields.Many2one("res.users", "User", readonly=True, ondelete="set null", help="The person who moved it.")
     event_id = fields.Char("Event ID", readonly=True, help="Of the chat's event. The event log may have forgotten it.")

@@ -80,7 +80,7 @@ class TestFunnel(ManychatCase):
         self.assertEqual(
             self.funnel("map_id"),
             {
-                # Stays: Ana 0–2 and 3–7, Beto 0–1, Dora 0–4 (lost) and from 6 on. Ended ones: 2, 4, 1, 4 hours: median 3.
+                # Stays: Ana 0–2 and 3–7, Beto 0–1, Dora 0–4 (lost) and from 6 on. Ended: 2, 4, 1, 4 hours: median 3.
                 # Ana and Beto went further, of three: 66.7 %.
                 (17,): [3, 1, 3, 1, 2, 66.7, 3.0],
                 # Ana 2–3 and 7–8, Clara from 0 on. Ended: 1, 1. Ana went further, of two.
@@ -94,7 +94,7 @@ class TestFunnel(ManychatCase):
 
     def test_the_total_counts_each_opportunity_once(self):
         self.conversations()
-        # In a stage now: Ana, Clara, Dora. Left one: all but Clara. Lost at some time: Beto, Dora. Went further: Ana, Beto.
+        # In a stage now: Ana, Clara, Dora. Left one: all but Clara. Lost once: Beto, Dora. Went further: Ana, Beto.
         # Ended stays: 1, 1, 1, 2, 4, 4, 4 hours: median 2.
         self.assertEqual(self.funnel(), {(): [4, 3, 3, 2, 2, 50.0, 2.0]})
 
