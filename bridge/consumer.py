@@ -25,7 +25,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from . import retry
+from . import metrics, retry
 from .events import ContractError, Event, decode, format_datetime
 from .halving import isolate
 from .leases import LeaseKeeper
@@ -166,6 +166,7 @@ class Consumer(threading.Thread):
 
         :raises Outage: after giving back what could not be handled
         """
+        metrics.taken(self._queue.name, len(messages))
         batch = _Batch(messages)
         queue_is_up = True
         try:
@@ -203,12 +204,14 @@ class Consumer(threading.Thread):
         for delivery in deliveries.values():
             known = before.get(delivery.event.id)
             if known is None:
+                metrics.begun(delivery.event, self._queue.name, delivery.messages[0].inserted_at)
                 together.append(delivery)
                 continue
             delivery.started_at = known.started_at
             delivery.attempts = known.attempts
             if known.is_done:
                 batch.decide(delivery.messages, DELETE)
+                metrics.known(delivery.event)
                 log.info("event_known", **_about(delivery.event), outcome=known.outcome)
             elif known.is_dead:
                 if given_up.get(delivery.event.id) in [message.id for message in delivery.messages]:
@@ -242,6 +245,7 @@ class Consumer(threading.Thread):
                 event = decode(message.content, queue=self._queue.name, inserted_at=message.inserted_at)
             except ContractError as error:
                 letters.append(self._letter(message, error.code, error.message, attempts=1, first_tried_at=now))
+                metrics.dead_lettered(None, error.code)
                 log.error("message_unreadable", queue=self._queue.name, message_id=message.id, code=error.code)
             else:
                 deliveries.setdefault(event.id, _Delivery(event, [])).messages.append(message)
@@ -278,6 +282,7 @@ class Consumer(threading.Thread):
             if isinstance(outcome, Done):
                 batch.begun.discard(delivery.event.id)
                 batch.decide(delivery.messages, DELETE)
+                metrics.applied(delivery.event, outcome.status, delivery.started_at)
                 log.info("event_applied", **_about(delivery.event), **_result(delivery, outcome))
             elif isinstance(outcome, Failure):
                 dead = retry.is_given_up(outcome, delivery.attempts, self._max_attempts)
@@ -290,12 +295,14 @@ class Consumer(threading.Thread):
             batch.begun -= ids
             for delivery in postponed:
                 batch.decide(delivery.messages, retry.POSTPONED_DELAY)
+                metrics.retried(delivery.event, "postponed")
                 log.info("event_postponed", **_about(delivery.event))
         if retried:
             self._note_failures(batch, retried, dead=False)
             for delivery, failure in retried:
                 seconds = retry.delay(delivery.attempts)
                 batch.decide(delivery.messages, seconds)
+                metrics.retried(delivery.event, failure.code)
                 log.warning("event_retried", **_about(delivery.event), **_problem(delivery, failure), retry_in=seconds)
         if given_up:
             self._give_up(batch, given_up)
@@ -319,6 +326,7 @@ class Consumer(threading.Thread):
         self._notify([delivery.messages[0].id for delivery, _ in failures])
         for delivery, failure in failures:
             batch.decide(delivery.messages, DELETE)
+            metrics.dead_lettered(delivery.event, failure.code)
             log.error("event_dead_lettered", **_about(delivery.event), **_problem(delivery, failure))
 
     def _note_failures(self, batch: _Batch, failures: Sequence[tuple[_Delivery, Failure]], *, dead: bool) -> None:

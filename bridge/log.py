@@ -44,6 +44,7 @@ ALLOWED = frozenset(
         "database",
         "version",
         "pid",
+        "port",
         "signal",
         "seconds",
         "error",

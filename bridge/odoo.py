@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
+from . import metrics
 from .outage import Outage
 
 #: Seconds for connecting, and for the answer to a batch (a batch of 32 takes well under one).
@@ -102,6 +103,27 @@ class Odoo:
         """
         self._call("manychat.bridge", "heartbeat", name=name, version=version)
 
+    def alive(self) -> list[dict[str, Any]]:
+        """``manychat.bridge.alive``: the bridges that have shown themselves to Odoo lately.
+
+        :return: ``name``, ``version``, ``seconds`` (since the last sign of life) of each, newest first
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        answer = self._call("manychat.bridge", "alive")
+        return list(answer) if isinstance(answer, list) else []
+
+    def story(self, *, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
+        """``manychat.event.story``: what Odoo's event log says of an event, or of a person's, without what they said.
+
+        :param event_id: or the beginning of one
+        :return: newest first, at most 50
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        answer = self._call("manychat.event", "story", event_id=event_id, manychat_id=manychat_id)
+        return list(answer) if isinstance(answer, list) else []
+
     def erase(self, manychat_id: str) -> dict[str, Any]:
         """``manychat.event.erase``: empty what Odoo's event log holds of a person.
 
@@ -141,6 +163,11 @@ class Odoo:
         self._http.close()
 
     def _call(self, model: str, method: str, **arguments: Any) -> Any:
+        # An empty batch is a probe; its times would make the others' look better than they are.
+        with metrics.rpc("probe" if arguments.get("events") == [] else method, OdooRefused):
+            return self._request(model, method, arguments)
+
+    def _request(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
         if self.version() >= JSON2_VERSION:
             return self._json2(model, method, arguments)
         uid = self._authenticate()

@@ -14,6 +14,8 @@ from collections.abc import Callable
 import structlog
 from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set, wait_random_exponential
 
+from . import metrics
+
 log = structlog.get_logger()
 
 #: Seconds between two probes: random, up to a limit that doubles from the first to the last value. Random, so that
@@ -65,6 +67,7 @@ class Dependency:
                 self._relapses = 0
             self._up = False
             self._since = time.monotonic()
+        metrics.went_down(self.name)
         log.error("dependency_down", dependency=self.name, reason=str(outage))
 
     def wait_until_up(self, stop: threading.Event) -> bool:
@@ -106,5 +109,6 @@ class Dependency:
             seconds = time.monotonic() - self._since
             self._up = True
             self._since = time.monotonic()
+        metrics.came_up(self.name, seconds if was_down else 0)
         if was_down:
             log.info("dependency_up", dependency=self.name, down_seconds=round(seconds, 1))

@@ -40,8 +40,25 @@ class QueueUnavailable(Outage):
     dependency = "queue"
 
 
+class QueueMissing(QueueUnavailable):
+    """There is no queue of that name (yet: ``run`` and ``check`` make it)."""
+
+
 class BadConnectionString(ValueError):
     """Not an Azure Storage connection string."""
+
+
+@dataclass(frozen=True)
+class Peeked:
+    """A message that somebody could take now, looked at without taking it.
+
+    :ivar dequeue_count: how often it was taken
+    """
+
+    id: str
+    content: str
+    inserted_at: datetime
+    dequeue_count: int
 
 
 @dataclass
@@ -103,6 +120,36 @@ class Queue:
             return self._client.get_queue_properties().approximate_message_count or 0
         except AzureError as error:
             raise _unavailable(error) from None
+
+    def peek(self, count: int = 1) -> list[Peeked]:
+        """The first messages (at most 32) in line, left there. What somebody holds, or waits for a retry, is unseen.
+
+        :raises QueueUnavailable:
+        """
+        try:
+            return [
+                Peeked(
+                    message.id,
+                    str(message.content or ""),
+                    message.inserted_on or datetime.now(timezone.utc),
+                    message.dequeue_count or 0,
+                )
+                for message in self._client.peek_messages(count)
+            ]
+        except AzureError as error:
+            raise _unavailable(error) from None
+
+    def look(self) -> tuple[int, datetime | None]:
+        """How many messages are there, about, and since when the first in line is; 0 if there is no such queue yet.
+
+        :raises QueueUnavailable:
+        """
+        try:
+            depth = self.depth()
+            first = self.peek()
+        except QueueMissing:
+            return 0, None
+        return depth, first[0].inserted_at if first else None
 
     def receive(self, count: int, visibility_timeout: int) -> list[Message]:
         """Take up to ``count`` messages (at most 32) for ``visibility_timeout`` seconds; empty if there are none.
@@ -191,7 +238,7 @@ def _unavailable(error: AzureError) -> QueueUnavailable:
     if isinstance(error, (ServiceRequestError, ServiceResponseError)):
         return QueueUnavailable("no answer")
     if isinstance(error, ResourceNotFoundError):
-        return QueueUnavailable(f"{_code(error) or 'not found'}")
+        return QueueMissing(f"{_code(error) or 'not found'}")
     if isinstance(error, HttpResponseError):
         return QueueUnavailable(f"it answered {error.status_code} {_code(error) or ''}".strip())
     return QueueUnavailable(type(error).__name__)

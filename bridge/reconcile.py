@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from . import retry
+from . import metrics, retry
 from .consumer import Handler, notice
 from .events import ContractError, Event, EventType, format_datetime, from_envelope, parse_json
 from .halving import isolate
@@ -150,6 +150,7 @@ class Reconcile:
     def _settle(self, row: Any, event: Event, outcome: Outcome, attempts: int) -> Case:
         found = "unfinished"
         if isinstance(outcome, Done):
+            metrics.applied(event, outcome.status, row.started_at)
             return Case(event.id, event.manychat_id, found, REPAIRED, outcome.status)
         if isinstance(outcome, Failure):
             dead = retry.is_given_up(outcome, attempts, self._max_attempts)
@@ -183,7 +184,10 @@ class Reconcile:
             dead_letters.put(connection, [letter])
             return dead_letters.unnotified(connection, [letter.message_id])
 
-        for kept in in_transaction(self._engine, work):
+        letters = in_transaction(self._engine, work)
+        if dead:
+            metrics.dead_lettered(event, failure.code)
+        for kept in letters:
             self._dead_letter_queue.send(notice(kept))
             in_transaction(self._engine, lambda connection: dead_letters.notified(connection, [kept.id]))  # noqa: B023
 
@@ -309,5 +313,6 @@ class Reconciler(threading.Thread):
             stop=self._stop_reconciling,
         )
         for case in round_.cases():
+            metrics.RECONCILED.labels(case.result).inc()
             if case.result != EXPLAINED:
                 log.warning("reconciled", event_id=case.event_id, manychat_id=case.manychat_id, outcome=case.result)

@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     poll_interval: Annotated[float, Field(ge=0.05, le=60)] = 0.5
     #: Seconds between two looks at what was left unfinished; 0: never.
     reconcile_interval: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 300
+    #: Where `run` answers /metrics and /health; 0: nowhere. A port in use: the next free one of ten.
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    metrics_host: str = "127.0.0.1"
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -16,6 +16,7 @@ import structlog
 from . import __version__
 from .consumer import Consumer, Handler
 from .events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Event
+from .exposition import serve
 from .handlers import campaign, contact, opportunity
 from .heartbeat import Heartbeat
 from .leases import LeaseKeeper
@@ -23,6 +24,7 @@ from .odoo import Odoo
 from .outage import Dependency
 from .outcomes import Failure
 from .pauses import Pauses
+from .probes import Watch
 from .queue import BadConnectionString, Queue, create_all
 from .reconcile import Reconciler
 from .settings import ConfigurationError, Settings, secret, variable
@@ -64,6 +66,16 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     sql = Dependency("SQL", lambda: in_transaction(engine, lambda connection: connection.execute(sa.select(1))))
     queue = Dependency("queue", lambda: create_all([*queues.values(), dead_letter_queue]))
     log.info("starting", version=__version__, queues=sorted(names), database=engine.dialect.name, pid=os.getpid())
+    # Before anything else: while the bridge waits for something, its metrics are what tells so.
+    stop_serving = (
+        serve(
+            Watch(lambda: engine, lambda name: open_queue(settings, name), None),
+            settings.metrics_host,
+            settings.metrics_port,
+        )
+        if settings.metrics_port
+        else None
+    )
     if not sql.wait_until_up(stop):
         return 0
     require_schema(engine)
@@ -117,6 +129,8 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     pool.shutdown()
     if heartbeat:
         heartbeat.close()
+    if stop_serving:
+        stop_serving()
     for each in [*queues.values(), dead_letter_queue]:
         each.close()
     engine.dispose()

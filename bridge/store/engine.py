@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from .. import metrics
 from ..outage import Outage
 
 T = TypeVar("T")
@@ -107,6 +108,11 @@ def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     :raises StoreUnavailable: the database's fault
     :raises DataError, IntegrityError: the data's fault
     """
+    with metrics.sql_transaction():
+        return _repeat(engine, work)
+
+
+def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     for run in range(1, MAX_RUNS + 1):
         try:
             with engine.begin() as connection:
@@ -115,6 +121,7 @@ def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
             raise StoreUnavailable("all database connections are in use") from None
         except DBAPIError as error:
             if run < MAX_RUNS and is_conflict(error):
+                metrics.SQL_REPEATS.inc()
                 time.sleep(random.uniform(0, 0.01 * run))  # noqa: S311 (not for security)
                 continue
             if isinstance(error, (DataError, IntegrityError)) and not error.connection_invalidated:

@@ -115,6 +115,17 @@ def queues(azurite: Azurite) -> Iterator[dict[str, Queue]]:
 
 
 @pytest.fixture
+def hanging_server() -> Iterator[str]:
+    """The connection string of a queue service that takes connections and then never says a word."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(64)
+        key = base64.b64encode(b"no key").decode()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/hangs"
+        yield f"DefaultEndpointsProtocol=http;AccountName=hangs;AccountKey={key};QueueEndpoint={address};"
+
+
+@pytest.fixture
 def odoo(request: pytest.FixtureRequest) -> Iterator[OdooStandIn]:
     """The stand-in for Odoo."""
     odoo = OdooStandIn(getattr(request, "param", 18))

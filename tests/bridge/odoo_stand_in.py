@@ -149,6 +149,10 @@ class OdooStandIn:
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
             return True
+        if (model, method) == ("manychat.bridge", "alive"):
+            return [{**beat, "seconds": 1} for beat in self.heartbeats]
+        if (model, method) == ("manychat.event", "story"):
+            return []
         if (model, method) == ("manychat.event", "erase"):
             return self.erase(**arguments)
         raise Fault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")

@@ -1,0 +1,97 @@
+"""How the events are doing, as the tables tell it: for health reports, metrics and `status`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+import sqlalchemy as sa
+from sqlalchemy import func
+
+from . import audit as audit_rows
+from . import dead_letters, pauses
+from .dead_letters import Filter
+from .schema import audit
+
+#: What "lately" is.
+WINDOW = timedelta(minutes=5)
+#: Events of the window whose latency is looked at: enough for a median, and never a large answer.
+SAMPLE = 1000
+
+_A = audit.c
+
+
+@dataclass(frozen=True)
+class Path:
+    """The events of one queue.
+
+    :ivar unfinished: taken by a bridge, and neither applied nor given up
+    :ivar oldest_unfinished: the oldest of them was received then
+    :ivar received: how many of those received lately have been taken by a bridge
+    :ivar given_up: how many of those became dead letters
+    :ivar latencies: seconds from receipt to end of lately received events, ascending
+    """
+
+    unfinished: int = 0
+    oldest_unfinished: datetime | None = None
+    received: int = 0
+    given_up: int = 0
+    latencies: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class StoreSeen:
+    """
+    :ivar paths: by queue; those of which nothing is known are missing
+    :ivar paused: since when, by queue
+    :ivar letters: open dead letters by reason
+    :ivar wrong_clocks: events of the last 24 hours whose date was not believed
+    """
+
+    paths: Mapping[str, Path]
+    paused: Mapping[str, datetime]
+    letters: Mapping[str, int]
+    wrong_clocks: int
+
+
+def look(connection: sa.Connection, now: datetime | None = None) -> StoreSeen:
+    """All of it, by a handful of queries that an index answers."""
+    now = now or datetime.now(timezone.utc)
+    since = now - WINDOW
+    unfinished = {
+        row[0]: (row[1], row[2])
+        for row in connection.execute(
+            sa.select(_A.queue, func.count(), func.min(_A.received_at)).where(_A.outcome.is_(None)).group_by(_A.queue)
+        )
+    }
+    received: dict[str, int] = {}
+    given_up: dict[str, int] = {}
+    for queue, outcome, count in connection.execute(
+        sa.select(_A.queue, _A.outcome, func.count()).where(_A.received_at >= since).group_by(_A.queue, _A.outcome)
+    ):
+        received[queue] = received.get(queue, 0) + count
+        if outcome == audit_rows.DEAD_LETTERED:
+            given_up[queue] = given_up.get(queue, 0) + count
+    latencies: dict[str, list[float]] = {}
+    for queue, received_at, finished_at in connection.execute(
+        sa.select(_A.queue, _A.received_at, _A.finished_at)
+        .where(_A.received_at >= since, _A.finished_at.is_not(None), _A.outcome != audit_rows.DEAD_LETTERED)
+        .order_by(_A.received_at.desc())
+        .limit(SAMPLE)
+    ):
+        latencies.setdefault(queue, []).append(max((finished_at - received_at).total_seconds(), 0.0))
+    return StoreSeen(
+        paths={
+            queue: Path(
+                *unfinished.get(queue, (0, None)),
+                received=received.get(queue, 0),
+                given_up=given_up.get(queue, 0),
+                latencies=sorted(latencies.get(queue, [])),
+            )
+            for queue in sorted(unfinished.keys() | received.keys())
+        },
+        paused=pauses.paused(connection),
+        letters=dead_letters.counts(connection, Filter()),
+        wrong_clocks=audit_rows.wrong_clocks(connection, now - timedelta(days=1)),
+    )
