@@ -343,7 +343,7 @@ class CrmLead(models.Model):
             if newer:
                 vals |= self._manychat_position(event)
             happened_at = naive_utc(event.occurred_at)
-            if happened_at > (lead.manychat_last_event_date or datetime.min):
+            if not lead.manychat_last_event_date or happened_at > lead.manychat_last_event_date:
                 vals["manychat_last_event_date"] = happened_at
             if vals:
                 lead.write(vals)
