@@ -262,7 +262,8 @@ def _required(value: Any) -> Any:
 
 def _at_most(limit: int) -> AfterValidator:
     def check(value: str | None) -> str | None:
-        if value is not None and len(value) > limit:
+        # Counted as SQL Server counts what fits into a column: an emoji is two.
+        if value is not None and len(value.encode("utf-16-le", "surrogatepass")) > 2 * limit:
             raise ValueError(f"must have at most {limit} characters")
         return value
 

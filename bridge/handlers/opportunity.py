@@ -100,4 +100,7 @@ def _outcome(result: dict[str, Any]) -> Outcome:
 
 def _text(value: Any, limit: int) -> str | None:
     """Odoo's text as our columns take it. Odoo says ``False`` where there is none."""
-    return str(value).replace("\0", "")[:limit] if value else None
+    if not value:
+        return None
+    # SQL Server counts an emoji as two.
+    return str(value).replace("\0", "").encode("utf-16-le", "replace")[: 2 * limit].decode("utf-16-le", "ignore")

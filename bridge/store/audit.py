@@ -33,7 +33,8 @@ _BEGIN_AGAIN = (
     audit.update()
     .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED))
     .values(
-        attempts=case((_OPEN, _A.attempts + 1), else_=1),
+        # Written out: of two parameters in one expression SQL Server cannot tell the types.
+        attempts=case((_OPEN, _A.attempts + sa.literal_column("1")), else_=sa.literal_column("1")),
         in_attempt=True,
         tried_at=_NOW,
         outcome=None,
@@ -75,7 +76,7 @@ _CLAIM = (
 _DISCARD = audit.update().where(_ROW, _A.outcome == DEAD_LETTERED).values(outcome=DISCARDED, finished_at=_NOW)
 _GIVE_BACK = (
     audit.update()
-    .where(_ROW, _OPEN, _A.in_attempt.is_(sa.true()), _A.attempts > 0)
+    .where(_ROW, _OPEN, _A.in_attempt == sa.true(), _A.attempts > 0)
     .values(attempts=_A.attempts - 1, in_attempt=False)
 )
 
@@ -221,7 +222,7 @@ def rows(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Any
 def wrong_clocks(connection: sa.Connection, since: datetime) -> int:
     """How many events received since then bore a date so far ahead that it was not believed."""
     statement = (
-        sa.select(func.count()).select_from(audit).where(_A.received_at >= since, _A.clock_is_wrong.is_(sa.true()))
+        sa.select(func.count()).select_from(audit).where(_A.received_at >= since, _A.clock_is_wrong == sa.true())
     )
     return connection.execute(statement).scalar_one()
 
