@@ -49,19 +49,19 @@ class ManychatFunnel(models.Model):
     next_stage_id = fields.Many2one("crm.stage", "Went To", readonly=True)
     entered_at = fields.Datetime("Entered On", readonly=True)
     left_at = fields.Datetime("Left On", readonly=True)
-    moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], "Moved By", readonly=True)
+    moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], readonly=True)
     mover_id = fields.Many2one("res.users", "Moved By (User)", readonly=True)
-    channel = fields.Char("Channel", readonly=True)
+    channel = fields.Char(readonly=True)
     commercial_advisor_id = fields.Many2one("manychat.advisor", "Commercial Adviser", readonly=True)
     medical_advisor_id = fields.Many2one("manychat.advisor", "Medical Adviser", readonly=True)
     user_id = fields.Many2one("res.users", "Salesperson", readonly=True)
     team_id = fields.Many2one("crm.team", "Sales Team", readonly=True)
-    company_id = fields.Many2one("res.company", "Company", readonly=True)
+    company_id = fields.Many2one("res.company", readonly=True)
     status = fields.Selection([("open", "Open"), ("won", "Won"), ("lost", "Lost")], "Status Now", readonly=True)
 
     # Counted: each holds the opportunity's id where it counts, so that one that came twice counts once
     entered = fields.Integer(
-        "Entered", readonly=True, aggregator="count_distinct", help="How many opportunities have entered the stage."
+        readonly=True, aggregator="count_distinct", help="How many opportunities have entered the stage."
     )
     staying = fields.Integer(
         "In Stage Now",

@@ -24,16 +24,16 @@ class ManychatStageHistory(models.Model):
 
     lead_id = fields.Many2one("crm.lead", "Opportunity", required=True, readonly=True, ondelete="cascade")
     # A stage that is deleted leaves its stays behind: the opportunity was somewhere.
-    stage_id = fields.Many2one("crm.stage", "Stage", readonly=True, ondelete="set null")
+    stage_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
     previous_stage_id = fields.Many2one("crm.stage", "Came From", readonly=True, ondelete="set null")
     next_stage_id = fields.Many2one("crm.stage", "Went To", readonly=True, ondelete="set null")
     entered_at = fields.Datetime(
         "Entered On", required=True, readonly=True, help="When it happened, by the event's own date for the chat."
     )
     left_at = fields.Datetime("Left On", readonly=True)
-    lost = fields.Boolean("Lost", readonly=True, help="The stay ended with the opportunity being lost or archived.")
-    moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], "Moved By", required=True, readonly=True)
-    user_id = fields.Many2one("res.users", "User", readonly=True, ondelete="set null", help="The person who moved it.")
+    lost = fields.Boolean(readonly=True, help="The stay ended with the opportunity being lost or archived.")
+    moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], required=True, readonly=True)
+    user_id = fields.Many2one("res.users", readonly=True, ondelete="set null", help="The person who moved it.")
     event_id = fields.Char("Event ID", readonly=True, help="Of the chat's event. The event log may have forgotten it.")
 
     def init(self):
@@ -129,7 +129,7 @@ class ManychatStageHistory(models.Model):
 
         Run by each installation and upgrade of the addon; only the first one that knows this model has much to do.
         """
-        self._begin(self.env["manychat.identity"].search([]).lead_id)
+        self._begin(self.env["manychat.identity"].search([("lead_id", "!=", False)]).lead_id)
 
     @api.model
     def _begin(self, leads):
@@ -159,7 +159,7 @@ class ManychatStageHistory(models.Model):
             )
         ):
             tracked[lead_id].append(change)
-        stages = set(self.env["crm.stage"].search([]).ids)
+        stages = set(self.env["crm.stage"].search([("id", "!=", False)]).ids)
         bridge = self.env.ref("miasalud_crm.user_bridge", raise_if_not_found=False)
         changes = []
         for lead in self.env["crm.lead"].sudo().browse(lead_ids):
