@@ -159,6 +159,9 @@ class CrmLead(models.Model):
                 results[event.id] = _result(event.id, "retry")
             elif rows[event.id].state == "done":
                 results[event.id] = self._manychat_known_result(rows[event.id])
+            elif rows[event.id].state == "discarded":
+                message = self.env._("Somebody discarded this event; Retry in Odoo takes that back.")
+                results[event.id] = _result(event.id, "error", code="discarded", message=message)
             elif not (stage := resolve(event.payload.state.stage_id, event.payload.state.stage)):
                 results[event.id] = self._manychat_unmapped(event, rows[event.id])
             else:
