@@ -7,6 +7,7 @@ from . import manychat_stage_map
 from . import manychat_stage_alias
 from . import manychat_identity
 from . import manychat_event
+from . import manychat_event_story
 from . import crm_lead
 from . import crm_lead_apply
 from . import res_config_settings
