@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import azurite, demo, odoo, stack, suites
+from . import translations as translation_files
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
 from .postgres import Cluster
@@ -103,6 +104,12 @@ def soak(minutes: float) -> None:
     # A process of its own: what it needs is in the test suite, which nothing here depends on.
     command = [VENV / "bin" / "python", "-m", "tests.faults.soak", "--minutes", str(minutes)]
     raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
+
+
+@app.command()
+def translations() -> None:
+    """Brings the addon's .pot and .po in line with its terms."""
+    translation_files.refresh(odoo.chosen())
 
 
 @app.command("format")

@@ -9,3 +9,4 @@ from . import test_relay
 from . import test_rights
 from . import test_stage_map
 from . import test_webhook
+from . import test_translations

@@ -1,0 +1,66 @@
+import re
+from collections import Counter
+
+import polib
+
+from odoo.tests import TransactionCase, tagged
+from odoo.tools import file_path
+from odoo.tools.translate import TranslationModuleReader, code_translations
+
+#: The same in both languages: names, and words that Spanish shares or has taken over.
+SAME = {
+    "Error",
+    "ID",
+    "ManyChat",
+    "WhatsApp",
+    "https://app.manychat.com/fb…/chat/{manychat_id}",
+}
+#: What the translation must carry over unchanged: placeholders, tags with their attributes, names of headers.
+_CARRIED = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}|</?[a-z]+|class=\"[^\"]*\"|X-[A-Z-]+|BRIDGE_\w+")
+
+
+@tagged("post_install", "-at_install")
+class TestTranslations(TransactionCase):
+    """`make translations` brings the files in line with the terms; what it leaves empty is to be translated."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        rows = TranslationModuleReader(cls.env.cr, modules=["miasalud_crm"])
+        cls.terms = {source for _module, _type, _name, _record, source, _value, _comments in rows}
+        cls.template = polib.pofile(file_path("miasalud_crm/i18n/miasalud_crm.pot"))
+        cls.spanish = polib.pofile(file_path("miasalud_crm/i18n/es.po"))
+
+    def test_every_term_is_in_spanish(self):
+        translated = {entry.msgid for entry in self.spanish if entry.msgstr}
+        self.assertFalse(sorted(self.terms - translated), "to be translated in i18n/es.po")
+
+    def test_the_template_has_every_term(self):
+        self.assertFalse(sorted(self.terms - {entry.msgid for entry in self.template}), "run `make translations`")
+
+    def test_no_translation_outlives_its_term(self):
+        self.assertFalse(sorted({entry.msgid for entry in self.spanish} - self.terms), "run `make translations`")
+
+    def test_what_stands_for_something_else_is_carried_over(self):
+        different = {
+            entry.msgid: entry.msgstr
+            for entry in self.spanish
+            if entry.msgstr and Counter(_CARRIED.findall(entry.msgid)) != Counter(_CARRIED.findall(entry.msgstr))
+        }
+        self.assertFalse(different)
+
+    def test_nothing_is_left_in_english(self):
+        same = {entry.msgid for entry in self.spanish if entry.msgstr == entry.msgid}
+        self.assertFalse(sorted(same - SAME), "translate it, or put it into SAME")
+
+    def test_one_file_serves_every_spanish(self):
+        for code in ("es_ES", "es_419", "es_MX", "es_CO"):
+            with self.subTest(code=code):
+                self.env["res.lang"]._activate_lang(code)
+                self.env["ir.module.module"].search([("name", "=", "miasalud_crm")])._update_translations([code])
+                action = self.env.ref("miasalud_crm.manychat_stage_map_action").with_context(lang=code)
+                self.assertEqual(action.name, "Mapa de etapas")
+                in_code = code_translations.get_python_translations("miasalud_crm", code)
+                self.assertEqual(
+                    in_code["Only sales managers may do this."], "Solo los gerentes de ventas pueden hacer esto."
+                )
