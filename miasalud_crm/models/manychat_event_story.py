@@ -12,7 +12,7 @@ class ManychatEvent(models.Model):
 
     @api.model
     def story(self, event_id="", manychat_id=""):
-        """What the log knows of an event's way, for ``python -m bridge trace``. For the group “ManyChat Bridge”, over RPC.
+        """What the log knows of an event, over RPC, for ``python -m bridge trace``. For the group “ManyChat Bridge”.
 
         Nothing that the person said and nothing of the opportunity but its number and stage: the bridge's key must open
         no more than it has to.

@@ -29,6 +29,10 @@ class OdooStandIn:
     :ivar calls: event ids of every call of ``manychat_apply`` that was not empty
     :ivar erased: ManyChat ids of those whom it was told to forget
     :ivar logged: what ``manychat.event.story`` knows
+    :ivar reports: what it was told of events, in order
+    :ivar takes_reports: whether it is new enough to
+    :ivar refused_reports: event ids of which it will not hear
+    :ivar discarded: events that people gave up there, and that nobody has reported as discarded yet
     :ivar troubles: per ManyChat id, how to treat its events: see ``_trouble``
     """
 
@@ -40,6 +44,10 @@ class OdooStandIn:
         self.heartbeats: list[dict[str, str]] = []
         self.erased: list[str] = []
         self.logged: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
+        self.takes_reports = True
+        self.refused_reports: set[str] = set()
+        self.discarded: dict[str, int] = {}
         self.troubles: dict[str, str] = {}
         self.key = KEY
         self.stages = dict(STAGES)
@@ -114,6 +122,8 @@ class OdooStandIn:
         trouble = self.troubles.get(event.manychat_id)
         if trouble == "refused":
             return {**result, "code": "refused", "message": "Odoo raised something about Ana García"}
+        if trouble == "discarded":
+            return {**result, "code": "discarded", "message": "Somebody discarded it."}
         if trouble == "retry" or (trouble == "retry once" and event.id not in self._retried):
             self._retried.add(event.id)
             return {**result, "status": "retry"}
@@ -180,12 +190,24 @@ class OdooStandIn:
             }
         )
 
+    def report(self, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+        with self._lock:
+            if self.refused_reports & {outcome["event_id"] for outcome in outcomes}:
+                raise Fault("odoo.exceptions.ValidationError", "No")
+            self.reports += outcomes
+            for outcome in outcomes:
+                if outcome["state"] == "discarded":
+                    self.discarded.pop(outcome["event_id"], None)
+            return {"busy": []}
+
     def call(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
         if (model, method) == ("crm.lead", "manychat_apply"):
             return self.manychat_apply(**arguments)
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
-            return True
+            return {"discarded": dict(self.discarded)} if self.takes_reports else True
+        if (model, method) == ("manychat.event", "report") and self.takes_reports:
+            return self.report(**arguments)
         if (model, method) == ("manychat.bridge", "alive"):
             return [{**beat, "seconds": 1} for beat in self.heartbeats]
         if (model, method) == ("manychat.event", "story"):
