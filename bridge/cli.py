@@ -23,8 +23,10 @@ from .outage import Dependency, Outage
 from .purge import purge as purge_settled
 from .reconcile import REPAIRED, Case, Reconcile, grace
 from .settings import ConfigurationError, secret
+from .status import status
 from .store import migrate, pauses, retention
 from .store.engine import in_transaction
+from .trace import trace
 from .webhook import guess_type
 from .webhook import send as send_to_webhook
 from .when import age
@@ -41,6 +43,8 @@ db = typer.Typer(no_args_is_help=True, help="The database's tables.")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(api_keys.app, name="key")
 app.add_typer(db, name="db")
+app.command()(status)
+app.command()(trace)
 
 
 class TypeName(str, enum.Enum):
