@@ -12,11 +12,8 @@ from . import test_manychat_apply
 from . import test_relay
 from . import test_requests
 from . import test_rights
-<<<<<<< HEAD
 from . import test_setup
-=======
 from . import test_stage_history
->>>>>>> main
 from . import test_stage_map
 from . import test_test_event
 from . import test_stage_map_screen
