@@ -1,5 +1,3 @@
-from datetime import timedelta
-
 from azure.core.exceptions import AzureError
 
 from odoo import fields, http
@@ -8,11 +6,9 @@ from odoo.http import request
 from bridge.events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
 
 from .. import configuration
+from ..models.manychat_alert import STUCK_AFTER
 from ..models.manychat_event import Queues
 from .api import authenticate, route
-
-#: Events are on their queue in less than a second; after this long somebody should look.
-STUCK_AFTER = timedelta(minutes=5)
 
 
 class ManychatHealth(http.Controller):

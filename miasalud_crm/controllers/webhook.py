@@ -57,7 +57,9 @@ class ManychatWebhook(http.Controller):
             )
         except Refusal as refusal:
             if not dry_run:
-                request.env["manychat.rejection"]._record(http_request.path, refusal.code, refusal.message, body, key)
+                request.env["manychat.rejection"]._record(
+                    http_request.path, refusal.code, refusal.message, body, key, refusal.errors
+                )
             raise
         if dry_run:
             return 200, self._forecast(event)

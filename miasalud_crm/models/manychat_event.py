@@ -94,7 +94,6 @@ class ManychatEvent(models.Model):
         "Seconds to Finish",
         readonly=True,
         aggregator="avg",
-        digits=(16, 1),
         help="From its receipt until it was stored or had moved its opportunity.",
     )
     claimed_until = fields.Datetime(readonly=True)
@@ -145,7 +144,10 @@ class ManychatEvent(models.Model):
         self._generate_seconds()
 
     def _generate_seconds(self):
-        """Have PostgreSQL keep ``seconds``: rows are completed by several statements, and none can forget it."""
+        """Have PostgreSQL keep ``seconds``: rows are completed by several statements, and none can forget it.
+
+        Its type must be the field's own, or the next upgrade of the addon would try to convert it, and fail.
+        """
         self.env.cr.execute(
             "SELECT is_generated FROM information_schema.columns WHERE table_schema = current_schema "
             "AND table_name = 'manychat_event' AND column_name = 'seconds'"
