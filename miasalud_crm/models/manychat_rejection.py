@@ -18,7 +18,7 @@ class ManychatRejection(models.Model):
     _rec_name = "path"
 
     path = fields.Char("Address", readonly=True)
-    code = fields.Char("Code", readonly=True)
+    code = fields.Char(readonly=True)
     message = fields.Char("What Is Wrong", readonly=True)
     problems = fields.Text("Fields", readonly=True, help="Each field that breaks a rule, and the rule.")
     advice = fields.Char("What to Do", compute="_compute_advice")
