@@ -142,13 +142,13 @@ campaign_contacts = Table(
     "campaign_contacts",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("contact_id", ForeignKey("contacts.id"), nullable=False),
+    Column("contact_id", ForeignKey("contacts.id"), nullable=False, index=True),
     # NULL: an update came before any assignment. The first assignment takes the row over.
     Column("campaign_id", ForeignKey("campaigns.id"), index=True),
     Column("type", text(256)),
-    Column("commercial_advisor_id", ForeignKey("advisors.id")),
+    Column("commercial_advisor_id", ForeignKey("advisors.id"), index=True),
     Column("commercial_assignment_date", Moment),
-    Column("medical_advisor_id", ForeignKey("advisors.id")),
+    Column("medical_advisor_id", ForeignKey("advisors.id"), index=True),
     Column("medical_assignment_date", Moment),
     Column("assigned_at", Moment),  # the newest assignment event; NULL while only updates named the campaign
     Column("last_state", text(256)),
@@ -162,15 +162,15 @@ opportunities = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("manychat_id", key(64), nullable=False, unique=True),
-    Column("contact_id", ForeignKey("contacts.id"), nullable=False),
+    Column("contact_id", ForeignKey("contacts.id"), nullable=False, index=True),
     Column("lead_id", Integer),
     Column("stage", text(256)),  # name of the Odoo stage after the newest event
     Column("manychat_stage_id", Integer),
     Column("manychat_stage", text(256)),
     Column("summary", text()),
     Column("entry_date", Moment),
-    Column("commercial_advisor_id", ForeignKey("advisors.id")),
-    Column("medical_advisor_id", ForeignKey("advisors.id")),
+    Column("commercial_advisor_id", ForeignKey("advisors.id"), index=True),
+    Column("medical_advisor_id", ForeignKey("advisors.id"), index=True),
     # How far the newest event got on its way to Odoo: "pending", "success" or "error".
     Column("odoo_sync_status", text(16), nullable=False),
     Column("odoo_synced_at", Moment),
@@ -179,6 +179,7 @@ opportunities = Table(
     *recency(),
     *written(),
     Index("ix_opportunities_odoo_sync_status", "odoo_sync_status", "updated_at"),
+    Index("ix_opportunities_event_id", "event_id"),
 )
 
 opportunity_stages = Table(
@@ -225,6 +226,7 @@ audit = Table(
     Column("stage_after", text(256)),
     Index("ix_audit_manychat_id_occurred_at", "manychat_id", "occurred_at"),
     Index("ix_audit_received_at", "received_at"),
+    Index("ix_audit_finished_at", "finished_at"),
     Index("ix_audit_outcome_received_at", "outcome", "received_at"),
 )
 
@@ -252,6 +254,7 @@ dead_letters = Table(
     Column("discarded_at", Moment),
     Index("ix_dead_letters_status", "status", "last_tried_at"),
     Index("ix_dead_letters_message_id", "message_id"),
+    Index("ix_dead_letters_manychat_id", "manychat_id"),
 )
 
 # A row stands for a queue from which no bridge takes messages until somebody removes it.

@@ -1,0 +1,28 @@
+"""Indices that the plans of the store's own statements showed to be missing."""
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+INDICES = {
+    # The unique ones over these are filtered, and "contact_id = ?" alone does not imply their filters.
+    "campaign_contacts": ["contact_id", "commercial_advisor_id", "medical_advisor_id"],
+    "opportunities": ["contact_id", "commercial_advisor_id", "medical_advisor_id", "event_id"],
+    "audit": ["finished_at"],
+    "dead_letters": ["manychat_id"],
+}
+
+
+def upgrade() -> None:
+    for table, columns in INDICES.items():
+        for column in columns:
+            op.create_index(f"ix_{table}_{column}", table, [column])
+
+
+def downgrade() -> None:
+    for table, columns in INDICES.items():
+        for column in columns:
+            op.drop_index(f"ix_{table}_{column}", table)
