@@ -7,6 +7,9 @@ from . import crm_stage
 from . import manychat_stage_map
 from . import manychat_stage_alias
 from . import manychat_identity
+from . import manychat_stage_history
+from . import manychat_funnel
+from . import mail_message_subtype
 from . import manychat_event
 from . import crm_lead
 from . import crm_lead_apply
