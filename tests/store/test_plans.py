@@ -22,7 +22,20 @@ import sqlalchemy as sa
 
 import bridge.store
 from bridge.outcomes import Done, Failure
-from bridge.store import audit, campaigns, contacts, dead_letters, erasure, opportunities, pauses, retention, watch
+from bridge.store import (
+    api_keys,
+    audit,
+    campaigns,
+    contacts,
+    dead_letters,
+    erasure,
+    listing,
+    opportunities,
+    pauses,
+    records,
+    retention,
+    watch,
+)
 from bridge.store import schema as tables
 from bridge.store.dead_letters import Filter
 
@@ -166,11 +179,36 @@ def exercise(store: Store) -> None:
     store.run(watch.look, NOON + timedelta(days=1))
     store.run(audit.finish, {person.id: Done("stored"), move.id: Done("created", 1, None, "A")})
     store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A"))})
+    exercise_api(store)
     store.run(retention.due, NOON - timedelta(days=1))
     for purge in (retention.empty_payloads, retention.delete_rows, retention.delete_letters):
         store.run(purge, NOON + timedelta(days=2))
     store.run(erasure.erase, "P1")
     store.run(erasure.unreadable_letters)
+
+
+def exercise_api(store: Store) -> None:
+    """What only the API calls: records by id, keys, and every list by each of its filters and sorts."""
+    made = store.run(records.create, tables.contacts, {"manychat_id": "P-api", "last_state": "x"})
+    store.run(records.update, tables.contacts, made.id, {"first_name": "Eva"})
+    store.run(records.get, tables.contacts, made.id)
+    store.run(records.delete, tables.contacts, made.id)
+    store.run(api_keys.add, name="n", prefix="p", digest="d", scope="read")
+    keys = [row.id for row in store.run(api_keys.all_keys)]
+    store.run(api_keys.valid_keys)
+    store.run(api_keys.used, dict.fromkeys(keys, NOON))
+    store.run(api_keys.revoke, keys)
+    for each in vars(listing).values():
+        if not isinstance(each, listing.Listing):
+            continue
+        for sort, column in each.sorts.items():
+            last = NOON if isinstance(column.type, tables.Moment) else 17
+            store.run(listing.page, each, {}, sort, descending=True, limit=20)
+            store.run(listing.page, each, {}, sort, after=(last, 17), limit=20)
+        for name in each.filters:
+            moment = name.endswith(("since", "until"))
+            value = NOON if moment else 5 if name.endswith("_id") and name not in ("manychat_id", "event_id") else "5"
+            store.run(listing.page, each, {name: value}, next(iter(each.sorts)), limit=20)
 
 
 def scans(connection: sa.Connection, statement: str, parameters: Any) -> list[str]:

@@ -2,15 +2,13 @@
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
 INDICES = {
-    # The unique ones over these are filtered, and "contact_id = ?" alone does not imply their filters.
-    "campaign_contacts": ["contact_id", "commercial_advisor_id", "medical_advisor_id"],
-    "opportunities": ["contact_id", "commercial_advisor_id", "medical_advisor_id", "event_id"],
+    "opportunities": ["event_id"],
     "audit": ["finished_at"],
     "dead_letters": ["manychat_id"],
 }
