@@ -83,7 +83,7 @@ def _delete(connection: sa.Connection, table: sa.Table, conditions: list[sa.Colu
 
 
 def _some(connection: sa.Connection, table: sa.Table, conditions: list[sa.ColumnElement[bool]]) -> list[int]:
-    # In the order of an index that the conditions use: by id a database would rather read the whole table in that order.
+    # In the order of an index that the conditions use: by id a database would rather read the whole table.
     order = {audit: audit.c.finished_at, dead_letters: dead_letters.c.last_tried_at}[table]
     statement = sa.select(table.c.id).where(*conditions).order_by(order).limit(CHUNK)
     return sorted(connection.execute(statement).scalars())

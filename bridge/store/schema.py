@@ -204,6 +204,7 @@ opportunity_stages = Table(
     Column("applied_at", Moment, nullable=False),  # when Odoo had it
     Column("event_id", key(64), nullable=False, unique=True),
     Index("ix_opportunity_stages_opportunity_id_event_at", "opportunity_id", "event_at"),
+    Index("ix_opportunity_stages_event_at", "event_at"),
 )
 
 audit = Table(

@@ -9,6 +9,7 @@ depends_on = None
 
 INDICES = {
     "opportunities": ["event_id"],
+    "opportunity_stages": ["event_at"],
     "audit": ["finished_at"],
     "dead_letters": ["manychat_id"],
 }
