@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from sqlalchemy.engine import make_url
 
 from . import __version__, dlq, worker
 from . import check as checks
@@ -48,6 +49,14 @@ class TypeName(str, enum.Enum):
     campaign_assignment = "campaign_assignment"
     campaign_contact = "campaign_contact"
     opportunity = "opportunity"
+
+
+class DatabaseKind(str, enum.Enum):
+    """The databases that there is SQL for."""
+
+    mssql = "mssql"
+    postgresql = "postgresql"
+    sqlite = "sqlite"
 
 
 Queues = Annotated[
@@ -343,9 +352,20 @@ def db_downgrade(
 
 
 @db.command("sql")
-def db_sql() -> None:
-    """Print the SQL that `db upgrade` would run on an empty database of this kind, for a DBA to read."""
-    print(migrate.sql(worker.open_engine(load_settings()).dialect.name))
+def db_sql(
+    revisions: Annotated[
+        str, typer.Argument(help="Up to which revision, starting from none; or FROM:TO, as in 0002:head.")
+    ] = "head",
+    kind: Annotated[
+        DatabaseKind | None, typer.Option("--for", help="The kind of database. Default: that of BRIDGE_DATABASE_URL.")
+    ] = None,
+) -> None:
+    """Print the SQL that `db upgrade` would run, for a DBA to read. Connects to nothing."""
+    dialect = kind.value if kind else make_url(secret(load_settings().database_url)).get_backend_name()
+    try:
+        print(migrate.sql(dialect, revisions))
+    except ValueError as error:
+        fail(str(error), MISUSED)
 
 
 @db.command("current")

@@ -223,9 +223,22 @@ audit = Table(
     Column("lead_id", Integer),
     Column("stage_before", text(256)),
     Column("stage_after", text(256)),
+    # How often somebody had Odoo send it again: a discard, and Odoo's knowledge of a failure, are of one such round.
+    Column("retries", Integer, nullable=False, server_default="0"),
+    Column("reported_at", Moment),  # Odoo knows the outcome
     Index("ix_audit_manychat_id_occurred_at", "manychat_id", "occurred_at"),
     Index("ix_audit_received_at", "received_at"),
     Index("ix_audit_outcome_received_at", "outcome", "received_at"),
+)
+
+# Empty nearly always: the reporter looks every few seconds.
+_unreported = audit.c.outcome.is_not(None) & audit.c.reported_at.is_(None)
+Index(
+    "ix_audit_unreported",
+    audit.c.id,
+    mssql_where=_unreported,
+    postgresql_where=_unreported,
+    sqlite_where=_unreported,
 )
 
 dead_letters = Table(

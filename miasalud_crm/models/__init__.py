@@ -3,10 +3,12 @@ from . import manychat_api_key
 from . import manychat_rejection
 from . import manychat_bridge
 from . import manychat_advisor
+from . import crm_stage
 from . import manychat_stage_map
 from . import manychat_stage_alias
 from . import manychat_identity
 from . import manychat_event
 from . import crm_lead
 from . import crm_lead_apply
+from . import crm_lead_salesperson
 from . import res_config_settings

@@ -158,6 +158,9 @@ class CrmLead(models.Model):
                 results[event.id] = _result(event.id, "retry")
             elif rows[event.id].state == "done":
                 results[event.id] = self._manychat_known_result(rows[event.id])
+            elif rows[event.id].state == "discarded":
+                message = self.env._("Somebody discarded this event; Retry in Odoo takes that back.")
+                results[event.id] = _result(event.id, "error", code="discarded", message=message)
             elif not (stage := resolve(event.payload.state.stage_id, event.payload.state.stage)):
                 results[event.id] = self._manychat_unmapped(event, rows[event.id])
             else:
@@ -330,7 +333,8 @@ class CrmLead(models.Model):
                 lead.action_unarchive()  # as Odoo's own button does, which also clears the lost reason
                 status = "updated"
             said = self._manychat_said(event, advisors, sources, lead.company_id, lead.manychat_values or {}, newer)
-            vals = lead._manychat_changes(said, newer)
+            reassigned = newer and lead._manychat_reassigned(said, event)
+            vals = lead._manychat_changes(said, newer, {"user_id"} if reassigned else ())
             if "user_id" in vals and lead.team_id:
                 vals["team_id"] = lead.team_id.id  # Odoo would replace it by the salesperson's own
             if vals.keys() - {"manychat_values"} or event.payload.state.summary:
@@ -382,10 +386,11 @@ class CrmLead(models.Model):
             said |= {"name": person, "contact_name": person}
         return said
 
-    def _manychat_changes(self, said, newer):
+    def _manychat_changes(self, said, newer, overruled=()):
         """What of ``said`` to write: neither over what a person changed, nor over what newer events said.
 
         :param bool newer: whether the event is newer than all that is known; an older one only fills empty fields
+        :param overruled: fields of which the event says something new, decided after what a person decided
         """
         self.ensure_one()
         known = self.manychat_values or {}
@@ -398,7 +403,7 @@ class CrmLead(models.Model):
                     learnt[name] = fresh[name]
                 continue
             now = self._manychat_value(name)
-            by_person = now != known.get(name, False)
+            by_person = now != known.get(name, False) and name not in overruled
             fills = not now and name not in known
             if name in ("name", "contact_name") and completes_name and not by_person:
                 fills = True

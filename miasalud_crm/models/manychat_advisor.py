@@ -3,6 +3,10 @@ from odoo.exceptions import ValidationError
 
 COMMERCIAL = "commercial"
 MEDICAL = "medical"
+#: Where an opportunity names its adviser of each role.
+LEAD_FIELDS = {COMMERCIAL: "manychat_commercial_advisor_id", MEDICAL: "manychat_medical_advisor_id"}
+#: Opportunities that still go on. Lost ones are archived, which a search leaves out.
+OPEN = [("type", "=", "opportunity"), ("stage_id.is_won", "=", False)]
 
 
 class ManychatAdvisor(models.Model):
@@ -12,7 +16,7 @@ class ManychatAdvisor(models.Model):
     _description = "ManyChat Adviser"
     _inherit = "manychat.unique"
     _unique = ((["external_id", "role"], None),)
-    _order = "role, name, external_id"
+    _order = "to_complete desc, role, name, external_id"
 
     name = fields.Char(compute="_compute_name", store=True, readonly=False, required=True, precompute=True)
     external_id = fields.Integer("ManyChat Adviser ID", required=True, help="The number that the chat sends.")
@@ -24,6 +28,15 @@ class ManychatAdvisor(models.Model):
         help="A commercial adviser's user becomes the salesperson of the opportunities assigned to them.",
     )
     active = fields.Boolean(default=True)
+    to_complete = fields.Boolean(
+        compute="_compute_to_complete",
+        store=True,
+        precompute=True,
+        help="A commercial adviser without an Odoo user, or a medical one of whom only the number is known.",
+    )
+    lead_count = fields.Integer(
+        "Opportunities", compute="_compute_lead_count", help="Open opportunities that name this adviser."
+    )
 
     @api.constrains("external_id", "role")
     def _check_external_id(self):
@@ -52,6 +65,78 @@ class ManychatAdvisor(models.Model):
         for advisor in self:
             if not advisor.name and (advisor.user_id or advisor.external_id):
                 advisor.name = advisor.user_id.name or str(advisor.external_id)
+
+    @api.depends("role", "user_id", "name", "external_id")
+    def _compute_to_complete(self):
+        for advisor in self:
+            known = advisor.role == MEDICAL and advisor.name != str(advisor.external_id)
+            advisor.to_complete = not advisor.user_id and not known
+
+    @api.depends("role")
+    def _compute_lead_count(self):
+        counts = {}
+        for field in LEAD_FIELDS.values():
+            domain = [(field, "in", self.ids), *OPEN]
+            counts |= dict(self.env["crm.lead"]._read_group(domain, [field], ["__count"]))
+        for advisor in self:
+            advisor.lead_count = counts.get(advisor, 0)
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        advisors = super().create(vals_list)
+        advisors.filtered("user_id")._assign_leads()
+        return advisors
+
+    def write(self, vals):
+        result = super().write(vals)
+        if vals.get("user_id"):
+            self._assign_leads()
+        return result
+
+    # ------------------------------------------------------------
+    # On the screen
+    # ------------------------------------------------------------
+
+    def action_view_leads(self):
+        """The open opportunities that name this adviser."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id("crm.crm_lead_opportunities")
+        domain = [(LEAD_FIELDS[self.role], "=", self.id), *OPEN]
+        return {**action, "name": self.display_name, "domain": domain, "context": {}}
+
+    @api.model
+    def action_open(self):
+        """The list of advisers; of those to be completed, as long as there are any."""
+        action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_advisor_action")
+        to_complete = self.search_count([("to_complete", "=", True)], limit=1)
+        return {**action, "context": {"search_default_to_complete": 1} if to_complete else {}}
+
+    # ------------------------------------------------------------
+    # Salespeople
+    # ------------------------------------------------------------
+
+    def _assign_leads(self):
+        """Give open opportunities their salesperson, now that it is known which user their adviser is.
+
+        Only where the salesperson is open: none is set, and nobody has set or removed one. Odoo records and announces
+        the assignment as always.
+        """
+        assigned = 0
+        for advisor in self.filtered(lambda advisor: advisor.role == COMMERCIAL and advisor.active):
+            domain = [(LEAD_FIELDS[COMMERCIAL], "=", advisor.id), ("user_id", "=", False), *OPEN]
+            # As superuser: who may say which user an adviser is need not see all of their opportunities.
+            leads = self.env["crm.lead"].sudo().search(domain, order="id")
+            leads = leads.filtered(lambda lead, advisor=advisor: advisor._salesperson(lead.company_id))
+            assigned += leads._manychat_assign(advisor.user_id)
+        if assigned:
+            self.env.user._bus_send(
+                "simple_notification",
+                {
+                    "type": "success",
+                    "title": ", ".join(self.mapped("display_name")),
+                    "message": self.env._("Opportunities that have their salesperson now: %s.", assigned),
+                },
+            )
 
     def _salesperson(self, company):
         """The user to assign, if there is one who may be: still employed, and with access to ``company`` (if any)."""

@@ -3,6 +3,9 @@ from odoo.exceptions import AccessError
 
 from .. import cron_threads
 
+#: Discards told in one answer; there is another in half a minute.
+DISCARDS_TOLD = 500
+
 
 class ManychatBridge(models.Model):
     """A running bridge process, known by its heartbeat."""
@@ -24,6 +27,8 @@ class ManychatBridge(models.Model):
 
         :param str name: which process, e.g. host and process id
         :param str version: of the distribution ``miasalud-bridge``
+        :return dict: ``discarded``: events that people gave up here, of which no bridge has reported yet that it closed
+            their dead letters: ``retries`` of each by event id
         :raises AccessError: the caller is not in that group
         """
         if not self.env.user.has_group("miasalud_crm.group_bridge"):
@@ -38,10 +43,11 @@ class ManychatBridge(models.Model):
             """,
             [str(name)[:256], str(version)[:64]],
         )
-        return True
+        events = self.env["manychat.event"].sudo().search([("discard_untold", "=", True)], limit=DISCARDS_TOLD)
+        return {"discarded": {event.event_id: event.retries for event in events}}
 
     @api.autovacuum
     def _gc_bridges(self):
-        """Forget processes that ended long ago: each start has a new name."""
+        """Forget processes that ended long ago: each start has a new name. The newest stays, to say since when."""
         week_ago = fields.Datetime.subtract(fields.Datetime.now(), days=7)
-        self.search([("last_seen", "<", week_ago)]).unlink()
+        (self.search([("last_seen", "<", week_ago)]) - self.search([], limit=1)).unlink()

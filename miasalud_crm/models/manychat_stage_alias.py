@@ -13,7 +13,7 @@ class ManychatStageAlias(models.Model):
     _name = "manychat.stage.alias"
     _description = "ManyChat Stage Alias"
     _inherit = "manychat.unique"
-    _order = "map_id desc, id"
+    _order = "is_open desc, id desc"
     _unique = (
         (["manychat_stage_id"], "manychat_stage_id > 0"),
         (["label_key"], "COALESCE(manychat_stage_id, 0) = 0"),
@@ -27,6 +27,7 @@ class ManychatStageAlias(models.Model):
         help="If set, the alias answers to this number, and the label only explains it.",
     )
     map_id = fields.Many2one("manychat.stage.map", "Stands For", ondelete="cascade", index=True)
+    is_open = fields.Boolean("Open", compute="_compute_is_open", store=True, precompute=True)
     waiting_count = fields.Integer("Events Waiting", compute="_compute_waiting_count")
 
     @api.constrains("name", "manychat_stage_id")
@@ -59,6 +60,11 @@ class ManychatStageAlias(models.Model):
         for alias in self:
             parts = [str(alias.manychat_stage_id)] if alias.manychat_stage_id else []
             alias.display_name = " · ".join(parts + ([alias.name] if alias.name else []))
+
+    @api.depends("map_id")
+    def _compute_is_open(self):
+        for alias in self:
+            alias.is_open = not alias.map_id
 
     @api.depends("map_id")
     def _compute_waiting_count(self):
@@ -94,6 +100,47 @@ class ManychatStageAlias(models.Model):
                     )
                 )
 
+    # ------------------------------------------------------------
+    # On the screen
+    # ------------------------------------------------------------
+
+    def action_view_waiting_events(self):
+        """The events that wait for somebody to say what these stages mean."""
+        action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
+        return {**action, "domain": [("alias_id", "in", self.ids), ("state", "=", "failed")], "context": {}}
+
+    def action_map_to_new_row(self):
+        """A new row of the stage map, filled in as far as it is known. Saving it releases the events."""
+        self.ensure_one()
+        taken = self.env["manychat.stage.map"].sudo().search([("active", "=", True)]).stage_id
+        same_name = (
+            self.env["crm.stage"]
+            .search([("id", "not in", taken.ids)])
+            .filtered(lambda stage: self.label_key and normalize_label(stage.name) == self.label_key)
+        )
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("New ManyChat Stage"),
+            "res_model": "manychat.stage.map",
+            "views": [(False, "form")],
+            "target": "new",
+            "context": {
+                "default_name": self.name or False,
+                "default_manychat_stage_id": self.manychat_stage_id,
+                "default_stage_id": same_name[:1].id,
+            },
+        }
+
+    def action_discard(self):
+        """Give up the events that wait for these stages. The stages leave the list, until they arrive again."""
+        self.check_access("unlink")
+        events = self.env["manychat.event"].search([("alias_id", "in", self.ids), ("state", "=", "failed")])
+        if events:
+            events.action_discard()
+            self.invalidate_recordset(["waiting_count"])
+        self.filtered("is_open").unlink()
+        return True
+
     @api.model
     def _cron_release(self):
         """Let events go through whose stage has come to be known without anybody releasing them.
@@ -115,6 +162,16 @@ class ManychatStageAlias(models.Model):
         """Send the events that waited for these aliases on their way again."""
         events = self.env["manychat.event"].sudo().search([("alias_id", "in", self.ids), ("state", "=", "failed")])
         events._requeue()
+        if events:
+            # A list that is edited in place has no other way to answer.
+            self.env.user._bus_send(
+                "simple_notification",
+                {
+                    "type": "success",
+                    "title": ", ".join(self.mapped("display_name")),
+                    "message": self.env._("Events released, now on their way to the pipeline: %s.", len(events)),
+                },
+            )
 
     @api.model
     def _open(self, number, label):

@@ -1,3 +1,5 @@
+from collections import defaultdict
+
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
@@ -30,6 +32,16 @@ class ManychatStageMap(models.Model):
     sequence = fields.Integer(default=10)
     active = fields.Boolean(default=True)
     alias_ids = fields.One2many("manychat.stage.alias", "map_id", "Aliases")
+    lead_count = fields.Integer(
+        "Opportunities", compute="_compute_lead_count", help="Open opportunities in this pipeline stage now."
+    )
+    waiting_count = fields.Integer(
+        "Events on Their Way",
+        compute="_compute_waiting_count",
+        help="Events of this stage that have arrived and are not applied yet.",
+    )
+    warning = fields.Text("Attention", compute="_compute_warning")
+    needs_attention = fields.Boolean(compute="_compute_warning", search="_search_needs_attention")
 
     @api.constrains("name", "manychat_stage_id", "stage_id", "active")
     def _check_one_to_one(self):
@@ -66,6 +78,70 @@ class ManychatStageMap(models.Model):
         for row in self:
             row.label_key = normalize_label(row.name or "")
 
+    @api.depends("stage_id")
+    def _compute_lead_count(self):
+        domain = [("type", "=", "opportunity"), ("stage_id", "in", self.stage_id.ids)]
+        counts = dict(self.env["crm.lead"]._read_group(domain, ["stage_id"], ["__count"]))
+        for row in self:
+            row.lead_count = counts.get(row.stage_id, 0)
+
+    @api.depends("name", "manychat_stage_id", "active")
+    def _compute_waiting_count(self):
+        waiting = self._events_on_their_way()
+        for row in self:
+            row.waiting_count = len(waiting.get(row._origin, ()))
+
+    @api.depends("active", "stage_id", "team_id.active")
+    def _compute_warning(self):
+        for row in self:
+            row.warning = "\n".join(row._warnings()) or False
+            row.needs_attention = bool(row.warning)
+
+    def _warnings(self):
+        """What is wrong with where this row leads, in sentences: list of str."""
+        self.ensure_one()
+        # As superuser: a team of another company is no less a reason.
+        stage, team = self.stage_id.sudo(), self.team_id.sudo()
+        if not self.active or not stage:
+            return []
+        warnings = []
+        # Odoo's own stages cannot be archived; a field that Studio or another app adds makes it possible.
+        if stage._active_name and not stage[stage._active_name]:
+            warnings.append(
+                self.env._(
+                    "The pipeline stage “%s” is archived, so opportunities that arrive there are in no column of the "
+                    "pipeline. Restore it, or choose another stage.",
+                    stage.display_name,
+                )
+            )
+        teams = stage._teams()
+        if team and teams and team not in teams:
+            warnings.append(
+                self.env._(
+                    "The pipeline stage “%(stage)s” is for the team %(teams)s only, so the team %(team)s does not "
+                    "see it. Choose another stage or team, or let the stage be for all teams.",
+                    stage=stage.display_name,
+                    teams=", ".join(f"“{other.display_name}”" for other in teams),
+                    team=f"“{team.display_name}”",
+                )
+            )
+        if team and not team.active:
+            warnings.append(
+                self.env._(
+                    "The sales team “%s” is archived, and new opportunities still go to it. Choose another team, "
+                    "or none.",
+                    team.display_name,
+                )
+            )
+        return warnings
+
+    def _search_needs_attention(self, operator, value):
+        wanted = True in value if isinstance(value, list | tuple | set | frozenset) else bool(value)
+        if operator in ("!=", "not in"):
+            wanted = not wanted
+        concerned = self.search([("active", "=", True)]).filtered("needs_attention")  # a dozen rows, not thousands
+        return [("id", "in" if wanted else "not in", concerned.ids)]
+
     @api.model_create_multi
     def create(self, vals_list):
         rows = super().create(vals_list)
@@ -77,6 +153,61 @@ class ManychatStageMap(models.Model):
         if {"name", "manychat_stage_id", "active"} & vals.keys():
             self._release_open_aliases()
         return result
+
+    # ------------------------------------------------------------
+    # On the screen
+    # ------------------------------------------------------------
+
+    def action_view_leads(self):
+        """The opportunities in this row's pipeline stage."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id("crm.crm_lead_opportunities")
+        return {
+            **action,
+            "name": self.stage_id.display_name,
+            "domain": [("type", "=", "opportunity"), ("stage_id", "=", self.stage_id.id)],
+            "context": {"default_type": "opportunity", "default_stage_id": self.stage_id.id},
+        }
+
+    def action_view_waiting_events(self):
+        """The events of this stage that are not applied yet."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
+        return {**action, "domain": [("id", "in", self._events_on_their_way().get(self, []))], "context": {}}
+
+    @api.model
+    def open_aliases(self):
+        """What the map's own screen says of stages that are missing from it.
+
+        :return dict: ``aliases``, how many unknown stages have arrived; ``events``, how many events wait for them
+        """
+        self.check_access("write")
+        aliases = self.env["manychat.stage.alias"].search([("map_id", "=", False)])
+        return {"aliases": len(aliases), "events": sum(aliases.mapped("waiting_count"))}
+
+    @api.model
+    def _events_on_their_way(self):
+        """The ids of the events that are not applied yet, by the row that they will go by: dict of row → list."""
+        self.env["manychat.event"].flush_model()
+        # The stage is part of the payload, which no domain reaches.
+        self.env.cr.execute(
+            """
+            SELECT (payload->'state'->>'stage_id')::bigint, payload->'state'->>'stage', array_agg(id)
+              FROM manychat_event
+             WHERE type = 'opportunity' AND state IN ('pending', 'queued') AND payload IS NOT NULL
+             GROUP BY 1, 2
+            """
+        )
+        found = self.env.cr.fetchall()
+        resolve = self._resolver()
+        events = defaultdict(list)
+        for number, label, ids in found:
+            events[resolve(number, label).sudo(False)] += ids
+        return events
+
+    # ------------------------------------------------------------
+    # Applying events
+    # ------------------------------------------------------------
 
     def _release_open_aliases(self):
         """Let events that waited for a stage which now has a row of its own go through; their aliases go."""

@@ -1,6 +1,9 @@
 from odoo import api, models
 from odoo.tools import SQL
 
+#: In the context while an import writes its rows: they are checked when all are written.
+LOADING = "manychat_loading"
+
 
 class ManychatUnique(models.AbstractModel):
     """Unique values that the database guards, with messages that the model words.
@@ -55,6 +58,20 @@ class ManychatUnique(models.AbstractModel):
         self._let_constraints_wait("IMMEDIATE")
         return result
 
+    def _load_records(self, data_list, update=False):
+        """Write the rows of an import and only then check them: two may have swapped their values."""
+        loading = self.with_context(**{LOADING: True})
+        loading._let_constraints_wait("DEFERRED")
+        records = super(ManychatUnique, loading)._load_records(data_list, update).with_env(self.env)
+        records._validate_fields(records._fields)
+        records._let_constraints_wait("IMMEDIATE")
+        return records
+
+    def _validate_fields(self, field_names, excluded_names=()):
+        if self.env.context.get(LOADING):
+            return None
+        return super()._validate_fields(field_names, excluded_names)
+
     def _let_constraints_wait(self, mode):
         """``DEFERRED``: have the database wait for the model; ``IMMEDIATE``: have it look now.
 
@@ -62,5 +79,7 @@ class ManychatUnique(models.AbstractModel):
             written the same value meanwhile
         """
         self.flush_model()
+        if mode == "IMMEDIATE" and self.env.context.get(LOADING):
+            return
         names = SQL(", ").join(SQL.identifier(self._unique_name(columns)) for columns, _condition in self._unique)
         self.env.cr.execute(SQL("SET CONSTRAINTS %s %s", names, SQL(mode)))

@@ -36,7 +36,10 @@ class TestEventLog(ManychatCase):
                 getattr(event.with_user(self.manager), action)()
 
     def test_salespeople_read_the_log_and_change_nothing(self):
-        event = self.failed().with_user(self.salesperson)
+        failed = self.failed()
+        self.apply(opportunity("MC-A"))
+        failed.lead_id = self.lead("MC-A")  # one without an opportunity is for managers only
+        event = failed.with_user(self.salesperson)
         self.assertEqual(event.manychat_id, "MC-A")
         for action in (event.action_retry, event.action_discard, lambda: event.payload, lambda: event.payload_text):
             with self.assertRaises(AccessError):

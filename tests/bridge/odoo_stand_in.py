@@ -28,6 +28,10 @@ class OdooStandIn:
     :ivar moves: (ManyChat id, stage) of every creation and move, in order: what a chatter would show
     :ivar calls: event ids of every call of ``manychat_apply`` that was not empty
     :ivar erased: ManyChat ids of those whom it was told to forget
+    :ivar reports: what it was told of events, in order
+    :ivar takes_reports: whether it is new enough to
+    :ivar refused_reports: event ids of which it will not hear
+    :ivar discarded: events that people gave up there, and that nobody has reported as discarded yet
     :ivar troubles: per ManyChat id, how to treat its events: see ``_trouble``
     """
 
@@ -38,6 +42,10 @@ class OdooStandIn:
         self.calls: list[list[str]] = []
         self.heartbeats: list[dict[str, str]] = []
         self.erased: list[str] = []
+        self.reports: list[dict[str, Any]] = []
+        self.takes_reports = True
+        self.refused_reports: set[str] = set()
+        self.discarded: dict[str, int] = {}
         self.troubles: dict[str, str] = {}
         self.key = KEY
         self.stages = dict(STAGES)
@@ -112,6 +120,8 @@ class OdooStandIn:
         trouble = self.troubles.get(event.manychat_id)
         if trouble == "refused":
             return {**result, "code": "refused", "message": "Odoo raised something about Ana García"}
+        if trouble == "discarded":
+            return {**result, "code": "discarded", "message": "Somebody discarded it."}
         if trouble == "retry" or (trouble == "retry once" and event.id not in self._retried):
             self._retried.add(event.id)
             return {**result, "status": "retry"}
@@ -143,12 +153,24 @@ class OdooStandIn:
             moves = [move for move in self.moves if move[0] == manychat_id]
             return {"events": len(moves), "rejections": 0, "lead_ids": [lead["id"]] if lead else []}
 
+    def report(self, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+        with self._lock:
+            if self.refused_reports & {outcome["event_id"] for outcome in outcomes}:
+                raise Fault("odoo.exceptions.ValidationError", "No")
+            self.reports += outcomes
+            for outcome in outcomes:
+                if outcome["state"] == "discarded":
+                    self.discarded.pop(outcome["event_id"], None)
+            return {"busy": []}
+
     def call(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
         if (model, method) == ("crm.lead", "manychat_apply"):
             return self.manychat_apply(**arguments)
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
-            return True
+            return {"discarded": dict(self.discarded)} if self.takes_reports else True
+        if (model, method) == ("manychat.event", "report") and self.takes_reports:
+            return self.report(**arguments)
         if (model, method) == ("manychat.bridge", "alive"):
             return [{**beat, "seconds": 1} for beat in self.heartbeats]
         if (model, method) == ("manychat.event", "story"):

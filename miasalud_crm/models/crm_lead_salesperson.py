@@ -1,0 +1,58 @@
+from odoo import models
+
+from .crm_lead import APPLYING
+from .manychat_event import naive_utc
+
+
+class CrmLead(models.Model):
+    """Who is the salesperson: the chat's commercial adviser, unless a person decides otherwise."""
+
+    _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
+
+    def _manychat_reassigned(self, said, event):
+        """Whether the chat names another commercial adviser than so far, later than a person chose the salesperson.
+
+        An event that only repeats the adviser decides nothing: bots send all they know each time.
+
+        :param dict said: the values that the event carries
+        :param bridge.events.Event event: an event newer than all that is known
+        """
+        self.ensure_one()
+        if said.get("manychat_commercial_advisor_id") in (None, self.manychat_commercial_advisor_id.id):
+            return False
+        if self.user_id.id == (self.manychat_values or {}).get("user_id", False):
+            return False  # nobody has chosen one: nothing to overrule
+        chosen = self._manychat_salesperson_dates().get(self.id, self.create_date)
+        return naive_utc(event.occurred_at) > chosen
+
+    def _manychat_assign(self, user):
+        """Make ``user`` the salesperson of those of these opportunities whose salesperson is open.
+
+        That is: none is set, and nobody has removed one. Odoo records and announces it as it always does.
+
+        :return int: how many that were
+        """
+        self.env.flush_all()
+        self.env.cr.precommit.run()  # what this transaction has changed so far becomes history too
+        decided = self._manychat_salesperson_dates()
+        leads = self.filtered(lambda lead: not lead.user_id and lead.id not in decided)
+        # Nobody waits for the mail server.
+        leads = leads.with_context(**{APPLYING: True, "mail_notify_force_send": False})
+        for team, group in leads.grouped("team_id").items():
+            # Odoo would replace a team by the salesperson's own.
+            group.write({"user_id": user.id, **({"team_id": team.id} if team else {})})
+        for lead in leads:  # the chat's doing, which the chat may change again
+            lead.manychat_values = {**(lead.manychat_values or {}), "user_id": user.id}
+        return len(leads)
+
+    def _manychat_salesperson_dates(self):
+        """When each opportunity's salesperson was last changed, as its history says.
+
+        :return dict: lead id → datetime in UTC; without those whose salesperson never changed
+        """
+        field = self.env["ir.model.fields"]._get("crm.lead", "user_id")
+        messages = self.env["mail.message"].search(
+            [("model", "=", "crm.lead"), ("res_id", "in", self.ids), ("tracking_value_ids.field_id", "=", field.id)],
+            order="date",
+        )
+        return {message.res_id: message.date for message in messages}

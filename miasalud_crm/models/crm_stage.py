@@ -1,0 +1,37 @@
+from odoo import api, models
+from odoo.exceptions import UserError
+
+
+class CrmStage(models.Model):
+    _inherit = "crm.stage"
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_mapped(self):
+        """Say what to do: the database's own refusal advises to archive, which a stage cannot be."""
+        rows = (
+            self.env["manychat.stage.map"].sudo().with_context(active_test=False).search([("stage_id", "in", self.ids)])
+        )
+        if rows:
+            raise UserError(
+                "\n".join(
+                    self.env._(
+                        "The stage “%(stage)s” stands for the ManyChat stage “%(row)s”, whose opportunities arrive "
+                        "there. First choose another pipeline stage for it, or delete that row, under "
+                        "CRM ▸ Configuration ▸ ManyChat ▸ Stage Map.",
+                        stage=row.stage_id.display_name,
+                        row=row.name,
+                    )
+                    if row.active
+                    else self.env._(
+                        "The stage “%(stage)s” is still named by the archived ManyChat stage “%(row)s”. Delete that "
+                        "row first, under CRM ▸ Configuration ▸ ManyChat ▸ Stage Map, filter “Archived”.",
+                        stage=row.stage_id.display_name,
+                        row=row.name,
+                    )
+                    for row in rows
+                )
+            )
+
+    def _teams(self):
+        """The teams that alone see this stage; none if all do. (One in Odoo 18, several from 19 on.)"""
+        return self.team_ids if "team_ids" in self._fields else self.team_id
