@@ -79,8 +79,7 @@ def signed_in(
         timezone_id="UTC",
         reduced_motion="reduce",
     )
-    # Notifications too, or Odoo's message menu asks for them.
-    context.grant_permissions(["clipboard-read", "clipboard-write", "notifications"], origin=stack.odoo_url)
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=stack.odoo_url)
     if cookies:
         context.add_cookies(cookies)
     else:

@@ -33,6 +33,9 @@ LARGEST = 120_000
 DESKTOP = {"width": 1280, "height": 760}
 PHONE = {"width": 390, "height": 780}
 
+#: Or Odoo's message menu asks for permission to notify, with a number on it.
+NO_NOTIFICATIONS = "navigator.permissions.query = async () => ({state: 'denied', addEventListener() {}});"
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -43,7 +46,7 @@ class Shot:
     role: str = "manager"
     language: str = "en_US"
     phone: bool = False
-    height: int | None = None
+    size: tuple[int, int] | None = None
 
 
 def action(xml_id: str, view: str | None = None, then: str | None = None) -> Callable[[OdooPage, World], None]:
@@ -58,18 +61,14 @@ def action(xml_id: str, view: str | None = None, then: str | None = None) -> Cal
 
 
 def pipeline(odoo: OdooPage, _world: World) -> None:
-    odoo.open("crm.crm_lead_action_pipeline")
-    # Everybody's, not only one's own.
-    for facet in range(odoo.page.locator(".o_searchview_facet .o_facet_remove").count()):
-        odoo.click(".o_searchview_facet .o_facet_remove")
-        assert facet < 5
+    odoo.go("/odoo/crm")
 
 
 def opportunity(odoo: OdooPage, world: World) -> None:
     """One that has come far, its ManyChat page open."""
     domain = [["stage_id.name", "=", "Comienza Cotización"], ["user_id", "!=", False]]
     far = world.odoo("crm.lead", "search", domain, order="id", limit=1)
-    odoo.open("crm.crm_lead_action_pipeline", record=far[0])
+    odoo.go(f"/odoo/crm/{far[0]}")
     page = odoo.page.locator(".o_notebook .nav-link[name^=manychat]")
     if page.count():
         page.first.click()
@@ -88,10 +87,10 @@ def settings(odoo: OdooPage, _world: World) -> None:
 
 
 SHOTS = [
-    Shot("pipeline", pipeline, role="administrator"),
-    Shot("pipeline_phone", pipeline, role="administrator", phone=True),
-    Shot("opportunity", opportunity, role="administrator"),
-    Shot("opportunity_phone", opportunity, role="administrator", phone=True),
+    Shot("pipeline", pipeline, size=(1680, 800)),
+    Shot("pipeline_phone", pipeline, phone=True),
+    Shot("opportunity", opportunity, size=(1280, 1150)),
+    Shot("opportunity_phone", opportunity, phone=True),
     Shot("stage_map", action("manychat_stage_map_action")),
     Shot("stage_aliases", action("manychat_stage_alias_action")),
     Shot("advisers", action("manychat_advisor_action")),
@@ -125,6 +124,7 @@ def main(names: list[str]) -> None:
                     if who not in windows:
                         size = PHONE if shot.phone else DESKTOP
                         windows[who] = signed_in(browser, stack, shot.role, shot.language, size, shot.phone)
+                        windows[who].add_init_script(NO_NOTIFICATIONS)
                     take(windows[who], world, shot)
             browser.close()
         engine.dispose()
@@ -134,6 +134,7 @@ def main(names: list[str]) -> None:
 
 
 def fill(world: World) -> None:
+    """What a system has that has been in use for a month."""
     ensure_languages(world.stack)
     # Frozen, or the administrator's next sign-in would put this machine's address in its place.
     for key, value in {"web.base.url": ADDRESS, "web.base.url.freeze": "True"}.items():
@@ -141,6 +142,12 @@ def fill(world: World) -> None:
     # Odoo's own stages, which nobody here uses.
     used = world.odoo("manychat.stage.map", "search_read", [], fields=["stage_id"])
     world.odoo("crm.stage", "unlink", world.odoo("crm.stage", "search", [["id", "not in", [_id(row) for row in used]]]))
+    # The pipeline shows everybody's, not only one's own.
+    (pipeline,) = world.odoo(
+        "ir.model.data", "search_read", [["name", "=", "crm_lead_action_pipeline"]], fields=["res_id"]
+    )
+    context = "{'default_type': 'opportunity'}"
+    world.odoo("ir.actions.act_window", "write", [pipeline["res_id"]], {"context": context})
     invented.advisers(world)
     world.settled(*invented.conversations(world))
     invented.troubles(world)
@@ -154,8 +161,8 @@ def _id(row: dict[str, Any]) -> int:
 
 def take(window: BrowserContext, world: World, shot: Shot) -> None:
     odoo = OdooPage(window, world.stack.odoo_url)
-    if shot.height:
-        odoo.page.set_viewport_size({**(PHONE if shot.phone else DESKTOP), "height": shot.height})
+    if shot.size:
+        odoo.page.set_viewport_size({"width": shot.size[0], "height": shot.size[1]})
     shot.show(odoo, world)
     path = FOLDER / f"{shot.name}.png"
     written = save(odoo.page.screenshot(), path)

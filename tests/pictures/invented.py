@@ -8,7 +8,7 @@ from typing import Any
 from tests.world import World
 
 #: The conversation's usual way, with the share of people who go on from each stage to the next.
-WAY = [(17, 0.92), (19, 0.85), (21, 0.8), (22, 0.85), (23, 0.75), (25, 0.6), (26, 0.0)]
+WAY = [(16, 0.95), (17, 0.92), (19, 0.85), (21, 0.8), (22, 0.85), (23, 0.75), (25, 0.6), (26, 0.0)]
 _PEOPLE = 46
 _DAYS = 28
 _FIRST = ["Ana", "Bruno", "Carla", "Darío", "Elena", "Fabián", "Gloria", "Hugo", "Inés", "Javier", "Karina", "Leandro"]
@@ -16,6 +16,7 @@ _FIRST += ["Marta", "Nicolás", "Olivia", "Pablo", "Raúl", "Sofía", "Tomás", 
 _LAST = ["Prueba", "Ensayo", "Muestra", "Ejemplo", "Modelo", "Ficticia", "Inventado", "Supuesto"]
 _CHANNELS = ["Facebook", "Facebook", "WhatsApp", "WhatsApp", "WhatsApp", "Instagram", "Web"]
 _WORDS = {
+    16: "Escribió por un anuncio.",
     17: "Preguntó por una valoración para su mamá.",
     19: "Quiere saber precios y si atienden los sábados.",
     20: "Volvió a escribir: tiene dudas sobre la preparación.",
