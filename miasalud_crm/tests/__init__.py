@@ -10,9 +10,12 @@ from . import test_identity
 from . import test_import
 from . import test_manychat_apply
 from . import test_relay
+from . import test_requests
 from . import test_rights
+from . import test_setup
 from . import test_stage_history
 from . import test_stage_map
+from . import test_test_event
 from . import test_stage_map_screen
 from . import test_webhook
 from . import test_translations
