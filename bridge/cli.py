@@ -11,8 +11,9 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from sqlalchemy.engine import make_url
 
-from . import __version__, dlq, worker
+from . import __version__, api_keys, dlq, worker
 from . import check as checks
 from .console import FAILED, MISUSED, QueueName, count_of, fail, load_settings, out, visible
 from .erase import erase as erase_person
@@ -22,8 +23,10 @@ from .outage import Dependency, Outage
 from .purge import purge as purge_settled
 from .reconcile import REPAIRED, Case, Reconcile, grace
 from .settings import ConfigurationError, secret
+from .status import status
 from .store import migrate, pauses, retention
 from .store.engine import in_transaction
+from .trace import trace
 from .webhook import guess_type
 from .webhook import send as send_to_webhook
 from .when import age
@@ -38,7 +41,10 @@ app = typer.Typer(
 )
 db = typer.Typer(no_args_is_help=True, help="The database's tables.")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(api_keys.app, name="key")
 app.add_typer(db, name="db")
+app.command()(status)
+app.command()(trace)
 
 
 class TypeName(str, enum.Enum):
@@ -48,6 +54,14 @@ class TypeName(str, enum.Enum):
     campaign_assignment = "campaign_assignment"
     campaign_contact = "campaign_contact"
     opportunity = "opportunity"
+
+
+class DatabaseKind(str, enum.Enum):
+    """The databases that there is SQL for."""
+
+    mssql = "mssql"
+    postgresql = "postgresql"
+    sqlite = "sqlite"
 
 
 Queues = Annotated[
@@ -98,6 +112,20 @@ def run(
     """
     names = [each.value for each in queue or list(QueueName)]
     sys.exit(worker.run(load_settings(), list(dict.fromkeys(names))))
+
+
+@app.command()
+def api(
+    host: Annotated[str | None, typer.Option(help="Where to listen. Default: BRIDGE_API_HOST, else loopback.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: BRIDGE_API_PORT, else 8000.")] = None,
+) -> None:
+    """Serve the standby webhooks and the REST API until stopped; /docs describes them. Keys: `python -m bridge key`."""
+    try:
+        from .api.serve import serve
+    except ModuleNotFoundError as error:
+        fail(f"The API needs {error.name}: pip install 'miasalud-bridge[worker,api]'", MISUSED)
+    settings = load_settings()
+    serve(settings, host or settings.api_host, port or settings.api_port)
 
 
 @app.command()
@@ -343,9 +371,20 @@ def db_downgrade(
 
 
 @db.command("sql")
-def db_sql() -> None:
-    """Print the SQL that `db upgrade` would run on an empty database of this kind, for a DBA to read."""
-    print(migrate.sql(worker.open_engine(load_settings()).dialect.name))
+def db_sql(
+    revisions: Annotated[
+        str, typer.Argument(help="Up to which revision, starting from none; or FROM:TO, as in 0002:head.")
+    ] = "head",
+    kind: Annotated[
+        DatabaseKind | None, typer.Option("--for", help="The kind of database. Default: that of BRIDGE_DATABASE_URL.")
+    ] = None,
+) -> None:
+    """Print the SQL that `db upgrade` would run, for a DBA to read. Connects to nothing."""
+    dialect = kind.value if kind else make_url(secret(load_settings().database_url)).get_backend_name()
+    try:
+        print(migrate.sql(dialect, revisions))
+    except ValueError as error:
+        fail(str(error), MISUSED)
 
 
 @db.command("current")

@@ -207,6 +207,9 @@ class Consumer(threading.Thread):
                 metrics.begun(delivery.event, self._queue.name, delivery.messages[0].inserted_at)
                 together.append(delivery)
                 continue
+            if known.is_overruled_by(delivery.event):
+                (alone if known.in_attempt else together).append(delivery)
+                continue
             delivery.started_at = known.started_at
             delivery.attempts = known.attempts
             if known.is_done:
@@ -248,7 +251,10 @@ class Consumer(threading.Thread):
                 metrics.dead_lettered(None, error.code)
                 log.error("message_unreadable", queue=self._queue.name, message_id=message.id, code=error.code)
             else:
-                deliveries.setdefault(event.id, _Delivery(event, [])).messages.append(message)
+                delivery = deliveries.setdefault(event.id, _Delivery(event, []))
+                delivery.messages.append(message)
+                if event.retries > delivery.event.retries:
+                    delivery.event = event
         if letters:
             in_transaction(self._engine, lambda connection: dead_letters.put(connection, letters))
             self._notify([letter.message_id for letter in letters])
@@ -262,7 +268,8 @@ class Consumer(threading.Thread):
         batch.begun |= {delivery.event.id for delivery in group}
         for delivery in group:
             known = before.get(delivery.event.id)
-            delivery.attempts = 1 if known is None or known.is_dead else known.attempts + 1
+            afresh = known is None or known.is_dead or known.is_overruled_by(delivery.event)
+            delivery.attempts = 1 if known is None or afresh else known.attempts + 1
 
         misplaced = [delivery for delivery in group if delivery.event.type.queue != self._queue.name]
         events = [delivery.event for delivery in group if delivery not in misplaced]

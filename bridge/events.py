@@ -262,7 +262,8 @@ def _required(value: Any) -> Any:
 
 def _at_most(limit: int) -> AfterValidator:
     def check(value: str | None) -> str | None:
-        if value is not None and len(value) > limit:
+        # Counted as SQL Server counts what fits into a column: an emoji is two.
+        if value is not None and len(value.encode("utf-16-le", "surrogatepass")) > 2 * limit:
             raise ValueError(f"must have at most {limit} characters")
         return value
 
@@ -472,6 +473,7 @@ class Event:
     :ivar id: SHA-256 in hex: the same event sent again has the same id
     :ivar received_at: when we took it in, UTC
     :ivar source: who took it in: ``odoo``, ``api``, ``queue`` (a bare payload found on a queue) or ``cli``
+    :ivar retries: how often a person had Odoo send it again; what was decided about it before holds no longer
     """
 
     id: str
@@ -479,6 +481,7 @@ class Event:
     received_at: datetime
     source: str
     payload: Payload
+    retries: int = 0
 
     @property
     def manychat_id(self) -> str:
@@ -504,7 +507,7 @@ class Event:
 
     def envelope(self) -> dict[str, Any]:
         """The JSON object that travels on the queue and to ``crm.lead.manychat_apply``."""
-        return {
+        envelope = {
             "v": 1,
             "id": self.id,
             "type": self.type.value,
@@ -512,6 +515,7 @@ class Event:
             "source": self.source,
             "payload": self.payload.canonical(),
         }
+        return {**envelope, "retries": self.retries} if self.retries else envelope
 
     def encode(self) -> str:
         """The text of the queue message: the envelope as JSON in Base64.
@@ -555,6 +559,7 @@ class _Envelope(BaseModel):
     received_at: Annotated[datetime, BeforeValidator(_to_datetime)]
     source: Annotated[str, Field(min_length=1, max_length=32)]
     payload: dict[str, Any]
+    retries: Annotated[int, Field(ge=0, le=MAX_INT)] = 0
 
 
 def from_envelope(envelope: Mapping[str, Any]) -> Event:
@@ -577,7 +582,7 @@ def from_envelope(envelope: Mapping[str, Any]) -> Event:
             [{"field": "received_at", "message": message}],
         )
     payload = parse_payload(checked.type, checked.payload)
-    return Event(checked.id, checked.type, checked.received_at, checked.source, payload)
+    return Event(checked.id, checked.type, checked.received_at, checked.source, payload, checked.retries)
 
 
 def decode(content: str, *, queue: str, inserted_at: datetime) -> Event:

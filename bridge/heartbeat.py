@@ -1,10 +1,11 @@
-"""Telling Odoo that a bridge is alive, so that its users see when none is."""
+"""Telling Odoo that a bridge is alive, so that its users see when none is; and hearing what they gave up there."""
 
 from __future__ import annotations
 
 import os
 import socket
 import threading
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -24,10 +25,14 @@ INTERVAL_FAILING = 5
 class Heartbeat(threading.Thread):
     """Calls ``manychat.bridge.heartbeat`` until closed. A failure is said once, and matters to nobody else."""
 
-    def __init__(self, odoo: Odoo, interval: float = INTERVAL):
-        """:param interval: seconds"""
+    def __init__(self, odoo: Odoo, on_discarded: Callable[[Mapping[str, int]], None], interval: float = INTERVAL):
+        """
+        :param on_discarded: takes what :meth:`bridge.odoo.Odoo.heartbeat` returns, unless that is nothing
+        :param interval: seconds
+        """
         super().__init__(name="heartbeat", daemon=True)
         self._odoo = odoo
+        self._on_discarded = on_discarded
         self._interval = interval
         self._closing = threading.Event()
 
@@ -40,7 +45,9 @@ class Heartbeat(threading.Thread):
         failing = False
         while True:
             try:
-                self._odoo.heartbeat(name, __version__)
+                discarded = self._odoo.heartbeat(name, __version__)
+                if discarded:
+                    self._on_discarded(discarded)
             except (Outage, OdooRefused) as error:
                 if not failing:
                     log.warning("heartbeat_failing", error=kind(error))

@@ -95,13 +95,31 @@ class Odoo:
             raise OdooRefused("bad_answer", "manychat_apply did not answer with one result for each event.")
         return results
 
-    def heartbeat(self, name: str, version: str) -> None:
+    def heartbeat(self, name: str, version: str) -> dict[str, int]:
         """``manychat.bridge.heartbeat``: tell Odoo that a bridge is alive.
 
+        :return: the events that people gave up in Odoo, of which Odoo has not heard that the bridge knows: how often
+            each had been sent again by then, by event id
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
-        self._call("manychat.bridge", "heartbeat", name=name, version=version)
+        answer = self._call("manychat.bridge", "heartbeat", name=name, version=version)
+        # An older addon only says True.
+        discarded = answer.get("discarded") if isinstance(answer, dict) else None
+        return {str(event_id): int(retries) for event_id, retries in (discarded or {}).items()}
+
+    def report(self, outcomes: Sequence[dict[str, Any]]) -> set[str]:
+        """``manychat.event.report``: tell Odoo what became of events.
+
+        :param outcomes: see there
+        :return: ids of events on which somebody else was at work: to be told again
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        answer = self._call("manychat.event", "report", outcomes=list(outcomes))
+        if not isinstance(answer, dict) or not isinstance(answer.get("busy"), list):
+            raise OdooRefused("bad_answer", "manychat.event.report did not say what it did.")
+        return set(answer["busy"])
 
     def alive(self) -> list[dict[str, Any]]:
         """``manychat.bridge.alive``: the bridges that have shown themselves to Odoo lately.

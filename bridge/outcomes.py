@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Done:
-    """The event is applied and its audit row says so.
+    """The event is applied, or has otherwise come to its end, and its audit row says so.
 
-    :ivar status: ``stored`` (SQL only) or Odoo's word: ``created``, ``moved``, ``updated``, ``unchanged``, ``stale``
+    :ivar status: ``stored`` (SQL only) or Odoo's word: ``created``, ``moved``, ``updated``, ``unchanged``, ``stale``,
+        ``discarded`` (by a person there)
     """
 
     status: str

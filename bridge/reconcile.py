@@ -233,6 +233,7 @@ def event_of(row: Any) -> Event | None:
                 "received_at": format_datetime(row.received_at),
                 "source": row.source,
                 "payload": parse_json(row.payload),
+                "retries": row.retries,
             }
         )
     except ContractError:

@@ -27,6 +27,7 @@ from .pauses import Pauses
 from .probes import Watch
 from .queue import BadConnectionString, Queue, create_all
 from .reconcile import Reconciler
+from .reporter import Reporter, close_discarded
 from .settings import ConfigurationError, Settings, secret, variable
 from .store import migrate, opportunities
 from .store.engine import BadDatabaseUrl, create_engine, in_transaction
@@ -100,7 +101,9 @@ def run(settings: Settings, names: Sequence[str]) -> int:
         )
         for handler in handlers
     ]
-    heartbeat = Heartbeat(odoo) if odoo else None
+    tellers: list[Heartbeat | Reporter] = []
+    if odoo:
+        tellers = [Heartbeat(odoo, partial(close_discarded, engine, odoo)), Reporter(engine, odoo)]
     reconciler = Reconciler(
         engine,
         handlers,
@@ -114,8 +117,8 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     leases.start()
     for consumer in consumers:
         consumer.start()
-    if heartbeat:
-        heartbeat.start()
+    for teller in tellers:
+        teller.start()
     reconciler.start()
 
     stop.wait()
@@ -127,8 +130,8 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     reconciler.join()
     leases.close()
     pool.shutdown()
-    if heartbeat:
-        heartbeat.close()
+    for teller in tellers:
+        teller.close()
     if stop_serving:
         stop_serving()
     for each in [*queues.values(), dead_letter_queue]:

@@ -14,7 +14,7 @@ from ..store.engine import in_transaction
 
 def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
     """Write the assignments and states, and close the events' audit rows, in one transaction."""
-    done = {event.id: Done("stored") for event in events}
+    done = {event.id: Done(audit.STORED) for event in events}
 
     def work(connection: sa.Connection) -> None:
         campaigns.apply_campaign_events(connection, events)

@@ -44,7 +44,8 @@ def handle(engine: sa.Engine, odoo: Odoo, events: Sequence[Event]) -> dict[str, 
     done = {event.id: (event, outcome) for event in events if isinstance(outcome := outcomes[event.id], Done)}
 
     def work(connection: sa.Connection) -> None:
-        opportunities.finish(connection, done)
+        applied = {event_id: item for event_id, item in done.items() if item[1].status in APPLIED}
+        opportunities.finish(connection, applied)
         audit.finish(connection, {event_id: outcome for event_id, (_, outcome) in done.items()})
 
     in_transaction(engine, work)
@@ -94,10 +95,16 @@ def _outcome(result: dict[str, Any]) -> Outcome:
             stage_after=_text(result.get("stage_after"), 256),
         )
     code = _text(result.get("code"), 64) or "refused"
+    if code == audit.DISCARDED:
+        # Somebody gave it up in Odoo while it was on its way: so it is settled, and no dead letter.
+        return Done(audit.DISCARDED)
     message = _text(result.get("message"), 10_000) or "Odoo gave no reason."
     return Failure(code, message, permanent=code in PERMANENT)
 
 
 def _text(value: Any, limit: int) -> str | None:
     """Odoo's text as our columns take it. Odoo says ``False`` where there is none."""
-    return str(value).replace("\0", "")[:limit] if value else None
+    if not value:
+        return None
+    # SQL Server counts an emoji as two.
+    return str(value).replace("\0", "").encode("utf-16-le", "replace")[: 2 * limit].decode("utf-16-le", "ignore")

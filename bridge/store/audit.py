@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import bindparam, case, func, or_
+from sqlalchemy import and_, bindparam, case, func, not_, or_
 
 from ..events import Event
 from ..outcomes import Done, Failure
@@ -17,9 +17,12 @@ from . import dead_letters
 from .schema import audit
 from .upsert import find
 
-#: ``outcome`` of an event that was given up. It may come again and then starts afresh.
+#: ``outcome`` of an event that only SQL needs: Odoo has no part in it.
+STORED = "stored"
+#: … of an event that was given up. It may come again and then starts afresh.
 DEAD_LETTERED = "dead_lettered"
-#: … of one that a person settled without applying it, and of one whose person was erased. Neither is tried again.
+#: … of one that a person settled without applying it, and of one whose person was erased. Neither is tried again, but
+#: for a discarded one that somebody has Odoo send once more after all.
 DISCARDED = "discarded"
 ERASED = "erased"
 
@@ -29,11 +32,18 @@ _OPEN = _A.outcome.is_(None)
 _NOW = bindparam("now", type_=_A.finished_at.type)
 
 # What finished stays finished: another bridge may have been faster.
+# A person's retry begins a round of its own: its attempts are counted afresh, and a discard from before does not hold.
+_RETRIES = bindparam("new_retries", type_=_A.retries.type)
+_OVERRULED = _A.retries < _RETRIES
 _BEGIN_AGAIN = (
     audit.update()
-    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED))
+    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, and_(_A.outcome == DISCARDED, _OVERRULED)))
     .values(
-        attempts=case((_OPEN, _A.attempts + 1), else_=1),
+        # Written out: of two parameters in one expression SQL Server cannot tell the types.
+        attempts=case(
+            (and_(_OPEN, not_(_OVERRULED)), _A.attempts + sa.literal_column("1")), else_=sa.literal_column("1")
+        ),
+        retries=case((_OVERRULED, _RETRIES), else_=_A.retries),
         in_attempt=True,
         tried_at=_NOW,
         outcome=None,
@@ -50,6 +60,7 @@ _FINISH = (
         finished_at=_NOW,
         error_code=None,
         error=None,
+        reported_at=bindparam("new_reported_at", type_=_A.reported_at.type),
         lead_id=bindparam("new_lead_id", type_=_A.lead_id.type),
         stage_before=bindparam("new_stage_before", type_=_A.stage_before.type),
         stage_after=bindparam("new_stage_after", type_=_A.stage_after.type),
@@ -64,6 +75,7 @@ _FAIL = (
         error=bindparam("new_error", type_=_A.error.type),
         outcome=bindparam("new_outcome", type_=_A.outcome.type),
         finished_at=bindparam("new_finished_at", type_=_A.finished_at.type),
+        reported_at=None,
     )
 )
 #: Only one of several reconciles gets it, and none while a bridge may be at it: each of them sets ``tried_at`` anew.
@@ -72,10 +84,26 @@ _CLAIM = (
     .where(_ROW, _OPEN, func.coalesce(_A.tried_at, _A.started_at) < bindparam("cutoff", type_=_A.tried_at.type))
     .values(attempts=_A.attempts + 1, in_attempt=True, tried_at=_NOW)
 )
-_DISCARD = audit.update().where(_ROW, _A.outcome == DEAD_LETTERED).values(outcome=DISCARDED, finished_at=_NOW)
+_DISCARD = (
+    audit.update()
+    .where(_ROW, _A.outcome == DEAD_LETTERED)
+    .values(outcome=DISCARDED, finished_at=_NOW, reported_at=None)
+)
+# Only as it was told: what came of it since is told next.
+_REPORTED = (
+    audit.update()
+    .where(
+        _ROW,
+        _A.outcome == bindparam("told_outcome", type_=_A.outcome.type),
+        _A.retries == bindparam("told_retries", type_=_A.retries.type),
+        _A.attempts == bindparam("told_attempts", type_=_A.attempts.type),
+    )
+    .values(reported_at=_NOW)
+)
+_REPORT_AGAIN = audit.update().where(_ROW, _A.outcome.is_not(None)).values(reported_at=None)
 _GIVE_BACK = (
     audit.update()
-    .where(_ROW, _OPEN, _A.in_attempt.is_(sa.true()), _A.attempts > 0)
+    .where(_ROW, _OPEN, _A.in_attempt == sa.true(), _A.attempts > 0)
     .values(attempts=_A.attempts - 1, in_attempt=False)
 )
 
@@ -94,6 +122,7 @@ class Progress:
     """How far an event got before.
 
     :ivar in_attempt: its last attempt never ended: the process died with it, or another bridge is at it right now
+    :ivar retries: how often a person had Odoo send it again, as far as the bridge has seen
     """
 
     attempts: int
@@ -102,6 +131,7 @@ class Progress:
     error_code: str | None
     error: str | None
     started_at: datetime
+    retries: int
 
     @property
     def is_done(self) -> bool:
@@ -111,10 +141,15 @@ class Progress:
     def is_dead(self) -> bool:
         return self.outcome == DEAD_LETTERED
 
+    def is_overruled_by(self, event: Event) -> bool:
+        """Whether a person sent ``event`` again since: then it starts afresh, even if it was discarded before."""
+        return event.retries > self.retries and self.outcome in (None, DEAD_LETTERED, DISCARDED)
+
 
 def progress(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Progress]:
     """How far those of the events got that were seen before, by event id."""
-    statement = sa.select(_A.event_id, _A.attempts, _A.in_attempt, _A.outcome, _A.error_code, _A.error, _A.started_at)
+    columns = (_A.attempts, _A.in_attempt, _A.outcome, _A.error_code, _A.error, _A.started_at, _A.retries)
+    statement = sa.select(_A.event_id, *columns)
     return {row[0]: Progress(*row[1:]) for row in find(connection, statement, _A.event_id, event_ids)}
 
 
@@ -126,7 +161,9 @@ def begin(connection: sa.Connection, taken: Sequence[Taken], now: datetime | Non
     now = now or datetime.now(timezone.utc)
     before = progress(connection, [item.event.id for item in taken])
     again: list[dict[str, Any]] = [
-        {"this_event_id": item.event.id, "now": now} for item in taken if item.event.id in before
+        {"this_event_id": item.event.id, "new_retries": item.event.retries, "now": now}
+        for item in taken
+        if item.event.id in before
     ]
     new = [_row(item, now) for item in taken if item.event.id not in before]
     if again:
@@ -152,6 +189,8 @@ def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | 
                     "new_lead_id": outcome.lead_id,
                     "new_stage_before": outcome.stage_before,
                     "new_stage_after": outcome.stage_after,
+                    # What Odoo applied, it knows.
+                    "new_reported_at": None if outcome.status == STORED else now,
                     "now": now,
                 }
                 for event_id, outcome in sorted(done.items())
@@ -201,8 +240,42 @@ def claim(connection: sa.Connection, event_id: str, cutoff: datetime, now: datet
 
 
 def discard(connection: sa.Connection, event_id: str, now: datetime | None = None) -> None:
-    """Settle an event that was given up: whatever brings it again, it is not applied any more."""
+    """Settle an event that was given up: whatever brings it again, but for a person's retry, it is not applied."""
     connection.execute(_DISCARD, {"this_event_id": event_id, "now": now or datetime.now(timezone.utc)})
+
+
+def unreported(connection: sa.Connection, limit: int, after: int = 0) -> list[Any]:
+    """Rows whose outcome Odoo does not know yet, oldest first.
+
+    :param after: only those whose id is greater, for reading page by page
+    """
+    statement = sa.select(audit).where(_A.outcome.is_not(None), _A.reported_at.is_(None), _A.id > after)
+    return list(connection.execute(statement.order_by(_A.id).limit(limit)))
+
+
+def reported(connection: sa.Connection, told: Sequence[Any], now: datetime | None = None) -> None:
+    """Odoo knows the outcomes of these rows, as they were read."""
+    now = now or datetime.now(timezone.utc)
+    if told:
+        connection.execute(
+            _REPORTED,
+            [
+                {
+                    "this_event_id": row.event_id,
+                    "told_outcome": row.outcome,
+                    "told_retries": row.retries,
+                    "told_attempts": row.attempts,
+                    "now": now,
+                }
+                for row in sorted(told, key=lambda row: str(row.event_id))
+            ],
+        )
+
+
+def report_again(connection: sa.Connection, event_ids: Collection[str]) -> None:
+    """Have Odoo told once more what became of these events."""
+    if event_ids:
+        connection.execute(_REPORT_AGAIN, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
 
 
 def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[str]) -> list[Any]:
@@ -221,7 +294,7 @@ def rows(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Any
 def wrong_clocks(connection: sa.Connection, since: datetime) -> int:
     """How many events received since then bore a date so far ahead that it was not believed."""
     statement = (
-        sa.select(func.count()).select_from(audit).where(_A.received_at >= since, _A.clock_is_wrong.is_(sa.true()))
+        sa.select(func.count()).select_from(audit).where(_A.received_at >= since, _A.clock_is_wrong == sa.true())
     )
     return connection.execute(statement).scalar_one()
 
@@ -238,6 +311,7 @@ def _row(item: Taken, now: datetime) -> dict[str, Any]:
         "occurred_at": event.occurred_at,
         "clock_is_wrong": event.clock_is_wrong,
         "received_at": event.received_at,
+        "retries": event.retries,
         "enqueued_at": item.enqueued_at,
         "started_at": now,
         "tried_at": now,

@@ -48,7 +48,9 @@ _COMPLETE_FROM_OPPORTUNITY = (
         _ROW,
         sa.or_(
             *(
-                sa.and_(field.is_(None), bindparam(f"new_{field.name}", type_=field.type).is_not(None))
+                # Of a bare "? IS NOT NULL" SQL Server cannot tell the type: it would take every text of the statement
+                # for VARCHAR, and emoji for question marks.
+                sa.and_(field.is_(None), sa.cast(bindparam(f"new_{field.name}"), field.type).is_not(None))
                 for field in _FROM_OPPORTUNITY
             )
         ),
@@ -83,7 +85,8 @@ def ensure_channels(connection: sa.Connection, names: Iterable[str | None], now:
 
 def channel_key(name: str) -> str:
     # Case folding can lengthen a text ("ß"); the column is as long as the longest name that the contract lets in.
-    return normalize_label(name)[:256]
+    # SQL Server counts an emoji as two, and takes no notice of a space at the end.
+    return normalize_label(name).encode("utf-16-le")[:512].decode("utf-16-le", "ignore").rstrip()
 
 
 def apply_contacts(connection: sa.Connection, events: Collection[Event], now: datetime | None = None) -> None:

@@ -171,6 +171,18 @@ class Filter:
         return conditions
 
 
+def discard_all(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:
+    """Somebody gave these events up in Odoo: so their letters are done with, also those on their way back."""
+    statement = sa.select(_D.id).where(_D.status.in_([OPEN, REPLAYED]))
+    ids = [row[0] for row in find(connection, statement, _D.event_id, event_ids)]
+    if ids:
+        connection.execute(
+            dead_letters.update()
+            .where(_D.id.in_(ids))
+            .values(status=DISCARDED, discarded_at=now or datetime.now(timezone.utc))
+        )
+
+
 def search(connection: sa.Connection, wanted: Filter, *, limit: int | None = None, after: int = 0) -> list[Any]:
     """Letters, oldest first.
 

@@ -5,22 +5,27 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .. import metrics
 from ..outage import Outage
+from . import odbc
 
 T = TypeVar("T")
 
 #: Times a transaction runs that keeps meeting others on the same rows. Each meeting means that another one committed,
 #: so this is far more than bridges there will be.
 MAX_RUNS = 25
+#: Seconds between runs of a transaction that the server broke off, or did not want just then, while it was about
+#: something of its own. What lasts longer is an outage, which callers know how to wait for.
+TRANSIENT_PAUSES = (0.2, 1.0, 3.0)
 #: Seconds that SQLite waits for another process's transaction.
 SQLITE_BUSY_SECONDS = 30
 #: Seconds that one statement may take on SQL Server before it counts as an outage.
@@ -28,6 +33,13 @@ STATEMENT_SECONDS = 30
 
 # SQL Server's error numbers: duplicate key in a constraint, in an index; deadlock victim; snapshot conflict.
 _MSSQL_CONFLICTS = {2627, 2601, 1205, 3960}
+# … that pass by themselves, as Azure SQL has them: moving to another machine, reconfiguring, too busy.
+_MSSQL_TRANSIENT = {40613, 40197, 40501, 40540, 40143, 49918, 49919, 49920, 10928, 10929, 4221, 615}
+# … and what ODBC says of a connection that was there and is gone; the numbers are the network's.
+_LOST = {"08S01"}
+_MSSQL_LOST = {10053, 10054, 10060}
+# What SQL Server and its driver say of a text that a column has no room for.
+_MSSQL_TOO_LONG = {2628, 8152}
 # PostgreSQL's: unique violation, serialization failure, deadlock.
 _POSTGRESQL_CONFLICTS = {"23505", "40001", "40P01"}
 
@@ -55,7 +67,8 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None) -> sa.Engi
     settings: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True, "pool_timeout": 10}
     if parsed.get_backend_name() == "mssql":
         # FreeTDS crashes the interpreter with it; Microsoft's driver is 5–10 times faster.
-        settings["fast_executemany"] = _is_microsofts_driver(parsed)
+        parsed = odbc.complete(parsed)
+        settings["fast_executemany"] = odbc.is_microsofts(parsed)
     if parsed.get_backend_name() == "sqlite":
         settings["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
     try:
@@ -73,11 +86,6 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None) -> sa.Engi
     return engine
 
 
-def _is_microsofts_driver(url: URL) -> bool:
-    named = f"{url.query.get('driver', '')} {url.query.get('odbc_connect', '')}"
-    return bool(re.search(r"ODBC[ +]Driver[ +]\d+|msodbcsql", named, re.IGNORECASE))
-
-
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Python's own BEGIN comes late and never IMMEDIATE; ours follows in _begin_sqlite.
     connection.isolation_level = None
@@ -89,8 +97,9 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later could otherwise fail with
-    # "database is locked" without ever having waited.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # "database is locked" without ever having waited. One that only reads needs no lock and waits for nobody.
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _prepare_mssql(connection: Any, _record: Any) -> None:
@@ -98,12 +107,30 @@ def _prepare_mssql(connection: Any, _record: Any) -> None:
         connection.timeout = STATEMENT_SECONDS
 
 
+@contextmanager
+def patience(connection: sa.Connection) -> Iterator[None]:
+    """No limit to how long a statement may take: an index on a big table takes longer than a bridge may wait."""
+    driver = connection.connection.driver_connection
+    limit = getattr(driver, "timeout", None) if connection.dialect.name == "mssql" else None
+    if limit is None:
+        yield
+        return
+    driver.timeout = 0  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        driver.timeout = limit  # type: ignore[union-attr]
+
+
 def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     """Run ``work`` in one transaction and commit it.
 
     A duplicate key means that somebody else inserted the row after ``work`` had looked for it; a deadlock, that two
     waited for each other. Both are answered by running ``work`` again, which now finds the other's row and updates it.
-    This needs no MERGE, no savepoints and no lock hints, and is the same on every database.
+    This needs no MERGE, no savepoints and no lock hints, and is the same on every database. What Azure SQL breaks off
+    for reasons of its own is run again too, unless that was the commit: then nobody knows whether it holds.
+
+    With ``engine.execution_options(reading=True)`` it must not write.
 
     :raises StoreUnavailable: the database's fault
     :raises DataError, IntegrityError: the data's fault
@@ -113,10 +140,14 @@ def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
 
 
 def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+    pauses = iter(TRANSIENT_PAUSES)
     for run in range(1, MAX_RUNS + 1):
+        is_worked_off = False
         try:
             with engine.begin() as connection:
-                return work(connection)
+                result = work(connection)
+                is_worked_off = True
+            return result
         except PoolTimeout:
             raise StoreUnavailable("all database connections are in use") from None
         except DBAPIError as error:
@@ -124,6 +155,11 @@ def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
                 metrics.SQL_REPEATS.inc()
                 time.sleep(random.uniform(0, 0.01 * run))  # noqa: S311 (not for security)
                 continue
+            if not is_worked_off and is_transient(error) and (pause := next(pauses, None)) is not None:
+                time.sleep(pause)
+                continue
+            if is_too_long(error):
+                raise DataError("(a statement)", None, error.orig, hide_parameters=True) from None  # type: ignore[arg-type]
             if isinstance(error, (DataError, IntegrityError)) and not error.connection_invalidated:
                 raise
             raise StoreUnavailable(describe(error)) from None
@@ -141,18 +177,59 @@ def is_conflict(error: DBAPIError) -> bool:
     return bool(_MSSQL_CONFLICTS & mssql_numbers(error))
 
 
+def is_transient(error: DBAPIError) -> bool:
+    """Whether SQL Server will take the same again in a moment."""
+    if not _is_odbc(error):
+        return False
+    return _odbc_state(error) in _LOST or bool((_MSSQL_TRANSIENT | _MSSQL_LOST) & mssql_numbers(error))
+
+
+def is_too_long(error: DBAPIError) -> bool:
+    """Whether SQL Server, or its driver, had no room for a text: the data's fault, whatever class ODBC gives it."""
+    if not _is_odbc(error):
+        return False
+    return bool(_MSSQL_TOO_LONG & mssql_numbers(error)) or "String data, right truncation" in str(error.orig)
+
+
 def mssql_numbers(error: DBAPIError) -> set[int]:
-    """SQL Server's error numbers in ``error``: ODBC hides them in its text, as in ``… duplicate key … (2627)``."""
-    return {int(number) for number in re.findall(r"\((\d{3,5})\)", str(error.orig))}
+    """SQL Server's error numbers in ``error``: ODBC hides them in its text, as in ``… key … (2627) (SQLExecute)``.
+
+    Only where ODBC puts them: a value that the text quotes may have parentheses too.
+    """
+    return {int(number) for number in re.findall(r"\((\d+)\)(?= \(SQL\w+\)|; \[\w{5}\] |['\"]?\)?$)", str(error.orig))}
+
+
+#: What the states of ODBC mean that an operator may meet.
+_ODBC_STATES = {
+    "HYT00": "no answer in time",
+    "HYT01": "no answer in time",
+    "08001": "the server cannot be reached",
+    "08S01": "the connection is gone",
+    "28000": "login refused",
+    "42000": "login refused, or a right is missing",
+    "IM002": "the ODBC driver is not installed",
+    "01000": "the ODBC driver cannot be loaded; pip install 'miasalud-bridge[azure-sql]' brings Microsoft's",
+}
 
 
 def describe(error: DBAPIError) -> str:
     """``error`` in words that are safe to log: its kind and state, never its text, which may quote people's data."""
     original = error.orig
+    kind = type(original).__name__
+    if _is_odbc(error):
+        numbers = " ".join(str(number) for number in sorted(mssql_numbers(error) - {0}))
+        is_of_connection = error.connection_invalidated or error.statement is None
+        words = _ODBC_STATES.get(_odbc_state(error)) if is_of_connection else None
+        return f"{words or kind} ({f'{_odbc_state(error)} {numbers}'.strip()})"
     state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
     state = state or getattr(original, "sqlite_errorname", None)
-    if state is None and original is not None and type(original).__module__.startswith("pyodbc") and original.args:
-        numbers = "/".join(str(number) for number in sorted(mssql_numbers(error)))
-        state = f"{original.args[0]} {numbers}".strip()
-    kind = type(original).__name__
     return f"{kind} ({state})" if state else kind
+
+
+def _is_odbc(error: DBAPIError) -> bool:
+    return type(error.orig).__module__.startswith("pyodbc") and bool(error.orig and error.orig.args)
+
+
+def _odbc_state(error: DBAPIError) -> str:
+    assert error.orig is not None
+    return str(error.orig.args[0])

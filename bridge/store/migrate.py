@@ -11,8 +11,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
-from .engine import in_transaction
+from .engine import in_transaction, patience
 
 
 def upgrade(engine: sa.Engine) -> None:
@@ -31,23 +32,44 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
     _in_one_transaction(engine, lambda config: command.downgrade(config, revision))
 
 
-def sql(dialect: str) -> str:
-    """The SQL that :func:`upgrade` runs on an empty database.
+def sql(dialect: str, revisions: str = "head") -> str:
+    """The SQL that :func:`upgrade` runs.
 
     :param dialect: ``mssql``, ``postgresql`` or ``sqlite``
+    :param revisions: up to which, from none; or ``from:to``
+    :raises ValueError: there is no such revision
     """
     config = _config()
     config.attributes["dialect"] = dialect
     config.output_buffer = StringIO()
-    command.upgrade(config, "head", sql=True)
-    return config.output_buffer.getvalue()
+    try:
+        command.upgrade(config, revisions, sql=True)
+    except CommandError as error:
+        raise ValueError(str(error)) from None
+    return _PREAMBLES.get(dialect, "") + config.output_buffer.getvalue()
+
+
+_PREAMBLES = {
+    "mssql": """\
+-- Tables of the MiaSalud bridge. Nothing but its own tables is touched. Stop at the first error:
+--   sqlcmd -b -i THIS_FILE
+-- Filtered indexes need these settings, which sqlcmd starts without.
+SET QUOTED_IDENTIFIER ON;
+SET ANSI_NULLS ON;
+SET XACT_ABORT ON;
+
+GO
+
+"""
+}
 
 
 def _in_one_transaction(engine: sa.Engine, work: Callable[[Config], None]) -> None:
     def with_connection(connection: sa.Connection) -> None:
         config = _config()
         config.attributes["connection"] = connection
-        work(config)
+        with patience(connection):
+            work(config)
 
     in_transaction(engine, with_connection)
 

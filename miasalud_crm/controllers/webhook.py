@@ -55,6 +55,8 @@ class ManychatWebhook(http.Controller):
                 source="odoo",
                 idempotency_key=http_request.headers.get("Idempotency-Key"),
             )
+            if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
+                raise Refusal(403, "test_key", "This key is for one test event. Bots need a key of their own.")
         except Refusal as refusal:
             if not dry_run:
                 request.env["manychat.rejection"]._record(http_request.path, refusal.code, refusal.message, body, key)

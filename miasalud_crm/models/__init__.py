@@ -7,8 +7,14 @@ from . import crm_stage
 from . import manychat_stage_map
 from . import manychat_stage_alias
 from . import manychat_identity
+from . import manychat_stage_history
+from . import manychat_funnel
+from . import mail_message_subtype
 from . import manychat_event
+from . import manychat_event_story
 from . import crm_lead
 from . import crm_lead_apply
+from . import manychat_setup
+from . import manychat_request
 from . import crm_lead_salesperson
 from . import res_config_settings

@@ -8,9 +8,9 @@ from bridge.events import format_datetime
 
 from .manychat_advisor import COMMERCIAL, MEDICAL
 from .manychat_event import naive_utc
+from .manychat_identity import APPLYING
+from .manychat_stage_history import PERSON
 
-#: In the context while events are applied: what is written then is the chat's doing, not a person's.
-APPLYING = "manychat_applying"
 #: The address of a conversation in ManyChat, as the account shows it, with the person's id left open.
 CHAT_URL_PARAMETER = "miasalud_crm.chat_url"
 CHAT_URL_ID = "{manychat_id}"
@@ -34,7 +34,11 @@ class CrmLead(models.Model):
         copy=False,
         help="When the newest event applied happened, or a person last moved, lost or restored the opportunity.",
     )
+    manychat_last_event_date = fields.Datetime(
+        "Last Chat Event", readonly=True, copy=False, help="When the newest event of the conversation happened."
+    )
     manychat_order = fields.Char(
+        "Place in the Order of Events",
         readonly=True,
         copy=False,
         help="Where the newest event applied, or a person's move, stands in the order of events: happened at, "
@@ -55,10 +59,11 @@ class CrmLead(models.Model):
         "manychat.advisor", "Medical Adviser", domain=[("role", "=", MEDICAL)], ondelete="set null", copy=False
     )
     manychat_event_count = fields.Integer("Chat Events", compute="_compute_manychat_event_count")
-    manychat_chat_url = fields.Char(compute="_compute_manychat_urls")
-    manychat_whatsapp_url = fields.Char(compute="_compute_manychat_urls")
+    manychat_chat_url = fields.Char("Chat in ManyChat", compute="_compute_manychat_urls")
+    manychat_whatsapp_url = fields.Char("Chat in WhatsApp", compute="_compute_manychat_urls")
     manychat_summary = fields.Text("Last Summary", readonly=True, copy=False)
     manychat_values = fields.Json(
+        "What the Chat Said",
         readonly=True,
         copy=False,
         groups="base.group_system",
@@ -165,7 +170,9 @@ class CrmLead(models.Model):
             )
         )
         result = super().write(vals)
-        moved._manychat_stamp(datetime.now(timezone.utc))
+        now = datetime.now(timezone.utc)
+        moved._manychat_stamp(now)
+        moved._manychat_record_decision(now)
         return result
 
     def _manychat_stamp(self, moment):
@@ -174,6 +181,26 @@ class CrmLead(models.Model):
         leads = self.filtered(lambda lead: (lead.manychat_order or "") < stamp)
         # As superuser: the stamp is not up to the rights of whoever moves the opportunity.
         leads.sudo().write({"manychat_order": stamp, "manychat_last_date": naive_utc(moment)})
+
+    def _manychat_record_decision(self, moment):
+        """Have the stage history of opportunities that follow a conversation tell where a person has put them."""
+        if not self:
+            return
+        # Now, and not when the transaction ends: bridges lock the opportunity before its history, too.
+        self.flush_recordset(["stage_id", "active"])
+        self.env["manychat.stage.history"]._record(
+            [
+                {
+                    "lead_id": lead.id,
+                    "stage_id": lead.active and lead.stage_id.id,
+                    "moment": naive_utc(moment),
+                    "moved_by": PERSON,
+                    "user_id": self.env.uid,
+                }
+                for lead in self
+            ],
+            begin=False,
+        )
 
     def _inverse_phone(self):
         # Odoo copies a new phone number to the linked customer. The chat never changes customers.
@@ -202,6 +229,9 @@ class CrmLead(models.Model):
         vals = {
             "manychat_order": newest.manychat_order,
             "manychat_last_date": newest.manychat_last_date,
+            "manychat_last_event_date": max(
+                (date for date in (survivor | others).mapped("manychat_last_event_date") if date), default=False
+            ),
             "manychat_summary": newest.manychat_summary or survivor.manychat_summary,
             # What the survivor takes over from the others, the chat may go on to change.
             "manychat_values": {

@@ -15,9 +15,10 @@ from odoo.exceptions import AccessError, UserError
 
 from bridge.events import ContractError, EventType, format_datetime, from_envelope
 
-from .crm_lead import APPLYING
 from .manychat_advisor import COMMERCIAL, MEDICAL
 from .manychat_event import naive_utc
+from .manychat_identity import APPLYING
+from .manychat_stage_history import CHAT
 
 _logger = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ CONFLICTS = (
 #: What two transactions may create at the same moment. A duplicate elsewhere is a rule of somebody else's, which the
 #: next try would break again.
 CREATED_BY_EVENTS = ("manychat_", "utm_source")
+#: The id of the team of new opportunities whose stage names none.
+DEFAULT_TEAM_PARAMETER = "miasalud_crm.default_team_id"
 
 
 class CrmLead(models.Model):
@@ -158,6 +161,9 @@ class CrmLead(models.Model):
                 results[event.id] = _result(event.id, "retry")
             elif rows[event.id].state == "done":
                 results[event.id] = self._manychat_known_result(rows[event.id])
+            elif rows[event.id].state == "discarded":
+                message = self.env._("Somebody discarded this event; Retry in Odoo takes that back.")
+                results[event.id] = _result(event.id, "error", code="discarded", message=message)
             elif not (stage := resolve(event.payload.state.stage_id, event.payload.state.stage)):
                 results[event.id] = self._manychat_unmapped(event, rows[event.id])
             else:
@@ -293,8 +299,10 @@ class CrmLead(models.Model):
         :return dict: event id → (status, stage before)
         """
         vals_list = []
+        default_team = self._manychat_default_team() if newcomers else None
         for event, stage in newcomers:
-            said = self._manychat_said(event, advisors, sources, stage.team_id.company_id)
+            team = stage.team_id or (default_team if _is_open_to(stage.stage_id, default_team) else stage.team_id)
+            said = self._manychat_said(event, advisors, sources, team.company_id)
             said.setdefault("name", event.payload.phone or event.manychat_id)
             vals = {
                 "type": "opportunity",
@@ -303,24 +311,32 @@ class CrmLead(models.Model):
                 "manychat_identity_ids": [fields.Command.create({"manychat_id": event.manychat_id})],
                 **{name: value for name, value in said.items() if name not in NAME_PARTS},
                 **self._manychat_position(event),
+                "manychat_last_event_date": naive_utc(event.occurred_at),
                 "manychat_values": _jsonable(said),
             }
-            if stage.team_id:  # else Odoo finds the salesperson's own
-                vals["team_id"] = stage.team_id.id
+            if team:  # else Odoo finds the salesperson's own
+                vals["team_id"] = team.id
             vals_list.append(vals)
         created = self.create(vals_list)
         for (event, _stage), lead in zip(newcomers, created, strict=True):
             leads[event.manychat_id] = lead
+        self._manychat_record([(event, leads[event.manychat_id]) for event, _stage in newcomers])
         self._manychat_log_summaries([(event, leads[event.manychat_id]) for event, _stage in newcomers])
         nowhere = self.env["crm.stage"]
         return {event.id: ("created", nowhere) for event, _stage in newcomers}
+
+    def _manychat_default_team(self):
+        """The team that the settings name for opportunities whose stage names none, or an empty one."""
+        team_id = self.env["ir.config_parameter"].get_param(DEFAULT_TEAM_PARAMETER)
+        # A team that has been archived since is not found.
+        return self.env["crm.team"].search([("id", "=", int(team_id or 0))])
 
     def _manychat_move(self, moves, leads, advisors, sources):
         """Move opportunities to the stages of newer events, and take over what the events say.
 
         :return dict: event id → (status, stage before)
         """
-        outcomes, stage_moves, notes = {}, defaultdict(self.browse), []
+        outcomes, stage_moves, changed, notes = {}, defaultdict(self.browse), [], []
         for event, stage in moves:
             lead = leads[event.manychat_id]
             before = lead.stage_id
@@ -329,6 +345,7 @@ class CrmLead(models.Model):
             if newer and not lead.active:
                 lead.action_unarchive()  # as Odoo's own button does, which also clears the lost reason
                 status = "updated"
+                changed.append((event, lead))
             said = self._manychat_said(event, advisors, sources, lead.company_id, lead.manychat_values or {}, newer)
             reassigned = newer and lead._manychat_reassigned(said, event)
             vals = lead._manychat_changes(said, newer, {"user_id"} if reassigned else ())
@@ -338,11 +355,15 @@ class CrmLead(models.Model):
                 status = status if status == "stale" else "updated"
             if newer:
                 vals |= self._manychat_position(event)
+            happened_at = naive_utc(event.occurred_at)
+            if not lead.manychat_last_event_date or happened_at > lead.manychat_last_event_date:
+                vals["manychat_last_event_date"] = happened_at
             if vals:
                 lead.write(vals)
             if newer and before != stage.stage_id:
                 status = "moved"
                 stage_moves[stage.stage_id] |= lead
+                changed.append((event, lead))
                 if event.payload.state.summary:
                     lead._track_set_log_message(_as_html(event.payload.state.summary))
             else:
@@ -351,8 +372,28 @@ class CrmLead(models.Model):
         # Together, and only leads that are elsewhere: Odoo resets the dates of a lead that is “moved” to its own stage.
         for stage, group in stage_moves.items():
             group.write({"stage_id": stage.id})
+        self._manychat_record(changed)
         self._manychat_log_summaries(notes)
         return outcomes
+
+    def _manychat_record(self, changed):
+        """Have the stage history tell where events have put opportunities.
+
+        :param list changed: pairs of event and lead
+        """
+        if changed:
+            self.env["manychat.stage.history"]._record(
+                [
+                    {
+                        "lead_id": lead.id,
+                        "stage_id": lead.stage_id.id,
+                        "moment": naive_utc(event.occurred_at),
+                        "moved_by": CHAT,
+                        "event_id": event.id,
+                    }
+                    for event, lead in changed
+                ]
+            )
 
     def _manychat_said(self, event, advisors, sources, company, known=None, newer=True):
         """The values of lead fields that ``event`` carries; fields it does not mention are not in it.
@@ -436,6 +477,14 @@ class CrmLead(models.Model):
     # Telling
     # ------------------------------------------------------------
 
+    def _creation_subtype(self):
+        subtype = super()._creation_subtype()
+        return subtype._manychat_by_chat() if subtype and self.env.context.get(APPLYING) else subtype
+
+    def _track_subtype(self, init_values):
+        subtype = super()._track_subtype(init_values)
+        return subtype._manychat_by_chat() if subtype and self.env.context.get(APPLYING) else subtype
+
     def _manychat_log_summaries(self, notes):
         """Write the summaries of pairs of event and lead into the chatter, as text."""
         bodies = {
@@ -484,6 +533,12 @@ class CrmLead(models.Model):
             stage_after=row.stage_after_id.name,
             code="duplicate",
         )
+
+
+def _is_open_to(stage, team):
+    """Whether opportunities of ``team`` may be in ``stage``: Odoo hides a stage of other teams from them."""
+    own_teams = stage["team_ids" if "team_ids" in stage._fields else "team_id"]  # 19 and 18
+    return not own_teams or team in own_teams
 
 
 def _result(event_id, status, *, lead_id=False, stage_before=False, stage_after=False, code=False, message=False):

@@ -1,7 +1,14 @@
+from datetime import timedelta
+
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
 from .. import cron_threads
+
+#: A bridge shows itself every 30 seconds; after this long without a sign it is not counted as alive.
+ALIVE = timedelta(minutes=2)
+#: Discards told in one answer; there is another in half a minute.
+DISCARDS_TOLD = 500
 
 
 class ManychatBridge(models.Model):
@@ -24,6 +31,8 @@ class ManychatBridge(models.Model):
 
         :param str name: which process, e.g. host and process id
         :param str version: of the distribution ``miasalud-bridge``
+        :return dict: ``discarded``: events that people gave up here, of which no bridge has reported yet that it closed
+            their dead letters: ``retries`` of each by event id
         :raises AccessError: the caller is not in that group
         """
         if not self.env.user.has_group("miasalud_crm.group_bridge"):
@@ -38,10 +47,32 @@ class ManychatBridge(models.Model):
             """,
             [str(name)[:256], str(version)[:64]],
         )
-        return True
+        events = self.env["manychat.event"].sudo().search([("discard_untold", "=", True)], limit=DISCARDS_TOLD)
+        return {"discarded": {event.event_id: event.retries for event in events}}
+
+    @api.model
+    def alive(self):
+        """The bridges that have shown themselves lately. For the group “ManyChat Bridge”, over RPC: its health report
+        and `status` tell of them.
+
+        :return list: of dicts, newest first: ``name``, ``version``, ``seconds`` since the last sign of life
+        :raises AccessError: the caller is not in that group
+        """
+        if not self.env.user.has_group("miasalud_crm.group_bridge"):
+            raise AccessError(self.env._("Only the ManyChat bridge may call this."))
+        now = fields.Datetime.now()
+        lately = self.sudo().search([("last_seen", ">", now - ALIVE)])
+        return [
+            {
+                "name": bridge.name,
+                "version": bridge.version,
+                "seconds": max((now - bridge.last_seen).total_seconds(), 0),
+            }
+            for bridge in lately
+        ]
 
     @api.autovacuum
     def _gc_bridges(self):
-        """Forget processes that ended long ago: each start has a new name."""
+        """Forget processes that ended long ago: each start has a new name. The newest stays, to say since when."""
         week_ago = fields.Datetime.subtract(fields.Datetime.now(), days=7)
-        self.search([("last_seen", "<", week_ago)]).unlink()
+        (self.search([("last_seen", "<", week_ago)]) - self.search([], limit=1)).unlink()

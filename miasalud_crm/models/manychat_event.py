@@ -1,13 +1,10 @@
-import contextlib
 import json
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta, timezone
 
 import psycopg2
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.storage.queue import QueueServiceClient
+from azure.core.exceptions import AzureError, HttpResponseError
 from psycopg2.extras import Json
 
 from odoo import api, fields, models
@@ -16,6 +13,7 @@ from odoo.exceptions import AccessError, UserError
 from bridge.events import ContractError, EventType, from_envelope
 
 from .. import configuration, cron_threads
+from ..queues import Queues
 
 _logger = logging.getLogger(__name__)
 # The SDK would write two lines about each request.
@@ -23,17 +21,15 @@ logging.getLogger("azure").setLevel(logging.WARNING)
 
 #: Rows that one round of the relay takes: small enough to be marked soon after they are sent.
 RELAY_BATCH = 64
-#: Puts under way at once. A put waits for the network nearly all its time.
-RELAY_CONNECTIONS = 8
 #: A relay that dies after claiming rows loses them to the next one after this long; twice on the queue does no harm.
 CLAIM = timedelta(minutes=2)
 #: How long one run of the cron job goes on, in seconds; well within Odoo's limits for a job.
 RELAY_SECONDS = 30
-#: Seconds. The SDK's own defaults would hold the cron worker for 85 s when Azure is down.
-CONNECT_TIMEOUT, READ_TIMEOUT = 3, 5
 #: HTTP answers of the queue that are about one message, and not about the queue: malformed, too large.
 #: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
 MESSAGE_FAULTS = (400, 413)
+#: A reason may quote what a database answered, at length.
+MESSAGE_KEPT_CHARS = 2000
 RETENTION_PARAMETER = "miasalud_crm.event_retention_days"
 DEFAULT_RETENTION_DAYS = 90
 
@@ -41,8 +37,9 @@ DEFAULT_RETENTION_DAYS = 90
 class ManychatEvent(models.Model):
     """One row per event: outbox, log, and protection against applying an event twice.
 
-    A row is inserted by the webhook, carried to its queue by the relay, and, if it concerns an opportunity, completed
-    by :meth:`crm.lead.manychat_apply`. Events that reached the queue some other way get their row there.
+    A row is inserted by the webhook, carried to its queue by the relay, and completed: by
+    :meth:`crm.lead.manychat_apply` if it concerns an opportunity, and by :meth:`report`, in which the bridge says what
+    became of it. Events that reached the queue some other way get their row there.
     """
 
     _name = "manychat.event"
@@ -73,7 +70,8 @@ class ManychatEvent(models.Model):
         required=True,
         readonly=True,
         default="pending",
-        help="Contact and campaign events end “On the Queue”: the bridge stores them in Azure SQL, not in Odoo.",
+        help="Waiting for the Queue: Odoo has it. On the Queue: the bridge will take it. Done: it is stored, or has "
+        "had its effect on the opportunity. Failed: it waits for somebody to mend it. Discarded: somebody gave it up.",
     )
     payload = fields.Json("Payload as JSON", readonly=True, groups="sales_team.group_sale_manager")
     payload_text = fields.Text("Payload", compute="_compute_payload_text", groups="sales_team.group_sale_manager")
@@ -83,7 +81,16 @@ class ManychatEvent(models.Model):
         "Happened At", readonly=True, help="By the sender's clock; it decides which event is newer."
     )
     queued_at = fields.Datetime(readonly=True)
-    applied_at = fields.Datetime(readonly=True)
+    applied_at = fields.Datetime(
+        "Finished At", readonly=True, help="When it was stored or moved its opportunity, failed or was discarded."
+    )
+    seconds = fields.Float(
+        "Seconds to Finish",
+        readonly=True,
+        aggregator="avg",
+        digits=(16, 1),
+        help="From its receipt until it was stored or had moved its opportunity.",
+    )
     claimed_until = fields.Datetime(readonly=True)
     # Its name and not a link to it: a foreign key would collide with “last used” being written on the key.
     key_name = fields.Char("Key", readonly=True, groups="base.group_system")
@@ -95,12 +102,24 @@ class ManychatEvent(models.Model):
             ("updated", "Updated"),
             ("unchanged", "Unchanged"),
             ("stale", "Older Than What Is Known"),
+            ("stored", "Stored"),
             ("error", "Error"),
         ],
         readonly=True,
+        help="Created, Moved, Updated, Unchanged: what it did to its opportunity. Stored: contacts and campaigns are "
+        "kept in Azure SQL only.",
     )
     code = fields.Char(readonly=True)
-    message = fields.Char(readonly=True)
+    message = fields.Char("Details", readonly=True)
+    reason = fields.Char("Why", compute="_compute_reason", help="What is wrong, and what to do about it.")
+    retries = fields.Integer(
+        readonly=True,
+        default=0,
+        aggregator=None,
+        help="How often somebody, or a newly mapped stage, sent it on its way again.",
+    )
+    # The bridge keeps a dead letter of it, which it closes when it hears of this; see manychat.bridge.heartbeat.
+    discard_untold = fields.Boolean(readonly=True)
     lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True, ondelete="set null", index="btree_not_null")
     stage_before_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
     stage_after_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
@@ -112,15 +131,69 @@ class ManychatEvent(models.Model):
         self.env.cr.execute(
             """
             CREATE UNIQUE INDEX IF NOT EXISTS manychat_event_event_id_unique ON manychat_event (event_id);
-            CREATE INDEX IF NOT EXISTS manychat_event_pending ON manychat_event (id) WHERE state = 'pending'
+            CREATE INDEX IF NOT EXISTS manychat_event_pending ON manychat_event (id) WHERE state = 'pending';
+            CREATE INDEX IF NOT EXISTS manychat_event_failed ON manychat_event (id) WHERE state = 'failed';
+            CREATE INDEX IF NOT EXISTS manychat_event_untold ON manychat_event (id) WHERE discard_untold
             """
         )
+        self._generate_seconds()
+
+    def _generate_seconds(self):
+        """Have PostgreSQL keep ``seconds``: rows are completed by several statements, and none can forget it.
+
+        Of the very type that Odoo gives such a field: it would convert any other, which a generated column forbids.
+        """
+        self.env.cr.execute(
+            "SELECT is_generated FROM information_schema.columns WHERE table_schema = current_schema "
+            "AND table_name = 'manychat_event' AND column_name = 'seconds'"
+        )
+        if self.env.cr.fetchone() != ("ALWAYS",):
+            self.env.cr.execute(
+                """
+                ALTER TABLE manychat_event DROP COLUMN IF EXISTS seconds;
+                ALTER TABLE manychat_event ADD COLUMN seconds numeric GENERATED ALWAYS AS (
+                    CASE WHEN state = 'done' THEN EXTRACT(EPOCH FROM applied_at - received_at)::numeric END) STORED
+                """
+            )
 
     @api.depends("type", "manychat_id")
     def _compute_display_name(self):
         types = dict(self._fields["type"]._description_selection(self.env))
         for event in self:
             event.display_name = f"{types.get(event.type)} · {event.manychat_id or self.env._('erased')}"
+
+    @api.depends("state", "code", "message")
+    def _compute_reason(self):
+        reasons = self._reasons()
+        for event in self:
+            reason = event.code and (reasons.get(event.code) or event.message or event.code)
+            event.reason = reason if event.state in ("failed", "discarded") else False
+
+    def _reasons(self):
+        """What to say of each code of a failure: what is wrong, and what to do about it."""
+        return {
+            "unmapped_stage": self.env._(
+                "Its ManyChat stage is not mapped to a stage of the pipeline. Say under Stage Aliases which one it "
+                "means; the event then goes through by itself."
+            ),
+            "invalid": self.env._("It breaks a rule of the contract. Correct the External Request in ManyChat."),
+            "refused": self.env._("Odoo did not accept it. Mend what the details say, then press Retry."),
+            "sql_refused": self.env._(
+                "Azure SQL did not accept it. Have your administrator mend what the details say, then press Retry."
+            ),
+            "wrong_queue": self.env._("It stood on the wrong queue. Press Retry to put it on its own."),
+            "crashed": self.env._(
+                "The bridge was stopped each time it tried this event. Press Retry; if it fails again, tell your "
+                "administrator."
+            ),
+            "failed": self.env._(
+                "The bridge met an error of its own. Tell your administrator what the details say, then press Retry."
+            ),
+            "undeliverable": self.env._(
+                "The queue does not take it. Discard it, and have the conversation send less text."
+            ),
+            "erased": self.env._("Its person's data was erased, so it can no longer be applied."),
+        }
 
     @api.depends("payload")
     def _compute_payload_text(self):
@@ -142,33 +215,44 @@ class ManychatEvent(models.Model):
             roll back and try again
         """
         self.check_access("create")
-        # One INSERT instead of create(): half the time, and no exception for an event that is already known.
+        inserted = self._insert(event, "pending", key.name or None)
+        if inserted:
+            self._wake_relay()
+        return inserted
+
+    @api.model
+    def _insert(self, event, state, key_name):
+        """Make the row of ``event``, unless there is one.
+
+        One INSERT instead of create(): half the time, and no exception for an event that is already known.
+
+        :return bool: False if it was there already
+        """
         self.env.cr.execute(
             """
             INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, source, received_at, occurred_at,
-                                        key_name, create_uid, create_date, write_uid, write_date)
-            VALUES (%s, %s, %s, 'pending', %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                                        key_name, retries, create_uid, create_date, write_uid, write_date)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (event_id) DO NOTHING
             """,
             [
                 event.id,
                 event.type.value,
                 event.manychat_id,
+                state,
                 Json(event.payload.canonical()),
                 event.source,
                 naive_utc(event.received_at),
                 naive_utc(event.occurred_at),
-                key.name or None,
+                key_name,
+                event.retries,
                 self.env.uid,
                 self.env.cr.now(),
                 self.env.uid,
                 self.env.cr.now(),
             ],
         )
-        inserted = bool(self.env.cr.rowcount)
-        if inserted:
-            self._wake_relay()
-        return inserted
+        return bool(self.env.cr.rowcount)
 
     @api.model
     def _wake_relay(self):
@@ -177,20 +261,26 @@ class ManychatEvent(models.Model):
         self.env.ref("miasalud_crm.cron_relay").sudo()._trigger()
 
     def action_retry(self):
-        """Send failed events, and discarded ones, on their way again: a manager's second try."""
+        """Send failed events, and discarded ones, on their way again: a manager's second try.
+
+        Also those that are said to be on their queue: should a message have got lost there, this is the way to replace
+        it, and a second one does no harm.
+        """
         self._manager_only()
-        events = self.filtered(lambda event: event.state in ("failed", "discarded") and event.sudo().payload)
+        events = self.filtered(lambda event: event.state in ("queued", "failed", "discarded") and event.sudo().payload)
         if not events:
-            raise UserError(self.env._("Only failed events can be sent again; none of these is one."))
+            raise UserError(self.env._("None of these can be sent again: they are done, on their way, or erased."))
         events.sudo()._requeue()
 
     def action_discard(self):
-        """Give failed events up: they no longer wait for anything. *Retry* takes it back."""
+        """Give failed events up: they no longer wait for anything, here or in the bridge. *Retry* takes it back."""
         self._manager_only()
         events = self.filtered(lambda event: event.state == "failed")
         if not events:
             raise UserError(self.env._("Only failed events can be discarded; none of these is one."))
         events.sudo().write({"state": "discarded", "alias_id": False})
+        # What never reached the queue, the bridge knows nothing of.
+        events.sudo().filtered(lambda event: event.code != "undeliverable").discard_untold = True
 
     def _manager_only(self):
         if not self.env.su and not self.env.user.has_group("sales_team.group_sale_manager"):
@@ -199,7 +289,19 @@ class ManychatEvent(models.Model):
     def _requeue(self):
         """Send these events on their way again. Events already applied stay as they are, and so do erased ones."""
         events = self.filtered(lambda event: event.state != "done" and event.payload)
-        events.write({"state": "pending", "claimed_until": False, "code": False, "message": False, "outcome": False})
+        events.write(
+            {
+                "state": "pending",
+                "claimed_until": False,
+                "code": False,
+                "message": False,
+                "outcome": False,
+                "applied_at": False,
+                "discard_untold": False,
+            }
+        )
+        for event in events:
+            event.retries += 1
         if events:
             events._wake_relay()
 
@@ -213,6 +315,7 @@ class ManychatEvent(models.Model):
             "received_at": self.received_at.isoformat(),
             "source": self.source,
             "payload": self.payload,
+            "retries": self.retries,
         }
 
     # ------------------------------------------------------------
@@ -346,6 +449,73 @@ class ManychatEvent(models.Model):
                 self.env.cr.rollback()  # a new snapshot sees what the other transaction did
 
     # ------------------------------------------------------------
+    # What became of them
+    # ------------------------------------------------------------
+
+    @api.model
+    def report(self, outcomes):
+        """Take down what became of events. For the group “ManyChat Bridge”, over RPC; told twice is as good as once.
+
+        *Done* is final. Any other state counts only if the event was not sent on its way again since (``retries``), and
+        *Failed* not if somebody has discarded the event meanwhile. Events that Odoo does not know are ignored, unless
+        the report brings them along.
+
+        :param list outcomes: dicts of ``event_id``; ``state`` (``done``, ``failed``, ``discarded``, ``erased``);
+            ``outcome`` (``stored``, …); ``code`` and ``message``, why it failed; ``finished_at`` (ISO 8601, UTC);
+            ``retries``, how often the event had been sent again by then; ``event``, its envelope, if it did not come
+            through Odoo. All but the first two may be missing.
+        :return dict: ``busy``: ids of events that another transaction is working on, to be told again
+        :raises AccessError: the caller is not in that group
+        """
+        if not self.env.user.has_group("miasalud_crm.group_bridge"):
+            raise AccessError(self.env._("Only the ManyChat bridge may call this."))
+        self = self.sudo()
+        told = {outcome["event_id"]: outcome for outcome in outcomes}
+        for outcome in told.values():
+            if outcome.get("event"):
+                self._adopt(outcome["event"])
+        self.env.cr.execute(
+            "SELECT event_id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED",
+            [list(told)],
+        )
+        locked = {row[0] for row in self.env.cr.fetchall()}
+        known = set(self.search([("event_id", "in", list(told))]).mapped("event_id"))
+        self.env.cr.execute(
+            """
+            UPDATE manychat_event event
+               SET state = CASE told.state WHEN 'erased' THEN 'discarded' ELSE told.state END,
+                   outcome = CASE told.state WHEN 'done' THEN told.outcome ELSE 'error' END,
+                   code = CASE told.state WHEN 'done' THEN NULL WHEN 'erased' THEN 'erased'
+                                          ELSE COALESCE(told.code, event.code) END,
+                   -- Of two reasons for the same thing, Odoo's own is the better one.
+                   message = CASE WHEN told.state = 'done' THEN NULL
+                                  WHEN event.code = told.code AND event.message <> '' THEN event.message
+                                  ELSE COALESCE(told.message, event.message) END,
+                   applied_at = COALESCE(told.finished_at AT TIME ZONE 'UTC', event.applied_at),
+                   alias_id = CASE told.state WHEN 'failed' THEN event.alias_id END,
+                   discard_untold = FALSE
+              FROM jsonb_to_recordset(%(told)s) AS told (
+                   event_id text, state text, outcome text, code text, message text, finished_at timestamptz,
+                   retries int)
+             WHERE event.event_id = told.event_id AND event.event_id = ANY(%(locked)s)
+               AND event.state <> 'done'
+               AND (told.state = 'done' OR COALESCE(event.retries, 0) <= COALESCE(told.retries, 0))
+               AND NOT (event.state = 'discarded' AND told.state = 'failed')
+            """,
+            {"told": Json([_one_outcome(outcome) for outcome in told.values()]), "locked": list(locked)},
+        )
+        self.invalidate_model()
+        return {"busy": sorted(known - locked)}
+
+    def _adopt(self, envelope):
+        """Make the row of an event that did not come through the webhook, if it is not there yet."""
+        try:
+            event = from_envelope(envelope)
+        except ContractError:
+            return  # of another version: the log has to do without it
+        self._insert(event, "queued", key_name=None)
+
+    # ------------------------------------------------------------
     # Keeping house
     # ------------------------------------------------------------
 
@@ -367,7 +537,8 @@ class ManychatEvent(models.Model):
         identity = self.env["manychat.identity"].search([("manychat_id", "=", manychat_id)])
         events = self.search([("manychat_id", "=", manychat_id)])
         unfinished = events.filtered(lambda event: event.state in ("pending", "failed"))
-        unfinished.write({"state": "failed", "outcome": "error", "code": "erased", "alias_id": False})
+        # Discarded, not failed: there is nothing left that anybody could mend.
+        unfinished.write({"state": "discarded", "outcome": "error", "code": "erased", "alias_id": False})
         events.write({"manychat_id": False, "payload": False, "message": False})
         rejections = self.env["manychat.rejection"].search([("body", "!=", False)])._about(manychat_id)
         result = {"events": len(events), "rejections": len(rejections), "lead_ids": identity.lead_id.ids}
@@ -376,7 +547,11 @@ class ManychatEvent(models.Model):
 
     @api.autovacuum
     def _gc_events(self):
-        """Forget finished events after the retention time. What still waits or failed is kept whatever its age."""
+        """Forget events after the retention time, unless they wait for the queue or for somebody to mend something.
+
+        Those on their queue go too: either their messages are long since worked off by a bridge that says nothing of
+        it, being an older one, or nobody has missed them.
+        """
         parameter = self.env["ir.config_parameter"].sudo().get_param(RETENTION_PARAMETER)
         days = int(parameter or DEFAULT_RETENTION_DAYS)
         limit = fields.Datetime.subtract(fields.Datetime.now(), days=days)
@@ -385,49 +560,21 @@ class ManychatEvent(models.Model):
         ).unlink()
 
 
+def _one_outcome(outcome):
+    """What :meth:`ManychatEvent.report` is told, as its statement takes it: the columns' own words and lengths."""
+    outcomes = dict(ManychatEvent.outcome.selection)
+    message = str(outcome.get("message") or "").replace("\x00", "")[:MESSAGE_KEPT_CHARS]
+    return {
+        "event_id": outcome["event_id"],
+        "state": outcome["state"] if outcome["state"] in ("failed", "discarded", "erased") else "done",
+        "outcome": outcome.get("outcome") if outcome.get("outcome") in outcomes else "stored",
+        "code": outcome.get("code") or None,
+        "message": message or None,
+        "finished_at": outcome.get("finished_at") or None,
+        "retries": outcome.get("retries") or 0,
+    }
+
+
 def naive_utc(moment):
     """``moment`` as Odoo stores it: UTC without a time zone (to the microsecond)."""
     return moment.astimezone(timezone.utc).replace(tzinfo=None)
-
-
-class Queues:
-    """The Azure queues, over a few connections kept open for one run of the relay."""
-
-    def __init__(self, connection_string):
-        self.pool = ThreadPoolExecutor(RELAY_CONNECTIONS, thread_name_prefix="manychat-relay")
-        self._service = QueueServiceClient.from_connection_string(
-            connection_string,
-            retry_total=0,  # the cron job is the retry
-            connection_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-        )
-        self._clients = {}
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.pool.shutdown()
-        self._service.close()
-
-    def put(self, queue, content):
-        """Put ``content`` on ``queue``, for ever (time-to-live −1), creating the queue if it is missing."""
-        client = self._clients.get(queue) or self._clients.setdefault(queue, self._service.get_queue_client(queue))
-        try:
-            client.send_message(content, time_to_live=-1)
-        except ResourceNotFoundError:
-            with contextlib.suppress(ResourceExistsError):
-                client.create_queue()
-            client.send_message(content, time_to_live=-1)
-
-    def depth(self, queue):
-        """About how many messages are on ``queue``; 0 if it does not exist yet.
-
-        :raises AzureError: the queue service does not answer
-        """
-        try:
-            return self._service.get_queue_client(queue).get_queue_properties().approximate_message_count
-        except HttpResponseError as error:
-            if error.status_code == 404:
-                return 0
-            raise

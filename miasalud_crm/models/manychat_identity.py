@@ -1,6 +1,9 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
+#: In the context while events are applied: what is written then is the chat's doing, not a person's.
+APPLYING = "manychat_applying"
+
 
 class ManychatIdentity(models.Model):
     """A person's id in ManyChat and the opportunity that follows their conversation.
@@ -27,6 +30,19 @@ class ManychatIdentity(models.Model):
         help="Opportunities that carried the same ID when this app was installed. "
         "Merge them with the opportunity on the left, or clear this list.",
     )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        identities = super().create(vals_list)
+        if not self.env.context.get(APPLYING):  # an event begins the history at its own time
+            self.env["manychat.stage.history"]._begin(identities.lead_id)
+        return identities
+
+    def write(self, vals):
+        result = super().write(vals)
+        if "lead_id" in vals:
+            self.env["manychat.stage.history"]._begin(self.lead_id)
+        return result
 
     @api.constrains("manychat_id")
     def _check_manychat_id(self):

@@ -41,7 +41,7 @@ class TestErase(ManychatCase):
         alias = self.env["manychat.stage.alias"].search([("manychat_stage_id", "=", 99)])
         alias.map_id = self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 18)])
         row = self.env["manychat.event"].search([("event_id", "=", event["id"])])
-        self.assertEqual((row.state, row.code), ("failed", "erased"))
+        self.assertEqual((row.state, row.code), ("discarded", "erased"))
 
     def test_an_unknown_person_is_no_mistake(self):
         self.assertEqual(self.erase("MC-NOBODY"), {"events": 0, "rejections": 0, "lead_ids": []})

@@ -28,6 +28,11 @@ class OdooStandIn:
     :ivar moves: (ManyChat id, stage) of every creation and move, in order: what a chatter would show
     :ivar calls: event ids of every call of ``manychat_apply`` that was not empty
     :ivar erased: ManyChat ids of those whom it was told to forget
+    :ivar logged: what ``manychat.event.story`` knows
+    :ivar reports: what it was told of events, in order
+    :ivar takes_reports: whether it is new enough to
+    :ivar refused_reports: event ids of which it will not hear
+    :ivar discarded: events that people gave up there, and that nobody has reported as discarded yet
     :ivar troubles: per ManyChat id, how to treat its events: see ``_trouble``
     """
 
@@ -38,6 +43,11 @@ class OdooStandIn:
         self.calls: list[list[str]] = []
         self.heartbeats: list[dict[str, str]] = []
         self.erased: list[str] = []
+        self.logged: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
+        self.takes_reports = True
+        self.refused_reports: set[str] = set()
+        self.discarded: dict[str, int] = {}
         self.troubles: dict[str, str] = {}
         self.key = KEY
         self.stages = dict(STAGES)
@@ -112,6 +122,8 @@ class OdooStandIn:
         trouble = self.troubles.get(event.manychat_id)
         if trouble == "refused":
             return {**result, "code": "refused", "message": "Odoo raised something about Ana García"}
+        if trouble == "discarded":
+            return {**result, "code": "discarded", "message": "Somebody discarded it."}
         if trouble == "retry" or (trouble == "retry once" and event.id not in self._retried):
             self._retried.add(event.id)
             return {**result, "status": "retry"}
@@ -143,16 +155,63 @@ class OdooStandIn:
             moves = [move for move in self.moves if move[0] == manychat_id]
             return {"events": len(moves), "rejections": 0, "lead_ids": [lead["id"]] if lead else []}
 
+    def story(self, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
+        """What it applied, told as the real one tells it; ``logged`` events are there without having been applied."""
+        told = [
+            {**row, "outcome": answer["status"], "lead_id": answer["lead_id"], "stage_after": answer["stage_after"]}
+            if (answer := self.answers.get(row["event_id"]))
+            else row
+            for row in self.logged
+        ]
+        return [
+            row
+            for row in told
+            if (event_id and row["event_id"].startswith(event_id))
+            or (manychat_id and row["manychat_id"] == manychat_id)
+        ]
+
+    def log(self, event: Any, state: str = "pending") -> None:
+        """Have the event in its log, as the webhook leaves it there."""
+        nothing = dict.fromkeys(
+            ("queued_at", "applied_at", "outcome", "code", "stage_before", "stage_after", "lead_id", "lead_stage"),
+            False,
+        )
+        self.logged.append(
+            {
+                "event_id": event.id,
+                "type": event.type.value,
+                "manychat_id": event.manychat_id,
+                "source": event.source,
+                "state": state,
+                "received_at": event.received_at.isoformat(),
+                "occurred_at": event.occurred_at.isoformat(),
+                "lead_active": True,
+                **nothing,
+            }
+        )
+
+    def report(self, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+        with self._lock:
+            if self.refused_reports & {outcome["event_id"] for outcome in outcomes}:
+                raise Fault("odoo.exceptions.ValidationError", "No")
+            self.reports += outcomes
+            for outcome in outcomes:
+                if outcome["state"] == "discarded":
+                    self.discarded.pop(outcome["event_id"], None)
+            return {"busy": []}
+
     def call(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
         if (model, method) == ("crm.lead", "manychat_apply"):
             return self.manychat_apply(**arguments)
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
-            return True
+            return {"discarded": dict(self.discarded)} if self.takes_reports else True
+        if (model, method) == ("manychat.event", "report") and self.takes_reports:
+            return self.report(**arguments)
         if (model, method) == ("manychat.bridge", "alive"):
             return [{**beat, "seconds": 1} for beat in self.heartbeats]
         if (model, method) == ("manychat.event", "story"):
-            return []
+            return self.story(**arguments)
         if (model, method) == ("manychat.event", "erase"):
             return self.erase(**arguments)
         raise Fault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 from bridge.outcomes import Done, Failure
-from bridge.store import audit, dead_letters, schema
+from bridge.store import audit, dead_letters, erasure, schema
 from bridge.store.dead_letters import DeadLetter, Filter
 from bridge.store.engine import in_transaction
 
@@ -229,6 +230,69 @@ def test_what_was_discarded_is_settled_for_good(store: Store) -> None:
 
     assert [(row.outcome, row.attempts) for row in store.rows("audit")] == [("discarded", 1)]
     assert store.run(audit.progress, [event.id])[event.id].is_done
+
+
+def test_a_persons_retry_overrules_a_discard_and_begins_anew(store: Store) -> None:
+    event = contact()
+    for _ in range(3):
+        store.run(audit.begin, [taken(event)])
+    store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
+    store.run(audit.discard, event.id)
+    again = replace(event, retries=1)
+    assert store.run(audit.progress, [event.id])[event.id].is_overruled_by(again)
+    store.run(audit.begin, [taken(again)])
+    assert [(row.outcome, row.attempts, row.retries) for row in store.rows("audit")] == [(None, 1, 1)]
+    # The same message delivered again is no further retry, nor is an older one.
+    for late in (again, event):
+        assert not store.run(audit.progress, [event.id])[event.id].is_overruled_by(late)
+        store.run(audit.begin, [taken(late)])
+    assert [(row.attempts, row.retries) for row in store.rows("audit")] == [(3, 1)]
+
+
+def test_a_persons_retry_changes_nothing_of_what_is_applied_or_erased(store: Store) -> None:
+    applied, erased = contact(0, "MC0"), contact(0, "MC1")
+    store.run(audit.begin, [taken(applied), taken(erased)])
+    store.run(audit.finish, {applied.id: Done("stored")})
+    store.run(erasure.erase, "MC1")
+    store.run(audit.begin, [taken(replace(event, retries=1)) for event in (applied, erased)])
+
+    assert {row.outcome for row in store.rows("audit")} == {"stored", "erased"}
+
+
+def unreported(store: Store) -> dict[str, str]:
+    return {row.event_id: row.outcome for row in store.run(audit.unreported, 10)}
+
+
+def test_an_outcome_is_unreported_until_odoo_knows_it(store: Store) -> None:
+    kept, moved, failed, going = (contact(number, f"MC{number}") for number in range(4))
+    store.run(audit.begin, [taken(event) for event in (kept, moved, failed, going)])
+    store.run(audit.finish, {kept.id: Done("stored"), moved.id: Done("moved", 1, "A", "B")})
+    store.run(audit.fail, {failed.id: Failure("refused", "no")}, dead=True)
+    store.run(audit.fail, {going.id: Failure("refused", "no")}, dead=False)
+
+    assert unreported(store) == {kept.id: "stored", failed.id: "dead_lettered"}
+    read = store.run(audit.unreported, 10)
+    store.run(audit.reported, read)
+    assert unreported(store) == {}
+    store.run(audit.discard, failed.id)
+    assert unreported(store) == {failed.id: "discarded"}
+    store.run(audit.reported, read)  # of what it was before
+    assert unreported(store) == {failed.id: "discarded"}
+    store.run(erasure.erase, "MC3")
+    store.run(audit.report_again, [moved.id])
+    assert unreported(store) == {failed.id: "discarded", going.id: "erased", moved.id: "moved"}
+    first, second, _ = store.run(audit.unreported, 10)
+    assert [row.id for row in store.run(audit.unreported, 1, first.id)] == [second.id]
+
+
+def test_letters_of_what_was_given_up_in_odoo_are_closed_also_on_their_way_back(store: Store) -> None:
+    waiting, replayed, other = (contact(number, f"MC{number}") for number in range(3))
+    for number, event in enumerate((waiting, replayed, other)):
+        store.run(dead_letters.put, [letter(event, message_id=str(number))])
+    store.run(dead_letters.replayed, store.rows("dead_letters", event_id=replayed.id)[0], replayed)
+    store.run(dead_letters.discard_all, [waiting.id, replayed.id])
+
+    assert [row.status for row in store.rows("dead_letters")] == ["discarded", "discarded", "open"]
 
 
 def test_an_event_in_somebodys_hands_is_not_discarded_under_them(store: Store) -> None:

@@ -6,7 +6,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from bridge.store.contacts import apply_contacts, complete_from_opportunities
+from bridge.events import ContractError, EventType, accept
+from bridge.store.contacts import apply_contacts, channel_key, complete_from_opportunities
 from bridge.store.engine import in_transaction
 
 from .conftest import NOON, Store, contact, opportunity
@@ -142,6 +143,21 @@ def test_the_longest_texts_that_the_contract_lets_in_fit(store: Store) -> None:
     store.run(apply_contacts, [sent])
 
     assert len(store.rows("contacts")[0].first_name) == 256
+
+
+@pytest.mark.parametrize(
+    ("field", "text"), [("nombre_lead", "😀" * 129), ("manychat_id", "😀" * 33), ("whatsapp", "😀" * 33)]
+)
+def test_an_emoji_counts_as_two_as_in_sql_server(field: str, text: str) -> None:
+    # NVARCHAR(256) holds 128 of them. SQLite and PostgreSQL would take more, and say nothing.
+    with pytest.raises(ContractError):
+        accept(EventType.CONTACT, {"manychat_id": "MC1", field: text}, received_at=NOON, source="odoo")
+
+
+def test_the_key_of_a_channel_fits_and_ends_in_no_space() -> None:
+    # SQL Server takes "a" and "a " for one, in a unique index too.
+    assert channel_key("ß" * 127 + "a b") == "ss" * 127 + "a"
+    assert channel_key("a" * 255 + "😀") == "a" * 255
 
 
 def test_eight_connections_that_write_one_contact_make_one_row_without_an_error(store: Store) -> None:

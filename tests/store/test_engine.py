@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -8,11 +9,11 @@ from sqlalchemy.exc import IntegrityError
 
 from bridge.settings import ConfigurationError
 from bridge.store import migrate, schema
-from bridge.store.contacts import ensure_contacts
+from bridge.store.contacts import apply_contacts, ensure_contacts
 from bridge.store.engine import BadDatabaseUrl, StoreUnavailable, create_engine, in_transaction
 from bridge.worker import require_schema
 
-from .conftest import NOON, Store
+from .conftest import NOON, Store, contact
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_schema(store: Store) -> None:
@@ -108,3 +109,24 @@ def test_an_id_is_chosen_by_the_database_where_nobody_else_does(store: Store) ->
 
     assert made is not None
     assert {row.name: row.id for row in store.rows("campaigns")} == {"Chosen": 500_085, "Made": made[0]}
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_at_every_isolation_level_eight_connections_write_the_same_people_without_an_error(
+    store: Store, level: str
+) -> None:
+    # What holds here with and without snapshots holds on SQL Server with read committed snapshot on or off.
+    if store.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one isolation level")
+    engine = store.engine.execution_options(isolation_level=level)
+
+    def write(writer: int) -> None:
+        for minute in range(5):
+            events = [contact(minute * 8 + writer, f"MC{number}", nombre_lead=str(writer)) for number in range(10)]
+            in_transaction(engine, lambda connection, events=events: apply_contacts(connection, events))  # type: ignore[misc]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+
+    assert {row.first_name for row in store.rows("contacts")} == {"7"}
+    assert len(store.rows("contacts")) == 10

@@ -1,0 +1,207 @@
+from odoo import api, fields, models
+from odoo.tools import SQL
+
+from .manychat_stage_history import CHAT, PERSON
+
+
+class ManychatFunnel(models.Model):
+    """The funnel: one row per stay of an opportunity in a stage, with what the opportunity is grouped and filtered by.
+
+    Opportunities are counted once in whatever is shown (a stage, a month, a total), however often they came back.
+    """
+
+    _name = "manychat.funnel"
+    _description = "ManyChat Funnel"
+    _auto = False
+    _order = "entered_at desc, id desc"
+    _rec_name = "lead_id"
+    _depends = {
+        "manychat.stage.history": [
+            "lead_id",
+            "stage_id",
+            "previous_stage_id",
+            "next_stage_id",
+            "entered_at",
+            "left_at",
+            "lost",
+            "moved_by",
+            "user_id",
+        ],
+        "crm.lead": [
+            "active",
+            "stage_id",
+            "user_id",
+            "team_id",
+            "company_id",
+            "manychat_channel",
+            "manychat_commercial_advisor_id",
+            "manychat_medical_advisor_id",
+        ],
+        "crm.stage": ["is_won"],
+        "manychat.stage.map": ["stage_id", "sequence", "active"],
+    }
+
+    # What it is about
+    lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True)
+    map_id = fields.Many2one("manychat.stage.map", "ManyChat Stage", readonly=True)
+    stage_id = fields.Many2one("crm.stage", "Pipeline Stage", readonly=True)
+    previous_stage_id = fields.Many2one("crm.stage", "Came From", readonly=True)
+    next_stage_id = fields.Many2one("crm.stage", "Went To", readonly=True)
+    entered_at = fields.Datetime("Entered On", readonly=True)
+    left_at = fields.Datetime("Left On", readonly=True)
+    moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], readonly=True)
+    mover_id = fields.Many2one("res.users", "Moved By (User)", readonly=True)
+    channel = fields.Char(readonly=True)
+    commercial_advisor_id = fields.Many2one("manychat.advisor", "Commercial Adviser", readonly=True)
+    medical_advisor_id = fields.Many2one("manychat.advisor", "Medical Adviser", readonly=True)
+    user_id = fields.Many2one("res.users", "Salesperson", readonly=True)
+    team_id = fields.Many2one("crm.team", "Sales Team", readonly=True)
+    company_id = fields.Many2one("res.company", readonly=True)
+    status = fields.Selection([("open", "Open"), ("won", "Won"), ("lost", "Lost")], "Status Now", readonly=True)
+
+    # Counted: each holds the opportunity's id where it counts, so that one that came twice counts once
+    entered = fields.Integer(
+        readonly=True, aggregator="count_distinct", help="How many opportunities have entered the stage."
+    )
+    staying = fields.Integer(
+        "In Stage Now",
+        readonly=True,
+        aggregator="count_distinct",
+        help="How many opportunities are in the stage now. Lost ones are in none.",
+    )
+    leaving = fields.Integer(
+        "Left",
+        readonly=True,
+        aggregator="count_distinct",
+        help="How many opportunities have left the stage, lost ones included. One that has come back since is also "
+        "among those in the stage now.",
+    )
+    losing = fields.Integer(
+        "Lost",
+        readonly=True,
+        aggregator="count_distinct",
+        help="How many opportunities were lost (or archived) while they were in the stage.",
+    )
+    advancing = fields.Integer(
+        "Went Further",
+        readonly=True,
+        aggregator="count_distinct",
+        help="How many opportunities were later in a stage that comes after this one in the stage map, or in a won "
+        "one, however they got there.",
+    )
+    convertible = fields.Integer(
+        "Can Go Further", readonly=True, aggregator="count_distinct", help="What the conversion is a part of."
+    )
+    conversion = fields.Float(
+        "Conversion (%)",
+        readonly=True,
+        aggregator="avg",
+        digits=(5, 1),
+        help="Of the opportunities that entered the stage, the part that went further: that were later in a stage that "
+        "comes after it in the stage map, or in a won one. Stages may be skipped, and going back in between does not "
+        "matter. Nothing comes after a won stage, so it has no conversion.",
+    )
+    hours = fields.Float(
+        "Median Time in Stage (hh:mm)",
+        readonly=True,
+        aggregator="avg",
+        help="Half of the stays were shorter, half longer, in hours and minutes. Only stays that have ended count, "
+        "each for itself if an opportunity came more than once.",
+    )
+
+    @property
+    def _table_query(self):
+        return SQL(
+            """
+            WITH step AS (  -- the steps of the funnel: mapped stages in the map's order; a won stage is the end of it
+                SELECT stage.id AS stage_id, map.id AS map_id,
+                       CASE WHEN stage.is_won THEN 'infinity'
+                            WHEN map.id IS NOT NULL
+                            THEN (row_number() OVER (ORDER BY map.sequence, map.id))::float8 END AS position
+                  FROM crm_stage stage
+             LEFT JOIN (SELECT DISTINCT ON (stage_id) id, stage_id, sequence
+                          FROM manychat_stage_map
+                         ORDER BY stage_id, active DESC, sequence, id) map ON map.stage_id = stage.id
+            ), stay AS (
+                SELECT history.*, step.map_id, step.position,
+                       max(step.position) OVER (
+                           PARTITION BY history.lead_id ORDER BY history.id DESC
+                           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS furthest_later
+                  FROM manychat_stage_history history
+             LEFT JOIN step ON step.stage_id = history.stage_id
+            )
+            SELECT stay.id,
+                   stay.lead_id,
+                   stay.map_id,
+                   stay.stage_id,
+                   stay.previous_stage_id,
+                   stay.next_stage_id,
+                   stay.entered_at,
+                   stay.left_at,
+                   stay.moved_by,
+                   stay.user_id AS mover_id,
+                   lead.manychat_channel AS channel,
+                   lead.manychat_commercial_advisor_id AS commercial_advisor_id,
+                   lead.manychat_medical_advisor_id AS medical_advisor_id,
+                   lead.user_id,
+                   lead.team_id,
+                   lead.company_id,
+                   CASE WHEN NOT lead.active THEN 'lost' WHEN now_in.is_won THEN 'won' ELSE 'open' END AS status,
+                   stay.lead_id AS entered,
+                   CASE WHEN stay.left_at IS NULL THEN stay.lead_id END AS staying,
+                   CASE WHEN stay.left_at IS NOT NULL THEN stay.lead_id END AS leaving,
+                   CASE WHEN stay.lost THEN stay.lead_id END AS losing,
+                   CASE WHEN stay.furthest_later > stay.position THEN stay.lead_id END AS advancing,
+                   CASE WHEN stay.position < 'infinity' THEN stay.lead_id END AS convertible,
+                   CASE WHEN stay.position < 'infinity'
+                        THEN CASE WHEN stay.furthest_later > stay.position THEN 100 ELSE 0 END END AS conversion,
+                   EXTRACT(EPOCH FROM stay.left_at - stay.entered_at) / 3600.0 AS hours
+              FROM stay
+              JOIN crm_lead lead ON lead.id = stay.lead_id
+         LEFT JOIN crm_stage now_in ON now_in.id = lead.stage_id
+            """
+        )
+
+    def _read_group_select(self, aggregate_spec, query):
+        # Neither a part nor a median can be put together from those of smaller groups: each group has its own.
+        if aggregate_spec == "conversion:avg":
+            return SQL(
+                "100.0 * COUNT(DISTINCT %s) / NULLIF(COUNT(DISTINCT %s), 0)",
+                self._field_to_sql(self._table, "advancing", query),
+                self._field_to_sql(self._table, "convertible", query),
+            )
+        if aggregate_spec == "hours:avg":
+            return SQL(
+                "percentile_cont(0.5) WITHIN GROUP (ORDER BY %s)", self._field_to_sql(self._table, "hours", query)
+            )
+        return super()._read_group_select(aggregate_spec, query)
+
+    # ------------------------------------------------------------
+    # From a figure to its opportunities
+    # ------------------------------------------------------------
+
+    def action_open_lead(self):
+        """The opportunity of this row."""
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "crm.lead",
+            "res_id": self.lead_id.id,
+            "views": [(self.env.ref("crm.crm_lead_view_form").id, "form")],
+        }
+
+    @api.model
+    def _leads_action(self, leads):
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Opportunities"),
+            "res_model": "crm.lead",
+            "views": [(False, "list"), (False, "kanban"), (self.env.ref("crm.crm_lead_view_form").id, "form")],
+            "domain": [("id", "in", leads.ids)],
+            "context": {"active_test": False, "create": False},
+        }
+
+    def action_open_leads(self):
+        """The opportunities of the selected rows; of all rows shown if none is selected. Lost ones are among them."""
+        rows = self or self.search(self.env.context.get("active_domain", []))
+        return self._leads_action(rows.lead_id)

@@ -1,0 +1,201 @@
+from collections import defaultdict
+
+from odoo import api, fields, models
+from odoo.tools import SQL, split_every
+
+CHAT = "chat"
+PERSON = "person"
+#: Opportunities whose past is read at once: some ten thousand tracking values, which fit into memory.
+BATCH = 1000
+
+
+class ManychatStageHistory(models.Model):
+    """One stay of an opportunity in a stage: since when, from where, by whom, until when, and where to.
+
+    Kept for every opportunity that follows a conversation, from its creation on, and for ever: the event log behind it
+    is forgotten after the retention time. A lost (archived) opportunity is in no stage; being restored begins a new
+    stay. Of an opportunity's stays the last one may be open, and moments never run backwards.
+    """
+
+    _name = "manychat.stage.history"
+    _description = "ManyChat Stage History"
+    _order = "id desc"
+    _rec_name = "stage_id"
+
+    lead_id = fields.Many2one("crm.lead", "Opportunity", required=True, readonly=True, ondelete="cascade")
+    # A stage that is deleted leaves its stays behind: the opportunity was somewhere.
+    stage_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
+    previous_stage_id = fields.Many2one("crm.stage", "Came From", readonly=True, ondelete="set null")
+    next_stage_id = fields.Many2one("crm.stage", "Went To", readonly=True, ondelete="set null")
+    entered_at = fields.Datetime(
+        "Entered On", required=True, readonly=True, help="When it happened, by the event's own date for the chat."
+    )
+    left_at = fields.Datetime("Left On", readonly=True)
+    lost = fields.Boolean(readonly=True, help="The stay ended with the opportunity being lost or archived.")
+    moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], required=True, readonly=True)
+    user_id = fields.Many2one("res.users", readonly=True, ondelete="set null", help="The person who moved it.")
+    event_id = fields.Char("Event ID", readonly=True, help="Of the chat's event. The event log may have forgotten it.")
+
+    def init(self):
+        self.env.cr.execute(
+            """
+            CREATE INDEX IF NOT EXISTS manychat_stage_history_lead ON manychat_stage_history (lead_id, id);
+            CREATE UNIQUE INDEX IF NOT EXISTS manychat_stage_history_one_open
+                ON manychat_stage_history (lead_id) WHERE left_at IS NULL
+            """
+        )
+
+    # ------------------------------------------------------------
+    # Recording
+    # ------------------------------------------------------------
+
+    @api.model
+    def _record(self, changes, *, begin=True):
+        """Record where opportunities have gone.
+
+        What leaves an opportunity where it is, is no change. The caller has the opportunities' rows locked.
+
+        :param list changes: dicts, oldest first, with ``lead_id``, ``stage_id`` (``False``: lost or archived),
+            ``moment`` (naive UTC), ``moved_by``, and ``user_id`` or ``event_id``
+        :param bool begin: whether to begin the history of opportunities that have none, or to leave those out
+        """
+        last = self._last_stays({change["lead_id"] for change in changes})
+        begun, ended = [], []
+        for change in changes:
+            lead_id, stage_id, moment = change["lead_id"], change["stage_id"], change["moment"]
+            stay = last.get(lead_id)
+            if not (stay or begin):
+                continue
+            place = stay["stage_id"] if stay and not stay["left_at"] else False
+            if place == stage_id:
+                continue
+            if stay:
+                # An event may be dated up to a day ahead, and a person's move still come after it.
+                moment = max(moment, stay["left_at"] or stay["entered_at"])
+            if place:
+                stay |= {"left_at": moment, "next_stage_id": stage_id, "lost": not stage_id}
+                if "id" in stay:
+                    ended.append(stay)
+            if stage_id:
+                last[lead_id] = {
+                    "lead_id": lead_id,
+                    "stage_id": stage_id,
+                    "previous_stage_id": stay["stage_id"] if stay else False,
+                    "entered_at": moment,
+                    "left_at": False,
+                    **{name: change.get(name, False) for name in ("moved_by", "user_id", "event_id")},
+                }
+                begun.append(last[lead_id])
+        self._end(ended)  # before what follows begins: only one stay of an opportunity may be open
+        self.sudo().create(begun)
+
+    def _end(self, stays):
+        if not stays:
+            return
+        self.env.cr.execute_values(
+            """
+            UPDATE manychat_stage_history stay
+               SET left_at = ended.left_at, next_stage_id = ended.next_stage_id, lost = ended.lost
+              FROM (VALUES %s) AS ended (id, left_at, next_stage_id, lost)
+             WHERE stay.id = ended.id
+            """,
+            [(stay["id"], stay["left_at"], stay["next_stage_id"] or None, stay["lost"]) for stay in stays],
+            template="(%s, %s::timestamp, %s::integer, %s)",
+            page_size=BATCH,
+        )
+        self.browse(stay["id"] for stay in stays).invalidate_recordset()
+
+    def _last_stays(self, lead_ids):
+        """The last stay of each opportunity that has any: dict of lead id → dict of values."""
+        self.flush_model()
+        self.env.cr.execute(
+            """
+            SELECT DISTINCT ON (lead_id) id, lead_id, stage_id, entered_at, left_at
+              FROM manychat_stage_history
+             WHERE lead_id = ANY(%s)
+             ORDER BY lead_id, id DESC
+            """,
+            [list(lead_ids)],
+        )
+        return {stay["lead_id"]: stay for stay in self.env.cr.dictfetchall()}
+
+    # ------------------------------------------------------------
+    # The past of opportunities that were there before
+    # ------------------------------------------------------------
+
+    @api.model
+    def _begin_all(self):
+        """Begin the history of every opportunity that follows a conversation and has none.
+
+        Run by each installation and upgrade of the addon; only the first one that knows this model has much to do.
+        """
+        self._begin(self.env["manychat.identity"].search([("lead_id", "!=", False)]).lead_id)
+
+    @api.model
+    def _begin(self, leads):
+        """Begin the history of those of ``leads`` that have none, with what Odoo's own tracking knows of their past."""
+        self.env.flush_all()
+        leads = leads.sudo()
+        for ids in split_every(BATCH, leads.ids):
+            known = self._last_stays(ids)
+            self._record(self._tracked_changes([lead_id for lead_id in ids if lead_id not in known]))
+
+    def _tracked_changes(self, lead_ids):
+        """The changes of these opportunities since their creation, oldest first, for :meth:`_record`."""
+        tracked = defaultdict(list)
+        for lead_id, *change in self.env.execute_query(
+            SQL(
+                """
+                SELECT message.res_id, message.date, message.create_uid, field.name,
+                       value.old_value_integer, value.new_value_integer
+                  FROM mail_message message
+                  JOIN mail_tracking_value value ON value.mail_message_id = message.id
+                  JOIN ir_model_fields field ON field.id = value.field_id
+                 WHERE message.model = 'crm.lead' AND message.res_id = ANY(%s)
+                   AND field.model = 'crm.lead' AND field.name IN ('stage_id', 'active')
+                 ORDER BY message.date DESC, value.id DESC
+                """,
+                lead_ids,
+            )
+        ):
+            tracked[lead_id].append(change)
+        stages = set(self.env["crm.stage"].search([("id", "!=", False)]).ids)
+        bridge = self.env.ref("miasalud_crm.user_bridge", raise_if_not_found=False)
+        changes = []
+        for lead in self.env["crm.lead"].sudo().browse(lead_ids):
+            for moment, user_id, stage_id in _states(lead, tracked[lead.id]):
+                if stage_id and stage_id not in stages:
+                    continue  # has been deleted since
+                by_chat = bool(bridge) and user_id == bridge.id
+                changes.append(
+                    {
+                        "lead_id": lead.id,
+                        "stage_id": stage_id,
+                        "moment": moment,
+                        "moved_by": CHAT if by_chat else PERSON,
+                        "user_id": False if by_chat else user_id,
+                    }
+                )
+        return changes
+
+
+def _states(lead, tracked):
+    """Where ``lead`` has been since its creation: list of moment, user id, and stage id or ``False`` while lost.
+
+    Read backwards from where it is now, so that what does not lead there drops out: a merged opportunity has the
+    messages of those that it has absorbed.
+
+    :param list tracked: moment, user id, field, old and new value, newest first
+    """
+    state = {"stage_id": lead.stage_id.id, "active": int(lead.active)}
+    states = []
+    for moment, user_id, field, old, new in tracked:
+        if (new or 0) == (state[field] or 0) and (old or 0) != (new or 0):
+            if not states or states[-1][0] != moment:  # restored and moved at once is one change
+                states.append((moment, user_id, state["active"] and state["stage_id"]))
+            state[field] = old or 0
+    entered = lead.create_date
+    if state["stage_id"] == lead.stage_id.id:
+        entered = max(entered, lead.date_last_stage_update or entered)
+    states.append((entered, lead.create_uid.id, state["active"] and state["stage_id"]))
+    return [(moment, user_id, stage_id or False) for moment, user_id, stage_id in reversed(states)]

@@ -1,0 +1,174 @@
+"""What leads to SQL Server by ODBC: URLs, Microsoft's driver itself, and what its errors mean. No server needed."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
+
+from bridge.store import engine as engines
+from bridge.store import odbc
+from bridge.store.engine import StoreUnavailable, create_engine, describe, in_transaction, is_conflict, is_transient
+
+pyodbc = pytest.importorskip("pyodbc", reason="pyodbc, or unixODBC beneath it, is not installed", exc_type=ImportError)
+needs_driver = pytest.mark.skipif(
+    odbc.packaged_driver() is None, reason="the wheel mssql-python-odbc (Microsoft's ODBC Driver 18) is not installed"
+)
+SERVER = "srv.database.windows.net/crm"
+
+
+def odbc_string(url: str) -> dict[str, str]:
+    """What the driver gets for ``url``, by keyword."""
+    engine = create_engine(url)
+    [text], _ = engine.dialect.create_connect_args(engine.url)
+    return dict(pair.split("=", 1) for pair in text.split(";"))
+
+
+def test_a_login_of_sql_server_goes_encrypted_by_microsofts_driver() -> None:
+    given = odbc_string(f"mssql+pyodbc://ana:p%40ss@{SERVER}")
+
+    assert (given["UID"], given["PWD"], given["Server"], given["Database"]) == (
+        "ana",
+        "p@ss",
+        "srv.database.windows.net",
+        "crm",
+    )
+    assert given["Encrypt"] == "yes"
+    assert "Driver 18" in given["DRIVER"] or "msodbcsql-18" in given["DRIVER"]
+    assert "TrustServerCertificate" not in given
+
+
+@pytest.mark.parametrize("name", ["Authentication", "authentication", "AUTHENTICATION"])
+def test_a_managed_identity_needs_no_password_and_no_kerberos(name: str) -> None:
+    given = odbc_string(f"mssql+pyodbc://@{SERVER}?{name}=ActiveDirectoryMsi")
+
+    assert given["Authentication"] == "ActiveDirectoryMsi"
+    assert not {"Trusted_Connection", "UID", "PWD"} & given.keys()
+
+
+def test_a_managed_identity_of_ones_own_is_named_by_its_client_id() -> None:
+    given = odbc_string(f"mssql+pyodbc://0000-1111@{SERVER}?Authentication=ActiveDirectoryMsi")
+
+    assert (given["UID"], given["authentication"]) == ("0000-1111", "ActiveDirectoryMsi")
+
+
+@pytest.mark.parametrize("name", ["Encrypt", "encrypt"])
+def test_what_the_operator_says_of_encryption_holds(name: str) -> None:
+    given = odbc_string(f"mssql+pyodbc://u:p@{SERVER}?{name}=strict")
+
+    assert [value for key, value in given.items() if key.lower() == "encrypt"] == ["strict"]
+
+
+def test_a_dsn_or_a_whole_odbc_string_is_left_alone() -> None:
+    assert odbc_string("mssql+pyodbc://u:p@mydsn") == {"dsn": "mydsn", "UID": "u", "PWD": "p"}
+    assert odbc_string("mssql+pyodbc:///?odbc_connect=Driver%3DX%3BServer%3DY") == {"Driver": "X", "Server": "Y"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "fast"),
+    [("ODBC+Driver+18+for+SQL+Server", True), ("ODBC+Driver+17+for+SQL+Server", True), ("FreeTDS", False)],
+)
+def test_fast_executemany_and_encryption_are_for_microsofts_driver(driver: str, fast: bool) -> None:
+    url = f"mssql+pyodbc://u:p@localhost/db?driver={driver}"
+
+    assert create_engine(url).dialect.fast_executemany is fast  # type: ignore[attr-defined]
+    assert ("Encrypt" in odbc_string(url)) is fast
+    assert create_engine(url, {"fast_executemany": not fast}).dialect.fast_executemany is not fast  # type: ignore[attr-defined]
+
+
+@needs_driver
+@pytest.mark.parametrize("how", ["u:p@127.0.0.1:9/db?", "@127.0.0.1:9/db?Authentication=ActiveDirectoryMsi&"])
+def test_microsofts_driver_loads_and_a_server_that_is_not_there_is_an_outage(how: str) -> None:
+    engine = create_engine(f"mssql+pyodbc://{how}driver={odbc.packaged_driver()}", {"connect_args": {"timeout": 1}})
+    with pytest.raises(StoreUnavailable, match=r"no answer in time \(HYT00\)|cannot be reached \(08001\)"):
+        in_transaction(engine, lambda connection: connection.execute(sa.select(1)))
+
+
+def test_a_driver_that_is_not_there_is_said_in_words() -> None:
+    engine = create_engine("mssql+pyodbc://u:p@127.0.0.1/db?driver=Nothing+of+the+Kind")
+    with pytest.raises(StoreUnavailable, match=r"the ODBC driver (cannot be loaded|is not installed)"):
+        in_transaction(engine, lambda connection: connection.execute(sa.select(1)))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mssql_python_odbc") is None, reason="the wheel is not installed")
+def test_the_driver_of_the_wheel_is_found_without_registering_it() -> None:
+    assert odbc.packaged_driver()
+
+
+# --- Its errors, as pyodbc words them --------------------------------------------------------------------------------
+
+DUPLICATE = (
+    "[23000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Violation of UNIQUE KEY constraint "
+    "'uq_contacts_manychat_id'. Cannot insert duplicate key in object 'dbo.contacts'. The duplicate key value is "
+    "({key}). (2627) (SQLExecute); [23000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]The statement has "
+    "been terminated. (3621)"
+)
+DEADLOCK = (
+    "[40001] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Transaction (Process ID 62) was deadlocked on lock "
+    "resources with another process and has been chosen as the deadlock victim. Rerun the transaction. (1205) "
+    "(SQLParamData)"
+)
+BUSY = (
+    "[HY000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]The service is currently busy. (40501) (SQLExecute)"
+)
+GONE = "[08S01] [Microsoft][ODBC Driver 18 for SQL Server]TCP Provider: Error code 0x68 (104) (SQLExecDirectW)"
+TOO_LONG = (
+    "[42000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]String or binary data would be truncated in table "
+    "'crm.dbo.contacts', column 'phone'. Truncated value: 'call (1205) 40613'. (2628) (SQLExecute)"
+)
+NO_ROOM = "String data, right truncation: length 130 buffer 128"
+
+
+def error(kind: type[sa.exc.DBAPIError], original: str, state: str, text: str, invalidated: bool = False) -> Any:
+    return kind("(a statement)", None, getattr(pyodbc, original)(state, text), True, invalidated)
+
+
+def test_a_duplicate_key_and_a_deadlock_are_conflicts() -> None:
+    assert is_conflict(error(IntegrityError, "IntegrityError", "23000", DUPLICATE.format(key="MC1")))
+    assert is_conflict(error(OperationalError, "OperationalError", "40001", DEADLOCK))
+    assert not is_conflict(error(ProgrammingError, "ProgrammingError", "42000", TOO_LONG))
+
+
+def test_a_value_that_an_error_quotes_is_not_taken_for_its_number_nor_told() -> None:
+    duplicate = error(IntegrityError, "IntegrityError", "23000", DUPLICATE.format(key="4711"))
+
+    assert describe(duplicate) == "IntegrityError (23000 2627 3621)"
+
+
+@pytest.mark.parametrize(("state", "text"), [("HY000", BUSY), ("08S01", GONE)])
+def test_what_azure_sql_breaks_off_is_run_again_and_then_an_outage(
+    monkeypatch: pytest.MonkeyPatch, state: str, text: str
+) -> None:
+    # The error cannot be had here, so it is raised by hand; the transaction around it is real.
+    monkeypatch.setattr(engines, "TRANSIENT_PAUSES", (0, 0, 0))
+    broken = error(OperationalError, "OperationalError", state, text)
+    assert is_transient(broken)
+    runs: list[int] = []
+
+    def work(_connection: sa.Connection, breaks: int) -> str:
+        runs.append(1)
+        if len(runs) <= breaks:
+            raise broken
+        return "done"
+
+    engine = sa.create_engine("sqlite://")
+    assert in_transaction(engine, lambda connection: work(connection, 3)) == "done"
+    runs.clear()
+    with pytest.raises(StoreUnavailable):
+        in_transaction(engine, lambda connection: work(connection, 4))
+
+
+@pytest.mark.parametrize(
+    ("original", "state", "text"), [("ProgrammingError", "42000", TOO_LONG), ("Error", "HY000", NO_ROOM)]
+)
+def test_a_text_that_a_column_has_no_room_for_is_the_datas_fault_and_stops_no_bridge(
+    original: str, state: str, text: str
+) -> None:
+    def work(_connection: sa.Connection) -> None:
+        raise error(ProgrammingError, original, state, text)
+
+    with pytest.raises(DataError):
+        in_transaction(sa.create_engine("sqlite://"), work)
