@@ -87,9 +87,7 @@ def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     programs = {"AZURITE": str(azurite.install())} | ({"PROMETHEUS": str(monitoring)} if monitoring else {})
     # Two at a time, a file each: most of these tests wait for processes that start, or for time to pass.
     together = ["-n", "2", "--dist", "loadfile"]
-    yield _pytest(
-        "bridge", _BIN / "python", ["tests", *others, *together], AZURITE=str(azurite.install()), **monitoring
-    )
+    yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], **programs)
 
 
 def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
