@@ -88,6 +88,7 @@ class ManychatEvent(models.Model):
         "Seconds to Finish",
         readonly=True,
         aggregator="avg",
+        digits=(16, 1),
         help="From its receipt until it was stored or had moved its opportunity.",
     )
     claimed_until = fields.Datetime(readonly=True)
@@ -140,7 +141,7 @@ class ManychatEvent(models.Model):
     def _generate_seconds(self):
         """Have PostgreSQL keep ``seconds``: rows are completed by several statements, and none can forget it.
 
-        Its type must be the field's own, or the next upgrade of the addon would try to convert it, and fail.
+        Of the very type that Odoo gives such a field: it would convert any other, which a generated column forbids.
         """
         self.env.cr.execute(
             "SELECT is_generated FROM information_schema.columns WHERE table_schema = current_schema "
@@ -150,8 +151,8 @@ class ManychatEvent(models.Model):
             self.env.cr.execute(
                 """
                 ALTER TABLE manychat_event DROP COLUMN IF EXISTS seconds;
-                ALTER TABLE manychat_event ADD COLUMN seconds double precision GENERATED ALWAYS AS (
-                    CASE WHEN state = 'done' THEN EXTRACT(EPOCH FROM applied_at - received_at) END) STORED
+                ALTER TABLE manychat_event ADD COLUMN seconds numeric GENERATED ALWAYS AS (
+                    CASE WHEN state = 'done' THEN EXTRACT(EPOCH FROM applied_at - received_at)::numeric END) STORED
                 """
             )
 
