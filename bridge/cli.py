@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.engine import make_url
 
-from . import __version__, dlq, worker
+from . import __version__, api_keys, dlq, worker
 from . import check as checks
 from .console import FAILED, MISUSED, QueueName, count_of, fail, load_settings, out, visible
 from .erase import erase as erase_person
@@ -23,8 +23,10 @@ from .outage import Dependency, Outage
 from .purge import purge as purge_settled
 from .reconcile import REPAIRED, Case, Reconcile, grace
 from .settings import ConfigurationError, secret
+from .status import status
 from .store import migrate, pauses, retention
 from .store.engine import in_transaction
+from .trace import trace
 from .webhook import guess_type
 from .webhook import send as send_to_webhook
 from .when import age
@@ -39,7 +41,10 @@ app = typer.Typer(
 )
 db = typer.Typer(no_args_is_help=True, help="The database's tables.")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(api_keys.app, name="key")
 app.add_typer(db, name="db")
+app.command()(status)
+app.command()(trace)
 
 
 class TypeName(str, enum.Enum):
@@ -107,6 +112,20 @@ def run(
     """
     names = [each.value for each in queue or list(QueueName)]
     sys.exit(worker.run(load_settings(), list(dict.fromkeys(names))))
+
+
+@app.command()
+def api(
+    host: Annotated[str | None, typer.Option(help="Where to listen. Default: BRIDGE_API_HOST, else loopback.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: BRIDGE_API_PORT, else 8000.")] = None,
+) -> None:
+    """Serve the standby webhooks and the REST API until stopped; /docs describes them. Keys: `python -m bridge key`."""
+    try:
+        from .api.serve import serve
+    except ModuleNotFoundError as error:
+        fail(f"The API needs {error.name}: pip install 'miasalud-bridge[worker,api]'", MISUSED)
+    settings = load_settings()
+    serve(settings, host or settings.api_host, port or settings.api_port)
 
 
 @app.command()

@@ -36,6 +36,12 @@ ALLOWED = frozenset(
         "retry_in",
         "ms",
         "count",
+        # what was asked of the API, and by whose key (its name)
+        "path",
+        "key",
+        "table",
+        "row_id",
+        "address",
         # the process and what it depends on
         "dependency",
         "reason",

@@ -79,8 +79,11 @@ class Message:
 class Queue:
     """One queue. May be used by several threads at once."""
 
-    def __init__(self, connection_string: str, name: str):
-        """:raises BadConnectionString: ``connection_string`` is none"""
+    def __init__(self, connection_string: str, name: str, *, read_seconds: float = READ_SECONDS):
+        """
+        :param read_seconds: how long an answer to one request may take
+        :raises BadConnectionString: ``connection_string`` is none
+        """
         self.name = name
         try:
             self._client = QueueClient.from_connection_string(
@@ -88,7 +91,7 @@ class Queue:
                 name,
                 retry_policy=LinearRetry(backoff=RETRY_SECONDS, retry_total=RETRIES, random_jitter_range=0),  # type: ignore[arg-type]
                 connection_timeout=CONNECT_SECONDS,
-                read_timeout=READ_SECONDS,
+                read_timeout=read_seconds,
             )
         except ValueError:
             raise BadConnectionString("not an Azure Storage connection string") from None
@@ -180,6 +183,19 @@ class Queue:
         """
         try:
             self._client.send_message(content, time_to_live=-1)
+        except AzureError as error:
+            raise _unavailable(error) from None
+
+    def send_or_create(self, content: str) -> None:
+        """As :meth:`send`, making the queue if it does not exist.
+
+        :raises QueueUnavailable:
+        """
+        try:
+            self._client.send_message(content, time_to_live=-1)
+        except ResourceNotFoundError:
+            self.create()
+            self.send(content)
         except AzureError as error:
             raise _unavailable(error) from None
 

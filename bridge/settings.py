@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     odoo_api_key: SecretStr | None = None
     webhook_url: str | None = None
     webhook_key: SecretStr | None = None
+    #: Where the API listens. Loopback: a proxy with TLS belongs in front of it.
+    api_host: str = "127.0.0.1"
+    api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
     #: Messages taken at once. The queue gives at most 32.
     batch_size: Annotated[int, Field(ge=1, le=32)] = 32
     #: Seconds after which a message that was neither deleted nor renewed comes again. At most the queue's 7 days.

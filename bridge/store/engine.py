@@ -97,8 +97,9 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later could otherwise fail with
-    # "database is locked" without ever having waited.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # "database is locked" without ever having waited. One that only reads needs no lock and waits for nobody.
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _prepare_mssql(connection: Any, _record: Any) -> None:
@@ -128,6 +129,8 @@ def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     waited for each other. Both are answered by running ``work`` again, which now finds the other's row and updates it.
     This needs no MERGE, no savepoints and no lock hints, and is the same on every database. What Azure SQL breaks off
     for reasons of its own is run again too, unless that was the commit: then nobody knows whether it holds.
+
+    With ``engine.execution_options(reading=True)`` it must not write.
 
     :raises StoreUnavailable: the database's fault
     :raises DataError, IntegrityError: the data's fault

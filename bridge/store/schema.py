@@ -80,6 +80,7 @@ channels = Table(
     Column("name", text(256), nullable=False),
     Column("description", text()),
     *written(),
+    Index("ix_channels_updated_at", "updated_at"),
 )
 
 # Ids of campaigns and advisers are chosen by the senders of events, so they are plain columns that a sequence fills
@@ -93,6 +94,8 @@ advisors = Table(
     Column("phone", text(64)),
     Column("role", text(32)),  # "commercial" or "medical": as what an event first named them
     *written(),
+    Index("ix_advisors_updated_at", "updated_at"),
+    Index("ix_advisors_role", "role"),
 )
 
 campaigns = Table(
@@ -104,8 +107,10 @@ campaigns = Table(
     Column("date_end", Moment),
     Column("budget", Numeric(14, 2)),
     Column("status", text(64)),
-    Column("channel_id", ForeignKey("channels.id")),
+    Column("channel_id", ForeignKey("channels.id"), index=True),
     *written(),
+    Index("ix_campaigns_updated_at", "updated_at"),
+    Index("ix_campaigns_status", "status"),
 )
 
 contacts = Table(
@@ -124,6 +129,7 @@ contacts = Table(
     *recency(),
     *written(),
     Index("ix_contacts_updated_at", "updated_at"),
+    Index("ix_contacts_last_state", "last_state"),
 )
 
 contact_states = Table(
@@ -142,19 +148,21 @@ campaign_contacts = Table(
     "campaign_contacts",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("contact_id", ForeignKey("contacts.id"), nullable=False),
+    Column("contact_id", ForeignKey("contacts.id"), nullable=False, index=True),
     # NULL: an update came before any assignment. The first assignment takes the row over.
     Column("campaign_id", ForeignKey("campaigns.id"), index=True),
     Column("type", text(256)),
-    Column("commercial_advisor_id", ForeignKey("advisors.id")),
+    Column("commercial_advisor_id", ForeignKey("advisors.id"), index=True),
     Column("commercial_assignment_date", Moment),
-    Column("medical_advisor_id", ForeignKey("advisors.id")),
+    Column("medical_advisor_id", ForeignKey("advisors.id"), index=True),
     Column("medical_assignment_date", Moment),
     Column("assigned_at", Moment),  # the newest assignment event; NULL while only updates named the campaign
     Column("last_state", text(256)),
     Column("summary", text()),
     *recency(),
     *written(),
+    Index("ix_campaign_contacts_updated_at", "updated_at"),
+    Index("ix_campaign_contacts_last_state", "last_state"),
 )
 
 opportunities = Table(
@@ -162,15 +170,15 @@ opportunities = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("manychat_id", key(64), nullable=False, unique=True),
-    Column("contact_id", ForeignKey("contacts.id"), nullable=False),
-    Column("lead_id", Integer),
+    Column("contact_id", ForeignKey("contacts.id"), nullable=False, index=True),
+    Column("lead_id", Integer, index=True),
     Column("stage", text(256)),  # name of the Odoo stage after the newest event
     Column("manychat_stage_id", Integer),
     Column("manychat_stage", text(256)),
     Column("summary", text()),
     Column("entry_date", Moment),
-    Column("commercial_advisor_id", ForeignKey("advisors.id")),
-    Column("medical_advisor_id", ForeignKey("advisors.id")),
+    Column("commercial_advisor_id", ForeignKey("advisors.id"), index=True),
+    Column("medical_advisor_id", ForeignKey("advisors.id"), index=True),
     # How far the newest event got on its way to Odoo: "pending", "success" or "error".
     Column("odoo_sync_status", text(16), nullable=False),
     Column("odoo_synced_at", Moment),
@@ -179,6 +187,8 @@ opportunities = Table(
     *recency(),
     *written(),
     Index("ix_opportunities_odoo_sync_status", "odoo_sync_status", "updated_at"),
+    Index("ix_opportunities_updated_at", "updated_at"),
+    Index("ix_opportunities_stage", "stage"),
 )
 
 opportunity_stages = Table(
@@ -265,6 +275,21 @@ dead_letters = Table(
     Column("discarded_at", Moment),
     Index("ix_dead_letters_status", "status", "last_tried_at"),
     Index("ix_dead_letters_message_id", "message_id"),
+)
+
+# Keys of the API. The key itself is nowhere.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", text(256), nullable=False),  # which program or bot uses it
+    Column("prefix", key(16), nullable=False),  # its first characters, to recognise it
+    Column("digest", key(64), nullable=False, unique=True),  # SHA-256 in hex
+    Column("scope", text(16), nullable=False),  # "read", "write" or "webhook"
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("revoked_at", Moment),
+    Column("last_used_at", Moment),
 )
 
 # A row stands for a queue from which no bridge takes messages until somebody removes it.

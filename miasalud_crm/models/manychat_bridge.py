@@ -1,8 +1,12 @@
+from datetime import timedelta
+
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
 from .. import cron_threads
 
+#: A bridge shows itself every 30 seconds; after this long without a sign it is not counted as alive.
+ALIVE = timedelta(minutes=2)
 #: Discards told in one answer; there is another in half a minute.
 DISCARDS_TOLD = 500
 
@@ -45,6 +49,27 @@ class ManychatBridge(models.Model):
         )
         events = self.env["manychat.event"].sudo().search([("discard_untold", "=", True)], limit=DISCARDS_TOLD)
         return {"discarded": {event.event_id: event.retries for event in events}}
+
+    @api.model
+    def alive(self):
+        """The bridges that have shown themselves lately. For the group “ManyChat Bridge”, over RPC: its health report
+        and `status` tell of them.
+
+        :return list: of dicts, newest first: ``name``, ``version``, ``seconds`` since the last sign of life
+        :raises AccessError: the caller is not in that group
+        """
+        if not self.env.user.has_group("miasalud_crm.group_bridge"):
+            raise AccessError(self.env._("Only the ManyChat bridge may call this."))
+        now = fields.Datetime.now()
+        lately = self.sudo().search([("last_seen", ">", now - ALIVE)])
+        return [
+            {
+                "name": bridge.name,
+                "version": bridge.version,
+                "seconds": max((now - bridge.last_seen).total_seconds(), 0),
+            }
+            for bridge in lately
+        ]
 
     @api.autovacuum
     def _gc_bridges(self):

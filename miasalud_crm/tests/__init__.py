@@ -3,6 +3,7 @@ from . import test_api_key
 from . import test_chatter
 from . import test_erase
 from . import test_event_log
+from . import test_event_story
 from . import test_funnel
 from . import test_hooks
 from . import test_identity

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from bridge.queue import Queue
 from bridge.store import migrate, schema
 from bridge.store.engine import create_engine
 
+from .api import Api, running
 from .odoo_stand_in import DATABASE, OdooStandIn
 
 ROOT = Path(__file__).parents[2]
@@ -256,6 +258,24 @@ def world(
     for bridge in world.bridges:
         if bridge.process.poll() is None:
             bridge.kill()
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with empty tables, to be copied: making them takes longer than most tests."""
+    path = tmp_path_factory.mktemp("empty") / "store.db"
+    engine = create_engine(f"sqlite:///{path}")
+    migrate.upgrade(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def api(queues: dict[str, Queue], azurite: Azurite, empty_store: Path, tmp_path: Path) -> Iterator[Api]:
+    """The API, with empty tables and queues."""
+    path = shutil.copy(empty_store, tmp_path / "api.db")
+    with running(queue_connection_string=azurite.connection_string, database_url=f"sqlite:///{path}") as api:
+        yield api
 
 
 class Cli:

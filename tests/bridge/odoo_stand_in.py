@@ -28,6 +28,7 @@ class OdooStandIn:
     :ivar moves: (ManyChat id, stage) of every creation and move, in order: what a chatter would show
     :ivar calls: event ids of every call of ``manychat_apply`` that was not empty
     :ivar erased: ManyChat ids of those whom it was told to forget
+    :ivar logged: what ``manychat.event.story`` knows
     :ivar reports: what it was told of events, in order
     :ivar takes_reports: whether it is new enough to
     :ivar refused_reports: event ids of which it will not hear
@@ -42,6 +43,7 @@ class OdooStandIn:
         self.calls: list[list[str]] = []
         self.heartbeats: list[dict[str, str]] = []
         self.erased: list[str] = []
+        self.logged: list[dict[str, Any]] = []
         self.reports: list[dict[str, Any]] = []
         self.takes_reports = True
         self.refused_reports: set[str] = set()
@@ -153,6 +155,41 @@ class OdooStandIn:
             moves = [move for move in self.moves if move[0] == manychat_id]
             return {"events": len(moves), "rejections": 0, "lead_ids": [lead["id"]] if lead else []}
 
+    def story(self, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
+        """What it applied, told as the real one tells it; ``logged`` events are there without having been applied."""
+        told = [
+            {**row, "outcome": answer["status"], "lead_id": answer["lead_id"], "stage_after": answer["stage_after"]}
+            if (answer := self.answers.get(row["event_id"]))
+            else row
+            for row in self.logged
+        ]
+        return [
+            row
+            for row in told
+            if (event_id and row["event_id"].startswith(event_id))
+            or (manychat_id and row["manychat_id"] == manychat_id)
+        ]
+
+    def log(self, event: Any, state: str = "pending") -> None:
+        """Have the event in its log, as the webhook leaves it there."""
+        nothing = dict.fromkeys(
+            ("queued_at", "applied_at", "outcome", "code", "stage_before", "stage_after", "lead_id", "lead_stage"),
+            False,
+        )
+        self.logged.append(
+            {
+                "event_id": event.id,
+                "type": event.type.value,
+                "manychat_id": event.manychat_id,
+                "source": event.source,
+                "state": state,
+                "received_at": event.received_at.isoformat(),
+                "occurred_at": event.occurred_at.isoformat(),
+                "lead_active": True,
+                **nothing,
+            }
+        )
+
     def report(self, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
         with self._lock:
             if self.refused_reports & {outcome["event_id"] for outcome in outcomes}:
@@ -174,7 +211,7 @@ class OdooStandIn:
         if (model, method) == ("manychat.bridge", "alive"):
             return [{**beat, "seconds": 1} for beat in self.heartbeats]
         if (model, method) == ("manychat.event", "story"):
-            return []
+            return self.story(**arguments)
         if (model, method) == ("manychat.event", "erase"):
             return self.erase(**arguments)
         raise Fault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")

@@ -20,7 +20,9 @@ from .conftest import Cli, World, eventually, stage
 def test_help_names_every_command(cli: Cli) -> None:
     result = cli("--help")
     assert result.returncode == 0
-    for command in (*("run", "check", "send", "pause", "resume", "reconcile", "erase", "purge", "dlq", "db"),):
+    for command in (
+        *("run", "check", "status", "trace", "send", "pause", "resume", "reconcile", "erase", "purge", "dlq", "db"),
+    ):
         assert command in result.stdout
     assert cli("--version").stdout.strip() == __version__
 

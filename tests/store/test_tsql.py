@@ -17,6 +17,7 @@ from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
 
 from bridge.outcomes import Done, Failure
 from bridge.store import (
+    api_keys,
     audit,
     campaigns,
     contacts,
@@ -25,10 +26,12 @@ from bridge.store import (
     migrate,
     opportunities,
     pauses,
+    records,
     retention,
     schema,
 )
 from bridge.store.dead_letters import Filter
+from bridge.store.listing import LISTINGS
 from bridge.store.schema import Moment
 
 from .conftest import NOON, Store, assignment, contact, opportunity, update
@@ -98,6 +101,27 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     store.run(retention.due, NOON)
     for purge in (retention.empty_payloads, retention.delete_rows, retention.delete_letters):
         store.run(purge, NOON + timedelta(days=100_000))
+    store.run(api_keys.add, name="a", prefix="b", digest="c", scope="read")
+    store.run(api_keys.all_keys)
+    store.run(api_keys.used, {key.id: NOON for key in store.run(api_keys.valid_keys)})
+    store.run(api_keys.revoke, [1])
+    for table, values in (
+        (schema.channels, {"name": "c"}),
+        (schema.advisors, {"name": "a"}),
+        (schema.campaigns, {"name": "c", "id": 7}),
+        (schema.contacts, {"manychat_id": "MC9", "last_state": "a"}),
+    ):
+        row = store.run(records.create, table, values)
+        store.run(records.update, table, row.id, values)
+        store.run(records.delete, table, row.id)
+    for each in LISTINGS.values():
+        for sort in each.sorts:
+            for after in (None, (NOON, 1)):
+                for name in each.filters:
+                    value = NOON if name.endswith(("_since", "_until")) else "1"
+                    statements.append(
+                        compiled(each.statement({name: value}, sort, descending=True, after=after, limit=3))
+                    )
     store.run(erasure.erase, "MC1")
     store.run(erasure.unreadable_letters)
 
@@ -106,6 +130,10 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     for sql in statements:
         check(sql)
         check_types_of_parameters(sql)
+
+
+def compiled(statement: sa.Select) -> str:
+    return str(statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True}))
 
 
 def test_the_tables_are_made_with_sql_that_sql_server_understands() -> None:

@@ -1,0 +1,35 @@
+"""What the routes share: settings, database, queues, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from fastapi import Request
+
+from ..events import EventType
+from ..intake import Throttle
+from ..queue import Queue
+from ..settings import Settings
+from .keys import Keys
+
+
+@dataclass(frozen=True)
+class Context:
+    """One running API.
+
+    :ivar queues: where events of each type go; several types may share one
+    """
+
+    settings: Settings
+    engine: sa.Engine
+    queues: Mapping[EventType, Queue]
+    keys: Keys
+    throttle: Throttle = field(default_factory=Throttle)
+
+    @staticmethod
+    def of(request: Request) -> Context:
+        context = request.app.state.bridge
+        assert isinstance(context, Context)
+        return context

@@ -1,0 +1,73 @@
+"""The fields of the API's bodies and filters: the contract's own rules, and what OpenAPI shall say of them.
+
+So a phone number that comes as a number, a ``""`` or a date without an offset means here what it means in an event.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
+
+from .. import events
+from ..events import MAX_INT
+
+_NULL = {"type": "null"}
+
+
+def _text(limit: int) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "string", "maxLength": limit}, _NULL]})
+
+
+def _given(value: Any) -> Any:
+    if value is None:
+        raise ValueError("must not be empty")
+    return value
+
+
+#: Contains more than blanks.
+_VISIBLE = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": r"\w"}
+
+ManyChatId = Annotated[
+    events.ManyChatId,
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 64, "pattern": "[1-9A-Za-z]"}),
+]
+#: In a change: it may be said again, not changed.
+SameManyChatId = Annotated[events.Phone, _text(64)]
+Name = Annotated[events.Name, _text(256)]
+RequiredName = Annotated[events.Name, AfterValidator(_given), WithJsonSchema(_VISIBLE)]
+Phone = Annotated[events.Phone, _text(64)]
+Email = Annotated[events.Email, _text(320)]
+Label = Annotated[events.Label, _text(256)]
+#: As long as a phone number may be, hence its rule.
+ShortLabel = Annotated[events.Phone, _text(64)]
+Text = Annotated[events.Summary, _text(events.MAX_BODY_BYTES)]
+Id = Annotated[events.Id, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_INT}, _NULL]})]
+Moment = Annotated[events.Moment, WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, _NULL]})]
+
+_LARGEST = 999_999_999_999
+
+
+def _to_cents(value: Decimal | None) -> Decimal | None:
+    return None if value is None else value.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
+
+
+#: Rounded to cents; a JSON number, which at this size is exact.
+Money = Annotated[
+    Annotated[Decimal, Field(ge=0, le=_LARGEST)] | None,
+    AfterValidator(_to_cents),
+    PlainSerializer(lambda value: None if value is None else float(value), return_type=float | None),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": _LARGEST}, _NULL]}),
+]
+
+# A filter that is given must say something: "?manychat_id=" is a mistake in the caller, not a wish for everybody.
+_PRESENT = AfterValidator(_given)
+LabelFilter = Annotated[events.Label, _PRESENT, WithJsonSchema(_VISIBLE)]
+IdFilter = Annotated[events.Id, _PRESENT, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_INT})]
+MomentFilter = Annotated[events.Moment, _PRESENT, WithJsonSchema({"type": "string", "format": "date-time"})]
+
+#: A row's id in the address.
+RowId = Annotated[int, Field(ge=1, le=MAX_INT)]
+#: The same for tables whose ids outgrow 32 bits.
+BigRowId = Annotated[int, Field(ge=1, le=2**63 - 1)]

@@ -1,0 +1,89 @@
+"""Lists in pages: ``limit``, ``cursor`` and ``sort``, and the page that is answered."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from datetime import datetime, timezone
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..events import format_datetime
+from ..store.engine import in_transaction
+from ..store.listing import Listing, page
+from .answers import invalid
+from .context import Context
+
+Item = TypeVar("Item", bound=BaseModel)
+
+LIMIT = 50
+LARGEST_LIMIT = 200
+
+
+class Page(BaseModel, Generic[Item]):
+    """Some rows of a list."""
+
+    items: list[Item]
+    next_cursor: str | None = Field(description="For the next page, as `cursor`; `null` on the last one.")
+
+
+class Query(BaseModel):
+    """What every list takes; each adds its filters. A parameter that it does not know is an error, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=LARGEST_LIMIT, description="Rows at most.")] = LIMIT
+    cursor: Annotated[
+        str | None,
+        Field(max_length=500, description="`next_cursor` of the page before, with the same `sort` and filters."),
+    ] = None
+
+    def filters(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"limit", "cursor", "sort"}, exclude_none=True)
+
+
+def listed(request: Request, listing: Listing, model: type[Item], query: Query, sort: str, **fixed: Any) -> Page[Item]:
+    """One page.
+
+    :param fixed: filters that are not the caller's to choose
+    :param sort: one of the listing's, with ``-`` in front for the newest or largest first
+    :raises bridge.intake.Refusal: 422: the cursor is none of ours
+    """
+    by, descending = sort.removeprefix("-"), sort.startswith("-")
+    after = _decode(query.cursor, sort) if query.cursor else None
+    rows, following = in_transaction(
+        Context.of(request).engine.execution_options(reading=True),
+        lambda connection: page(
+            connection, listing, query.filters() | fixed, by, descending=descending, after=after, limit=query.limit
+        ),
+    )
+    return Page(
+        items=[model.model_validate(dict(row._mapping)) for row in rows],
+        next_cursor=_encode(following, sort) if following else None,
+    )
+
+
+def _encode(after: tuple[Any, int], sort: str) -> str:
+    value, row_id = after
+    value = format_datetime(value) if isinstance(value, datetime) else value
+    return base64.urlsafe_b64encode(json.dumps([sort, value, row_id]).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str, sort: str) -> tuple[Any, int]:
+    """Whoever makes one up sees no other rows than without it, so it needs no signature."""
+    try:
+        own_sort, value, row_id = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+        if own_sort != sort:
+            raise invalid("cursor", f"belongs to a list with sort={str(own_sort)[:32]}")
+        if isinstance(value, str):
+            value = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+        is_id = sort.removeprefix("-") == "id"
+        well_formed = isinstance(row_id, int) and abs(row_id) < 2**63 and isinstance(value, int if is_id else datetime)
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        well_formed = False
+    if not well_formed:
+        raise invalid("cursor", "is not one that this list gave")
+    return value, row_id

@@ -1,0 +1,74 @@
+"""``python -m bridge api``: the process around the application."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+import structlog
+import uvicorn
+
+from .. import __version__, worker
+from ..events import EventType
+from ..outage import Outage
+from ..queue import BadConnectionString, Queue
+from ..settings import ConfigurationError, Settings, secret, variable
+from .app import create_app
+from .context import Context
+from .keys import Keys
+
+log = structlog.get_logger()
+
+#: Seconds for an answer of the queue to one of two tries. ManyChat gives up after 10 s; our 503 must come before.
+QUEUE_SECONDS = 3.0
+#: Seconds that a stop waits for requests under way.
+GRACE = 10
+
+
+def open_context(settings: Settings) -> Context:
+    """:raises ConfigurationError: it cannot work as it is set up"""
+    settings.require("queue_connection_string")
+    engine = worker.open_engine(settings)
+    try:
+        queues = {
+            name: Queue(secret(settings.queue_connection_string), name, read_seconds=QUEUE_SECONDS)
+            for name in worker.QUEUES.values()
+        }
+    except BadConnectionString as error:
+        raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None
+    context = Context(settings, engine, {each: queues[each.queue] for each in EventType}, Keys(engine))
+    try:
+        context.keys.refresh()
+    except Outage as outage:
+        # It will know its keys once SQL is back. Until then it answers 503, and /health says that it lives.
+        log.error("dependency_down", dependency=outage.dependency, reason=str(outage))
+    return context
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Answer requests until SIGTERM or SIGINT, which let those under way finish.
+
+    :raises ConfigurationError: it cannot start as it is set up
+    """
+    listening = _listen(host, port)
+    context = open_context(settings)
+    # uvicorn raises the signal again once it has stopped; asked to stop, a process ends with 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    config = uvicorn.Config(
+        create_app(context), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE
+    )
+    log.info("starting", version=__version__, address=f"http://{host}:{port}", database=context.engine.dialect.name)
+    uvicorn.Server(config).run(sockets=[listening])
+    for queue in set(context.queues.values()):
+        queue.close()
+    context.engine.dispose()
+    log.info("stopped", code="asked")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        names = f"{variable('api_host')}, {variable('api_port')}"
+        raise ConfigurationError(f"{names}: cannot listen on {host}:{port} ({error.strerror})") from None

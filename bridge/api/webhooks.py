@@ -1,0 +1,110 @@
+"""The standby webhooks: the same four routes as Odoo's, with the same answers, straight onto the queues.
+
+A proxy may send ManyChat here while Odoo restarts or is upgraded. Nothing but the queue is needed to accept an event,
+and a 202 means that it is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime, timezone
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, Request, Security
+from fastapi.responses import Response
+
+from .. import intake
+from ..events import Event, EventType
+from ..intake import ROUTES
+from ..outage import Outage
+from ..store import audit
+from ..store.engine import in_transaction
+from .answers import ALWAYS, WITH_BODY, answer
+from .context import Context
+from .guard import DOCUMENTED_KEY, Webhook
+from .openapi import EXAMPLES, body_of
+
+log = structlog.get_logger()
+
+router = APIRouter(
+    route_class=Webhook, tags=["webhooks"], responses=ALWAYS | WITH_BODY, dependencies=[Security(DOCUMENTED_KEY)]
+)
+
+_TITLES = {
+    EventType.CONTACT: "A person subscribed, or what is known of them changed",
+    EventType.CAMPAIGN_ASSIGNMENT: "A person was assigned to a campaign",
+    EventType.CAMPAIGN_CONTACT: "An update of that assignment",
+    EventType.OPPORTUNITY: "A conversation entered a stage",
+}
+_HEADERS = [
+    {
+        "name": "X-Dry-Run",
+        "in": "header",
+        "description": "`1`: say what would happen, store nothing.",
+        "schema": {"type": "string", "enum": ["1", "true", "yes"]},
+    },
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Tells events with equal contents apart. Sent again under the same one, an event stays one.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+    },
+]
+_ACCEPTED = {
+    "description": "It is on its queue and will be applied.",
+    "content": {"application/json": {"example": {"status": "accepted", "event_id": "0f3a…"}}},
+}
+_VALID = {"description": "A dry run: it would be accepted.", "content": {"application/json": {}}}
+
+
+def _add(event_type: EventType) -> None:
+    method, path = ROUTES[event_type]
+
+    def receive(request: Request) -> Response:
+        return _receive(request, event_type)
+
+    router.add_api_route(
+        path,
+        receive,
+        methods=[method],
+        status_code=202,
+        summary=_TITLES[event_type],
+        operation_id=f"send_{event_type.value}",
+        response_class=Response,
+        responses={200: _VALID, 202: _ACCEPTED},
+        openapi_extra={"requestBody": body_of(event_type.model, EXAMPLES[event_type]), "parameters": _HEADERS},
+    )
+
+
+for _event_type in EventType:
+    _add(_event_type)
+
+
+def _receive(request: Request, event_type: EventType) -> Response:
+    event = intake.read_event(
+        event_type,
+        request.state.body,
+        received_at=datetime.now(timezone.utc),
+        source="api",
+        idempotency_key=request.headers.get("Idempotency-Key"),
+    )
+    context = Context.of(request)
+    if intake.is_dry_run(request.headers.get("X-Dry-Run")):
+        return answer(200, _forecast(context, event))
+    context.queues[event_type].send_or_create(event.encode())
+    log.info("event_accepted", event_id=event.id, manychat_id=event.manychat_id, type=event.type.value)
+    return answer(202, intake.accepted(event))
+
+
+def _forecast(context: Context, event: Event) -> dict[str, Any]:
+    """What would become of ``event``. Which Odoo stage a ManyChat stage means, only Odoo knows."""
+    known: bool | None = None
+    with contextlib.suppress(Outage):
+        reading = context.engine.execution_options(reading=True)
+        known = bool(in_transaction(reading, lambda connection: audit.progress(connection, [event.id])))
+    forecast = intake.forecast(event, duplicate=known)
+    if event.type is EventType.OPPORTUNITY:
+        forecast["stage"] = None
+        forecast["message"] = "Which stage the opportunity would enter, Odoo says; this standby does not ask it."
+    return forecast

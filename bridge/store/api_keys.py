@@ -1,0 +1,76 @@
+"""The API's keys: what tells a valid one, never the key itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam, or_
+
+from .schema import api_keys
+
+_K = api_keys.c
+_USED = (
+    api_keys.update()
+    .where(_K.id == bindparam("row_id"))
+    .values(last_used_at=bindparam("new_last_used_at", type_=_K.last_used_at.type))
+)
+
+
+def add(
+    connection: sa.Connection,
+    *,
+    name: str,
+    prefix: str,
+    digest: str,
+    scope: str,
+    expires_at: datetime | None = None,
+    now: datetime | None = None,
+) -> bool:
+    """Store a key.
+
+    :return: ``False`` if this very key is there already
+    """
+    now = now or datetime.now(timezone.utc)
+    if connection.execute(sa.select(_K.id).where(_K.digest == digest)).first():
+        return False
+    row = {
+        "name": name,
+        "prefix": prefix,
+        "digest": digest,
+        "scope": scope,
+        "created_at": now,
+        "expires_at": expires_at,
+    }
+    connection.execute(api_keys.insert().values(row))
+    return True
+
+
+def all_keys(connection: sa.Connection) -> list[Any]:
+    """All keys, oldest first, also those revoked or expired."""
+    return list(connection.execute(sa.select(api_keys).order_by(_K.id)))
+
+
+def valid_keys(connection: sa.Connection, now: datetime | None = None) -> list[Any]:
+    """The keys that open something at ``now`` or later."""
+    now = now or datetime.now(timezone.utc)
+    valid = sa.select(api_keys).where(_K.revoked_at.is_(None), or_(_K.expires_at.is_(None), _K.expires_at > now))
+    return list(connection.execute(valid.order_by(_K.id)))
+
+
+def revoke(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
+    """Have these keys be refused from now on."""
+    now = now or datetime.now(timezone.utc)
+    connection.execute(api_keys.update().where(_K.id.in_(sorted(ids)), _K.revoked_at.is_(None)).values(revoked_at=now))
+
+
+def used(connection: sa.Connection, moments: Mapping[int, datetime]) -> None:
+    """Note when keys were last used.
+
+    :param moments: by key id
+    """
+    if moments:
+        rows = [{"row_id": key_id, "new_last_used_at": moment} for key_id, moment in sorted(moments.items())]
+        connection.execute(_USED, rows)

@@ -1,0 +1,193 @@
+"""Contacts, campaigns, channels and advisers as the API writes them: one row by its id.
+
+What the API writes counts as the newest data at the time of the call: an event that happened before does not overwrite
+it, and one that happens later does. An event that happened before may still fill in what is empty.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy as sa
+
+from .contacts import channel_key
+from .schema import (
+    advisors,
+    campaign_contacts,
+    campaigns,
+    channels,
+    contact_states,
+    contacts,
+    opportunities,
+)
+
+#: The ``category`` of states that somebody set through the API.
+API = "api"
+
+#: What tells rows apart, by table: the column, and the name that the API gives it.
+_KEYS = {
+    contacts: ((contacts.c.manychat_id, "manychat_id"),),
+    channels: ((channels.c.name_key, "name"),),
+    campaigns: ((campaigns.c.id, "id"),),
+    advisors: ((advisors.c.id, "id"),),
+}
+#: Which columns refer to a table's rows. The states' history is part of its contact and goes with it.
+_REFERRERS = {
+    contacts: (campaign_contacts.c.contact_id, opportunities.c.contact_id),
+    channels: (contacts.c.channel_id, campaigns.c.channel_id),
+    campaigns: (campaign_contacts.c.campaign_id,),
+    advisors: (
+        campaign_contacts.c.commercial_advisor_id,
+        campaign_contacts.c.medical_advisor_id,
+        opportunities.c.commercial_advisor_id,
+        opportunities.c.medical_advisor_id,
+    ),
+}
+
+
+class Duplicate(Exception):
+    """There is such a row already.
+
+    :ivar field: by which the two are one
+    :ivar row_id: the other's id
+    """
+
+    def __init__(self, field: str, row_id: int):
+        super().__init__(field)
+        self.field = field
+        self.row_id = row_id
+
+
+class NoSuchChannel(Exception):
+    """``channel_id`` names none."""
+
+
+class InUse(Exception):
+    """Other rows refer to it.
+
+    :ivar tables: which
+    """
+
+    def __init__(self, tables: list[str]):
+        super().__init__(", ".join(tables))
+        self.tables = tables
+
+
+def get(connection: sa.Connection, table: sa.Table, row_id: int) -> Any | None:
+    """The row, or ``None``."""
+    return connection.execute(sa.select(table).where(table.c.id == row_id)).first()
+
+
+def create(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any], now: datetime | None = None) -> Any:
+    """
+    :param values: by column; an ``id`` only for tables whose ids the senders of events choose
+    :return: the new row
+    :raises Duplicate, NoSuchChannel:
+    """
+    now = now or datetime.now(timezone.utc)
+    row = _derived(table, {name: value for name, value in values.items() if name != "id" or value is not None})
+    _check(connection, table, row, None)
+    row |= {"created_at": now, "updated_at": now, **_recency(table, None, now)}
+    if table in (campaigns, advisors) and "id" not in row:
+        row["id"] = _next_id(connection, table)
+    inserted = connection.execute(table.insert().values(row)).inserted_primary_key
+    assert inserted is not None
+    _note_state(connection, table, inserted[0], None, row, now)
+    return get(connection, table, inserted[0])
+
+
+def update(
+    connection: sa.Connection, table: sa.Table, row_id: int, values: Mapping[str, Any], now: datetime | None = None
+) -> Any | None:
+    """
+    :param values: by column; the others stay
+    :return: the row as it is now; ``None`` if there is none
+    :raises Duplicate, NoSuchChannel:
+    """
+    now = now or datetime.now(timezone.utc)
+    # Writing first locks the row, so that no bridge changes it between our look and our change.
+    if not connection.execute(table.update().where(table.c.id == row_id).values(updated_at=now)).rowcount:
+        return None
+    before = get(connection, table, row_id)
+    assert before is not None
+    row = _derived(table, values)
+    _check(connection, table, row, row_id)
+    row |= _recency(table, before, now)
+    if row:
+        connection.execute(table.update().where(table.c.id == row_id).values(row))
+    _note_state(connection, table, row_id, before, row, now)
+    return get(connection, table, row_id)
+
+
+def delete(connection: sa.Connection, table: sa.Table, row_id: int) -> bool:
+    """
+    :return: ``False`` if there is no such row
+    :raises InUse: other rows refer to it
+    """
+    if get(connection, table, row_id) is None:
+        return False
+    referring = [
+        column.table.name
+        for column in _REFERRERS[table]
+        if connection.execute(sa.select(column).where(column == row_id).limit(1)).first()
+    ]
+    if referring:
+        raise InUse(sorted(set(referring)))
+    if table is contacts:
+        connection.execute(contact_states.delete().where(contact_states.c.contact_id == row_id))
+    return connection.execute(table.delete().where(table.c.id == row_id)).rowcount == 1
+
+
+def _derived(table: sa.Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    row = dict(values)
+    if table is channels and "name" in row:
+        row["name_key"] = channel_key(row["name"])
+    return row
+
+
+def _check(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any], row_id: int | None) -> None:
+    """Look before writing: a constraint would not say which field it is about."""
+    for column, name in _KEYS[table]:
+        if column.name in row:
+            other = connection.execute(sa.select(table.c.id).where(column == row[column.name])).scalar()
+            if other is not None and other != row_id:
+                raise Duplicate(name, other)
+    if row.get("channel_id") is not None and get(connection, channels, row["channel_id"]) is None:
+        raise NoSuchChannel
+
+
+def _next_id(connection: sa.Connection, table: sa.Table) -> int:
+    """An id that nobody has: the sequence does not know of those that events brought along."""
+    while True:
+        if connection.dialect.supports_sequences:
+            row_id = connection.execute(sa.select(_SEQUENCES[table].next_value())).scalar_one()
+        else:
+            row_id = (connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0) + 1
+        if get(connection, table, row_id) is None:
+            return int(row_id)
+
+
+_SEQUENCES = {table: sa.Sequence(f"{table.name.removesuffix('s')}_id") for table in (campaigns, advisors)}
+
+
+def _recency(table: sa.Table, before: Any | None, now: datetime) -> dict[str, Any]:
+    """The call as the row's newest "event". Only contacts are also written by events."""
+    if table is not contacts:
+        return {}
+    # A bot's clock may be ahead (by a day at most): what was stale before the call must not become newer by it.
+    at = now if before is None or before.event_at is None else max(now, before.event_at)
+    return {"event_at": at, "event_received_at": now, "event_id": f"api-{secrets.token_hex(16)}"}
+
+
+def _note_state(
+    connection: sa.Connection, table: sa.Table, row_id: int, before: Any | None, row: Mapping[str, Any], now: datetime
+) -> None:
+    """A state set by hand is part of the states' history."""
+    state = row.get("last_state") if table is contacts else None
+    if state and (before is None or before.last_state != state):
+        connection.execute(
+            contact_states.insert().values(contact_id=row_id, state=state, category=API, created_at=now, event_id=None)
+        )

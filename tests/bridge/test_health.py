@@ -1,0 +1,211 @@
+"""The health report and `status`: a real queue, a real database; only Odoo is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bridge import health, status
+from bridge.events import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.outcomes import Done, Failure
+from bridge.probes import Probe, Watch
+from bridge.settings import Settings
+from bridge.store import audit, dead_letters, pauses
+from bridge.store.audit import Taken
+from bridge.store.dead_letters import DeadLetter
+
+from .conftest import Cli, World, contact, stage
+
+
+@pytest.fixture
+def settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in environment.items():
+        if name.startswith("BRIDGE_"):
+            monkeypatch.setenv(name, value)
+    return Settings(_env_file=None)
+
+
+def look(settings: Settings, now: datetime | None = None, timeout: float = 30) -> dict[str, Any]:
+    report = health.report(health.open_watch(settings).look(timeout), now)
+    json.dumps(report)
+    return report
+
+
+def path(report: dict[str, Any], queue: str) -> dict[str, Any]:
+    return next(path for path in report["paths"] if path["queue"] == queue)
+
+
+def alive(world: World) -> None:
+    world.odoo.heartbeats.append({"name": "host/1", "version": "0.1.0"})
+
+
+def test_all_is_well(world: World, settings: Settings) -> None:
+    alive(world)
+    report = look(settings)
+    assert (report["status"], report["problems"], report["notices"]) == ("ok", [], [])
+    assert {name: told["status"] for name, told in report["dependencies"].items()} == dict.fromkeys(
+        ("queue", "sql", "odoo"), "ok"
+    )
+    assert [bridge["name"] for bridge in report["bridges"]] == ["host/1"]
+    assert [path["lag_seconds"] for path in report["paths"]] == [0, 0, 0]
+    assert report["dead_letters"] == {"open": 0, "by_reason": {}, "notices_on_queue": 0}
+
+
+def test_each_path_tells_its_depth_rate_latency_lag_and_pause(world: World, settings: Settings) -> None:
+    alive(world)
+    done, begun, waiting = contact("MC1"), stage("MC2"), stage("MC3")
+    world.send(waiting)
+    with world.engine.begin() as connection:
+        audit.begin(connection, [Taken(done, CONTACT_QUEUE, None), Taken(begun, OPPORTUNITY_QUEUE, None)])
+        audit.finish(connection, {done.id: Done("stored")}, done.received_at + timedelta(seconds=2))
+        pauses.pause(connection, [CAMPAIGN_QUEUE])
+    report = look(settings, datetime.now(timezone.utc) + timedelta(seconds=60))
+    contacts, opportunities = path(report, CONTACT_QUEUE), path(report, OPPORTUNITY_QUEUE)
+    assert contacts["latency_seconds"] == {"p50": 2, "p95": 2}
+    assert (contacts["depth"], contacts["unfinished"], contacts["lag_seconds"]) == (0, 0, 0)
+    assert contacts["events_per_minute"] == 0.2
+    assert (opportunities["depth"], opportunities["unfinished"]) == (1, 1)
+    assert opportunities["oldest_message_seconds"] >= 60
+    assert opportunities["lag_seconds"] >= 60
+    assert path(report, CAMPAIGN_QUEUE)["paused_since"]
+    assert report["status"] == "ok"
+    assert any("PAUSED" in notice for notice in report["notices"])
+
+
+def test_an_event_that_waits_for_long_is_a_problem_unless_its_queue_is_paused(world: World, settings: Settings) -> None:
+    alive(world)
+    world.send(stage())
+    later = datetime.now(timezone.utc) + timedelta(minutes=7)
+    report = look(settings, later)
+    assert report["status"] == "degraded"
+    assert report["problems"] == [f"{OPPORTUNITY_QUEUE}: its oldest event has waited for 7 minutes."]
+    with world.engine.begin() as connection:
+        pauses.pause(connection, [OPPORTUNITY_QUEUE])
+    assert look(settings, later)["status"] == "ok"
+
+
+def test_dead_letters_are_told_by_reason_and_are_no_problem_of_the_system(world: World, settings: Settings) -> None:
+    alive(world)
+    with world.engine.begin() as connection:
+        dead_letters.put(connection, [letter(number, "unmapped_stage") for number in range(2)] + [letter(9, "refused")])
+    report = look(settings)
+    assert report["dead_letters"]["by_reason"] == {"refused": 1, "unmapped_stage": 2}
+    assert report["status"] == "ok"
+    assert report["notices"] == ["open dead letters 3"]
+
+
+def letter(number: int, code: str) -> DeadLetter:
+    now = datetime.now(timezone.utc)
+    return DeadLetter(None, f"m{number}", OPPORTUNITY_QUEUE, None, None, "…", now, code, "Something.", 1, now)
+
+
+def test_without_a_living_bridge_it_is_degraded(world: World, settings: Settings) -> None:
+    report = look(settings)
+    assert report["status"] == "degraded"
+    assert "No bridge is alive" in report["problems"][0]
+
+
+def test_whatever_is_away_is_named_and_the_rest_is_told(world: World, settings: Settings) -> None:
+    world.odoo.stop()
+    report = look(settings)
+    assert report["dependencies"]["odoo"]["status"] == "unavailable"
+    assert report["dependencies"]["sql"]["status"] == "ok"
+    assert report["bridges"] is None
+    assert [problem for problem in report["problems"] if "Odoo" in problem and "BRIDGE_ODOO_URL" in problem]
+
+
+def test_a_dependency_that_hangs_does_not_hold_up_the_report(
+    world: World, settings: Settings, hanging_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive(world)
+    monkeypatch.setenv("BRIDGE_QUEUE_CONNECTION_STRING", hanging_server)
+    report = look(Settings(_env_file=None), timeout=3)
+    assert report["dependencies"]["queue"]["status"] == "unavailable"
+    assert "3 seconds" in report["dependencies"]["queue"]["reason"]
+    assert report["dependencies"]["sql"]["status"] == "ok"
+    assert path(report, OPPORTUNITY_QUEUE)["depth"] is None
+    assert path(report, OPPORTUNITY_QUEUE)["lag_seconds"] == 0
+
+
+def test_what_is_not_set_up_says_which_variable(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", f"sqlite:///{tmp_path / 'none.db'}")
+    report = look(Settings(_env_file=None))
+    assert report["dependencies"]["queue"]["status"] == "not_configured"
+    assert "BRIDGE_QUEUE_CONNECTION_STRING" in report["problems"][0]
+    assert report["dependencies"]["sql"]["revision"] is None
+
+
+def test_a_question_that_hangs_is_asked_once_and_answers_are_shared() -> None:
+    asked: list[float] = []
+
+    def slow() -> int:
+        asked.append(time.monotonic())
+        time.sleep(0.2)
+        return 7
+
+    probe = Probe(slow, "")
+    assert probe.begin(0) is probe.begin(0)
+    assert probe.begin(0).result(30).seen == 7
+    assert probe.begin(60).result(0).seen == 7
+    assert len(asked) == 1
+    assert probe.begin(0).result(30).seen == 7
+    assert len(asked) == 2
+
+
+def test_an_error_nobody_foresaw_is_an_answer_too() -> None:
+    def wrong() -> int:
+        raise ZeroDivisionError
+
+    answer = Probe(wrong, "Report it.").begin(0).result(30)
+    assert (answer.status, answer.reason) == ("unavailable", "ZeroDivisionError")
+
+
+def test_nothing_is_opened_before_the_first_look() -> None:
+    def never(*_: str) -> Any:
+        raise AssertionError
+
+    Watch(never, never, never)
+
+
+def test_status_fits_80_columns_and_names_what_matters(world: World, settings: Settings) -> None:
+    alive(world)
+    with world.engine.begin() as connection:
+        pauses.pause(connection, [OPPORTUNITY_QUEUE])
+        dead_letters.put(connection, [letter(1, "unmapped_stage"), letter(2, "sql_refused"), letter(3, "of Odoo")])
+    console = Console(width=80, no_color=True, force_terminal=False)
+    with console.capture() as capture:
+        console.print(status.view(look(settings)))
+    text = capture.get()
+    print(text)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for word in ("ok", "crm-opportunities", "campaign", "contact", "PAUSED", "unmapped_stage", "1 alive", "host/1"):
+        assert word in text
+    assert "…" not in text
+
+
+def test_status_exits_by_what_it_found_and_prints_json(world: World, cli: Cli) -> None:
+    alive(world)
+    good = cli("status", "--json")
+    assert (good.returncode, json.loads(good.stdout)["status"]) == (0, "ok")
+    world.odoo.stop()
+    bad = cli("status")
+    assert bad.returncode == 1
+    assert "Odoo is unavailable" in bad.stdout
+    # Looking is not being a bridge.
+    assert len(world.odoo.heartbeats) == 1
+
+
+def test_failed_attempts_count_as_lag_until_given_up(world: World, settings: Settings) -> None:
+    event = stage()
+    with world.engine.begin() as connection:
+        audit.begin(connection, [Taken(event, OPPORTUNITY_QUEUE, None)])
+    later = datetime.now(timezone.utc) + timedelta(minutes=1)
+    assert path(look(settings, later), OPPORTUNITY_QUEUE)["lag_seconds"] >= 59
+    with world.engine.begin() as connection:
+        audit.fail(connection, {event.id: Failure("refused", "No.")}, dead=True)
+    assert path(look(settings, later), OPPORTUNITY_QUEUE)["lag_seconds"] == 0
