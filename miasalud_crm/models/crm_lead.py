@@ -121,8 +121,10 @@ class CrmLead(models.Model):
             lead.manychat_event_count = counts.get(lead.id, 0)
 
     def _compute_manychat_stage_count(self):
-        stays = self.env["manychat.stage.history"].sudo()._read_group(
-            [("lead_id", "in", self.ids)], ["lead_id"], ["__count"]
+        stays = (
+            self.env["manychat.stage.history"]
+            .sudo()
+            ._read_group([("lead_id", "in", self.ids)], ["lead_id"], ["__count"])
         )
         counts = {lead.id: count for lead, count in stays}
         for lead in self:
