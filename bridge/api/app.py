@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import __version__
 from ..intake import Refusal
 from ..outage import Outage
-from . import advisors, answers, campaigns, channels, contacts, openapi, readings, webhooks
+from . import advisors, answers, campaigns, channels, contacts, openapi, readings, reports, webhooks
 from .context import Context
 
 health = APIRouter(tags=["health"])
@@ -40,6 +40,8 @@ ROUTERS = (
     channels.router,
     advisors.router,
     readings.router,
+    reports.router,
+    reports.open_router,
 )
 _DESCRIPTION = """
 Standby webhooks for ManyChat, and what is known of people, campaigns and events.

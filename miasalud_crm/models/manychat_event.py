@@ -139,7 +139,10 @@ class ManychatEvent(models.Model):
         self._generate_seconds()
 
     def _generate_seconds(self):
-        """Have PostgreSQL keep ``seconds``: rows are completed by several statements, and none can forget it."""
+        """Have PostgreSQL keep ``seconds``: rows are completed by several statements, and none can forget it.
+
+        Of the very type that Odoo gives such a field: it would convert any other, which a generated column forbids.
+        """
         self.env.cr.execute(
             "SELECT is_generated FROM information_schema.columns WHERE table_schema = current_schema "
             "AND table_name = 'manychat_event' AND column_name = 'seconds'"
@@ -148,8 +151,8 @@ class ManychatEvent(models.Model):
             self.env.cr.execute(
                 """
                 ALTER TABLE manychat_event DROP COLUMN IF EXISTS seconds;
-                ALTER TABLE manychat_event ADD COLUMN seconds double precision GENERATED ALWAYS AS (
-                    CASE WHEN state = 'done' THEN EXTRACT(EPOCH FROM applied_at - received_at) END) STORED
+                ALTER TABLE manychat_event ADD COLUMN seconds numeric GENERATED ALWAYS AS (
+                    CASE WHEN state = 'done' THEN EXTRACT(EPOCH FROM applied_at - received_at)::numeric END) STORED
                 """
             )
 
