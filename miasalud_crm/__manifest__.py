@@ -24,6 +24,7 @@
         "views/manychat_identity_views.xml",
         "views/manychat_event_views.xml",
         "views/manychat_rejection_views.xml",
+        "views/manychat_alert_views.xml",
         "views/manychat_api_key_views.xml",
         "views/manychat_funnel_views.xml",
         "views/crm_lead_views.xml",
