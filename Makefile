@@ -5,7 +5,7 @@ export ODOO ODOO_SRC
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-browser test-faults soak translations lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-browser test-faults soak screenshots translations lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,9 @@ test-faults: ## a running system, broken in every way for a minute; properties a
 MINUTES ?= 10
 soak: ## the same for MINUTES=10, with a table at the end; FAULT_SEED=N repeats a run
 	@$(stack) soak $(MINUTES)
+
+screenshots: ## the pictures of README and app page anew, from a running system full of invented people
+	@$(stack) screenshots $(PICTURES)
 
 translations: ## the addon's terms anew into i18n/*.pot and *.po; says which lack a translation
 	@$(stack) translations

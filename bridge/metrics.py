@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 
 from . import __version__
-from .events import Event
+from .events import Event, EventType
 from .reasons import MEANINGS
 
 #: Not the library's global one: whoever imports a module of ours into a program with metrics of its own mixes nothing.
@@ -32,10 +32,12 @@ _CALL = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 
 Info("miasalud_bridge", "Which version runs.", registry=REGISTRY).info({"version": __version__})
 
+OPPORTUNITY_OUTCOMES = ("created", "moved", "updated", "unchanged", "stale", "discarded")
+
 EVENTS = Counter(
     "miasalud_events",
-    "Events that ended, by what became of them: stored, created, moved, updated, unchanged, stale, dead_lettered; "
-    "known: delivered again after it had ended.",
+    "Events that ended, by what became of them: stored, created, moved, updated, unchanged, stale, discarded, "
+    "dead_lettered; known: delivered again after it had ended.",
     ["type", "outcome"],
     registry=REGISTRY,
 )
@@ -106,6 +108,24 @@ OUTAGES = Counter("miasalud_outages", "Times that something was found away.", ["
 OUTAGE_SECONDS = Counter(
     "miasalud_outage_seconds", "Time spent waiting for something that was away.", ["dependency"], registry=REGISTRY
 )
+
+
+def _begin() -> None:
+    """Series that may stay at 0 for long exist from the start: what appears with 1 has, to Prometheus, never risen."""
+    for kind in EventType:
+        applied = OPPORTUNITY_OUTCOMES if kind is EventType.OPPORTUNITY else ("stored",)
+        for outcome in (*applied, "known", "dead_lettered"):
+            EVENTS.labels(kind.value, outcome)
+        for code in ("refused", "sql_refused", "failed", "postponed", "other"):
+            RETRIES.labels(kind.value, code)
+    for code in (*MEANINGS, "other"):
+        DEAD_LETTERED.labels(code)
+    for dependency in ("queue", "sql", "odoo"):
+        OUTAGES.labels(dependency)
+        OUTAGE_SECONDS.labels(dependency)
+
+
+_begin()
 
 
 def taken(queue: str, messages: int) -> None:

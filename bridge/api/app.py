@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import __version__
 from ..intake import Refusal
 from ..outage import Outage
-from . import advisors, answers, campaigns, channels, contacts, openapi, readings, webhooks
+from . import advisors, answers, campaigns, channels, contacts, openapi, readings, reports, webhooks
 from .context import Context
 
 health = APIRouter(tags=["health"])
@@ -40,6 +39,8 @@ ROUTERS = (
     channels.router,
     advisors.router,
     readings.router,
+    reports.router,
+    reports.open_router,
 )
 _DESCRIPTION = """
 Standby webhooks for ManyChat, and what is known of people, campaigns and events.
@@ -55,19 +56,12 @@ Lists come in pages: pass `next_cursor` back as `cursor` until it is `null`.
 
 
 def create_app(context: Context) -> FastAPI:
-    """The API over ``context``, whose keys it keeps reading while it runs."""
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        context.keys.start()
-        yield
-        context.keys.close()
+    """The API over ``context``."""
 
     app = FastAPI(
         title="MiaSalud bridge",
         version=__version__,
         description=_DESCRIPTION,
-        lifespan=lifespan,
         # A redirect would lose a bot's POST. _EitherSlash does it instead.
         redirect_slashes=False,
         exception_handlers={

@@ -23,11 +23,7 @@ _DEMO = "demo"
 @app.command("setup")
 def set_up() -> None:
     """Everything the other commands need, ahead of time."""
-    chosen = odoo.chosen()
-    azurite.install()
-    chosen.cluster.start()
-    chosen.install()
-    chosen.template()
+    _ready_for_a_stack()
     say("[green]✓[/] Everything is there.")
 
 
@@ -96,11 +92,7 @@ def test(names: Annotated[list[str] | None, typer.Argument(help="suites; all if 
 @app.command()
 def soak(minutes: float) -> None:
     """Breaks a running system of its own for so long, and tells what came of it."""
-    chosen = odoo.chosen()
-    azurite.install()
-    chosen.cluster.start()
-    chosen.install()
-    chosen.template()
+    _ready_for_a_stack()
     # A process of its own: what it needs is in the test suite, which nothing here depends on.
     command = [VENV / "bin" / "python", "-m", "tests.faults.soak", "--minutes", str(minutes)]
     raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
@@ -110,6 +102,16 @@ def soak(minutes: float) -> None:
 def translations() -> None:
     """Brings the addon's .pot and .po in line with its terms."""
     translation_files.refresh(odoo.chosen())
+
+
+@app.command()
+def screenshots(
+    names: Annotated[list[str] | None, typer.Argument(help="pictures; all if none is named")] = None,
+) -> None:
+    """Takes the pictures of every screen anew, from a system of its own."""
+    _ready_for_a_stack()
+    command = [VENV / "bin" / "python", "-m", "tests.pictures", *(names or [])]
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
 
 
 @app.command("format")
@@ -124,6 +126,15 @@ def clean() -> None:
     """Deletes all that was made in this checkout. The cache with Odoo's source stays."""
     Cluster().remove()
     shutil.rmtree(STATE)
+
+
+def _ready_for_a_stack() -> None:
+    """What takes long, ahead of time."""
+    chosen = odoo.chosen()
+    azurite.install()
+    chosen.cluster.start()
+    chosen.install()
+    chosen.template()
 
 
 if __name__ == "__main__":

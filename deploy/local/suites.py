@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from rich.table import Table
 
-from . import azurite, os_packages, ports
+from . import azurite, os_packages, ports, prometheus
 from .odoo import Odoo
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
@@ -83,9 +83,11 @@ def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 
 def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e", "tests/browser", "tests/faults")]
+    monitoring = prometheus.install()
+    programs = {"AZURITE": str(azurite.install())} | ({"PROMETHEUS": str(monitoring)} if monitoring else {})
     # Two at a time, a file each: most of these tests wait for processes that start, or for time to pass.
     together = ["-n", "2", "--dist", "loadfile"]
-    yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], AZURITE=str(azurite.install()))
+    yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], **programs)
 
 
 def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:

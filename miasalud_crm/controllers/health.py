@@ -1,18 +1,9 @@
-from datetime import timedelta
-
-from azure.core.exceptions import AzureError
-
 from odoo import fields, http
 from odoo.http import request
 
-from bridge.events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
-
-from .. import configuration
-from ..models.manychat_event import Queues
+from ..models.manychat_alert import STUCK_AFTER
+from ..queues import queue_report
 from .api import authenticate, route
-
-#: Events are on their queue in less than a second; after this long somebody should look.
-STUCK_AFTER = timedelta(minutes=5)
 
 
 class ManychatHealth(http.Controller):
@@ -29,7 +20,7 @@ class ManychatHealth(http.Controller):
         waiting = events.search([("state", "=", "pending")], order="id", limit=1)
         newest = events.search([], limit=1)
         bridge = request.env["manychat.bridge"].sudo().search([], limit=1)
-        queue = _queue_report()
+        queue = queue_report()
         stuck = bool(waiting) and fields.Datetime.now() - waiting.received_at > STUCK_AFTER
         return 200, {
             "status": "ok" if queue["status"] == "ok" and not stuck else "degraded",
@@ -44,18 +35,6 @@ class ManychatHealth(http.Controller):
             },
             "bridge": {"last_heartbeat": _iso(bridge.last_seen), "version": bridge.version or None},
         }
-
-
-def _queue_report():
-    connection_string = configuration.get("queue_connection_string")
-    if not connection_string:
-        return {"status": "not_configured"}
-    try:
-        with Queues(connection_string) as queues:
-            names = (CONTACT_QUEUE, CAMPAIGN_QUEUE, OPPORTUNITY_QUEUE, DEAD_LETTER_QUEUE)
-            return {"status": "ok", "depth": dict(zip(names, queues.pool.map(queues.depth, names), strict=True))}
-    except (AzureError, ValueError) as error:  # ValueError: the connection string itself is malformed
-        return {"status": "unreachable", "error": type(error).__name__}
 
 
 def _iso(moment):

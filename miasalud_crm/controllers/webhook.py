@@ -55,9 +55,13 @@ class ManychatWebhook(http.Controller):
                 source="odoo",
                 idempotency_key=http_request.headers.get("Idempotency-Key"),
             )
+            if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
+                raise Refusal(403, "test_key", "This key is for one test event. Bots need a key of their own.")
         except Refusal as refusal:
             if not dry_run:
-                request.env["manychat.rejection"]._record(http_request.path, refusal.code, refusal.message, body, key)
+                request.env["manychat.rejection"]._record(
+                    http_request.path, refusal.code, refusal.message, body, key, refusal.errors
+                )
             raise
         if dry_run:
             return 200, self._forecast(event)

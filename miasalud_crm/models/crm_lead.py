@@ -140,6 +140,14 @@ class CrmLead(models.Model):
             digits = re.sub(r"\D", "", lead.phone or "") if (lead.phone or "").strip().startswith("+") else ""
             lead.manychat_whatsapp_url = f"https://wa.me/{digits}" if digits and manychat_id else False
 
+    @api.model
+    def _manychat_list_action(self, title, domain):
+        """The action that shows the opportunities of ``domain``, as a list first: they may all be in one stage."""
+        action = self.env["ir.actions.act_window"]._for_xml_id("crm.crm_lead_opportunities")
+        views = sorted(action["views"], key=lambda view: view[1] != "list")
+        names = {"name": title, "display_name": title}
+        return {**action, **names, "views": views, "domain": domain, "context": {"default_type": "opportunity"}}
+
     def action_view_manychat_events(self):
         """The history of the conversation's events."""
         self.ensure_one()

@@ -34,6 +34,8 @@ CONFLICTS = (
 #: What two transactions may create at the same moment. A duplicate elsewhere is a rule of somebody else's, which the
 #: next try would break again.
 CREATED_BY_EVENTS = ("manychat_", "utm_source")
+#: The id of the team of new opportunities whose stage names none.
+DEFAULT_TEAM_PARAMETER = "miasalud_crm.default_team_id"
 
 
 class CrmLead(models.Model):
@@ -297,8 +299,10 @@ class CrmLead(models.Model):
         :return dict: event id → (status, stage before)
         """
         vals_list = []
+        default_team = self._manychat_default_team() if newcomers else None
         for event, stage in newcomers:
-            said = self._manychat_said(event, advisors, sources, stage.team_id.company_id)
+            team = stage.team_id or (default_team if _is_open_to(stage.stage_id, default_team) else stage.team_id)
+            said = self._manychat_said(event, advisors, sources, team.company_id)
             said.setdefault("name", event.payload.phone or event.manychat_id)
             vals = {
                 "type": "opportunity",
@@ -310,8 +314,8 @@ class CrmLead(models.Model):
                 "manychat_last_event_date": naive_utc(event.occurred_at),
                 "manychat_values": _jsonable(said),
             }
-            if stage.team_id:  # else Odoo finds the salesperson's own
-                vals["team_id"] = stage.team_id.id
+            if team:  # else Odoo finds the salesperson's own
+                vals["team_id"] = team.id
             vals_list.append(vals)
         created = self.create(vals_list)
         for (event, _stage), lead in zip(newcomers, created, strict=True):
@@ -320,6 +324,12 @@ class CrmLead(models.Model):
         self._manychat_log_summaries([(event, leads[event.manychat_id]) for event, _stage in newcomers])
         nowhere = self.env["crm.stage"]
         return {event.id: ("created", nowhere) for event, _stage in newcomers}
+
+    def _manychat_default_team(self):
+        """The team that the settings name for opportunities whose stage names none, or an empty one."""
+        team_id = self.env["ir.config_parameter"].get_param(DEFAULT_TEAM_PARAMETER)
+        # A team that has been archived since is not found.
+        return self.env["crm.team"].search([("id", "=", int(team_id or 0))])
 
     def _manychat_move(self, moves, leads, advisors, sources):
         """Move opportunities to the stages of newer events, and take over what the events say.
@@ -523,6 +533,12 @@ class CrmLead(models.Model):
             stage_after=row.stage_after_id.name,
             code="duplicate",
         )
+
+
+def _is_open_to(stage, team):
+    """Whether opportunities of ``team`` may be in ``stage``: Odoo hides a stage of other teams from them."""
+    own_teams = stage["team_ids" if "team_ids" in stage._fields else "team_id"]  # 19 and 18
+    return not own_teams or team in own_teams
 
 
 def _result(event_id, status, *, lead_id=False, stage_before=False, stage_after=False, code=False, message=False):

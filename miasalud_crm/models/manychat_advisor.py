@@ -100,9 +100,8 @@ class ManychatAdvisor(models.Model):
     def action_view_leads(self):
         """The open opportunities that name this adviser."""
         self.ensure_one()
-        action = self.env["ir.actions.act_window"]._for_xml_id("crm.crm_lead_opportunities")
         domain = [(LEAD_FIELDS[self.role], "=", self.id), *OPEN]
-        return {**action, "name": self.display_name, "domain": domain, "context": {}}
+        return self.env["crm.lead"]._manychat_list_action(self.display_name, domain)
 
     @api.model
     def action_open(self):

@@ -9,6 +9,8 @@ from bridge.intake import KEY_PREFIX_LENGTH, KEY_TAG
 
 # "Last used" is written at most this often: written at each request it would be one hot row.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
+#: How long before it expires a key is said to expire soon.
+EXPIRES_SOON = timedelta(days=14)
 
 
 class ManychatApiKey(models.Model):
@@ -26,22 +28,50 @@ class ManychatApiKey(models.Model):
     expiration_date = fields.Datetime("Expires On", help="Leave empty for a key that never expires.")
     last_used = fields.Datetime(readonly=True, copy=False)
     active = fields.Boolean(default=True, help="A revoked key is refused at once.")
+    test_manychat_id = fields.Char(
+        "Test Person",
+        readonly=True,
+        copy=False,
+        help="Made for a test event: it is valid for events of this person only.",
+    )
+    is_valid = fields.Boolean("Valid", compute="_compute_validity")
+    expires_soon = fields.Boolean(compute="_compute_validity", search="_search_expires_soon")
 
     def init(self):
         self.env.cr.execute(
             "CREATE UNIQUE INDEX IF NOT EXISTS manychat_api_key_digest_unique ON manychat_api_key (digest)"
         )
 
+    @api.depends("active", "expiration_date")
+    def _compute_validity(self):
+        now = fields.Datetime.now()
+        for key in self:
+            key.is_valid = key.active and (not key.expiration_date or key.expiration_date > now)
+            key.expires_soon = bool(key.is_valid and key.expiration_date and key.expiration_date - now < EXPIRES_SOON)
+
+    def _search_expires_soon(self, operator, value):
+        # Odoo 19 asks for a boolean by "in".
+        wanted = any(value) if operator == "in" else bool(value) == (operator == "=")
+        now = fields.Datetime.now()
+        soon = [("active", "=", True), ("expiration_date", ">", now), ("expiration_date", "<", now + EXPIRES_SOON)]
+        return soon if wanted else ["!", *["&"] * (len(soon) - 1), *soon]
+
     def action_revoke(self):
         """Refuse these keys from now on."""
         self.active = False
 
     @api.model
-    def _generate(self, name, expiration_date=False):
+    def _for_bots(self):
+        """All keys but those of test events."""
+        return self.search([("test_manychat_id", "=", False)])
+
+    @api.model
+    def _generate(self, name, expiration_date=False, test_manychat_id=False):
         """Create a webhook key.
 
         :param str name: which bot uses it
         :param datetime expiration_date: naive, UTC; ``False`` for none
+        :param str test_manychat_id: the only person that it may send events of; ``False`` for a bot's key
         :return str: the key; only its digest is stored, so this is the one time that it can be seen
         """
         key = KEY_TAG + secrets.token_urlsafe(32)
@@ -51,6 +81,7 @@ class ManychatApiKey(models.Model):
                 "prefix": key[:KEY_PREFIX_LENGTH],
                 "digest": _digest(key),
                 "expiration_date": expiration_date,
+                "test_manychat_id": test_manychat_id,
             }
         )
         return key
@@ -100,6 +131,11 @@ class ManychatApiKey(models.Model):
             [now, self.id],
         )
         self.invalidate_recordset(["last_used"], flush=False)
+
+    @api.autovacuum
+    def _gc_test_keys(self):
+        """Forget the keys of test events that nobody finished."""
+        self.search([("test_manychat_id", "!=", False), ("expiration_date", "<", fields.Datetime.now())]).unlink()
 
 
 def _digest(key):

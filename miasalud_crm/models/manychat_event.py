@@ -1,13 +1,10 @@
-import contextlib
 import json
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta, timezone
 
 import psycopg2
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.storage.queue import QueueServiceClient
+from azure.core.exceptions import AzureError, HttpResponseError
 from psycopg2.extras import Json
 
 from odoo import api, fields, models
@@ -16,6 +13,7 @@ from odoo.exceptions import AccessError, UserError
 from bridge.events import ContractError, EventType, from_envelope
 
 from .. import configuration, cron_threads
+from ..queues import Queues
 
 _logger = logging.getLogger(__name__)
 # The SDK would write two lines about each request.
@@ -23,14 +21,10 @@ logging.getLogger("azure").setLevel(logging.WARNING)
 
 #: Rows that one round of the relay takes: small enough to be marked soon after they are sent.
 RELAY_BATCH = 64
-#: Puts under way at once. A put waits for the network nearly all its time.
-RELAY_CONNECTIONS = 8
 #: A relay that dies after claiming rows loses them to the next one after this long; twice on the queue does no harm.
 CLAIM = timedelta(minutes=2)
 #: How long one run of the cron job goes on, in seconds; well within Odoo's limits for a job.
 RELAY_SECONDS = 30
-#: Seconds. The SDK's own defaults would hold the cron worker for 85 s when Azure is down.
-CONNECT_TIMEOUT, READ_TIMEOUT = 3, 5
 #: HTTP answers of the queue that are about one message, and not about the queue: malformed, too large.
 #: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
 MESSAGE_FAULTS = (400, 413)
@@ -145,7 +139,10 @@ class ManychatEvent(models.Model):
         self._generate_seconds()
 
     def _generate_seconds(self):
-        """Have PostgreSQL keep ``seconds``: rows are completed by several statements, and none can forget it."""
+        """Have PostgreSQL keep ``seconds``: rows are completed by several statements, and none can forget it.
+
+        Of the very type that Odoo gives such a field: it would convert any other, which a generated column forbids.
+        """
         self.env.cr.execute(
             "SELECT is_generated FROM information_schema.columns WHERE table_schema = current_schema "
             "AND table_name = 'manychat_event' AND column_name = 'seconds'"
@@ -154,8 +151,8 @@ class ManychatEvent(models.Model):
             self.env.cr.execute(
                 """
                 ALTER TABLE manychat_event DROP COLUMN IF EXISTS seconds;
-                ALTER TABLE manychat_event ADD COLUMN seconds double precision GENERATED ALWAYS AS (
-                    CASE WHEN state = 'done' THEN EXTRACT(EPOCH FROM applied_at - received_at) END) STORED
+                ALTER TABLE manychat_event ADD COLUMN seconds numeric GENERATED ALWAYS AS (
+                    CASE WHEN state = 'done' THEN EXTRACT(EPOCH FROM applied_at - received_at)::numeric END) STORED
                 """
             )
 
@@ -581,46 +578,3 @@ def _one_outcome(outcome):
 def naive_utc(moment):
     """``moment`` as Odoo stores it: UTC without a time zone (to the microsecond)."""
     return moment.astimezone(timezone.utc).replace(tzinfo=None)
-
-
-class Queues:
-    """The Azure queues, over a few connections kept open for one run of the relay."""
-
-    def __init__(self, connection_string):
-        self.pool = ThreadPoolExecutor(RELAY_CONNECTIONS, thread_name_prefix="manychat-relay")
-        self._service = QueueServiceClient.from_connection_string(
-            connection_string,
-            retry_total=0,  # the cron job is the retry
-            connection_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-        )
-        self._clients = {}
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.pool.shutdown()
-        self._service.close()
-
-    def put(self, queue, content):
-        """Put ``content`` on ``queue``, for ever (time-to-live −1), creating the queue if it is missing."""
-        client = self._clients.get(queue) or self._clients.setdefault(queue, self._service.get_queue_client(queue))
-        try:
-            client.send_message(content, time_to_live=-1)
-        except ResourceNotFoundError:
-            with contextlib.suppress(ResourceExistsError):
-                client.create_queue()
-            client.send_message(content, time_to_live=-1)
-
-    def depth(self, queue):
-        """About how many messages are on ``queue``; 0 if it does not exist yet.
-
-        :raises AzureError: the queue service does not answer
-        """
-        try:
-            return self._service.get_queue_client(queue).get_queue_properties().approximate_message_count
-        except HttpResponseError as error:
-            if error.status_code == 404:
-                return 0
-            raise

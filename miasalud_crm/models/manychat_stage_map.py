@@ -161,13 +161,8 @@ class ManychatStageMap(models.Model):
     def action_view_leads(self):
         """The opportunities in this row's pipeline stage."""
         self.ensure_one()
-        action = self.env["ir.actions.act_window"]._for_xml_id("crm.crm_lead_opportunities")
-        return {
-            **action,
-            "name": self.stage_id.display_name,
-            "domain": [("type", "=", "opportunity"), ("stage_id", "=", self.stage_id.id)],
-            "context": {"default_type": "opportunity", "default_stage_id": self.stage_id.id},
-        }
+        domain = [("type", "=", "opportunity"), ("stage_id", "=", self.stage_id.id)]
+        return self.env["crm.lead"]._manychat_list_action(self.stage_id.display_name, domain)
 
     def action_view_waiting_events(self):
         """The events of this stage that are not applied yet."""

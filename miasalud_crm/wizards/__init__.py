@@ -1,1 +1,2 @@
 from . import manychat_api_key_create
+from . import manychat_test_event

@@ -10,7 +10,7 @@ from deploy.local import os_packages
 from tests.world import World
 
 from .odoo_page import DESKTOP, PHONE, OdooPage
-from .people import LANGUAGES, ensure_languages, person
+from .people import LANGUAGES, ensure_languages, signed_in
 
 #: Called as `sign_in(role="manager", phone=False)`; roles are in people.py.
 SignIn = Callable[..., OdooPage]
@@ -45,25 +45,10 @@ def sign_in(browser: Browser, world: World, language: str, _cookies: dict[str, l
     pages: list[OdooPage] = []
 
     def open_page(role: str = "manager", phone: bool = False) -> OdooPage:
-        stack = world.stack
-        someone = person(stack, role, language)
-        size = PHONE if phone else DESKTOP
-        context = browser.new_context(
-            viewport=size,
-            has_touch=phone,
-            locale=language.replace("_", "-"),
-            timezone_id="UTC",
-            reduced_motion="reduce",
-        )
+        stack, who = world.stack, f"{role} {language}"
+        context = signed_in(browser, stack, role, language, PHONE if phone else DESKTOP, phone, _cookies.get(who))
+        _cookies[who] = context.cookies()
         contexts.append(context)
-        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=stack.odoo_url)
-        if someone.login in _cookies:
-            context.add_cookies(_cookies[someone.login])
-        else:
-            who = {"db": stack.database, "login": someone.login, "password": someone.password}
-            answer = context.request.post(f"{stack.odoo_url}/web/session/authenticate", data={"params": who}).json()
-            assert answer.get("result", {}).get("uid"), answer
-            _cookies[someone.login] = context.cookies()
         pages.append(OdooPage(context, stack.odoo_url))
         return pages[-1]
 

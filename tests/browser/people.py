@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from playwright.sync_api import Browser, BrowserContext
+
 #: What people in Mexico and Colombia have. Odoo reads i18n/es.po for it first, then i18n/es_419.po, on 18 and 19 alike
 #: (odoo/tools/translate.py, get_po_paths): our es.po serves every Spanish.
 SPANISH = "es_419"
@@ -59,6 +61,32 @@ def person(stack: Any, role: str, language: str) -> Person:
         values = {name: value for name, value in values.items() if name in known}
         stack.rpc("res.users", "create", values, context={"no_reset_password": True})
     return someone
+
+
+def signed_in(
+    browser: Browser, stack: Any, role: str, language: str, size: dict[str, int], touch: bool, cookies: Any = None
+) -> BrowserContext:
+    """A browser window of that size in which they are signed in already.
+
+    Args:
+        cookies: of an earlier window of the same person, if there was one; saves signing in again.
+    """
+    someone = person(stack, role, language)
+    context = browser.new_context(
+        viewport=size,
+        has_touch=touch,
+        locale=language.replace("_", "-"),
+        timezone_id="UTC",
+        reduced_motion="reduce",
+    )
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=stack.odoo_url)
+    if cookies:
+        context.add_cookies(cookies)
+    else:
+        who = {"db": stack.database, "login": someone.login, "password": someone.password}
+        answer = context.request.post(f"{stack.odoo_url}/web/session/authenticate", data={"params": who}).json()
+        assert answer.get("result", {}).get("uid"), answer
+    return context
 
 
 def _record(stack: Any, xml_id: str) -> int:

@@ -1,0 +1,52 @@
+"""``/api/v1/reports/health`` and ``/metrics``: how everything is doing, for people and for Prometheus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Security
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from .. import health, metrics
+from ..exposition import GOOD_FOR, Looks
+from ..probes import Watch
+from .answers import ALWAYS
+from .context import Context
+from .guard import DOCUMENTED_KEY, Guarded
+
+#: Seconds within which the report answers, whatever hangs.
+TIMEOUT = 5.0
+
+router = APIRouter(
+    prefix="/api/v1/reports",
+    tags=["health"],
+    route_class=Guarded,
+    responses=ALWAYS,
+    dependencies=[Security(DOCUMENTED_KEY)],
+)
+#: Without a key: Prometheus has none, and nothing in it is about people.
+open_router = APIRouter(tags=["health"])
+
+
+@router.get("/health", summary="How queue, SQL, Odoo, the bridges and each path are doing")
+def report(request: Request) -> dict[str, Any]:
+    """`status` is `ok` or `degraded`; `problems` says why, in words. What could not be found out is `null`."""
+    return health.report(_watch(request).look(TIMEOUT, GOOD_FOR))
+
+
+@open_router.get("/metrics", include_in_schema=False)
+def expose(request: Request) -> Response:
+    looks = CollectorRegistry()
+    looks.register(Looks(_watch(request)))
+    return Response(generate_latest(metrics.REGISTRY) + generate_latest(looks), media_type=CONTENT_TYPE_LATEST)
+
+
+def _watch(request: Request) -> Watch:
+    """One for all requests, so that they share what was seen a moment ago."""
+    state = request.app.state
+    if not hasattr(state, "watch"):
+        state.watch = health.open_watch(Context.of(request).settings)
+    watch = state.watch
+    assert isinstance(watch, Watch)
+    return watch

@@ -1,0 +1,215 @@
+import ipaddress
+import json
+from urllib.parse import urlsplit
+
+from odoo import api, models
+from odoo.exceptions import AccessError
+
+from bridge.events import EventType
+from bridge.intake import ROUTES
+
+#: Where the key goes; keys are shown once and stored nowhere, so nobody can fill it in here.
+KEY_PLACEHOLDER = "<your key>"
+
+
+class ManychatRequest(models.AbstractModel):
+    """The External Requests that a bot builder pastes into ManyChat."""
+
+    _name = "manychat.request"
+    _description = "Requests for ManyChat"
+
+    @api.model
+    def requests(self):
+        """All requests: one for each webhook, and of the opportunity's one for each mapped stage. For sales managers.
+
+        :return dict: ``warning``, what is wrong with the address of this Odoo, or ""; ``can_create_key``; ``webhooks``:
+            dicts of ``name``, ``title``, ``text``, ``method``, ``url``, ``headers`` (pairs), ``note``, and ``bodies``
+            (dicts of ``id``, ``label``, ``body``)
+        :raises AccessError: the user is no sales manager
+        """
+        if not self.env.user.has_group("sales_team.group_sale_manager"):
+            raise AccessError(self.env._("Only sales managers may see the requests for ManyChat."))
+        base_url = self.env["ir.config_parameter"].sudo().get_param("web.base.url", "").rstrip("/")
+        headers = [("X-API-KEY", KEY_PLACEHOLDER), ("Content-Type", "application/json")]
+        return {
+            "warning": self._address_warning(base_url),
+            "can_create_key": self.env.user.has_group("base.group_system"),
+            "webhooks": [
+                {
+                    "name": event_type.value,
+                    "title": title,
+                    "text": text,
+                    "method": ROUTES[event_type][0],
+                    "url": base_url + ROUTES[event_type][1],
+                    "headers": headers,
+                    "note": note,
+                    "bodies": [{"id": key, "label": label, "body": _written(body)} for key, label, body in bodies],
+                }
+                for event_type, title, text, note, bodies in (
+                    self._opportunity(),
+                    self._contact(),
+                    self._campaign_assignment(),
+                    self._campaign_contact(),
+                )
+            ],
+        }
+
+    def _address_warning(self, base_url):
+        """Why ManyChat could not reach ``base_url``, or ""."""
+        address = urlsplit(base_url)
+        if _is_private(address.hostname or ""):
+            return self.env._(
+                "ManyChat cannot reach %s: that is an address inside your own network. Set the public one as the "
+                "system parameter “web.base.url”, and open this page again.",
+                base_url,
+            )
+        if address.scheme != "https":
+            return self.env._(
+                "ManyChat needs an address that begins with https://, and this Odoo says that it is %s. Set the right "
+                "one as the system parameter “web.base.url”, and open this page again.",
+                base_url,
+            )
+        return ""
+
+    # ------------------------------------------------------------
+    # The webhooks: type of event, title, what for, what to fill in by hand, bodies
+    # ------------------------------------------------------------
+
+    def _opportunity(self):
+        return (
+            EventType.OPPORTUNITY,
+            self.env._("A conversation enters a stage"),
+            self.env._(
+                "Creates the person's opportunity, or moves it. Put it where the conversation enters the stage."
+            ),
+            self.env._(
+                "Where an adviser takes over, replace the 0 of “commercial_advisor_id” or “medical_advisor_id” by "
+                "their number, or by the custom field that holds it. Dates may stay empty: the event then counts as of "
+                "its arrival. If you fill them in, write them like 2026-01-31T10:00:00Z."
+            ),
+            [(row.id, row.name, self._opportunity_body(row)) for row in self.env["manychat.stage.map"].search([])],
+        )
+
+    def _opportunity_body(self, row):
+        state = {"stage_id": row.manychat_stage_id} if row.manychat_stage_id else {"stage": row.name}
+        return {
+            "manychat_id": _quoted("user_id"),
+            "first_name": _text("first_name"),
+            "last_name": _text("last_name"),
+            "phone": _quoted("whatsapp_phone"),
+            "channel": "WhatsApp",
+            "entry_date": "",
+            "medical_advisor_id": 0,
+            "commercial_advisor_id": 0,
+            "state": {**state, "summary": _text("last_input_text"), "date": ""},
+        }
+
+    def _contact(self):
+        body = {
+            "manychat_id": _quoted("user_id"),
+            "nombre_lead": _text("first_name"),
+            "apellido_lead": _text("last_name"),
+            "whatsapp": _quoted("whatsapp_phone"),
+            "email_lead": _quoted("email"),
+            "datetime_suscripcion": "",
+            "datetime_actual": "",
+            "ultimo_estado": "",
+            "canal_entrada": "WhatsApp",
+            "estado_inicial": "",
+        }
+        return (
+            EventType.CONTACT,
+            self.env._("A person subscribes"),
+            self.env._(
+                "Stores the person, or what has changed about them, in SQL only. Odoo's contacts stay as they are."
+            ),
+            self.env._(
+                "Write the states of your own funnel into “ultimo_estado” and “estado_inicial”, or leave them empty."
+            ),
+            [(False, "", body)],
+        )
+
+    def _campaign_assignment(self):
+        body = {
+            "manychat_id": _quoted("user_id"),
+            "campaign_id": 1,
+            "comercial_id": 0,
+            "medico_id": 0,
+            "datetime_actual": "",
+            "ultimo_estado": "",
+            "tipo_asignacion": "comercial",
+            "summary": _text("last_input_text"),
+        }
+        return (
+            EventType.CAMPAIGN_ASSIGNMENT,
+            self.env._("A person is assigned to a campaign"),
+            self.env._("Stores the assignment, and the adviser if there is one, in SQL only."),
+            self.env._(
+                "Replace the 1 of “campaign_id” by the campaign's number, and the 0 of “comercial_id” or “medico_id” "
+                "by the adviser's. “tipo_asignacion” is “comercial” or “medico”."
+            ),
+            [(False, "", body)],
+        )
+
+    def _campaign_contact(self):
+        body = {
+            "manychat_id": _quoted("user_id"),
+            "campaign_id": 0,
+            "medical_advisor_id": 0,
+            "medical_assignment_date": "",
+            "commercial_advisor_id": 0,
+            "commercial_assignment_date": "",
+            "last_state": "",
+            "summary": _text("last_input_text"),
+        }
+        return (
+            EventType.CAMPAIGN_CONTACT,
+            self.env._("An assignment changes"),
+            self.env._(
+                "Updates the person's assignment to a campaign, in SQL only. Empty fields and 0 change nothing."
+            ),
+            self.env._("With 0 as “campaign_id” it is the person's latest campaign; else write the campaign's number."),
+            [(False, "", body)],
+        )
+
+
+class _Raw(str):
+    """Goes into the body as it is, without quotation marks."""
+
+
+def _quoted(field):
+    """A field of ManyChat in quotation marks, for values that hold none themselves: ids, numbers, dates."""
+    return "{{" + field + "}}"
+
+
+def _text(field):
+    """A field of ManyChat that people wrote, as JSON: their quotation marks and line breaks would break the body.
+
+    The filter adds the quotation marks itself: https://manychat.github.io/dynamic_block_docs/
+    """
+    return _Raw("{{" + field + '|fallback:""|to_json:true}}')
+
+
+def _written(body):
+    """``body`` as text for ManyChat's editor: JSON in which ManyChat replaces its fields."""
+    lines, raw = json.dumps(body, indent=2, ensure_ascii=False), []
+
+    def collect(value):
+        for item in value.values():
+            if isinstance(item, dict):
+                collect(item)
+            elif isinstance(item, _Raw):
+                raw.append(item)
+
+    collect(body)
+    for item in raw:
+        lines = lines.replace(json.dumps(item, ensure_ascii=False), item)
+    return lines
+
+
+def _is_private(host):
+    """Whether ``host`` is no public one, as far as its name tells."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".localhost", ".internal", ".lan"))

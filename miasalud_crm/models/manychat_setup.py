@@ -1,0 +1,218 @@
+import re
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError
+
+from ..queues import queue_report, recent_queue_report
+
+#: Whom test events are about: nobody. ManyChat's own ids are numbers.
+TEST_ID = re.compile(r"TEST-[0-9a-f]{12}")
+#: The same for SQL's LIKE.
+TEST_ID_PATTERN = "TEST-" + "_" * 12
+#: A bridge gives a sign of life every 30 s; after three missed ones it is not running.
+ALIVE_FOR = timedelta(seconds=100)
+
+
+class ManychatSetup(models.AbstractModel):
+    """What stands between a fresh installation and the first moved opportunity, and how far one has got."""
+
+    _name = "manychat.setup"
+    _description = "ManyChat Getting Started"
+
+    @api.model
+    def checklist(self):
+        """The steps, in order, in the user's language. For sales managers.
+
+        Cheap enough to be asked every few seconds: the queue service itself is asked less often.
+
+        :return list: dicts of ``name``; ``state`` (``done``, ``todo``, or ``warning``: it was done, or half done, and
+            wants attention); ``title``; ``text``, what is and what to do; ``actions``, a list of ``label`` and
+            ``action`` (an XML id)
+        :raises AccessError: the user is no sales manager
+        """
+        self._manager_only()
+        return [
+            self._key_step(),
+            self._queue_step(),
+            self._bridge_step(),
+            self._stage_step(),
+            self._event_step(),
+        ]
+
+    def _manager_only(self):
+        if not self.env.user.has_group("sales_team.group_sale_manager"):
+            raise AccessError(self.env._("Only sales managers may set up ManyChat."))
+
+    # ------------------------------------------------------------
+    # The steps
+    # ------------------------------------------------------------
+
+    def _key_step(self):
+        keys = self.env["manychat.api.key"].sudo()._for_bots()
+        is_admin = self.env.user.has_group("base.group_system")
+        valid = keys.filtered("is_valid")
+        new, all_keys = "miasalud_crm.manychat_api_key_create_action", "miasalud_crm.manychat_api_key_action"
+        actions = [(self.env._("New Key"), new)] if is_admin and not valid else []
+        if is_admin and keys:
+            actions.append((self.env._("Keys"), all_keys))
+        if valid:
+            state = "done"
+            text = self.env._("One key is valid. Your bots send their events with it.")
+            if len(valid) > 1:
+                text = self.env._("%s keys are valid. Your bots send their events with them.", len(valid))
+        else:
+            state = "warning" if keys else "todo"
+            text = self.env._("No key is valid any more. Every bot needs one; create a new one.") if keys else ""
+            text = text or self.env._("Bots prove with a key that they may send events. Create one; it is shown once.")
+            if not is_admin:
+                text = self.env._(
+                    "Bots prove with a key that they may send events. Only administrators create keys: "
+                    "ask one to do so under CRM ▸ Configuration ▸ ManyChat ▸ Keys."
+                )
+        return _step("key", state, self.env._("A key for your bots"), text, actions)
+
+    def _queue_step(self):
+        report = recent_queue_report()
+        state = {"ok": "done", "not_configured": "todo"}.get(report["status"], "warning")
+        return _step("queue", state, self.env._("The queue"), self._queue_sentence(report), [])
+
+    @api.model
+    def _queue_sentence(self, report=None):
+        """What a :func:`queue_report` says, and what to do about it, in the user's language.
+
+        :param dict report: a new one if not given
+        """
+        report = report or queue_report()
+        status = report["status"]
+        if status == "ok":
+            dead_letters = report["depth"]["dead-letter-queue"]
+            waiting = sum(report["depth"].values()) - dead_letters
+            return self.env._(
+                "The queue answers. Messages on it: %(waiting)s; dead letters: %(dead_letters)s.",
+                waiting=waiting,
+                dead_letters=dead_letters,
+            )
+        if status == "not_configured":
+            return self.env._(
+                "No queue is configured. Whoever runs the server sets queue_connection_string in section "
+                "[miasalud_crm] of odoo.conf, or the environment variable MIASALUD_QUEUE_CONNECTION_STRING, to the "
+                "connection string of the Azure Storage account."
+            )
+        if status == "malformed":
+            return self.env._(
+                "The connection string of the queue is not valid. Whoever runs the server copies it again from the "
+                "Azure portal, under “Access keys” of the storage account, into odoo.conf."
+            )
+        if status == "refused":
+            return self.env._(
+                "The queue refuses the key in its connection string. It may have been changed in Azure; whoever runs "
+                "the server copies the connection string again into odoo.conf."
+            )
+        return self.env._(
+            "The queue does not answer (%s). Events wait in Odoo meanwhile and none is lost. Whoever runs the server "
+            "checks the connection string in odoo.conf and that the server may reach Azure.",
+            report["error"],
+        )
+
+    def _bridge_step(self):
+        bridges = self.env["manychat.bridge"].sudo().search([("last_seen", "!=", False)])
+        alive = bridges.filtered(lambda bridge: fields.Datetime.now() - bridge.last_seen < ALIVE_FOR)
+        if alive:
+            state = "done"
+            text = self.env._("Running: %s.", "; ".join(self._bridge_sentence(bridge) for bridge in alive))
+        elif bridges:
+            state = "warning"
+            text = self.env._(
+                "No bridge runs any more. The last one was %s. Start it again where it is installed: "
+                "“python -m bridge run”. The events wait meanwhile.",
+                self._bridge_sentence(bridges[0]),
+            )
+        else:
+            state = "todo"
+            text = self.env._(
+                "No bridge has run yet. It takes the events off the queue and moves the opportunities. Whoever runs "
+                "the server gives it a key “For the bridge” and starts it: “python -m bridge run”; "
+                "“python -m bridge check” says what is missing."
+            )
+        is_admin = self.env.user.has_group("base.group_system")
+        new = (self.env._("New Key"), "miasalud_crm.manychat_api_key_create_bridge_action")
+        return _step("bridge", state, self.env._("The bridge"), text, [new] if is_admin and not bridges else [])
+
+    def _bridge_sentence(self, bridge):
+        return self.env._(
+            "%(name)s (version %(version)s), last seen %(ago)s",
+            name=bridge.name,
+            version=bridge.version,
+            ago=self._ago(bridge.last_seen),
+        )
+
+    def _stage_step(self):
+        rows = self.env["manychat.stage.map"].search([("active", "=", True)])
+        unknown = self.env["manychat.stage.map"].open_aliases()
+        doubtful = rows.filtered("needs_attention")
+        actions = [(self.env._("Stage Map"), "miasalud_crm.manychat_stage_map_action")]
+        state = "warning"
+        if not rows:
+            state = "todo"
+            text = self.env._("No ManyChat stage is mapped to a stage of your pipeline yet.")
+        elif unknown["aliases"]:
+            text = self.env._(
+                "Mapped: %(mapped)s stages. Unknown ones that have arrived: %(unknown)s, with %(waiting)s events that "
+                "wait. Say which stage each of them means.",
+                mapped=len(rows),
+                unknown=unknown["aliases"],
+                waiting=unknown["events"],
+            )
+            actions.insert(0, (self.env._("Stage Aliases"), "miasalud_crm.manychat_stage_alias_action"))
+        elif doubtful:
+            text = self.env._(
+                "Mapped: %(mapped)s stages. To be looked at: %(names)s.",
+                mapped=len(rows),
+                names=", ".join(f"“{name}”" for name in doubtful.mapped("name")),
+            )
+        else:
+            state = "done"
+            text = self.env._("Mapped: %s stages of ManyChat, each to one stage of your pipeline.", len(rows))
+        return _step("stages", state, self.env._("The stages"), text, actions)
+
+    def _event_step(self):
+        events = self.env["manychat.event"].sudo()
+        latest = events.search([], limit=1)
+        real = events.search(["!", ("manychat_id", "=like", TEST_ID_PATTERN)], limit=1)
+        actions = [(self.env._("Requests for ManyChat"), "miasalud_crm.manychat_request_action")]
+        if real:
+            state = "done"
+            text = self.env._("The latest event was received %s.", self._ago(real.received_at))
+            actions = [(self.env._("Events"), "miasalud_crm.manychat_event_action")]
+        elif latest:
+            state = "done"
+            text = self.env._(
+                "A test event was received %s. Now paste the requests into your bot in ManyChat.",
+                self._ago(latest.received_at),
+            )
+        else:
+            state = "todo"
+            text = self.env._(
+                "No event has been received yet. Send a test event below; then paste the requests into your bot in "
+                "ManyChat."
+            )
+        return _step("event", state, self.env._("The first event"), text, actions)
+
+    def _ago(self, moment):
+        """How long ago ``moment`` (naive UTC) was, in words."""
+        seconds = max(0, int((fields.Datetime.now() - moment).total_seconds()))
+        if seconds < 5:
+            return self.env._("just now")
+        if seconds < 90:
+            return self.env._("%s seconds ago", seconds)
+        if seconds < 90 * 60:
+            return self.env._("%s minutes ago", round(seconds / 60))
+        if seconds < 36 * 3600:
+            return self.env._("%s hours ago", round(seconds / 3600))
+        return self.env._("%s days ago", round(seconds / 86400))
+
+
+def _step(name, state, title, text, actions):
+    actions = [{"label": label, "action": action} for label, action in actions]
+    return {"name": name, "state": state, "title": title, "text": text, "actions": actions}

@@ -1,0 +1,195 @@
+from datetime import timedelta
+
+from odoo import fields
+from odoo.exceptions import AccessError
+from odoo.tests import TransactionCase, new_test_user, tagged
+
+from .. import configuration, queues
+from .common import ManychatCase, QueueCase, opportunity
+
+
+@tagged("post_install", "-at_install")
+class TestSetup(QueueCase, TransactionCase):
+    def setUp(self):
+        super().setUp()
+        self.manager = new_test_user(self.env, "jefa", "base.group_user,sales_team.group_sale_manager")
+        self.admin = new_test_user(self.env, "admina", "sales_team.group_sale_manager,base.group_system")
+        queues._latest.clear()
+
+    def step(self, name, user=None):
+        steps = self.env["manychat.setup"].with_user(user or self.manager).checklist()
+        self.assertEqual([step["name"] for step in steps], ["key", "queue", "bridge", "stages", "event"])
+        return next(step for step in steps if step["name"] == name)
+
+    def queue_at(self, connection_string):
+        self.patch(configuration, "get", lambda name, default="": connection_string)
+
+    def test_only_sales_managers_see_the_checklist(self):
+        seller = new_test_user(self.env, "vendedor", "base.group_user,sales_team.group_sale_salesman")
+        with self.assertRaises(AccessError):
+            self.env["manychat.setup"].with_user(seller).checklist()
+
+    def test_a_key_turns_the_first_step_green_until_it_expires(self):
+        self.assertEqual(self.step("key")["state"], "todo")
+        soon = fields.Datetime.now() + timedelta(days=1)
+        key = self.env["manychat.api.key"]._generate("Prueba", soon)
+        self.assertEqual(self.step("key")["state"], "done")
+        self.env["manychat.api.key"]._authenticate(key).expiration_date = fields.Datetime.now() - timedelta(days=1)
+        self.assertEqual(self.step("key")["state"], "warning")
+
+    def test_the_key_of_a_test_event_is_no_key_for_bots(self):
+        rows = self.env["manychat.stage.map"].search([], limit=2)
+        self.env["manychat.test.event"].with_user(self.manager).start(*rows.ids)
+        self.assertEqual(self.step("key")["state"], "todo")
+
+    def test_a_manager_who_cannot_create_keys_is_told_whom_to_ask(self):
+        step = self.step("key")
+        self.assertFalse(step["actions"])
+        self.assertIn("administrator", step["text"])
+        self.assertTrue(self.step("key", self.admin)["actions"])
+
+    def test_the_checklist_tells_nothing_of_the_keys_themselves(self):
+        key = self.env["manychat.api.key"]._generate("Secreta")
+        told = str(self.env["manychat.setup"].with_user(self.manager).checklist())
+        self.assertNotIn(key[:12], told)
+        self.assertNotIn("Secreta", told)
+
+    def test_a_queue_that_answers_is_green(self):
+        self.assertEqual(self.step("queue")["state"], "done")
+
+    def test_the_queue_step_says_what_to_do(self):
+        for connection_string, state, words in (
+            ("", "todo", "queue_connection_string"),
+            ("nonsense", "warning", "not valid"),
+            (
+                "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;QueueEndpoint=http://127.0.0.1:9/a;",
+                "warning",
+                "does not answer",
+            ),
+        ):
+            self.queue_at(connection_string)
+            step = self.step("queue")
+            self.assertEqual(step["state"], state, connection_string)
+            self.assertIn(words, step["text"])
+            self.assertNotIn("AccountKey", step["text"])
+
+    def test_the_queue_is_not_asked_at_each_look(self):
+        asked = []
+        self.patch(queues, "queue_report", lambda: asked.append(1) or {"status": "not_configured"})
+        for _ in range(3):
+            self.step("queue")
+        self.assertEqual(len(asked), 1)
+
+    def test_a_bridge_is_alive_while_it_gives_signs_of_life(self):
+        bridges = self.env["manychat.bridge"]
+        bridges.search([]).unlink()
+        self.assertEqual(self.step("bridge")["state"], "todo")
+        bridges.with_user(self.env.ref("miasalud_crm.user_bridge")).heartbeat("host/1", "9.8.7")
+        self.env.invalidate_all()
+        step = self.step("bridge")
+        self.assertEqual(step["state"], "done")
+        self.assertIn("host/1", step["text"])
+        self.assertIn("9.8.7", step["text"])
+        bridges.search([]).last_seen = fields.Datetime.now() - timedelta(minutes=3)
+        step = self.step("bridge")
+        self.assertEqual(step["state"], "warning")
+        self.assertIn("3 minutes ago", step["text"])
+        self.assertIn("python -m bridge run", step["text"])
+
+    def test_an_unknown_stage_wants_attention(self):
+        self.assertEqual(self.step("stages")["state"], "done")
+        self.env["manychat.stage.alias"]._open(None, "Etapa desconocida")
+        self.assertEqual(self.step("stages")["state"], "warning")
+
+    def test_no_mapped_stage_is_a_step_to_do(self):
+        self.env["manychat.stage.map"].search([]).active = False
+        self.assertEqual(self.step("stages")["state"], "todo")
+
+    def test_the_first_event_turns_the_last_step_green(self):
+        self.env["manychat.event"].search([]).unlink()
+        self.assertEqual(self.step("event")["state"], "todo")
+        values = {"type": "contact", "state": "queued", "received_at": fields.Datetime.now()}
+        self.env["manychat.event"].create({**values, "event_id": "a" * 64, "manychat_id": "TEST-0123456789ab"})
+        step = self.step("event")
+        self.assertEqual(step["state"], "done")
+        self.assertIn("A test event", step["text"])
+        self.env["manychat.event"].create({**values, "event_id": "b" * 64, "manychat_id": "MC-1"})
+        self.assertNotIn("A test event", self.step("event")["text"])
+
+
+@tagged("post_install", "-at_install")
+class TestSettings(QueueCase, TransactionCase):
+    def settings(self, **values):
+        return self.env["res.config.settings"].create(values)
+
+    def test_the_button_says_whether_the_queue_answers(self):
+        self.assertEqual(self.settings().action_manychat_test_queue()["params"]["type"], "success")
+        self.patch(configuration, "get", lambda name, default="": "")
+        notice = self.settings().action_manychat_test_queue()["params"]
+        self.assertEqual(notice["type"], "warning")
+        self.assertIn("odoo.conf", notice["message"])
+
+    def test_keys_about_to_expire_are_counted(self):
+        keys = self.env["manychat.api.key"]
+        before = self.settings().manychat_expiring_key_count
+        now = fields.Datetime.now()
+        for days in (-1, 3, 13, 15):
+            keys._generate(f"{days}", now + timedelta(days=days))
+        keys._generate("never")
+        keys._generate("test", now + timedelta(minutes=5), "TEST-0123456789ab")
+        revoked = keys._authenticate(keys._generate("revoked", now + timedelta(days=3)))
+        revoked.action_revoke()
+        self.assertEqual(self.settings().manychat_expiring_key_count, before + 2)
+        soon = keys.search([("expires_soon", "=", True)])
+        self.assertEqual(soon.filtered("expires_soon"), soon)
+        self.assertFalse(keys.search([("expires_soon", "=", False)]) & soon)
+
+    def test_a_team_of_another_company_is_not_removed_by_saving(self):
+        company = self.env["res.company"].create({"name": "Otra empresa de prueba"})
+        team = self.env["crm.team"].create({"name": "Equipo de la otra", "company_id": company.id})
+        settings = self.settings(manychat_default_team_id=team.id)
+        settings.set_values()
+        user = new_test_user(self.env, "admina", "sales_team.group_sale_manager,base.group_system")
+        theirs = self.env["res.config.settings"].with_user(user).create({})
+        self.assertFalse(theirs.manychat_default_team_id)
+        theirs.set_values()
+        parameter = self.env["ir.config_parameter"].sudo().get_param("miasalud_crm.default_team_id")
+        self.assertEqual(int(parameter), team.id)
+        self.settings(manychat_default_team_id=False).set_values()
+        self.assertFalse(self.env["ir.config_parameter"].sudo().get_param("miasalud_crm.default_team_id"))
+
+
+@tagged("post_install", "-at_install")
+class TestDefaultTeam(ManychatCase):
+    def setUp(self):
+        super().setUp()
+        self.team = self.env["crm.team"].create({"name": "Equipo de prueba"})
+        self.env["res.config.settings"].create({"manychat_default_team_id": self.team.id}).set_values()
+        self.row = self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 17)])
+
+    def test_new_opportunities_fall_to_the_default_team(self):
+        self.apply(opportunity())
+        self.assertEqual(self.lead().team_id, self.team)
+
+    def test_the_stages_own_team_comes_first(self):
+        self.row.team_id = own = self.env["crm.team"].create({"name": "Equipo propio"})
+        self.apply(opportunity())
+        self.assertEqual(self.lead().team_id, own)
+
+    def test_an_archived_default_team_gets_nothing(self):
+        self.team.active = False
+        self.apply(opportunity())
+        self.assertNotEqual(self.lead().team_id, self.team)
+
+    def test_a_stage_of_other_teams_does_not_get_the_default_team(self):
+        other = self.env["crm.team"].create({"name": "Otro equipo"})
+        stage = self.row.stage_id
+        stage["team_ids" if "team_ids" in stage._fields else "team_id"] = other
+        self.apply(opportunity())
+        self.assertNotEqual(self.lead().team_id, self.team)
+
+    def test_the_opportunity_belongs_to_the_teams_company(self):
+        company = self.env["res.company"].create({"name": "Otra empresa de prueba"})
+        self.team.company_id = company
+        self.apply(opportunity())
+        self.assertEqual((self.lead().team_id, self.lead().company_id), (self.team, company))

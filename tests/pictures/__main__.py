@@ -1,0 +1,196 @@
+"""`make screenshots`: a month of invented conversations in a system of its own, and a picture of each screen.
+
+To add one, add a line to SHOTS (or a function, where there is something to do before the picture is taken).
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from PIL import Image
+from playwright.sync_api import BrowserContext, sync_playwright
+
+from deploy.local import odoo as odoo_versions
+from deploy.local import os_packages
+from deploy.local.paths import ROOT
+from deploy.local.say import say, step
+from deploy.local.stack import ADDON, Stack
+from tests.browser.odoo_page import OdooPage
+from tests.browser.people import SPANISH, ensure_languages, signed_in
+from tests.world import World
+
+from . import invented
+
+FOLDER = ROOT / ADDON / "static" / "description"
+#: What addresses on the screens begin with, instead of this machine's.
+ADDRESS = "https://odoo.miasalud.example"
+#: The largest a picture may be (bytes): README and app page load them all.
+LARGEST = 120_000
+DESKTOP = {"width": 1280, "height": 760}
+PHONE = {"width": 390, "height": 780}
+
+#: Or Odoo's message menu asks for permission to notify, with a number on it.
+NO_NOTIFICATIONS = "navigator.permissions.query = async () => ({state: 'denied', addEventListener() {}});"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture: how its file is called, what is done until it is taken, and before whose eyes."""
+
+    name: str
+    show: Callable[[OdooPage, World], None]
+    role: str = "manager"
+    language: str = "en_US"
+    phone: bool = False
+    size: tuple[int, int] | None = None
+
+
+def action(xml_id: str, view: str | None = None, then: str | None = None) -> Callable[[OdooPage, World], None]:
+    """Opens that action, and clicks `then`."""
+
+    def show(odoo: OdooPage, _world: World) -> None:
+        odoo.open(f"{ADDON}.{xml_id}", view)
+        if then:
+            odoo.click(then)
+
+    return show
+
+
+def pipeline(odoo: OdooPage, _world: World) -> None:
+    odoo.go("/odoo/crm")
+
+
+def opportunity(odoo: OdooPage, world: World) -> None:
+    """One that has come far, its ManyChat page open."""
+    domain = [["stage_id.name", "=", "Comienza Cotización"], ["user_id", "!=", False]]
+    far = world.odoo("crm.lead", "search", domain, order="id", limit=1)
+    odoo.go(f"/odoo/crm/{far[0]}")
+    page = odoo.page.locator(".o_notebook .nav-link[name^=manychat]")
+    if page.count():
+        page.first.click()
+        odoo.settle()
+
+
+def failed_event(odoo: OdooPage, world: World) -> None:
+    failed = world.odoo("manychat.event", "search", [["state", "=", "failed"]], order="id desc", limit=1)
+    odoo.open(f"{ADDON}.manychat_event_action", record=failed[0])
+
+
+def settings(odoo: OdooPage, _world: World) -> None:
+    odoo.open("crm.crm_config_settings_action")
+    odoo.page.locator("[name=manychat], [name^=manychat]").first.scroll_into_view_if_needed()
+    odoo.settle()
+
+
+SHOTS = [
+    Shot("pipeline", pipeline, size=(1680, 800)),
+    Shot("pipeline_phone", pipeline, phone=True),
+    Shot("opportunity", opportunity, size=(1280, 1150)),
+    Shot("opportunity_phone", opportunity, phone=True),
+    Shot("getting_started", action("manychat_getting_started_action"), role="administrator"),
+    Shot("getting_started_phone", action("manychat_getting_started_action"), role="administrator", phone=True),
+    Shot("requests", action("manychat_request_action"), role="administrator", size=(1280, 900)),
+    Shot("stage_map", action("manychat_stage_map_action")),
+    Shot("stage_map_kanban", action("manychat_stage_map_action", "kanban")),
+    Shot("stage_map_phone", action("manychat_stage_map_action"), phone=True),
+    Shot("stage_aliases", action("manychat_stage_alias_action"), size=(1280, 460)),
+    Shot("advisers", action("manychat_advisor_action"), size=(1280, 460)),
+    Shot("events", action("manychat_event_action")),
+    Shot("failed_event", failed_event),
+    Shot("refused_requests", action("manychat_rejection_action"), size=(1280, 460)),
+    Shot("funnel", action("manychat_funnel_action")),
+    Shot("funnel_pivot", action("manychat_funnel_action", "pivot")),
+    Shot("funnel_phone", action("manychat_funnel_action"), phone=True),
+    Shot("settings", settings, role="administrator"),
+    Shot("keys", action("manychat_api_key_action"), role="administrator", size=(1280, 460)),
+    Shot("getting_started_es", action("manychat_getting_started_action"), role="administrator", language=SPANISH),
+    Shot("funnel_es", action("manychat_funnel_action"), language=SPANISH),
+]
+
+
+def main(names: list[str]) -> None:
+    chosen = odoo_versions.chosen()
+    os_packages.ensure(os_packages.CHROMIUM)
+    stack = Stack("pictures", chosen, durable=False)
+    if not stack.programs.is_running():
+        stack.remove()
+    stack.start()
+    try:
+        engine = sa.create_engine(stack.database_url)
+        world = World(stack, engine)
+        if not world.odoo("crm.lead", "search_count", []):
+            with step("A month of conversations"):
+                fill(world)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=os_packages.chromium(), args=["--no-sandbox"])
+            windows: dict[tuple[str, str, bool], BrowserContext] = {}
+            for shot in SHOTS:
+                if not names or shot.name in names:
+                    who = (shot.role, shot.language, shot.phone)
+                    if who not in windows:
+                        size = PHONE if shot.phone else DESKTOP
+                        windows[who] = signed_in(browser, stack, shot.role, shot.language, size, shot.phone)
+                        windows[who].add_init_script(NO_NOTIFICATIONS)
+                    take(windows[who], world, shot)
+            browser.close()
+        engine.dispose()
+    finally:
+        if "--keep" not in sys.argv:
+            stack.remove()
+
+
+def fill(world: World) -> None:
+    """What a system has that has been in use for a month."""
+    ensure_languages(world.stack)
+    # Frozen, or the administrator's next sign-in would put this machine's address in its place.
+    for key, value in {"web.base.url": ADDRESS, "web.base.url.freeze": "True"}.items():
+        world.odoo("ir.config_parameter", "set_param", key, value)
+    # Odoo's own stages, which nobody here uses.
+    used = world.odoo("manychat.stage.map", "search_read", [], fields=["stage_id"])
+    world.odoo("crm.stage", "unlink", world.odoo("crm.stage", "search", [["id", "not in", [_id(row) for row in used]]]))
+    # The pipeline shows everybody's, not only one's own.
+    (pipeline,) = world.odoo(
+        "ir.model.data", "search_read", [["name", "=", "crm_lead_action_pipeline"]], fields=["res_id"]
+    )
+    context = "{'default_type': 'opportunity'}"
+    world.odoo("ir.actions.act_window", "write", [pipeline["res_id"]], {"context": context})
+    invented.advisers(world)
+    world.settled(*invented.conversations(world))
+    invented.troubles(world)
+    for number, lead in enumerate(world.odoo("crm.lead", "search", [], order="id")):
+        world.odoo("crm.lead", "write", [lead], {"expected_revenue": 400 + 150 * (number % 7)})
+
+
+def _id(row: dict[str, Any]) -> int:
+    return row["stage_id"][0]
+
+
+def take(window: BrowserContext, world: World, shot: Shot) -> None:
+    odoo = OdooPage(window, world.stack.odoo_url)
+    if shot.size:
+        odoo.page.set_viewport_size({"width": shot.size[0], "height": shot.size[1]})
+    shot.show(odoo, world)
+    path = FOLDER / f"{shot.name}.png"
+    written = save(odoo.page.screenshot(), path)
+    odoo.page.close()
+    say(f"  {path.relative_to(ROOT)} {written / 1000:.0f} kB")
+    for fault in odoo.faults:
+        say(f"[red]  the browser complained:[/] {fault}")
+
+
+def save(picture: bytes, path: Path) -> int:
+    """Writes it with a palette, which screens make do with; returns the file's size (bytes)."""
+    image = Image.open(BytesIO(picture)).convert("RGB")
+    for colours in (256, 128, 64, 32):
+        image.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= LARGEST:
+            break
+    return path.stat().st_size
+
+
+if __name__ == "__main__":
+    main([name for name in sys.argv[1:] if not name.startswith("-")])
