@@ -13,6 +13,7 @@ SAME = {
     "ID",
     "ManyChat",
     "WhatsApp",
+    "X-Dry-Run",
     "https://app.manychat.com/fb…/chat/{manychat_id}",
 }
 #: What the translation must carry over unchanged: placeholders, tags with their attributes, names of headers.
