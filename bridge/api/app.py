@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -57,19 +56,12 @@ Lists come in pages: pass `next_cursor` back as `cursor` until it is `null`.
 
 
 def create_app(context: Context) -> FastAPI:
-    """The API over ``context``, whose keys it keeps reading while it runs."""
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        context.keys.start()
-        yield
-        context.keys.close()
+    """The API over ``context``."""
 
     app = FastAPI(
         title="MiaSalud bridge",
         version=__version__,
         description=_DESCRIPTION,
-        lifespan=lifespan,
         # A redirect would lose a bot's POST. _EitherSlash does it instead.
         redirect_slashes=False,
         exception_handlers={

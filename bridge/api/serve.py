@@ -59,7 +59,9 @@ def serve(settings: Settings, host: str, port: int) -> None:
         create_app(context), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE
     )
     log.info("starting", version=__version__, address=f"http://{host}:{port}", database=context.engine.dialect.name)
+    context.keys.start()
     uvicorn.Server(config).run(sockets=[listening])
+    context.keys.close()
     for queue in set(context.queues.values()):
         queue.close()
     context.engine.dispose()

@@ -43,7 +43,7 @@ _BEGIN_AGAIN = (
         attempts=case(
             (and_(_OPEN, not_(_OVERRULED)), _A.attempts + sa.literal_column("1")), else_=sa.literal_column("1")
         ),
-        retries=case((_OVERRULED, _RETRIES), else_=_A.retries),
+        retries=case((_OVERRULED, sa.cast(_RETRIES, _A.retries.type)), else_=_A.retries),
         in_attempt=True,
         tried_at=_NOW,
         outcome=None,

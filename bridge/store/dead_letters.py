@@ -50,6 +50,13 @@ _RESOLVE = (
 )
 
 
+_DISCARD = (
+    dead_letters.update()
+    .where(_D.id == bindparam("row_id"))
+    .values(status=DISCARDED, discarded_at=bindparam("now", type_=_D.discarded_at.type))
+)
+
+
 @dataclass(frozen=True)
 class DeadLetter:
     """A message that was given up.
@@ -174,13 +181,12 @@ class Filter:
 def discard_all(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:
     """Somebody gave these events up in Odoo: so their letters are done with, also those on their way back."""
     statement = sa.select(_D.id).where(_D.status.in_([OPEN, REPLAYED]))
-    ids = [row[0] for row in find(connection, statement, _D.event_id, event_ids)]
-    if ids:
-        connection.execute(
-            dead_letters.update()
-            .where(_D.id.in_(ids))
-            .values(status=DISCARDED, discarded_at=now or datetime.now(timezone.utc))
-        )
+    rows = [
+        {"row_id": row[0], "now": now or datetime.now(timezone.utc)}
+        for row in find(connection, statement, _D.event_id, event_ids)
+    ]
+    if rows:
+        connection.execute(_DISCARD, rows)
 
 
 def search(connection: sa.Connection, wanted: Filter, *, limit: int | None = None, after: int = 0) -> list[Any]:

@@ -13,15 +13,42 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
+from ..settings import ConfigurationError
 from .engine import in_transaction, patience
+from .schema import metadata
 
 
 def upgrade(engine: sa.Engine) -> None:
     """Create or update the tables, in one transaction.
 
+    :raises ConfigurationError: tables by our names are there, and not ours; nothing was touched
     :raises bridge.store.engine.StoreUnavailable: the database is away, or forbids it
     """
-    _in_one_transaction(engine, lambda config: command.upgrade(config, "head"))
+
+    def work(config: Config) -> None:
+        refuse_tables_of_others(config.attributes["connection"])
+        command.upgrade(config, "head")
+
+    _in_one_transaction(engine, work)
+
+
+def refuse_tables_of_others(connection: sa.Connection) -> None:
+    """Make sure that no table of somebody else's is taken for ours.
+
+    :raises ConfigurationError: naming them, and what to do
+    """
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is None:
+        theirs = sorted(metadata.tables.keys() & set(sa.inspect(connection).get_table_names()))
+        what = f"has tables of its own by names that the bridge needs ({', '.join(theirs)})" if theirs else ""
+    else:
+        ours = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+        what = "" if revision in ours else f"is at revision {revision} of another program, or of a newer bridge"
+    if what:
+        raise ConfigurationError(
+            f"The database {what}. Nothing was touched. Give the bridge a database of its own, or a schema of its own: "
+            "on SQL Server a user WITH DEFAULT_SCHEMA, on PostgreSQL a role with that search_path."
+        )
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:

@@ -18,6 +18,9 @@ from .contacts import complete_from_opportunities
 from .schema import opportunities, opportunity_stages
 from .upsert import carried, ensure, find
 
+#: ``odoo_sync_status`` of what Odoo is not known to have. Not "any but success": an index finds the few named.
+UNSYNCED = ("error", "pending")
+
 _O = opportunities.c
 _FIELDS = (_O.summary, _O.entry_date, _O.commercial_advisor_id, _O.medical_advisor_id)
 _ROW = _O.id == bindparam("row_id")
@@ -159,7 +162,7 @@ def fail(connection: sa.Connection, failures: Collection[tuple[Event, Failure]],
 
 def unsynced(connection: sa.Connection, cutoff: datetime) -> list[Any]:
     """Opportunities whose newest event is not known to be in Odoo, unless that was noted after ``cutoff``."""
-    statement = sa.select(opportunities).where(_O.odoo_sync_status != "success", _O.updated_at < cutoff)
+    statement = sa.select(opportunities).where(_O.odoo_sync_status.in_(UNSYNCED), _O.updated_at < cutoff)
     return list(connection.execute(statement.order_by(_O.id)))
 
 

@@ -187,6 +187,7 @@ opportunities = Table(
     *recency(),
     *written(),
     Index("ix_opportunities_odoo_sync_status", "odoo_sync_status", "updated_at"),
+    Index("ix_opportunities_event_id", "event_id"),
     Index("ix_opportunities_updated_at", "updated_at"),
     Index("ix_opportunities_stage", "stage"),
 )
@@ -203,6 +204,7 @@ opportunity_stages = Table(
     Column("applied_at", Moment, nullable=False),  # when Odoo had it
     Column("event_id", key(64), nullable=False, unique=True),
     Index("ix_opportunity_stages_opportunity_id_event_at", "opportunity_id", "event_at"),
+    Index("ix_opportunity_stages_event_at", "event_at"),
 )
 
 audit = Table(
@@ -238,6 +240,7 @@ audit = Table(
     Column("reported_at", Moment),  # Odoo knows the outcome
     Index("ix_audit_manychat_id_occurred_at", "manychat_id", "occurred_at"),
     Index("ix_audit_received_at", "received_at"),
+    Index("ix_audit_finished_at", "finished_at"),
     Index("ix_audit_outcome_received_at", "outcome", "received_at"),
 )
 
@@ -275,6 +278,7 @@ dead_letters = Table(
     Column("discarded_at", Moment),
     Index("ix_dead_letters_status", "status", "last_tried_at"),
     Index("ix_dead_letters_message_id", "message_id"),
+    Index("ix_dead_letters_manychat_id", "manychat_id"),
 )
 
 # Keys of the API. The key itself is nowhere.

@@ -56,7 +56,8 @@ def letters_like(connection: sa.Connection, beginning: str) -> list[str]:
 def kept(connection: sa.Connection, event_id: str, manychat_id: str | None) -> Kept:
     """What there is besides the audit row."""
     letter = connection.execute(sa.select(*_LETTER).where(dead_letters.c.event_id == event_id)).first()
-    manychat_id = manychat_id or (letter.manychat_id if letter else None)
+    # Nobody's id is "", and of "= NULL" SQLAlchemy makes "IS NULL", for which the whole table is read.
+    manychat_id = manychat_id or (letter.manychat_id if letter else None) or ""
     names = ["id", "lead_id", "stage", "odoo_sync_status", "odoo_synced_at", "attempts", "event_id", "updated_at"]
     opportunity = connection.execute(
         sa.select(*(opportunities.c[name] for name in names)).where(opportunities.c.manychat_id == manychat_id)

@@ -77,6 +77,7 @@ def run(stack: Stack) -> None:
     login = f"login admin, password {stack.admin_password}"
     say(f"  Odoo {stack.odoo.source.version}   {stack.odoo_url}/odoo/crm   {login}")
     say(f"  Webhooks    {stack.odoo_url}/api/v1/manychat/…   X-API-KEY: {stack.webhook_key}")
+    say(f"  API         {stack.api_url}/docs   X-API-KEY: {stack.api_key}")
     say(f"  SQL         {stack.folder / 'miasalud.db'}")
     say(f"  Watch       cd {stack.folder} && {PYTHON} -m bridge status --watch")
     say(f"  One event   … -m bridge trace {ways[-1].event_id[:12]}     Prometheus: {stack.metrics_url}")

@@ -45,6 +45,11 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+def nginx() -> str | None:
+    """The proxy; Debian keeps it where only root's PATH leads."""
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
 def _has_venv() -> bool:
     # Debian splits ensurepip off into python3-venv, and without it `python3 -m venv` fails half-way.
     return subprocess.run([sys.executable, "-c", "import venv, ensurepip"], capture_output=True).returncode == 0
@@ -53,6 +58,7 @@ def _has_venv() -> bool:
 VENV = Need("Python's venv module", "python3-venv", _has_venv)
 POSTGRES = Need("the PostgreSQL server", "postgresql", lambda: postgres_bin() is not None)
 ODBC = Need("unixODBC's library, which pyodbc loads", "libodbc2", lambda: ctypes.util.find_library("odbc") is not None)
+NGINX = Need("the proxy of the fail-over tests", "nginx", lambda: nginx() is not None)
 CHROMIUM = Need("a browser for the browser tests", "chromium", lambda: chromium() is not None)
 
 
@@ -74,10 +80,12 @@ def ensure(*needs: Need) -> None:
     if sudo and (not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode):
         raise Missing(f"Missing: {what}. Run this, then the same command again:\n\n    sudo {line}\n")
     print(f"Installing {what}: {' '.join(packages)}", flush=True)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # RUNLEVEL=1 keeps packages from starting their servers: what is needed is started here, on ports of our own.
+    quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    environment = {**os.environ, **quiet}
     if not _known_to_apt(packages):
         subprocess.run([*sudo, "apt-get", "update", "-q"], env=environment, check=False)
-    install = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", *line.split()]
+    install = [*sudo, "env", *(f"{name}={value}" for name, value in quiet.items()), *line.split()]
     if subprocess.run([*install, "-q"], env=environment).returncode:
         # Lists that are there but old name files that the mirror no longer has.
         subprocess.run([*sudo, "apt-get", "update", "-q"], env=environment, check=False)

@@ -79,6 +79,16 @@ class Stack:
         return self._state.get("webhook key")
 
     @property
+    def api_url(self) -> str:
+        """Of the bridge's API."""
+        return f"http://{HOST}:{self._state.get('api port')}"
+
+    @property
+    def api_key(self) -> str:
+        """Opens everything in it. Its webhooks also take `webhook_key`, as a bot's key must be known to both."""
+        return self._state.get("api key")
+
+    @property
     def bridge_key(self) -> str:
         return self._state.get("bridge key")
 
@@ -96,6 +106,7 @@ class Stack:
             "BRIDGE_ODOO_DATABASE": self.database,
             "BRIDGE_ODOO_API_KEY": self.bridge_key,
             "BRIDGE_WEBHOOK_KEY": self.webhook_key,
+            "BRIDGE_API_PORT": str(self._state.get("api port")),
         }
 
     def rpc(self, model: str, method: str, *arguments: Any, **options: Any) -> Any:
@@ -135,9 +146,11 @@ class Stack:
         ports.keep(self._state, "odoo port", "Odoo")
         ports.keep(self._state, "queue port", "Azurite")
         ports.keep(self._state, "metrics port", "The bridge's /metrics")
+        ports.keep(self._state, "api port", "The API")
         self._write_configuration()
         self._bridge("db", "upgrade")
-        with step(f"Starting {self.name}: Azurite, Odoo, bridge"):
+        self._make_api_keys()
+        with step(f"Starting {self.name}: Azurite, Odoo, bridge, API"):
             self.programs.start(self._programs())
             self.wait_for_odoo()
         self._state.set("running code", code)
@@ -202,6 +215,16 @@ class Stack:
         for name in ("webhook_key", "bridge_key"):
             self._state.set(name.replace("_", " "), keys[name])
 
+    def _make_api_keys(self) -> None:
+        """Keys of the bridge's API: one that opens everything, and the bot's."""
+        if self._state.get("api key of") == self.webhook_key:
+            return
+        key = f"mck_{secrets.token_urlsafe(32)}"
+        for name, scope, existing in (("Local stack", "write", key), ("Local bot", "webhook", self.webhook_key)):
+            self._bridge("key", "create", name, "--scope", scope, "--existing", stdin=existing)
+        self._state.set("api key", key)
+        self._state.set("api key of", self.webhook_key)
+
     def _write_configuration(self) -> None:
         (self.folder / "azurite").mkdir(parents=True, exist_ok=True)
         self.odoo.write_configuration(
@@ -225,12 +248,13 @@ class Stack:
             Program("azurite", queue_server, accounts),
             Program("odoo", self.odoo.command("-c", self.folder / "odoo.conf"), {"TZ": "UTC"}),
             Program("bridge", [str(PYTHON), "-m", "bridge", "run"], bridge, self._bridges),
+            Program("api", [str(PYTHON), "-m", "bridge", "api"], {"BRIDGE_LOG_FORMAT": "json"}),
         ]
 
-    def _bridge(self, *arguments: str) -> None:
+    def _bridge(self, *arguments: str, stdin: str = "") -> None:
         command = [PYTHON, "-m", "bridge", *arguments]
         log = self.folder / "log" / f"command-{arguments[0]}.log"
-        run_logged(command, log, cwd=self.folder, env=own_environment())
+        run_logged(command, log, cwd=self.folder, env=own_environment(), input=stdin, text=True)
 
 
 def running() -> list[Path]:

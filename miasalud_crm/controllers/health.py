@@ -1,13 +1,9 @@
-from datetime import timedelta
-
 from odoo import fields, http
 from odoo.http import request
 
+from ..models.manychat_alert import STUCK_AFTER
 from ..queues import queue_report
 from .api import authenticate, route
-
-#: Events are on their queue in less than a second; after this long somebody should look.
-STUCK_AFTER = timedelta(minutes=5)
 
 
 class ManychatHealth(http.Controller):

@@ -59,7 +59,9 @@ class ManychatWebhook(http.Controller):
                 raise Refusal(403, "test_key", "This key is for one test event. Bots need a key of their own.")
         except Refusal as refusal:
             if not dry_run:
-                request.env["manychat.rejection"]._record(http_request.path, refusal.code, refusal.message, body, key)
+                request.env["manychat.rejection"]._record(
+                    http_request.path, refusal.code, refusal.message, body, key, refusal.errors
+                )
             raise
         if dry_run:
             return 200, self._forecast(event)

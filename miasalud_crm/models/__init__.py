@@ -11,6 +11,7 @@ from . import manychat_stage_history
 from . import manychat_funnel
 from . import mail_message_subtype
 from . import manychat_event
+from . import manychat_alert
 from . import manychat_event_story
 from . import crm_lead
 from . import crm_lead_apply

@@ -17,21 +17,53 @@ class ManychatRejection(models.Model):
     _order = "id desc"
     _rec_name = "path"
 
-    path = fields.Char(readonly=True)
+    path = fields.Char("Address", readonly=True)
     code = fields.Char(readonly=True)
-    message = fields.Char(readonly=True)
-    body = fields.Text(readonly=True, groups="sales_team.group_sale_manager", help="What the bot sent, shortened.")
+    message = fields.Char("What Is Wrong", readonly=True)
+    problems = fields.Text("Fields", readonly=True, help="Each field that breaks a rule, and the rule.")
+    advice = fields.Char("What to Do", compute="_compute_advice")
+    body = fields.Text(
+        "What Was Sent", readonly=True, groups="sales_team.group_sale_manager", help="What the bot sent, shortened."
+    )
     key_name = fields.Char("Key", readonly=True)
 
+    @api.depends("code")
+    def _compute_advice(self):
+        advice = {
+            "not_json": self.env._(
+                "The body is no JSON object. Compare it with the one under Requests for ManyChat: quotes and commas."
+            ),
+            "invalid": self.env._("In ManyChat, open the External Request and correct the fields named here."),
+            "too_large": self.env._("Have the External Request send fewer or shorter fields."),
+            "unsupported_media_type": self.env._(
+                "In ManyChat, add the header Content-Type with the value application/json to the External Request."
+            ),
+        }
+        for rejection in self:
+            rejection.advice = advice.get(rejection.code) or self.env._(
+                "Compare the External Request in ManyChat with the one under Requests for ManyChat."
+            )
+
     @api.model
-    def _record(self, path, code, message, body, key):
+    def _record(self, path, code, message, body, key, errors=()):
         """Keep one refused request.
 
         :param bytes body: as received
+        :param errors: dicts of ``field`` and ``message``
         :param key: the ``manychat.api.key`` that the caller used
         """
         text = body[:BODY_KEPT_CHARS].decode("utf-8", "replace").replace("\x00", "")
-        row = self.sudo().create({"path": path, "code": code, "message": message, "body": text, "key_name": key.name})
+        problems = "\n".join(f"{error['field']}: {error['message']}" for error in errors)
+        row = self.sudo().create(
+            {
+                "path": path,
+                "code": code,
+                "message": message,
+                "problems": problems,
+                "body": text,
+                "key_name": key.name,
+            }
+        )
         if row.id % TRIMMED_EVERY == 0:
             row._trim()
 

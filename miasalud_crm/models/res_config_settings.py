@@ -4,6 +4,7 @@ from odoo.exceptions import ValidationError
 from ..queues import queue_report
 from .crm_lead import CHAT_URL_ID, CHAT_URL_PARAMETER
 from .crm_lead_apply import DEFAULT_TEAM_PARAMETER
+from .manychat_alert import DEFAULT_SILENT_MINUTES, RECEIVER_PARAMETER, SILENT_PARAMETER
 from .manychat_event import DEFAULT_RETENTION_DAYS, RETENTION_PARAMETER
 
 
@@ -21,7 +22,19 @@ class ResConfigSettings(models.TransientModel):
         config_parameter=CHAT_URL_PARAMETER,
         help="Copy the address of any conversation in ManyChat, and put {manychat_id} in the place of the person's ID.",
     )
-
+    manychat_alert_user_id = fields.Many2one(
+        "res.users",
+        "Alert Receiver",
+        config_parameter=RECEIVER_PARAMETER,
+        domain=[("share", "=", False)],
+        help="Gets an activity when events fail, do not reach the queue, or the bridge is silent. If nobody is chosen: "
+        "the leader of the first sales team that has one, else an administrator.",
+    )
+    manychat_silent_minutes = fields.Integer(
+        "Bridge Silent For",
+        default=DEFAULT_SILENT_MINUTES,
+        help="Minutes without a sign of life of any bridge after which the alert receiver hears of it. 0: never.",
+    )
     manychat_default_team_id = fields.Many2one(
         "crm.team",
         "Default ManyChat Team",
@@ -31,7 +44,11 @@ class ResConfigSettings(models.TransientModel):
 
     @api.model
     def get_values(self):
-        return super().get_values() | {"manychat_default_team_id": self._manychat_default_team().id}
+        minutes = self.env["ir.config_parameter"].sudo().get_param(SILENT_PARAMETER, DEFAULT_SILENT_MINUTES)
+        return super().get_values() | {
+            "manychat_default_team_id": self._manychat_default_team().id,
+            "manychat_silent_minutes": int(minutes),
+        }
 
     def set_values(self):
         result = super().set_values()
@@ -39,6 +56,9 @@ class ResConfigSettings(models.TransientModel):
         if self.manychat_default_team_id != self._manychat_default_team():
             team_id = self.manychat_default_team_id.id
             self.env["ir.config_parameter"].sudo().set_param(DEFAULT_TEAM_PARAMETER, team_id)
+        # By hand, since Odoo takes a parameter of 0 for one that is not set.
+        minutes = max(self.manychat_silent_minutes, 0)
+        self.env["ir.config_parameter"].sudo().set_param(SILENT_PARAMETER, str(minutes))
         return result
 
     def _manychat_default_team(self):

@@ -61,5 +61,4 @@ def running(**settings: Any) -> Iterator[Api]:
         context.keys.refresh()
     with TestClient(create_app(context), raise_server_exceptions=False) as client:
         yield Api(client, context)
-    context.keys.join(10)
     context.engine.dispose()

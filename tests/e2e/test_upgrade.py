@@ -1,6 +1,7 @@
 """Upgrading from the first release: its real code, with data, then `-u` to this one."""
 
 import json
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -120,6 +121,49 @@ def test_conversations_go_on_where_they_were(upgraded: Upgraded) -> None:
     again, next_one = seen(upgraded.odoo.run_script(upgraded.database, EVENTS + GO_ON))
     assert again == ["moved", "duplicate"]
     assert next_one == ["moved", False]
+
+
+def test_opportunities_from_before_have_their_history(upgraded: Upgraded) -> None:
+    script = """
+rows = env["manychat.stage.history"].search([], order="id")
+print("SEEN " + json.dumps([[row.lead_id.x_manychat_id, row.stage_id.name, bool(row.left_at)] for row in rows]))
+"""
+    stays = seen(upgraded.odoo.run_script(upgraded.database, EVENTS + script))
+    of_first = [stay[1:] for stay in stays if stay[0] == "MC-UP-1"]
+    assert of_first[:2] == [["Recién Suscrito Pendiente AC", True], ["Comienza AE", True]]
+    assert [stay[1:] for stay in stays if stay[0] == "MC-UP-2"] == [["Comienza AC", False]]
+
+
+SCRIPT = """
+def migrate(cr, version):
+    cr.execute("INSERT INTO ir_config_parameter (key, value) VALUES ('prueba.migrated', %s)", [version])
+"""
+
+
+def test_a_script_of_a_later_release_runs_when_its_version_comes(upgraded: Upgraded, tmp_path: Path) -> None:
+    later = tmp_path / "miasalud_crm"
+    shutil.copytree(ROOT / "miasalud_crm", later)
+    manifest = (later / "__manifest__.py").read_text()
+    (later / "__manifest__.py").write_text(manifest.replace('"version": "0.1.0"', '"version": "0.1.1"'))
+    (later / "migrations" / "0.1.1").mkdir()
+    (later / "migrations" / "0.1.1" / "post-probe.py").write_text(SCRIPT)
+    odoo, database = upgraded.odoo, upgraded.database
+    configuration = tmp_path / "odoo.conf"
+    odoo.write_configuration(configuration, database, addons_path=",".join(map(str, [*odoo.source.addons, tmp_path])))
+    for _time in range(2):  # the second time it is there already, and inserting again would fail
+        command = odoo.command("-u", "miasalud_crm", "-c", configuration, "--stop-after-init", "--no-http")
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=own_environment())
+        assert not done.returncode, done.stderr
+    printed = odoo.run_script(
+        database,
+        """
+import json
+print("SEEN " + json.dumps([env["ir.config_parameter"].get_param("prueba.migrated"),
+                            env.ref("base.module_miasalud_crm").latest_version]))
+""",
+    )
+    series = odoo.source.version
+    assert seen(printed) == [f"{series}.0.1.0", f"{series}.0.1.1"]
 
 
 def seen(printed: str) -> Any:

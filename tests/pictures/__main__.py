@@ -20,7 +20,7 @@ from deploy.local.paths import ROOT
 from deploy.local.say import say, step
 from deploy.local.stack import ADDON, Stack
 from tests.browser.odoo_page import OdooPage
-from tests.browser.people import ensure_languages, signed_in
+from tests.browser.people import SPANISH, ensure_languages, signed_in
 from tests.world import World
 
 from . import invented
@@ -91,14 +91,24 @@ SHOTS = [
     Shot("pipeline_phone", pipeline, phone=True),
     Shot("opportunity", opportunity, size=(1280, 1150)),
     Shot("opportunity_phone", opportunity, phone=True),
+    Shot("getting_started", action("manychat_getting_started_action"), role="administrator"),
+    Shot("getting_started_phone", action("manychat_getting_started_action"), role="administrator", phone=True),
+    Shot("requests", action("manychat_request_action"), role="administrator", size=(1280, 900)),
     Shot("stage_map", action("manychat_stage_map_action")),
-    Shot("stage_aliases", action("manychat_stage_alias_action")),
-    Shot("advisers", action("manychat_advisor_action")),
+    Shot("stage_map_kanban", action("manychat_stage_map_action", "kanban")),
+    Shot("stage_map_phone", action("manychat_stage_map_action"), phone=True),
+    Shot("stage_aliases", action("manychat_stage_alias_action"), size=(1280, 460)),
+    Shot("advisers", action("manychat_advisor_action"), size=(1280, 460)),
     Shot("events", action("manychat_event_action")),
     Shot("failed_event", failed_event),
-    Shot("refused_requests", action("manychat_rejection_action")),
+    Shot("refused_requests", action("manychat_rejection_action"), size=(1280, 460)),
+    Shot("funnel", action("manychat_funnel_action")),
+    Shot("funnel_pivot", action("manychat_funnel_action", "pivot")),
+    Shot("funnel_phone", action("manychat_funnel_action"), phone=True),
     Shot("settings", settings, role="administrator"),
-    Shot("keys", action("manychat_api_key_action"), role="administrator"),
+    Shot("keys", action("manychat_api_key_action"), role="administrator", size=(1280, 460)),
+    Shot("getting_started_es", action("manychat_getting_started_action"), role="administrator", language=SPANISH),
+    Shot("funnel_es", action("manychat_funnel_action"), language=SPANISH),
 ]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -130,3 +131,28 @@ def test_at_every_isolation_level_eight_connections_write_the_same_people_withou
 
     assert {row.first_name for row in store.rows("contacts")} == {"7"}
     assert len(store.rows("contacts")) == 10
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        ["CREATE TABLE contacts (clave INTEGER, nombre VARCHAR(20))", "INSERT INTO contacts VALUES (7, 'suyo')"],
+        [
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
+            "INSERT INTO alembic_version VALUES ('a1b2c3')",
+        ],
+    ],
+)
+def test_tables_of_somebody_elses_by_our_names_are_neither_used_nor_touched(tmp_path: Path, theirs: list[str]) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'theirs.db'}")
+    with engine.begin() as connection:
+        for statement in theirs:
+            connection.execute(sa.text(statement))
+    with engine.connect() as connection:
+        before = connection.execute(sa.text("SELECT sql FROM sqlite_master")).all()
+    with pytest.raises(ConfigurationError, match="Nothing was touched"):
+        migrate.upgrade(engine)
+
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT sql FROM sqlite_master")).all() == before
+    engine.dispose()

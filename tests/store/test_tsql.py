@@ -37,7 +37,8 @@ from bridge.store.schema import Moment
 from .conftest import NOON, Store, assignment, contact, opportunity, update
 from .test_audit import letter, taken
 
-DIALECT = MSDialect_pyodbc()
+# With the marks for parameters that the driver gets; by itself it would name them.
+DIALECT = MSDialect_pyodbc(paramstyle="qmark")
 
 
 @pytest.fixture
@@ -51,6 +52,8 @@ def statements(store: Store) -> Iterator[list[str]]:
             keys = list(rows[0]) if rows and rows[0] else None
             compiled = element.compile(dialect=DIALECT, column_keys=keys, compile_kwargs={"render_postcompile": True})
             caught.append(str(compiled))
+            if multiparams:
+                check_types_of_parameters(str(compiled))
 
     sa.event.listen(store.engine, "before_execute", catch)
     yield caught
@@ -129,7 +132,6 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     assert written == schema.metadata.tables.keys()
     for sql in statements:
         check(sql)
-        check_types_of_parameters(sql)
 
 
 def compiled(statement: sa.Select) -> str:

@@ -1,0 +1,140 @@
+"""The example proxy of deploy/proxy: Odoo stopped, ManyChat's events still accepted, all applied after it is back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from deploy.local import os_packages, ports
+from deploy.local.paths import ROOT
+from tests.world import Chat, World
+
+TEMPLATE = ROOT / "deploy" / "proxy" / "fail-over.conf.template"
+WEBHOOK = "/api/v1/manychat/webhook/"
+UPDATE = "/api/v1/manychat/campaign-contacts/update-by-manychat-id"
+_MAIN = """
+daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  include {folder}/fail-over.conf;
+}}
+"""
+
+
+def proxy(folder: Path, odoo: str, api: str) -> Iterator[str]:
+    """The address of an nginx with our template, in front of those two."""
+    os_packages.ensure(os_packages.NGINX)
+    port = ports.choose()
+    text = TEMPLATE.read_text()
+    for name, value in {"ODOO": odoo, "API": api, "LISTEN": f"127.0.0.1:{port}"}.items():
+        text = text.replace(f"${{{name}}}", value.removeprefix("http://"))
+    (folder / "fail-over.conf").write_text(text)
+    (folder / "nginx.conf").write_text(_MAIN.format(folder=folder))
+    server = subprocess.Popen(
+        [str(os_packages.nginx()), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while ports.is_free(port):
+            assert server.poll() is None, (folder / "error.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def front(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from proxy(tmp_path_factory.mktemp("nginx"), world.stack.odoo_url, world.stack.api_url)
+
+
+def send(world: World, front: str, path: str, payload: Any, method: str = "POST", **headers: str) -> requests.Response:
+    sent = {"X-API-KEY": world.stack.webhook_key, **headers}
+    return requests.request(method, front + path, json=payload, headers=sent, timeout=30)
+
+
+def source(world: World, event_id: str) -> str:
+    return world.audit(event_id)["source"]
+
+
+def test_odoo_takes_the_events_while_it_is_there(world: World, chat: Chat, front: str) -> None:
+    answer = send(world, front, f"{WEBHOOK}crm-opportunity", chat.event(17))
+    assert answer.status_code == 202
+    assert world.settled(answer.json()["event_id"]) == ["created"]
+    assert source(world, answer.json()["event_id"]) == "odoo"
+    assert requests.get(f"{front}/web/login", timeout=60).ok  # and Odoo's own pages are where they were
+
+
+def test_what_is_refused_is_final(world: World, front: str) -> None:
+    """A refusal does not go on to the other: it is Odoo's, kept there for the bot's builder."""
+    before = world.odoo("manychat.rejection", "search_count", [])
+    for _ in range(2):
+        answer = send(world, front, f"{WEBHOOK}crm-opportunity", {"manychat_id": "MC-NO"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert world.odoo("manychat.rejection", "search_count", []) == before + 2
+    answer = send(world, front, f"{WEBHOOK}crm-opportunity", {}, **{"X-API-KEY": "mck_wrong"})
+    assert answer.status_code in (401, 429)
+
+
+def test_errors_that_are_not_ours_have_our_shape(front: str) -> None:
+    unknown = requests.post(f"{front}/api/v1/manychat/nothing", json={}, timeout=30)
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
+    long = requests.post(f"{front}{WEBHOOK}contact", data=b"x" * 2_000_000, timeout=30)
+    assert (long.status_code, long.json()["code"]) == (413, "too_large")
+
+
+def test_odoo_stopped_events_are_accepted_and_applied_once_it_is_back(world: World, front: str) -> None:
+    chats = [world.chat() for _ in range(3)]
+    before = [send(world, front, f"{WEBHOOK}crm-opportunity", chat.event(17)).json()["event_id"] for chat in chats]
+    world.settled(*before)
+    world.stack.programs.stop_program("odoo")
+    try:
+        accepted = []
+        for minute, stage in enumerate((18, 19, 21), start=1):
+            for chat in chats:
+                answer = send(world, front, f"{WEBHOOK}crm-opportunity", chat.event(stage, minute))
+                assert answer.status_code == 202, answer.text
+                accepted.append(answer.json()["event_id"])
+        person = {"manychat_id": chats[0].manychat_id, "nombre_lead": "Zoë", "canal_entrada": "Facebook"}
+        answers = [
+            send(world, front, f"{WEBHOOK}contact", person),
+            send(world, front, f"{WEBHOOK}campaign-assignment", person | {"campaign_id": 85}),
+            send(world, front, UPDATE, person | {"last_state": "Cotiza"}, "PUT"),
+        ]
+        assert [answer.status_code for answer in answers] == [202] * 3
+        # What needs only SQL does not wait for Odoo.
+        assert world.settled(*(answer.json()["event_id"] for answer in answers)) == ["stored"] * 3
+        refused = send(world, front, f"{WEBHOOK}contact", {})
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
+    finally:
+        world.stack.programs.start_program("odoo")
+        world.stack.wait_for_odoo()
+    outcomes = world.settled(*accepted)
+    assert set(outcomes) <= {"moved", "stale"}
+    for chat in chats:
+        assert chat.stage == "Derivado a AE"
+    assert {source(world, event_id) for event_id in accepted} == {"api"}
+    world.eventually(
+        lambda: source(world, send(world, front, f"{WEBHOOK}contact", person).json()["event_id"]) == "odoo"
+    )
+
+
+def test_with_both_away_the_bot_hears_so_in_our_shape(tmp_path: Path) -> None:
+    nothing = f"127.0.0.1:{ports.choose()}"
+    for front in proxy(tmp_path, nothing, nothing):
+        answer = requests.post(f"{front}{WEBHOOK}contact", data=json.dumps({}), timeout=30)
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert answer.headers["Retry-After"] == "5"
+        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"

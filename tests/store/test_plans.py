@@ -1,0 +1,273 @@
+"""Every question that the store asks is answered by an index: the databases' own plans are read.
+
+The statements are caught while every function of :mod:`bridge.store` works on tables that are not empty. A new function
+that is not called here fails a test; so does a statement that reads a growing table from end to end.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pkgutil
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import bridge.store
+from bridge.outcomes import Done, Failure
+from bridge.store import (
+    api_keys,
+    audit,
+    campaigns,
+    contacts,
+    dead_letters,
+    erasure,
+    listing,
+    opportunities,
+    pauses,
+    records,
+    retention,
+    story,
+    watch,
+)
+from bridge.store import schema as tables
+from bridge.store.dead_letters import Filter
+
+from .conftest import NOON, Store, assignment, contact, opportunity, update
+from .test_audit import letter, taken
+
+#: Tables that stay small, whatever happens: a few dozen rows that somebody enters by hand.
+SMALL = {"pauses", "api_keys", "channels", "advisors", "campaigns", "alembic_version"}
+#: Functions that may read a growing table in the order of an index, since they stop at the end of a page.
+PAGED = {"listing.page"}
+#: People in the tables: enough that no database prefers reading everything.
+PEOPLE = 4000
+
+
+#: Indices over some of the rows only, which may be read as a whole: that is what they are for.
+FILTERED = {
+    index.name
+    for table in tables.metadata.tables.values()
+    for index in table.indexes
+    if any(value is not None for name, value in index.dialect_kwargs.items() if name.endswith("_where"))
+}
+
+
+def public_functions() -> set[str]:
+    """``module.function`` of everything in the package that works on a connection."""
+    found = set()
+    for module in pkgutil.iter_modules(bridge.store.__path__):
+        if module.name in ("engine", "migrate", "migrations", "adopt", "adoption"):
+            continue
+        for name, function in inspect.getmembers(import_module(f"bridge.store.{module.name}"), inspect.isfunction):
+            is_own = function.__module__ == f"bridge.store.{module.name}" and not name.startswith("_")
+            if is_own and "connection" in inspect.signature(function).parameters:
+                found.add(f"{module.name}.{name}")
+    return found
+
+
+class Witness:
+    """Sees which functions of the store run, and with which statements."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.called: set[str] = set()
+        self.statements: dict[tuple[str, str], Any] = {}
+
+    def __enter__(self) -> Witness:
+        sa.event.listen(self.store.engine, "before_cursor_execute", self._statement)
+        sys.setprofile(self._call)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        sys.setprofile(None)
+        sa.event.remove(self.store.engine, "before_cursor_execute", self._statement)
+
+    def _call(self, frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call" and (name := store_function(frame)):
+            self.called.add(name)
+
+    def _statement(self, _connection, _cursor, statement, parameters, _context, executemany) -> None:  # type: ignore[no-untyped-def]
+        frame: FrameType | None = sys._getframe()
+        names = []
+        while frame:
+            if name := store_function(frame):
+                names.append(name)
+            frame = frame.f_back
+        # The outermost that is not the transaction itself: what somebody called.
+        callers = [name for name in names if not name.startswith("engine.")]
+        if callers and statement.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE")):
+            self.statements.setdefault((callers[-1], statement), parameters[0] if executemany else parameters)
+
+
+def store_function(frame: FrameType) -> str | None:
+    path = Path(frame.f_code.co_filename)
+    return f"{path.stem}.{frame.f_code.co_name}" if path.parent.name == "store" and "bridge" in path.parts else None
+
+
+@pytest.fixture
+def full(store: Store) -> Iterator[Store]:
+    """Some tens of thousands of rows."""
+    everybody = [f"P{number}" for number in range(PEOPLE)]
+    events = [
+        contact(number / 100, name, nombre_lead="Ana", ultimo_estado="x") for number, name in enumerate(everybody)
+    ]
+    moves = [opportunity(number / 100, name) for number, name in enumerate(everybody)]
+    store.run(contacts.apply_contacts, events)
+    store.run(opportunities.record, moves)
+    store.run(audit.begin, [taken(event) for event in [*events, *moves]], NOON)
+    store.run(audit.finish, {event.id: Done("stored") for event in events}, NOON)
+    # After it, or there would be letters to resolve.
+    store.run(dead_letters.put, [letter(event, message_id=f"m{event.manychat_id}") for event in moves], NOON)
+    store.run(campaigns.apply_campaign_events, [assignment(1, name) for name in everybody[: PEOPLE // 4]])
+    store.run(opportunities.finish, {each.id: (each, Done("created", 1, None, "A")) for each in moves}, NOON)
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if store.engine.dialect.name in ("sqlite", "postgresql"):
+            connection.execute(sa.text("ANALYZE"))
+    yield store
+    if store.engine.dialect.name == "sqlite":
+        with store.engine.begin() as connection:
+            connection.execute(sa.text("DROP TABLE IF EXISTS sqlite_stat1"))
+
+
+def exercise(store: Store) -> None:
+    """Call every function of the store. Whoever writes a new one adds it here."""
+    person = contact(9000, "P1", ultimo_estado="a", canal_entrada="b", nombre_lead="Eva")
+    move = opportunity(9001, "P1", channel="b", commercial_advisor_id=3, first_name="Eva")
+    new = contact(9000, "P-new", ultimo_estado="a")
+    events = [person, move, new]
+    for _ in range(2):
+        store.run(audit.begin, [taken(event) for event in events])
+        store.run(contacts.apply_contacts, [person, new])
+        store.run(campaigns.apply_campaign_events, [update(1, "P1"), assignment(2, "P1", comercial_id=1, medico_id=2)])
+        store.run(opportunities.record, [move])
+        store.run(opportunities.fail, [(move, Failure("refused", "no"))])
+        store.run(audit.give_back, [person.id])
+        store.run(audit.fail, {person.id: Failure("refused", "no")}, dead=True)
+        store.run(dead_letters.put, [letter(person, message_id="m8"), letter(message_id="m9")])
+    store.run(dead_letters.messages_given_up, [person.id])
+    store.run(dead_letters.notified, [row.id for row in store.run(dead_letters.unnotified, ["m8", "m9"])])
+    for wanted in (
+        Filter(),
+        Filter(manychat_id="P1"),
+        Filter(since=NOON, until=NOON + timedelta(hours=1)),
+        Filter(statuses=(), ids=[1, 2], event_ids=[person.id]),
+        Filter(code="refused", queue="q"),
+    ):
+        store.run(dead_letters.search, wanted, limit=50)
+        store.run(dead_letters.search, wanted, limit=50, after=17)
+        store.run(dead_letters.counts, wanted)
+    [first, *_] = store.run(dead_letters.search, Filter(), limit=1)
+    store.run(dead_letters.replayed, first, move)
+    store.run(dead_letters.discard, first)
+    store.run(dead_letters.discard_all, [person.id])
+    store.run(audit.discard, person.id)
+    store.run(audit.claim, move.id, NOON)
+    store.run(audit.unfinished, NOON - timedelta(days=1), ["contact"])
+    store.run(audit.rows, [person.id])
+    store.run(audit.wrong_clocks, NOON + timedelta(days=1))
+    store.run(audit.reported, store.run(audit.unreported, 50))
+    store.run(audit.report_again, [person.id])
+    store.run(opportunities.unsynced, NOON - timedelta(days=1))
+    store.run(pauses.pause, ["a"])
+    store.run(pauses.paused)
+    store.run(pauses.resume, ["a"])
+    store.run(watch.look, NOON + timedelta(days=1))
+    store.run(audit.finish, {person.id: Done("stored"), move.id: Done("created", 1, None, "A")})
+    store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A"))})
+    exercise_api(store)
+    for event_id in (move.id, "none"):
+        store.run(story.kept, event_id, None)
+    store.run(story.events_of, "P1")
+    store.run(story.events_like, "ab")
+    store.run(story.letters_like, "ab")
+    store.run(retention.due, NOON - timedelta(days=1))
+    for purge in (retention.empty_payloads, retention.delete_rows, retention.delete_letters):
+        store.run(purge, NOON + timedelta(days=2))
+    store.run(erasure.erase, "P1")
+    store.run(erasure.unreadable_letters)
+
+
+def exercise_api(store: Store) -> None:
+    """What only the API calls: records by id, keys, and every list by each of its filters and sorts."""
+    made = store.run(records.create, tables.contacts, {"manychat_id": "P-api", "last_state": "x"})
+    store.run(records.update, tables.contacts, made.id, {"first_name": "Eva"})
+    store.run(records.get, tables.contacts, made.id)
+    store.run(records.delete, tables.contacts, made.id)
+    store.run(api_keys.add, name="n", prefix="p", digest="d", scope="read")
+    keys = [row.id for row in store.run(api_keys.all_keys)]
+    store.run(api_keys.valid_keys)
+    store.run(api_keys.used, dict.fromkeys(keys, NOON))
+    store.run(api_keys.revoke, keys)
+    for each in vars(listing).values():
+        if not isinstance(each, listing.Listing):
+            continue
+        for sort, column in each.sorts.items():
+            last = NOON if isinstance(column.type, tables.Moment) else 17
+            store.run(listing.page, each, {}, sort, descending=True, limit=20)
+            store.run(listing.page, each, {}, sort, after=(last, 17), limit=20)
+        for name in each.filters:
+            moment = name.endswith(("since", "until"))
+            value = NOON if moment else 5 if name.endswith("id") and name not in ("manychat_id", "event_id") else "5"
+            store.run(listing.page, each, {name: value}, next(iter(each.sorts)), limit=20)
+
+
+def scans(connection: sa.Connection, statement: str, parameters: Any, *, is_paged: bool) -> list[str]:
+    """The tables that the database would read from end to end; if ``is_paged``, only where it must sort them first."""
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+        if is_paged and not any("TEMP B-TREE" in detail for *_, detail in rows):
+            return []
+        details = [detail.split() for *_, detail in rows if "SUBQUERY" not in detail]
+        return [words[1] for words in details if words[0] == "SCAN" and words[-1] not in FILTERED]
+    connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+    plan = plan if isinstance(plan, str) else json.dumps(plan)
+    if is_paged and '"Sort Key"' not in plan:
+        return []
+    return list(_postgresql_scans(json.loads(plan)[0]["Plan"]))
+
+
+def _postgresql_scans(node: dict[str, Any]) -> Iterator[str]:
+    # An index without a condition on it is read from end to end as well.
+    is_all = "Index" in node["Node Type"] and "Index Cond" not in node and node.get("Index Name") not in FILTERED
+    if node["Node Type"] == "Seq Scan" or is_all:
+        yield node.get("Relation Name", node.get("Index Name", "?"))
+    for child in node.get("Plans", []):
+        yield from _postgresql_scans(child)
+
+
+def test_every_statement_of_every_function_finds_its_rows_by_an_index(full: Store) -> None:
+    if full.engine.dialect.name == "mssql":
+        pytest.skip("SQL Server shows no plan for a statement with parameters; the indices are the same")
+    with Witness(full) as witness:
+        exercise(full)
+    missing = public_functions() - witness.called
+    assert not missing, f"call these in exercise(), so that their plans are read: {sorted(missing)}"
+
+    found = []
+    with full.engine.connect() as connection:
+        for (function, statement), parameters in witness.statements.items():
+            bad = set(scans(connection, statement, parameters, is_paged=function in PAGED)) - SMALL
+            if bad:
+                found.append(f"{function} reads all of {', '.join(sorted(bad))}:\n    {statement}")
+    assert not found, "\n".join(found)
+
+
+def test_the_allow_list_names_functions_that_exist() -> None:
+    assert public_functions() >= PAGED
+
+
+def test_every_foreign_key_of_a_growing_table_has_an_index_so_that_deleting_what_it_points_to_reads_little() -> None:
+    for table in tables.metadata.tables.values():
+        # A filtered index does not count: "contact_id = ?" alone does not imply its filter.
+        leading = {next(iter(index.columns)).name for index in table.indexes if index.name not in FILTERED}
+        lacking = {column.name for column in table.columns if column.foreign_keys and column.name not in leading}
+        assert table.name in SMALL or not lacking, f"{table.name}: {lacking}"
