@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import requests
+
 from . import probes
-from .settings import Settings
+from .settings import Settings, variable
 from .store.watch import StoreSeen
 from .worker import open_engine, open_odoo, open_queue
+
+#: Seconds for an answer of the API, which asks nobody else for this one.
+API_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ def check(settings: Settings) -> Iterator[Finding]:
     yield _finding("queue", "look at the queues, make missing ones", lambda: _queue(settings), probes.QUEUE_ADVICE)
     yield _finding("SQL", "connect, read the tables' revision", lambda: _sql(settings), probes.SQL_ADVICE)
     yield _finding("Odoo", "log in, apply an empty batch", lambda: _odoo(settings), probes.ODOO_ADVICE)
+    yield _api(settings)
 
 
 def _finding(dependency: str, tried: str, attempt: Callable[[], str], advice: str) -> Finding:
@@ -75,3 +81,16 @@ def _odoo(settings: Settings) -> str:
         return f"Odoo {seen.version}, database {seen.database}, user {seen.login}"
     finally:
         odoo.close()
+
+
+def _api(settings: Settings) -> Finding:
+    """Whoever needs no API runs none: only what answers wrongly has failed."""
+    url = f"http://{settings.api_host}:{settings.api_port}/health"
+    try:
+        answer = requests.get(url, timeout=API_SECONDS, allow_redirects=False)
+    except requests.RequestException:
+        return Finding("API", f"GET {url}", True, "no answer: `python -m bridge api` does not run there (need not)")
+    if answer.status_code == 200 and answer.text == '{"status":"ok"}':
+        return Finding("API", f"GET {url}", True, "it answers; its keys: `python -m bridge key list`")
+    advice = f"Give the API a free port: {variable('api_port')}."
+    return Finding("API", f"GET {url}", False, f"something else answers there (HTTP {answer.status_code})", advice)

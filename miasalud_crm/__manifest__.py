@@ -32,6 +32,7 @@
         "views/res_config_settings_views.xml",
         "views/miasalud_crm_menus.xml",
     ],
+    "demo": ["demo/manychat_demo.xml"],
     "assets": {"web.assets_backend": ["miasalud_crm/static/src/**/*"]},
     "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",

@@ -75,6 +75,8 @@ def map_stages(env):
     New stages follow all others, so that what people create still begins where it always did. They have no XML id:
     Odoo would delete them when the app is uninstalled.
     """
+    if env["manychat.stage.map"].search_count([], limit=1):
+        return  # demo data, which is loaded first, had need of them
     existing = _stages_by_name(env)
     sequence = max(env["crm.stage"].search([]).mapped("sequence"), default=0)
     for position, (label, number, name) in enumerate(STAGES):

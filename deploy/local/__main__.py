@@ -67,6 +67,7 @@ def status() -> None:
             say(f"  {process['name']:<10} {process['statename']:<9} {process['description']}")
         state = State(folder / "state.json")
         say(f"  Odoo       port {state.get('odoo port')}, login admin, password {state.get('admin password')}")
+        say(f"  API        port {state.get('api port')}, described at /docs")
     cluster = Cluster()
     say(f"PostgreSQL {f'port {cluster.port}' if cluster.is_running() else 'is not running'}")
     if not folders:

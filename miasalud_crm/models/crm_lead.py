@@ -59,6 +59,7 @@ class CrmLead(models.Model):
         "manychat.advisor", "Medical Adviser", domain=[("role", "=", MEDICAL)], ondelete="set null", copy=False
     )
     manychat_event_count = fields.Integer("Chat Events", compute="_compute_manychat_event_count")
+    manychat_stage_count = fields.Integer("Stages Entered", compute="_compute_manychat_stage_count")
     manychat_chat_url = fields.Char("Chat in ManyChat", compute="_compute_manychat_urls")
     manychat_whatsapp_url = fields.Char("Chat in WhatsApp", compute="_compute_manychat_urls")
     manychat_summary = fields.Text("Last Summary", readonly=True, copy=False)
@@ -119,6 +120,16 @@ class CrmLead(models.Model):
         for lead in self:
             lead.manychat_event_count = counts.get(lead.id, 0)
 
+    def _compute_manychat_stage_count(self):
+        stays = (
+            self.env["manychat.stage.history"]
+            .sudo()
+            ._read_group([("lead_id", "in", self.ids)], ["lead_id"], ["__count"])
+        )
+        counts = {lead.id: count for lead, count in stays}
+        for lead in self:
+            lead.manychat_stage_count = counts.get(lead.id, 0)
+
     @api.depends("x_manychat_id", "phone")
     def _compute_manychat_urls(self):
         template = self.env["ir.config_parameter"].sudo().get_param(CHAT_URL_PARAMETER) or ""
@@ -142,6 +153,13 @@ class CrmLead(models.Model):
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
         return {**action, "domain": [("lead_id", "=", self.id)], "context": {}}
+
+    def action_view_manychat_stages(self):
+        """The stages that the opportunity has been in: when, how long, and who moved it."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_funnel_action")
+        views = [(False, "list"), (False, "pivot")]
+        return {**action, "views": views, "domain": [("lead_id", "=", self.id)], "context": {}}
 
     # ------------------------------------------------------------
     # People's moves

@@ -2,6 +2,7 @@ from . import test_advisor
 from . import test_alert
 from . import test_api_key
 from . import test_chatter
+from . import test_demo
 from . import test_erase
 from . import test_event_log
 from . import test_event_report
@@ -19,5 +20,5 @@ from . import test_stage_history
 from . import test_stage_map
 from . import test_test_event
 from . import test_stage_map_screen
-from . import test_webhook
 from . import test_translations
+from . import test_webhook

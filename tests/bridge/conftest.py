@@ -242,6 +242,7 @@ def environment(azurite: Azurite, odoo: OdooStandIn, database_url: str) -> dict[
         "BRIDGE_ODOO_DATABASE": DATABASE,
         "BRIDGE_ODOO_API_KEY": odoo.key,
         "BRIDGE_LOG_FORMAT": "json",
+        "BRIDGE_API_PORT": str(free_port()),
     }
 
 

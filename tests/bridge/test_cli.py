@@ -30,7 +30,8 @@ def test_help_names_every_command(cli: Cli) -> None:
 def test_check_has_one_line_per_dependency_and_succeeds_when_all_answer(cli: Cli, world: World) -> None:
     result = cli("check")
     assert result.returncode == 0
-    assert [line.split()[:2] for line in result.stdout.splitlines()] == [["ok", "queue"], ["ok", "SQL"], ["ok", "Odoo"]]
+    lines = [line.split()[:2] for line in result.stdout.splitlines()]
+    assert lines == [["ok", "queue"], ["ok", "SQL"], ["ok", "Odoo"], ["ok", "API"]]
     # A check is not a bridge: Odoo must not think that one is alive.
     assert world.odoo.heartbeats == []
 
@@ -39,7 +40,7 @@ def test_check_says_what_to_do_and_fails(cli: Cli, world: World) -> None:
     world.odoo.stop()
     result = cli("check", database_url="postgresql+psycopg://nobody@127.0.0.1:9/nothing", queue_connection_string="")
     assert result.returncode == 1
-    queue, sql, odoo = result.stdout.splitlines()
+    queue, sql, odoo, _api = result.stdout.splitlines()
     assert "FAILED queue" in queue
     assert "BRIDGE_QUEUE_CONNECTION_STRING" in queue
     assert "FAILED SQL" in sql

@@ -90,7 +90,7 @@ class System(Stack):
         """Every program runs, also one that supervisor gave up on because it was killed too often in a row."""
         if not self.odoo.cluster.is_running():
             self.odoo.cluster.start()
-        for name in ("azurite", "odoo", "bridge"):
+        for name in ("azurite", "odoo", "bridge", "api"):
             states = {each["statename"] for each in self.programs.processes() if each["group"] == name}
             if states & {"STOPPED", "FATAL", "EXITED"}:
                 self.programs.start_program(name)

@@ -215,7 +215,7 @@ def exercise_api(store: Store) -> None:
             store.run(listing.page, each, {}, sort, after=(last, 17), limit=20)
         for name in each.filters:
             moment = name.endswith(("since", "until"))
-            value = NOON if moment else 5 if name.endswith("_id") and name not in ("manychat_id", "event_id") else "5"
+            value = NOON if moment else 5 if name.endswith("id") and name not in ("manychat_id", "event_id") else "5"
             store.run(listing.page, each, {name: value}, next(iter(each.sorts)), limit=20)
 
 

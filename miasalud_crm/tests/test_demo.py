@@ -1,0 +1,41 @@
+from datetime import timedelta
+
+from odoo import fields
+from odoo.tests import tagged
+
+from .common import ManychatCase
+
+
+@tagged("post_install", "-at_install")
+class TestDemo(ManychatCase):
+    """Demo data shows the dashboard full, and no time in it contradicts another."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if not cls.env["manychat.identity"].search([("manychat_id", "=", "DEMO-001")]):
+            cls.env["manychat.demo"]._load()
+        identities = cls.env["manychat.identity"].search([("manychat_id", "=like", "DEMO-%")])
+        cls.leads = identities.lead_id
+        cls.stays = cls.env["manychat.stage.history"].search([("lead_id", "in", cls.leads.ids)])
+
+    def test_every_stage_is_entered_and_somebody_is_in_it(self):
+        stages = self.env["manychat.stage.map"].search([]).stage_id
+        self.assertEqual(self.stays.filtered(lambda stay: not stay.left_at).stage_id, stages)
+
+    def test_people_and_the_chat_move_win_and_lose(self):
+        self.assertEqual(set(self.stays.mapped("moved_by")), {"chat", "person"})
+        self.assertIn(False, self.leads.mapped("active"))
+        self.assertIn(True, self.leads.stage_id.mapped("is_won"))
+        self.assertGreaterEqual(len(set(self.leads.mapped("manychat_channel"))), 2)
+        self.assertTrue(self.leads.manychat_commercial_advisor_id and self.leads.manychat_medical_advisor_id)
+
+    def test_times_agree(self):
+        now = fields.Datetime.now()
+        for lead in self.leads:
+            stays = self.stays.filtered(lambda stay, lead=lead: stay.lead_id == lead).sorted("id")
+            self.assertEqual(lead.create_date, stays[0].entered_at)
+            self.assertEqual(lead.date_last_stage_update, stays[-1].entered_at)
+            self.assertEqual(bool(lead.date_closed), not lead.active or lead.stage_id.is_won)
+            self.assertTrue(all(stay.entered_at <= (stay.left_at or now) for stay in stays))
+            self.assertTrue(now - timedelta(days=91) < lead.create_date < now)
