@@ -138,9 +138,7 @@ class CrmLead(models.Model):
             with self._manychat_savepoint():
                 rows, _busy = self._manychat_event_rows([event])
                 if row := rows.get(event.id):
-                    row.write(
-                        {"code": "refused", "message": message, "alias_id": False, "refusals": row.refusals + 1}
-                    )
+                    row.write({"code": "refused", "message": message, "alias_id": False, "refusals": row.refusals + 1})
         except psycopg2.Error as log_error:
             if not _is_conflict(log_error):
                 raise

@@ -70,9 +70,9 @@ class ManychatEvent(models.Model):
         required=True,
         readonly=True,
         default="pending",
-        help="Waiting for the Queue: Odoo has it. On the Queue: the bridge will take it, or tries it again. Done: it is "
-        "stored, or has had its effect on the opportunity. Failed: the bridge has given up, and it waits for somebody "
-        "to mend it. Discarded: somebody gave it up.",
+        help="Waiting for the Queue: Odoo has it. On the Queue: the bridge will take it, or tries it again. Done: it "
+        "is stored, or has had its effect on the opportunity. Failed: the bridge has given up, and it waits for "
+        "somebody to mend it. Discarded: somebody gave it up.",
     )
     payload = fields.Json("Payload as JSON", readonly=True, groups="sales_team.group_sale_manager")
     payload_text = fields.Text("Payload", compute="_compute_payload_text", groups="sales_team.group_sale_manager")
