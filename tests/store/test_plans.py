@@ -49,6 +49,7 @@ SMALL = {"pauses", "api_keys", "channels", "advisors", "campaigns", "alembic_ver
 PAGED = {"listing.page"}
 #: People in the tables: enough that no database prefers reading everything.
 PEOPLE = 4000
+BATCH = 200
 
 
 #: Indices over some of the rows only, which may be read as a whole: that is what they are for.
@@ -120,14 +121,19 @@ def full(store: Store) -> Iterator[Store]:
         contact(number / 100, name, nombre_lead="Ana", ultimo_estado="x") for number, name in enumerate(everybody)
     ]
     moves = [opportunity(number / 100, name) for number, name in enumerate(everybody)]
-    store.run(contacts.apply_contacts, events)
-    store.run(opportunities.record, moves)
+    for start in range(0, PEOPLE, BATCH):
+        # Each batch has its time: of rows that all changed at once, no index tells which come first.
+        now, batch = NOON + timedelta(seconds=start), slice(start, start + BATCH)
+        store.run(contacts.apply_contacts, events[batch], now)
+        store.run(opportunities.record, moves[batch], now)
+        store.run(campaigns.apply_campaign_events, [assignment(1, name) for name in everybody[batch][::4]], now)
     store.run(audit.begin, [taken(event) for event in [*events, *moves]], NOON)
     store.run(audit.finish, {event.id: Done("stored") for event in events}, NOON)
     # After it, or there would be letters to resolve.
     store.run(dead_letters.put, [letter(event, message_id=f"m{event.manychat_id}") for event in moves], NOON)
-    store.run(campaigns.apply_campaign_events, [assignment(1, name) for name in everybody[: PEOPLE // 4]])
-    store.run(opportunities.finish, {each.id: (each, Done("created", 1, None, "A")) for each in moves}, NOON)
+    for start in range(0, PEOPLE, BATCH):
+        done = {each.id: (each, Done("created", 1, None, "A")) for each in moves[start : start + BATCH]}
+        store.run(opportunities.finish, done, NOON + timedelta(seconds=start))
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if store.engine.dialect.name in ("sqlite", "postgresql"):
             connection.execute(sa.text("ANALYZE"))
