@@ -19,7 +19,7 @@ from rich.text import Text
 
 from .os_packages import Missing
 from .say import console, say
-from .stack import Stack
+from .stack import PYTHON, Stack
 
 _EVENTS = Path(__file__).with_name("demo_events.json")
 # A hop takes milliseconds; this is for a machine that is busy with something else.
@@ -79,6 +79,8 @@ def run(stack: Stack) -> None:
     say(f"  Webhooks    {stack.odoo_url}/api/v1/manychat/…   X-API-KEY: {stack.webhook_key}")
     say(f"  API         {stack.api_url}/docs   X-API-KEY: {stack.api_key}")
     say(f"  SQL         {stack.folder / 'miasalud.db'}")
+    say(f"  Watch       cd {stack.folder} && {PYTHON} -m bridge status --watch")
+    say(f"  One event   … -m bridge trace {ways[-1].event_id[:12]}     Prometheus: {stack.metrics_url}")
     say("\nEverything stays up until `make down`; `make up` starts it again.")
 
 

@@ -65,6 +65,11 @@ class Stack:
         return azurite.connection_string(self._state.get("queue key"), self._state.get("queue port"))
 
     @property
+    def metrics_url(self) -> str:
+        """Of the first bridge; the others have the next free ports."""
+        return f"http://{HOST}:{self._state.get('metrics port')}/metrics"
+
+    @property
     def database_url(self) -> str:
         """The bridge's store, as SQLAlchemy writes it."""
         return f"sqlite:///{self.folder / 'miasalud.db'}"
@@ -140,6 +145,7 @@ class Stack:
         self._prepare_database()
         ports.keep(self._state, "odoo port", "Odoo")
         ports.keep(self._state, "queue port", "Azurite")
+        ports.keep(self._state, "metrics port", "The bridge's /metrics")
         ports.keep(self._state, "api port", "The API")
         self._write_configuration()
         self._bridge("db", "upgrade")
@@ -236,11 +242,12 @@ class Stack:
 
     def _programs(self) -> list[Program]:
         queue_server = azurite.command(self.folder / "azurite", self._state.get("queue port"))
+        bridge = {"BRIDGE_LOG_FORMAT": "json", "BRIDGE_METRICS_PORT": str(self._state.get("metrics port"))}
         accounts = {"AZURITE_ACCOUNTS": azurite.accounts(self._state.get("queue key"))}
         return [
             Program("azurite", queue_server, accounts),
             Program("odoo", self.odoo.command("-c", self.folder / "odoo.conf"), {"TZ": "UTC"}),
-            Program("bridge", [str(PYTHON), "-m", "bridge", "run"], {"BRIDGE_LOG_FORMAT": "json"}, self._bridges),
+            Program("bridge", [str(PYTHON), "-m", "bridge", "run"], bridge, self._bridges),
             Program("api", [str(PYTHON), "-m", "bridge", "api"], {"BRIDGE_LOG_FORMAT": "json"}),
         ]
 

@@ -37,7 +37,18 @@ def test_the_bridges_key_opens_nothing_else(world: World, model: str, method: st
 
 def test_the_bridges_key_applies_events_and_tells_that_the_bridge_lives(world: World) -> None:
     assert call(world, "crm.lead", "manychat_apply", [])["result"] == []
-    assert call(world, "manychat.bridge", "heartbeat", "prueba", "0")["result"] is True
+    assert "discarded" in call(world, "manychat.bridge", "heartbeat", "prueba", "0")["result"]
+
+
+def test_the_bridges_key_hears_of_events_and_bridges_and_nothing_that_people_said(world: World) -> None:
+    event_id = (chat := world.chat()).enters(17, phone="+520000000009", summary="Algo privado")
+    world.settled(event_id)
+    told = call(world, "manychat.event", "story", event_id)["result"]
+    assert [each["event_id"] for each in told] == [event_id]
+    for text in ("Prueba", "520000000009", "privado"):
+        assert text not in str(told)
+    assert told == call(world, "manychat.event", "story", "", chat.manychat_id)["result"]
+    assert call(world, "manychat.bridge", "alive")["result"]
 
 
 def test_a_webhook_key_opens_no_rpc(world: World) -> None:
