@@ -20,8 +20,9 @@ class IrCron(models.Model):
     def _notifydb(self):
         # Odoo makes a connection for each notice, since its pool keeps none to the database “postgres”, on which cron
         # threads listen: a third of what an event's request takes.
-        if not (self.env.context.get(OFTEN) and _notifier.notify(self.env.cr.dbname)):
-            super()._notifydb()
+        if self.env.context.get(OFTEN) and _notifier.notify(self.env.cr.dbname):
+            return None
+        return super()._notifydb()
 
 
 class _Notifier:
