@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 
 from . import __version__, api_keys, dlq, worker
 from . import check as checks
+from .adopt.command import adopt
 from .console import FAILED, MISUSED, QueueName, count_of, fail, load_settings, out, visible
 from .erase import erase as erase_person
 from .events import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
@@ -43,6 +44,7 @@ db = typer.Typer(no_args_is_help=True, help="The database's tables.")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(api_keys.app, name="key")
 app.add_typer(db, name="db")
+db.command()(adopt)
 app.command()(status)
 app.command()(trace)
 

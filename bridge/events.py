@@ -88,12 +88,15 @@ class ContractError(ValueError):
 def parse_json(body: bytes | str) -> dict[str, Any]:
     """Parse ``body`` as one JSON object in UTF-8, refusing what parsers disagree about.
 
+    Two slips of bots that leave no doubt are forgiven: a placeholder that was not resolved and stands without quotation
+    marks, which is an empty field, and a line break within a text.
+
     :raises ContractError: ``not_json``: not UTF-8, not JSON (``NaN`` is not), not an object, a name twice in one object
         (which of the two would count?), or nested deeper than :data:`MAX_JSON_DEPTH`
     """
     try:
         text = body if isinstance(body, str) else body.decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        value = _loads(text)
     except UnicodeDecodeError as error:
         raise ContractError("not_json", "The body is not UTF-8 text.") from error
     except json.JSONDecodeError as error:
@@ -111,6 +114,21 @@ def parse_json(body: bytes | str) -> dict[str, Any]:
     if _depth(value) > MAX_JSON_DEPTH:
         raise ContractError("not_json", "The body is nested too deeply.")
     return value
+
+
+# A text, or what a bot left of a placeholder beside one: {{first_name|fallback:""|to_json:true}}.
+_TEXT_OR_PLACEHOLDER = re.compile(r'"(?:\\.|[^"\\])*"|\{\{[^{}]*\}\}', re.DOTALL)
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        mended = _TEXT_OR_PLACEHOLDER.sub(lambda found: found[0] if found[0].startswith('"') else "null", text)
+        try:
+            return json.loads(mended, strict=False, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        except json.JSONDecodeError:
+            raise error from None  # which names the place in the text as it came
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

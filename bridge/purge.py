@@ -20,10 +20,12 @@ def purge(engine: sa.Engine, before: datetime, *, rows: bool, progress: Callable
     :raises bridge.outage.Outage: SQL is away
     """
     audit = ("audit rows", retention.delete_rows) if rows else ("audit payloads", retention.empty_payloads)
-    done = {}
-    for kind, remove in (audit, ("dead letters", retention.delete_letters)):
-        done[kind] = 0
-        while count := in_transaction(engine, lambda connection: remove(connection, before)):  # noqa: B023
-            done[kind] += count
-            progress(count)
+    letters = [("dead letters", remove) for remove in (retention.delete_resolved, retention.delete_discarded)]
+    done: dict[str, int] = {}
+    for kind, remove in (audit, *letters):
+        done.setdefault(kind, 0)
+        part = retention.START
+        while (part := in_transaction(engine, lambda connection: remove(connection, before, part))).count:  # noqa: B023
+            done[kind] += part.count
+            progress(part.count)
     return done

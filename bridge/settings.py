@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     queue_connection_string: SecretStr | None = None
     database_url: SecretStr = SecretStr("sqlite:///miasalud.db")
     database_options: dict[str, Any] = {}
+    #: Where `db adopt` reads; default: the bridge's own database.
+    adopt_url: SecretStr | None = None
     odoo_url: str | None = None
     odoo_database: str | None = None
     odoo_login: str = "manychat_bridge"

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, or_
 
 from .schema import api_keys
+from .upsert import chunks
 
 _K = api_keys.c
 _USED = (
@@ -63,7 +64,8 @@ def valid_keys(connection: sa.Connection, now: datetime | None = None) -> list[A
 def revoke(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
     """Have these keys be refused from now on."""
     now = now or datetime.now(timezone.utc)
-    connection.execute(api_keys.update().where(_K.id.in_(sorted(ids)), _K.revoked_at.is_(None)).values(revoked_at=now))
+    for some in chunks(ids):
+        connection.execute(api_keys.update().where(_K.id.in_(some), _K.revoked_at.is_(None)).values(revoked_at=now))
 
 
 def used(connection: sa.Connection, moments: Mapping[int, datetime]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import bindparam
 
 from ..events import Event
 from .schema import dead_letters
-from .upsert import find
+from .upsert import chunks, find
 
 OPEN, REPLAYED, RESOLVED, DISCARDED = "open", "replayed", "resolved", "discarded"
 
@@ -117,9 +118,9 @@ def unnotified(connection: sa.Connection, message_ids: Collection[str]) -> list[
 
 def notified(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
     """Their notices are on the dead-letter queue."""
-    connection.execute(
-        dead_letters.update().where(_D.id.in_(list(ids))).values(notified_at=now or datetime.now(timezone.utc))
-    )
+    now = now or datetime.now(timezone.utc)
+    for some in chunks(ids):
+        connection.execute(dead_letters.update().where(_D.id.in_(some)).values(notified_at=now))
 
 
 def messages_given_up(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, str]:
@@ -156,13 +157,23 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
 
-    def conditions(self) -> list[sa.ColumnElement[bool]]:
-        named: list[sa.ColumnElement[bool]] = []
-        if self.ids:
-            named.append(_D.id.in_(sorted(self.ids)))
-        if self.event_ids:
-            named.append(_D.event_id.in_(sorted(self.event_ids)))
-        conditions = [sa.or_(*named)] if named else []
+    def parts(self, connection: sa.Connection, after: int = 0) -> Iterator[list[sa.ColumnElement[bool]]]:
+        """Conditions of one statement after the other, which find the letters in the order of their ids, each once.
+
+        More than one only where more ids are named than a statement has room for.
+
+        :param after: only letters whose id is greater
+        """
+        if not self.ids and not self.event_ids:
+            yield [_D.id > after, *self._conditions()]
+            return
+        by_event = find(connection, sa.select(_D.id), _D.event_id, self.event_ids)
+        ids = {*self.ids, *(row[0] for row in by_event)}
+        for some in chunks([letter_id for letter_id in ids if letter_id > after]):
+            yield [_D.id.in_(some), *self._conditions()]
+
+    def _conditions(self) -> list[sa.ColumnElement[bool]]:
+        conditions: list[sa.ColumnElement[bool]] = []
         if self.statuses:
             conditions.append(_D.status.in_(sorted(self.statuses)))
         if self.code:
@@ -194,14 +205,22 @@ def search(connection: sa.Connection, wanted: Filter, *, limit: int | None = Non
 
     :param after: only those whose id is greater, for reading page by page
     """
-    statement = sa.select(dead_letters).where(_D.id > after, *wanted.conditions()).order_by(_D.id)
-    return list(connection.execute(statement.limit(limit) if limit else statement))
+    letters: list[Any] = []
+    for conditions in wanted.parts(connection, after):
+        statement = sa.select(dead_letters).where(*conditions).order_by(_D.id)
+        letters += connection.execute(statement.limit(limit - len(letters)) if limit else statement)
+        if len(letters) == limit:
+            break
+    return letters
 
 
 def counts(connection: sa.Connection, wanted: Filter) -> dict[str, int]:
     """How many letters are meant, by code."""
-    statement = sa.select(_D.code, sa.func.count()).where(*wanted.conditions()).group_by(_D.code)
-    return {row[0]: row[1] for row in connection.execute(statement)}
+    found: Counter[str] = Counter()
+    for conditions in wanted.parts(connection):
+        statement = sa.select(_D.code, sa.func.count()).where(*conditions).group_by(_D.code)
+        found.update({row[0]: row[1] for row in connection.execute(statement)})
+    return dict(found)
 
 
 def replayed(connection: sa.Connection, letter: Any, event: Event, now: datetime | None = None) -> None:

@@ -42,8 +42,7 @@ def refuse_tables_of_others(connection: sa.Connection) -> None:
         theirs = sorted(metadata.tables.keys() & set(sa.inspect(connection).get_table_names()))
         what = f"has tables of its own by names that the bridge needs ({', '.join(theirs)})" if theirs else ""
     else:
-        ours = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-        what = "" if revision in ours else f"is at revision {revision} of another program, or of a newer bridge"
+        what = "" if revision in revisions() else f"is at revision {revision} of another program, or of a newer bridge"
     if what:
         raise ConfigurationError(
             f"The database {what}. Nothing was touched. Give the bridge a database of its own, or a schema of its own: "
@@ -59,18 +58,18 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
     _in_one_transaction(engine, lambda config: command.downgrade(config, revision))
 
 
-def sql(dialect: str, revisions: str = "head") -> str:
+def sql(dialect: str, up_to: str = "head") -> str:
     """The SQL that :func:`upgrade` runs.
 
     :param dialect: ``mssql``, ``postgresql`` or ``sqlite``
-    :param revisions: up to which, from none; or ``from:to``
+    :param up_to: which, from none; or ``from:to``
     :raises ValueError: there is no such revision
     """
     config = _config()
     config.attributes["dialect"] = dialect
     config.output_buffer = StringIO()
     try:
-        command.upgrade(config, revisions, sql=True)
+        command.upgrade(config, up_to, sql=True)
     except CommandError as error:
         raise ValueError(str(error)) from None
     return _PREAMBLES.get(dialect, "") + config.output_buffer.getvalue()
@@ -114,6 +113,11 @@ def head() -> str:
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None
     return revision
+
+
+def revisions() -> set[str]:
+    """All that there have been."""
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _config() -> Config:

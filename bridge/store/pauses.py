@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 import sqlalchemy as sa
 
 from .schema import pauses
-from .upsert import find
+from .upsert import chunks, find
 
 
 def paused(connection: sa.Connection) -> dict[str, datetime]:
@@ -27,4 +27,5 @@ def pause(connection: sa.Connection, queues: Collection[str], now: datetime | No
 
 def resume(connection: sa.Connection, queues: Collection[str]) -> None:
     """Let messages be taken from ``queues`` again."""
-    connection.execute(pauses.delete().where(pauses.c.queue.in_(sorted(queues))))
+    for some in chunks(queues):
+        connection.execute(pauses.delete().where(pauses.c.queue.in_(some)))

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Column, Table, bindparam, func
 
+K = TypeVar("K", str, int)
+
 #: Keys in one IN list. SQL Server takes at most 2,100 parameters in a statement.
 CHUNK = 500
+
+
+def chunks(keys: Collection[K]) -> Iterator[list[K]]:
+    """``keys`` once each, sorted, in lists that one statement has room for."""
+    # Sorted, so that all transactions meet rows in the same order: fewer deadlocks.
+    ordered = sorted(set(keys))
+    for start in range(0, len(ordered), CHUNK):
+        yield ordered[start : start + CHUNK]
 
 
 def find(
     connection: sa.Connection, statement: sa.Select[Any], column: Column[Any], keys: Collection[Any]
 ) -> Iterator[Any]:
     """The rows of ``statement`` whose ``column`` is one of ``keys``."""
-    # Sorted, so that all transactions meet rows in the same order: fewer deadlocks.
-    ordered = sorted(set(keys))
-    for start in range(0, len(ordered), CHUNK):
-        yield from connection.execute(statement.where(column.in_(ordered[start : start + CHUNK])))
+    for some in chunks(keys):
+        yield from connection.execute(statement.where(column.in_(some)))
 
 
 def ensure(connection: sa.Connection, key: Column[Any], rows: Mapping[Any, Mapping[str, Any]]) -> dict[Any, int]:

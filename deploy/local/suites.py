@@ -118,7 +118,13 @@ def _addon(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     # Without --odoo-http, tests over HTTP are skipped without a word.
     arguments = [f"--odoo-config={configuration}", f"--odoo-database={database}", "--odoo-http", f"{ADDON}/tests"]
     with azurite.serving() as queues:
-        settings = {"http_port": ports.choose(), f"{ADDON}.queue_connection_string": queues}
+        # While a test over HTTP runs, every cursor of the process is the test's own: a scheduled action that falls due
+        # meanwhile, in a thread of Odoo's, would use it at the same time and break its transaction.
+        settings = {
+            "http_port": ports.choose(),
+            "max_cron_threads": 0,
+            f"{ADDON}.queue_connection_string": queues,
+        }
         odoo.write_configuration(configuration, database, **settings)
         yield _pytest(f"addon on Odoo {odoo.source.version}", odoo.python, arguments)
 
@@ -131,7 +137,8 @@ def _e2e(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 def _browser(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     os_packages.ensure(os_packages.CHROMIUM)
     odoo = _ready(make_odoo)
-    yield _pytest(f"in the browser on Odoo {odoo.source.version}", _BIN / "python", ["tests/browser"])
+    # The first test waits for the whole system and for Odoo's translations, and each page is a browser's work.
+    yield _pytest(f"in the browser on Odoo {odoo.source.version}", _BIN / "python", ["tests/browser", "--timeout=600"])
 
 
 def _faults(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:

@@ -162,6 +162,42 @@ class CrmLead(models.Model):
         return {**action, "views": views, "domain": [("lead_id", "=", self.id)], "context": {}}
 
     # ------------------------------------------------------------
+    # Conversations that were there before
+    # ------------------------------------------------------------
+
+    @api.model
+    def _manychat_date_last_events(self):
+        """Fill *Last Chat Event* where it is empty although the chat has had its say.
+
+        Run by each installation and upgrade of the addon; only the first one that knows the field has anything to do.
+        The event log may have forgotten the newest event, and a person's move hides it in the opportunity's own order:
+        the newest moment that any of them knows is the best there is. What only a person has touched stays empty.
+        """
+        self.env.flush_all()
+        self.env.cr.execute(
+            """
+            WITH undated AS (
+                SELECT lead.id,
+                       -- an order that ends with an event's id is an event's, else a person's
+                       CASE WHEN lead.manychat_order NOT LIKE '%|' THEN lead.manychat_last_date END AS by_order
+                  FROM crm_lead lead
+                 WHERE lead.manychat_last_event_date IS NULL AND lead.manychat_last_date IS NOT NULL
+            ), known AS (
+                SELECT undated.id,
+                       GREATEST(by_order,
+                           (SELECT max(occurred_at) FROM manychat_event
+                             WHERE lead_id = undated.id AND state = 'done'),
+                           (SELECT max(entered_at) FROM manychat_stage_history
+                             WHERE lead_id = undated.id AND event_id IS NOT NULL)) AS newest
+                  FROM undated
+            )
+            UPDATE crm_lead SET manychat_last_event_date = known.newest
+              FROM known WHERE known.id = crm_lead.id AND known.newest IS NOT NULL
+            """
+        )
+        self.invalidate_model(["manychat_last_event_date"])
+
+    # ------------------------------------------------------------
     # People's moves
     # ------------------------------------------------------------
 

@@ -127,7 +127,7 @@ class CrmLead(models.Model):
         self.env.cr.precommit.run()
 
     def _manychat_refuse(self, event, error):
-        """Keep an event that Odoo refused, with the reason."""
+        """Note why Odoo refused an event. It stays on its queue: the bridge tries it again, and says if it gives up."""
         # Where it happened, without the error's own text: that may hold a person's data.
         where = "".join(traceback.format_tb(error.__traceback__))
         _logger.warning("ManyChat event %s was refused: %s\n%s", event.id, type(error).__name__, where)
@@ -137,8 +137,8 @@ class CrmLead(models.Model):
         try:
             with self._manychat_savepoint():
                 rows, _busy = self._manychat_event_rows([event])
-                if event.id in rows:
-                    self._manychat_log(rows[event.id], result)
+                if row := rows.get(event.id):
+                    row.write({"code": "refused", "message": message, "alias_id": False, "refusals": row.refusals + 1})
         except psycopg2.Error as log_error:
             if not _is_conflict(log_error):
                 raise

@@ -70,8 +70,9 @@ class ManychatEvent(models.Model):
         required=True,
         readonly=True,
         default="pending",
-        help="Waiting for the Queue: Odoo has it. On the Queue: the bridge will take it. Done: it is stored, or has "
-        "had its effect on the opportunity. Failed: it waits for somebody to mend it. Discarded: somebody gave it up.",
+        help="Waiting for the Queue: Odoo has it. On the Queue: the bridge will take it, or tries it again. Done: it "
+        "is stored, or has had its effect on the opportunity. Failed: the bridge has given up, and it waits for "
+        "somebody to mend it. Discarded: somebody gave it up.",
     )
     payload = fields.Json("Payload as JSON", readonly=True, groups="sales_team.group_sale_manager")
     payload_text = fields.Text("Payload", compute="_compute_payload_text", groups="sales_team.group_sale_manager")
@@ -118,6 +119,13 @@ class ManychatEvent(models.Model):
         aggregator=None,
         help="How often somebody, or a newly mapped stage, sent it on its way again.",
     )
+    refusals = fields.Integer(
+        "Times Refused",
+        readonly=True,
+        default=0,
+        aggregator=None,
+        help="How often Odoo refused it since it was last sent on its way. The bridge gives up after some tries.",
+    )
     # The bridge keeps a dead letter of it, which it closes when it hears of this; see manychat.bridge.heartbeat.
     discard_untold = fields.Boolean(readonly=True)
     lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True, ondelete="set null", index="btree_not_null")
@@ -162,12 +170,18 @@ class ManychatEvent(models.Model):
         for event in self:
             event.display_name = f"{types.get(event.type)} · {event.manychat_id or self.env._('erased')}"
 
-    @api.depends("state", "code", "message")
+    @api.depends("state", "code", "message", "refusals")
     def _compute_reason(self):
         reasons = self._reasons()
         for event in self:
-            reason = event.code and (reasons.get(event.code) or event.message or event.code)
-            event.reason = reason if event.state in ("failed", "discarded") else False
+            reason = False
+            if event.state in ("failed", "discarded"):
+                reason = event.code and (reasons.get(event.code) or event.message or event.code)
+            elif event.state == "queued" and event.code:
+                reason = self.env._(
+                    "Odoo did not accept it (tried %s times). The bridge tries it again by itself.", event.refusals
+                )
+            event.reason = reason
 
     def _reasons(self):
         """What to say of each code of a failure: what is wrong, and what to do about it."""
@@ -298,6 +312,7 @@ class ManychatEvent(models.Model):
                 "outcome": False,
                 "applied_at": False,
                 "discard_untold": False,
+                "refusals": 0,
             }
         )
         for event in events:

@@ -166,10 +166,11 @@ class ManychatSetup(models.AbstractModel):
             )
             actions.insert(0, (self.env._("Stage Aliases"), "miasalud_crm.manychat_stage_alias_action"))
         elif doubtful:
+            names = ", ".join(f"“{name}”" for name in doubtful.mapped("name"))
             text = self.env._(
                 "Mapped: %(mapped)s stages. To be looked at: %(names)s.",
                 mapped=len(rows),
-                names=", ".join(f"“{name}”" for name in doubtful.mapped("name")),
+                names=names,
             )
         else:
             state = "done"

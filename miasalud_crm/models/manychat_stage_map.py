@@ -116,13 +116,14 @@ class ManychatStageMap(models.Model):
             )
         teams = stage._teams()
         if team and teams and team not in teams:
+            names = ", ".join(f"“{other.display_name}”" for other in teams)
             warnings.append(
                 self.env._(
-                    "The pipeline stage “%(stage)s” is for the team %(teams)s only, so the team %(team)s does not "
+                    "The pipeline stage “%(stage)s” is for the team %(teams)s only, so the team “%(team)s” does not "
                     "see it. Choose another stage or team, or let the stage be for all teams.",
                     stage=stage.display_name,
-                    teams=", ".join(f"“{other.display_name}”" for other in teams),
-                    team=f"“{team.display_name}”",
+                    teams=names,
+                    team=team.display_name,
                 )
             )
         if team and not team.active:

@@ -1,7 +1,10 @@
 from datetime import timedelta
+from unittest.mock import patch
 
 from odoo import fields
+from odoo.exceptions import UserError
 from odoo.tests import Form, new_test_user, tagged
+from odoo.tools import mute_logger
 
 from .common import ManychatCase, opportunity
 
@@ -53,6 +56,18 @@ class TestAlert(ManychatCase):
         self.assertTrue(alert.message_ids, "the chatter says that it is over")
         self.failed("MC-C")
         self.assertEqual(len(self.check()), 1)
+
+    def test_an_event_that_the_bridge_still_tries_is_no_trouble_yet(self):
+        event = opportunity("MC-A")
+        with (
+            patch.object(self.registry["crm.lead"], "_manychat_create", side_effect=UserError("No se puede.")),
+            mute_logger("odoo.addons.miasalud_crm.models.crm_lead_apply"),
+        ):
+            self.assertEqual(self.apply(event)[0]["code"], "refused")
+        self.assertFalse(self.check())
+        told = {"event_id": event["id"], "state": "failed", "code": "refused"}
+        self.env["manychat.event"].with_user(self.bridge_user).report([told])
+        self.assertIn("1", self.check().summary)
 
     def test_who_has_marked_it_done_hears_of_it_again_only_when_it_grows(self):
         self.failed("MC-A")

@@ -1,5 +1,8 @@
+from unittest.mock import patch
+
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, new_test_user, tagged
+from odoo.tools import mute_logger
 
 from .common import ManychatCase, opportunity
 
@@ -34,6 +37,45 @@ class TestEventLog(ManychatCase):
         for action in ("action_retry", "action_discard"):
             with self.assertRaises(UserError):
                 getattr(event.with_user(self.manager), action)()
+
+    def refused(self, *envelopes, times=1):
+        """Odoo refuses to create the opportunities of these events, that many times; their rows."""
+
+        def refuse(leads, vals_list):
+            raise UserError("No se puede.")  # pylint: disable=translation-required
+
+        with (
+            patch.object(self.registry["crm.lead"], "create", refuse),
+            mute_logger("odoo.addons.miasalud_crm.models.crm_lead_apply"),
+        ):
+            for _ in range(times):
+                self.apply(*envelopes)
+        return self.env["manychat.event"].search([("event_id", "in", [event["id"] for event in envelopes])])
+
+    def given_up(self, event):
+        """The bridge reports a dead letter."""
+        told = {"event_id": event.event_id, "state": "failed", "code": event.code, "message": "as the bridge has it"}
+        self.env["manychat.event"].with_user(self.bridge_user).report([told])
+        self.env.invalidate_all()
+
+    def test_a_refused_event_has_not_failed_while_the_bridge_tries_it_again(self):
+        event = self.refused(opportunity("MC-A"), times=2)
+        self.assertEqual((event.state, event.applied_at, event.outcome), ("queued", False, False))
+        self.assertEqual((event.refusals, event.message), (2, "No se puede."))
+        self.assertIn("2", event.reason)
+
+    def test_a_refused_event_has_failed_once_the_bridge_gives_it_up(self):
+        event = self.refused(opportunity("MC-A"))
+        self.given_up(event)
+        self.assertEqual((event.state, event.code, event.message), ("failed", "refused", "No se puede."))
+        event.with_user(self.manager).action_retry()
+        self.assertEqual((event.state, event.refusals, event.reason), ("pending", 0, False))
+
+    def test_nothing_is_left_of_a_refusal_once_the_event_has_gone_through(self):
+        envelope = opportunity("MC-A")
+        event = self.refused(envelope)
+        self.apply(envelope)
+        self.assertEqual((event.state, event.code, event.message, event.reason), ("done", False, False, False))
 
     def test_salespeople_read_the_log_and_change_nothing(self):
         failed = self.failed()

@@ -240,6 +240,41 @@ class TestStageHistory(ManychatCase):
         self.assertEqual([stay[:3] for stay in self.stays(self.lead("MC-A"))], [(None, 17, None)])
         self.assertEqual(self.stays(self.lead("MC-B")), kept)
 
+    def last_events_after_upgrading(self, *names):
+        """The minutes of *Last Chat Event* that an upgrade finds for these opportunities."""
+        leads = [self.lead(name) for name in names]
+        for lead in leads:
+            lead.manychat_last_event_date = False
+        self.env["crm.lead"]._manychat_date_last_events()
+        dates = [lead.manychat_last_event_date for lead in leads]
+        return [date and (date - naive(0)) / timedelta(minutes=1) for date in dates]
+
+    def test_upgrading_dates_the_last_event_of_each_conversation(self):
+        self.apply(opportunity("MC-A", 17), opportunity("MC-A", 18, minutes=5), opportunity("MC-B", 18, minutes=7))
+        self.assertEqual(self.last_events_after_upgrading("MC-A", "MC-B"), [5, 7])
+
+    def test_upgrading_does_not_take_a_persons_move_for_an_event(self):
+        self.apply(opportunity("MC-A", 17, minutes=3))
+        self.person_moves(30, 19, lead=self.lead("MC-A"))
+        with freeze_time(naive(10)):
+            by_hand = self.env["crm.lead"].create(
+                {"name": "A mano", "type": "opportunity", "x_manychat_id": "MC-H", "stage_id": self.stages[21].id}
+            )
+        self.assertTrue(by_hand.manychat_last_date)
+        self.assertEqual(self.last_events_after_upgrading("MC-A", "MC-H"), [3, False])
+
+    def test_upgrading_dates_the_last_event_also_when_the_log_has_forgotten_it(self):
+        self.apply(opportunity("MC-A", 17, minutes=3), opportunity("MC-B", 17, minutes=4))
+        self.person_moves(30, 19, lead=self.lead("MC-B"))
+        self.env["manychat.event"].search([("manychat_id", "in", ["MC-A", "MC-B"])]).unlink()
+        self.assertEqual(self.last_events_after_upgrading("MC-A", "MC-B"), [3, 4])
+
+    def test_upgrading_leaves_a_date_that_is_known(self):
+        self.apply(opportunity("MC-A", 17, minutes=3))
+        self.lead("MC-A").manychat_last_event_date = naive(1)
+        self.env["crm.lead"]._manychat_date_last_events()
+        self.assertEqual(self.lead("MC-A").manychat_last_event_date, naive(1))
+
     # --- Rules
 
     def test_at_most_one_stay_is_open(self):

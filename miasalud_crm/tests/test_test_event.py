@@ -147,6 +147,16 @@ class TestTestEvent(QueueCase, HttpCase, ManychatCase):
         self.assertEqual([hop["state"] for hop in hops], ["done", "done", "done", "stopped"])
         self.assertIn("not mapped", hops[3]["text"])
 
+    @mute_logger("odoo.addons.miasalud_crm.models.crm_lead_apply")
+    def test_it_says_why_an_event_is_tried_again(self):
+        begun, test = self.start()
+        self.send(begun)
+        with patch.object(self.registry["crm.lead"], "_manychat_create", side_effect=UserError("No se puede.")):
+            self.bridge_takes(test)
+        hops = test.progress()["events"][0]
+        self.assertEqual([hop["state"] for hop in hops], ["done", "done", "done", "running"])
+        self.assertIn("No se puede.", hops[3]["text"])
+
     def test_deleting_leaves_nothing_of_tests_and_everything_of_people(self):
         begun, test = self.start()
         self.apply(opportunity("MC-TEST-1", 17))

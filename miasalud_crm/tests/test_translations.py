@@ -13,8 +13,11 @@ SAME = {
     "ID",
     "ManyChat",
     "WhatsApp",
+    "X-Dry-Run",
     "https://app.manychat.com/fb…/chat/{manychat_id}",
 }
+#: What Odoo calls crm.lead, on 19 and on 18. It exports the name with every module that extends the model.
+ODOOS_OWN = {"Lead", "Lead/Opportunity"}
 #: What the translation must carry over unchanged: placeholders, tags with their attributes, names of headers.
 _CARRIED = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}|</?[a-z]+|class=\"[^\"]*\"|X-[A-Z-]+|BRIDGE_\w+")
 
@@ -26,10 +29,20 @@ class TestTranslations(TransactionCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        rows = TranslationModuleReader(cls.env.cr, modules=["miasalud_crm"])
-        cls.terms = {source for _module, _type, _name, _record, source, _value, _comments in rows}
+        cls._terms = set()
         cls.template = polib.pofile(file_path("miasalud_crm/i18n/miasalud_crm.pot"))
         cls.spanish = polib.pofile(file_path("miasalud_crm/i18n/es.po"))
+
+    @property
+    def terms(self):
+        """The texts that Odoo finds in the addon."""
+        if not self._terms:
+            # It only logs what it cannot read (an f-string among the arguments of _(), say), and leaves the rest out.
+            with self.assertNoLogs("odoo.tools.translate", level="ERROR"):
+                rows = TranslationModuleReader(self.env.cr, modules=["miasalud_crm"])
+            self._terms.update(source for _module, _type, _name, _record, source, _value, _comments in rows)
+            self._terms.difference_update(ODOOS_OWN)
+        return self._terms
 
     def test_every_term_is_in_spanish(self):
         translated = {entry.msgid for entry in self.spanish if entry.msgstr}
@@ -39,7 +52,9 @@ class TestTranslations(TransactionCase):
         self.assertFalse(sorted(self.terms - {entry.msgid for entry in self.template}), "run `make translations`")
 
     def test_no_translation_outlives_its_term(self):
-        self.assertFalse(sorted({entry.msgid for entry in self.spanish} - self.terms), "run `make translations`")
+        self.assertFalse(
+            sorted({entry.msgid for entry in self.spanish} - self.terms - ODOOS_OWN), "run `make translations`"
+        )
 
     def test_what_stands_for_something_else_is_carried_over(self):
         different = {

@@ -146,7 +146,7 @@ class ManychatTestEvent(models.TransientModel):
         row = self.second_map_id if is_second else self.first_map_id
         applied = event.state == "done"
         failed = event.state in ("failed", "discarded")
-        taken = bool(event.applied_at)
+        taken = bool(event.applied_at or event.refusals)
         queued = bool(event.queued_at) or taken
         # A hop is named by what has happened once it is done.
         moved = self.env._("Opportunity moved to “%s”", row.stage_id.name)
@@ -165,6 +165,8 @@ class ManychatTestEvent(models.TransientModel):
                 state, text = "running", ""
                 if failed:
                     state, text = "stopped", event.message or self.env._("The event was discarded.")
+                elif event.refusals:
+                    text = f"{event.reason} {event.message}"  # still running: the bridge tries again
                 elif fields.Datetime.now() - (event.queued_at or event.received_at) > PATIENCE:
                     state, text = "stopped", self._why_it_waits(name, event)
             at = done and moment and self._time_of_day(moment)

@@ -221,12 +221,25 @@ def test_all_faults_are_told_at_once_and_no_value_is_quoted() -> None:
         b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"a": ' + b"9" * 10_000 + b"}",
         b'{"a": 1} {"b": 2}',
+        b'{"a": {{first_name}',
+        b'{"a": {{first_name}} Lopez}',
+        b'{"a": "say "hello" twice"}',
     ],
 )
 def test_json_that_parsers_disagree_about_is_refused(body: bytes) -> None:
     with pytest.raises(ContractError) as caught:
         parse_json(body)
     assert caught.value.code == "not_json"
+
+
+def test_an_unresolved_placeholder_without_quotation_marks_is_an_empty_field() -> None:
+    body = b'{"manychat_id": "1", "first_name": {{first_name|fallback:""|to_json:true}}, "a": "{{b}}: {{c}}"}'
+
+    assert parse_json(body) == {"manychat_id": "1", "first_name": None, "a": "{{b}}: {{c}}"}
+
+
+def test_a_line_break_within_a_text_is_forgiven() -> None:
+    assert parse_json(b'{"summary": "first line\nsecond \\"line\\""}') == {"summary": 'first line\nsecond "line"'}
 
 
 def test_a_byte_order_mark_is_forgiven() -> None:

@@ -3,6 +3,8 @@
 To add one, add a line to SHOTS (or a function, where there is something to do before the picture is taken).
 """
 
+import re
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,8 +35,16 @@ LARGEST = 120_000
 DESKTOP = {"width": 1280, "height": 760}
 PHONE = {"width": 390, "height": 780}
 
-#: Or Odoo's message menu asks for permission to notify, with a number on it.
-NO_NOTIFICATIONS = "navigator.permissions.query = async () => ({state: 'denied', addEventListener() {}});"
+#: Odoo's message menu counts its own request to be allowed to notify.
+QUIET = ".o_menu_systray .badge { display: none !important; }"
+#: A bridge is called after its machine and process.
+NO_MACHINE = f"""() => {{
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const name = /{re.escape(socket.gethostname())}.[0-9]+/g;
+    while (texts.nextNode()) {{
+        texts.currentNode.data = texts.currentNode.data.replace(name, "bridge-1");
+    }}
+}}"""
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ SHOTS = [
     Shot("funnel", action("manychat_funnel_action")),
     Shot("funnel_pivot", action("manychat_funnel_action", "pivot")),
     Shot("funnel_phone", action("manychat_funnel_action"), phone=True),
-    Shot("settings", settings, role="administrator"),
+    Shot("settings", settings, role="administrator", size=(1280, 900)),
     Shot("keys", action("manychat_api_key_action"), role="administrator", size=(1280, 460)),
     Shot("getting_started_es", action("manychat_getting_started_action"), role="administrator", language=SPANISH),
     Shot("funnel_es", action("manychat_funnel_action"), language=SPANISH),
@@ -134,7 +144,6 @@ def main(names: list[str]) -> None:
                     if who not in windows:
                         size = PHONE if shot.phone else DESKTOP
                         windows[who] = signed_in(browser, stack, shot.role, shot.language, size, shot.phone)
-                        windows[who].add_init_script(NO_NOTIFICATIONS)
                     take(windows[who], world, shot)
             browser.close()
         engine.dispose()
@@ -158,6 +167,8 @@ def fill(world: World) -> None:
     )
     context = "{'default_type': 'opportunity'}"
     world.odoo("ir.actions.act_window", "write", [pipeline["res_id"]], {"context": context})
+    (key,) = world.odoo("manychat.api.key", "search", [["prefix", "=", world.stack.webhook_key[:12]]])
+    world.odoo("manychat.api.key", "write", [key], {"name": "WhatsApp bot"})
     invented.advisers(world)
     world.settled(*invented.conversations(world))
     invented.troubles(world)
@@ -174,8 +185,9 @@ def take(window: BrowserContext, world: World, shot: Shot) -> None:
     if shot.size:
         odoo.page.set_viewport_size({"width": shot.size[0], "height": shot.size[1]})
     shot.show(odoo, world)
+    odoo.page.evaluate(NO_MACHINE)
     path = FOLDER / f"{shot.name}.png"
-    written = save(odoo.page.screenshot(), path)
+    written = save(odoo.page.screenshot(style=QUIET), path)
     odoo.page.close()
     say(f"  {path.relative_to(ROOT)} {written / 1000:.0f} kB")
     for fault in odoo.faults:

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.events import Event, EventType, accept
-from bridge.store import migrate, schema
+from bridge.store import migrate, retention, schema
 from bridge.store.engine import create_engine, in_transaction
 
 
@@ -82,3 +82,7 @@ def update(minute: float = 0, manychat_id: str = "MC1", **payload: Any) -> Event
 
 def opportunity(minute: float = 0, manychat_id: str = "MC1", **payload: Any) -> Event:
     return event(EventType.OPPORTUNITY, minute, manychat_id, **payload)
+
+
+#: Everything that purges, a step at a time.
+PURGES = (retention.empty_payloads, retention.delete_rows, retention.delete_resolved, retention.delete_discarded)

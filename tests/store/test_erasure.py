@@ -12,7 +12,7 @@ from bridge.outcomes import Done, Failure
 from bridge.store import audit, campaigns, contacts, dead_letters, erasure, opportunities, retention, schema
 from bridge.store.erasure import NO_PAYLOAD
 
-from .conftest import NOON, Store, assignment, contact, opportunity
+from .conftest import NOON, PURGES, Store, assignment, contact, opportunity
 from .test_audit import letter, taken
 
 DAY = timedelta(days=1)
@@ -142,14 +142,14 @@ def test_a_settled_events_payload_goes_when_its_time_is_over_and_its_row_stays(s
     store.run(audit.finish, {young.id: Done("stored")}, NOON + 2 * DAY)
     assert store.run(retention.due, NOON + DAY) == {"audit payloads": 1, "audit rows": 1, "dead letters": 0}
     before = without(store.rows("audit"), "payload")
-    assert store.run(retention.empty_payloads, NOON + DAY) == 1
-    assert store.run(retention.empty_payloads, NOON + DAY) == 0
+    assert store.run(retention.empty_payloads, NOON + DAY).count == 1
+    assert store.run(retention.empty_payloads, NOON + DAY).count == 0
 
     payloads = {row.event_id: row.payload for row in store.rows("audit")}
     assert payloads[old.id] == NO_PAYLOAD
     assert payloads[young.id] != NO_PAYLOAD
     assert without(store.rows("audit"), "payload") == before
-    assert store.run(retention.delete_rows, NOON + DAY) == 1
+    assert store.run(retention.delete_rows, NOON + DAY).count == 1
     assert [row.event_id for row in store.rows("audit")] == [young.id]
 
 
@@ -167,8 +167,8 @@ def test_nothing_unfinished_or_open_is_ever_purged(store: Store) -> None:
 
     far = datetime.now(timezone.utc) + 10_000 * DAY
     assert set(store.run(retention.due, far).values()) == {0}
-    for purge in (retention.empty_payloads, retention.delete_rows, retention.delete_letters):
-        assert store.run(purge, far) == 0
+    for purge in PURGES:
+        assert store.run(purge, far).count == 0
     assert [store.rows(table) for table in schema.metadata.tables] == tables
 
 
@@ -178,7 +178,9 @@ def test_dead_letters_go_when_they_are_done_with_for_long_enough(store: Store) -
     store.run(dead_letters.resolve, [resolved.id], NOON)
     store.run(dead_letters.resolve, [young.id], NOON + 2 * DAY)
     store.run(dead_letters.discard, store.rows("dead_letters", message_id="discarded")[0], NOON)
-    assert store.run(retention.delete_letters, NOON + DAY) == 2
+    assert store.run(retention.due, NOON + DAY)["dead letters"] == 2
+    assert store.run(retention.delete_resolved, NOON + DAY).count == 1
+    assert store.run(retention.delete_discarded, NOON + DAY).count == 1
 
     assert [row.message_id for row in store.rows("dead_letters")] == ["y"]
 
@@ -188,6 +190,9 @@ def test_a_purge_of_more_than_one_statement_takes_goes_on_until_nothing_is_left(
     begin(store, *events)
     store.run(audit.finish, {event.id: Done("stored") for event in events}, NOON)
 
-    parts = [store.run(retention.delete_rows, NOON + DAY) for _ in range(3)]
-    assert parts == [retention.CHUNK, 3, 0]
+    part, counts = retention.START, []
+    for _ in range(3):
+        part = store.run(retention.delete_rows, NOON + DAY, part)
+        counts.append(part.count)
+    assert counts == [retention.CHUNK, 3, 0]
     assert store.rows("audit") == []

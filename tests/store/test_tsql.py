@@ -34,7 +34,7 @@ from bridge.store.dead_letters import Filter
 from bridge.store.listing import LISTINGS
 from bridge.store.schema import Moment
 
-from .conftest import NOON, Store, assignment, contact, opportunity, update
+from .conftest import NOON, PURGES, Store, assignment, contact, opportunity, update
 from .test_audit import letter, taken
 
 # With the marks for parameters that the driver gets; by itself it would name them.
@@ -102,7 +102,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A"))})
 
     store.run(retention.due, NOON)
-    for purge in (retention.empty_payloads, retention.delete_rows, retention.delete_letters):
+    for purge in PURGES:
         store.run(purge, NOON + timedelta(days=100_000))
     store.run(api_keys.add, name="a", prefix="b", digest="c", scope="read")
     store.run(api_keys.all_keys)

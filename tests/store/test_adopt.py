@@ -1,0 +1,412 @@
+"""Taking over another system's tables: what is copied, what is left out, what is refused; theirs are never written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import sqlglot
+from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
+
+from bridge.adopt import adoption, guesses, mapping
+from bridge.adopt.adoption import Adoption, Tally
+from bridge.adopt.checks import Refused, resolve
+from bridge.settings import ConfigurationError
+from bridge.store import migrate, source
+from bridge.store.campaigns import apply_campaign_events
+from bridge.store.contacts import apply_contacts
+from bridge.store.engine import create_engine
+
+from . import legacy
+from .conftest import NOON, Store, contact, update
+
+
+@pytest.fixture
+def theirs(engine: sa.Engine, tmp_path: Path) -> Iterator[sa.Engine]:
+    """A database with empty tables as a user has them: another file, or beside ours in the same database."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'theirs.db'}") if engine.dialect.name == "sqlite" else engine
+    legacy.metadata.drop_all(engine)
+    legacy.metadata.create_all(engine)
+    yield engine
+    legacy.metadata.drop_all(engine)
+
+
+class Adopting:
+    """What ``db adopt`` does."""
+
+    def __init__(self, theirs: sa.Engine, ours: sa.Engine, folder: Path):
+        self.ours = ours
+        self.theirs = theirs
+        self.file = folder / "mapping.toml"
+        options = json.loads(os.environ.get("TEST_DATABASE_OPTIONS") or "{}")
+        self.origin = source.open_source(theirs.url.render_as_string(hide_password=False), options)
+
+    def __call__(
+        self, edit: Callable[[str], str] = str, *, check: bool = False, progress: Callable[[int], None] = print
+    ) -> dict[str, Tally]:
+        self.file.write_text(edit(legacy.MAPPING), "utf-8")
+        parts, zone = resolve(mapping.load(self.file), self.origin, source.tables(self.origin))
+        adopting = Adoption(self.origin, self.ours, parts, zone, progress)
+        adopting.survey()
+        return {tally.name: tally for tally in adopting.run(dry_run=check)}
+
+    def refused(self, edit: Callable[[str], str] = str) -> str:
+        """What stands in the way; nothing was written."""
+        with pytest.raises(Refused) as caught:
+            self(edit)
+        with self.ours.connect() as connection:
+            assert connection.execute(sa.text("SELECT count(*) FROM contacts")).scalar() == 0
+        return str(caught.value)
+
+
+@pytest.fixture
+def adopt(theirs: sa.Engine, store: Store, tmp_path: Path) -> Iterator[Adopting]:
+    adopting = Adopting(theirs, store.engine, tmp_path)
+    yield adopting
+    adopting.origin.dispose()
+
+
+def contents(engine: sa.Engine) -> list[Any]:
+    with engine.connect() as connection:
+        return [
+            connection.execute(sa.select(table).order_by(table.c[0])).all() for table in legacy.metadata.sorted_tables
+        ]
+
+
+def numbers(tally: Tally) -> tuple[int, int, int, int]:
+    return tally.new, tally.filled, tally.same, sum(some.count for some in tally.skipped.values())
+
+
+def test_everything_arrives(adopt: Adopting, store: Store) -> None:
+    legacy.fill(adopt.theirs, legacy.few())
+    before = contents(adopt.theirs)
+
+    told = adopt()
+
+    assert contents(adopt.theirs) == before
+    assert {name: numbers(tally) for name, tally in told.items()} == {
+        "channels": (1, 0, 0, 1),
+        "advisors": (1, 0, 0, 0),
+        "campaigns": (1, 0, 0, 0),
+        "contacts": (3, 0, 0, 0),
+        "contact_states": (3, 0, 0, 0),
+        "campaign_contacts": (3, 0, 0, 0),
+    }
+    [channel] = store.rows("channels")
+    [campaign] = store.rows("campaigns")
+    assert (campaign.id, campaign.name, campaign.budget, campaign.channel_id) == (85, "Invierno ❄", 1500, channel.id)
+    assert campaign.date_start == datetime(2025, 3, 4, 5, tzinfo=timezone.utc)  # midnight in Bogotá
+    [advisor] = store.rows("advisors")
+    assert (advisor.id, advisor.name, advisor.role) == (7, "Lucía", "commercial")
+    [row] = store.rows("contacts", manychat_id="MC1")
+    assert (row.first_name, row.last_name, row.phone) == ("José 🌻", "Muñoz", "+573000000001")
+    assert (row.email, row.channel_id, row.last_state) == ("jose1@example.com", channel.id, "Cotización")
+    assert row.subscribed_at == datetime(2025, 3, 5, 2, 30, tzinfo=timezone.utc)
+    assert row.event_at == datetime(2025, 3, 5, 2, 31, tzinfo=timezone.utc)
+    [state] = store.rows("contact_states", contact_id=row.id)
+    assert (state.state, state.category, state.created_at) == ("Nuevo lead", "adopted", row.subscribed_at)
+    [assigned] = store.rows("campaign_contacts", contact_id=row.id)
+    assert (assigned.campaign_id, assigned.commercial_advisor_id, assigned.summary) == (
+        85,
+        7,
+        "Pregunta por precios 💬",
+    )
+    assert assigned.assigned_at == assigned.commercial_assignment_date == row.subscribed_at
+
+
+def test_a_check_says_what_would_be_written_and_writes_nothing(adopt: Adopting, store: Store) -> None:
+    legacy.fill(adopt.theirs, legacy.few())
+    would = adopt(check=True)
+    for table in ("channels", "contacts", "contact_states", "campaign_contacts", "campaigns", "advisors"):
+        assert store.rows(table) == []
+    assert {name: numbers(tally) for name, tally in adopt().items()} == {
+        name: numbers(tally) for name, tally in would.items()
+    }
+    again = adopt(check=True)
+    assert all(tally.new == tally.filled == 0 for tally in again.values())
+
+
+def test_a_second_run_writes_nothing(adopt: Adopting, store: Store) -> None:
+    legacy.fill(adopt.theirs, legacy.few())
+    adopt()
+    before = [store.rows(table) for table in mapping.TABLES]
+    again = adopt()
+    assert [store.rows(table) for table in mapping.TABLES] == before
+    assert all(tally.new == tally.filled == 0 for tally in again.values())
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(
+    adopt: Adopting, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legacy.fill(adopt.theirs, legacy.few(people=2400))
+    seen = 0
+
+    def stop(count: int) -> None:
+        nonlocal seen
+        seen += count
+        if seen > 7204 + 1500:  # all surveyed once, and some of the contacts written
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adopt(progress=stop)
+    there = len(store.rows("contacts"))
+    assert 0 < there < 2400
+
+    told = adopt()
+
+    assert numbers(told["contacts"]) == (2400 - there, 0, there, 0)
+    for table in ("contacts", "contact_states", "campaign_contacts"):
+        assert len(store.rows(table)) == 2400
+
+
+def test_what_the_bridge_has_written_itself_stays_and_only_gaps_are_filled(adopt: Adopting, store: Store) -> None:
+    legacy.fill(adopt.theirs, legacy.few())
+    store.run(apply_contacts, [contact(manychat_id="MC1", nombre_lead="Pepe", ultimo_estado="Compra")])
+    told = adopt()
+    assert numbers(told["contacts"]) == (2, 1, 0, 0)
+    [row] = store.rows("contacts", manychat_id="MC1")
+    assert (row.first_name, row.last_name, row.last_state) == ("Pepe", "Muñoz", "Compra")
+    assert row.event_at == NOON
+    assert len(store.rows("contact_states", contact_id=row.id)) == 2
+
+
+def test_an_event_from_before_their_last_change_fills_and_one_from_after_wins(adopt: Adopting, store: Store) -> None:
+    legacy.fill(
+        adopt.theirs,
+        legacy.few(0) | {legacy.contactos: [legacy.person(1, **{"Correo electrónico": None, "canal_id": None})]},
+    )
+    adopt()
+    year = 365 * 24 * 60
+    store.run(apply_contacts, [contact(-year, "MC1", nombre_lead="Viejo", email_lead="viejo@example.com")])
+    [row] = store.rows("contacts")
+    assert (row.first_name, row.email) == ("José 🌻", "viejo@example.com")
+    store.run(apply_contacts, [contact(0, "MC1", nombre_lead="Pepe")])
+    [row] = store.rows("contacts")
+    assert row.first_name == "Pepe"
+
+
+def test_an_update_without_a_campaign_finds_the_adopted_assignment(adopt: Adopting, store: Store) -> None:
+    legacy.fill(adopt.theirs, legacy.few(people=1))
+    adopt()
+    store.run(apply_campaign_events, [update(0, "MC1", last_state="Llamar")])
+    [row] = store.rows("campaign_contacts")
+    assert (row.campaign_id, row.last_state) == (85, "Llamar")
+
+
+def test_an_advisers_date_is_not_given_to_another_adviser(adopt: Adopting, store: Store) -> None:
+    legacy.fill(adopt.theirs, legacy.few(people=1))
+    adopt()
+    table = sa.table("campaign_contacts", sa.column("commercial_assignment_date"), sa.column("commercial_advisor_id"))
+    with store.engine.begin() as connection:
+        connection.execute(table.update().values(commercial_assignment_date=None, commercial_advisor_id=7))
+    assert numbers(adopt()["campaign_contacts"]) == (0, 0, 1, 0)
+
+
+def test_of_two_rows_for_one_person_the_newest_wins_and_takes_the_others_history(adopt: Adopting, store: Store) -> None:
+    rows = legacy.few(people=0)
+    late = legacy.EVENING + timedelta(days=9)
+    rows[legacy.contactos] = [
+        legacy.person(1, **{"Fecha actualización": None}),
+        legacy.person(2, **{"Manychat ID": "MC1 ", "nombre_lead": "Pepe", "Fecha actualización": late}),
+        legacy.person(3, **{"Manychat ID": " MC1"}),
+    ]
+    rows[legacy.estados] = [legacy.state(1, 1), legacy.state(2, 2), legacy.state(3, 3)]
+    legacy.fill(adopt.theirs, rows)
+    told = adopt()
+    assert numbers(told["contacts"]) == (1, 0, 0, 2)
+    [row] = store.rows("contacts")
+    assert (row.manychat_id, row.first_name) == ("MC1", "Pepe")
+    assert len(store.rows("contact_states", contact_id=row.id)) == 3
+
+
+def test_where_nothing_tells_which_is_newer_a_person_decides(adopt: Adopting, store: Store) -> None:
+    same = {"Manychat ID": "MC1", "Fecha actualización": legacy.EVENING}
+    legacy.fill(
+        adopt.theirs,
+        legacy.few(0) | {legacy.contactos: [legacy.person(1, **same), legacy.person(2, nombre_lead="Pepe", **same)]},
+    )
+    assert 'Say duplicates = "first" or "last"' in adopt.refused()
+    adopt(lambda text: text.replace("[contacts]", '[contacts]\nduplicates = "last"'))
+    [row] = store.rows("contacts")
+    assert row.first_name == "Pepe"
+
+
+@pytest.mark.parametrize(("choice", "people"), [("same", 1), ("different", 2)])
+def test_ids_that_differ_in_capitals_only_are_a_persons_decision(
+    adopt: Adopting, store: Store, choice: str, people: int
+) -> None:
+    rows = legacy.few(0) | {legacy.contactos: [legacy.person(1), legacy.person(2, **{"Manychat ID": "mc1"})]}
+    legacy.fill(adopt.theirs, rows)
+    assert 'capitals = "same"' in adopt.refused()
+    adopt(lambda text: text.replace("[contacts]", f'[contacts]\ncapitals = "{choice}"'))
+    assert len(store.rows("contacts")) == people
+
+
+def test_rows_of_nobody_are_left_out_and_counted(adopt: Adopting, store: Store) -> None:
+    rows = legacy.few(people=1)
+    rows[legacy.contactos] += [legacy.person(2, **{"Manychat ID": None}), legacy.person(3, **{"Manychat ID": "  "})]
+    rows[legacy.estados] += [
+        legacy.state(2, 2),
+        legacy.state(3, 99),
+        legacy.state(4, None),
+        legacy.state(5, 1, estado=""),
+    ]
+    legacy.fill(adopt.theirs, rows)
+    told = adopt()
+    skipped = {reason: (some.count, some.keys) for reason, some in told["contact_states"].skipped.items()}
+    assert skipped == {
+        "its contact is not there, or left out": (2, [2, 3]),
+        "contact_id is empty": (1, [4]),
+        "state is empty": (1, [5]),
+    }
+    assert numbers(told["contacts"]) == (1, 0, 0, 2)
+
+
+def test_what_does_not_fit_is_refused_until_somebody_says_what_to_do(adopt: Adopting, store: Store) -> None:
+    rows = legacy.few(people=2)
+    rows[legacy.contactos][0]["apellido_lead"] = "🌻" * 150  # 300 units of UTF-16
+    rows[legacy.asignaciones][1]["comercial_id"] = -3
+    legacy.fill(adopt.theirs, rows)
+    said = adopt.refused()
+    assert "last_name is longer than 256" in said
+    assert "commercial_advisor_id is not a whole number" in said
+    assert "🌻" not in said
+    told = adopt(
+        lambda text: text.replace('key = "ContactoID"', 'key = "ContactoID"\nmisfits = "cut"').replace(
+            "[campaign_contacts]", '[campaign_contacts]\nmisfits = "skip"'
+        )
+    )
+    assert told["contacts"].changed["last_name is longer than 256"].keys == [1]
+    assert store.rows("contacts", manychat_id="MC1")[0].last_name == "🌻" * 128
+    assert numbers(told["campaign_contacts"]) == (1, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"Canales"', '"Canal"', "[channels] there is no table Canal."),
+        ('"whatsapp"', '"wasap"', "has no column wasap. It has: ContactoID, "),
+        ("phone =", "fone =", "nothing called fone here"),
+        ('timezone = "America/Bogota"', "", "does not say its time zone"),
+        ('state = "estado"', "", "[contact_states] state is needed"),
+        ('created_at = "fecha"', 'created_at = "ContactoID"', "which is no moment"),
+        ('contact_id = "ContactoID"\nstate', "state", "either contact_id or manychat_id"),
+        (
+            'key = "ContactoID"',
+            'key = "canal_id"',
+            "cannot be told apart by canal_id: 2 rows have one that another has",
+        ),
+    ],
+)
+def test_a_mapping_that_does_not_match_is_refused_in_words(adopt: Adopting, old: str, new: str, message: str) -> None:
+    legacy.fill(adopt.theirs, legacy.few())
+    assert message in adopt.refused(lambda text: text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[contacts", "mapping.toml"),
+        ("[contacts]\ntable = 5", "contacts.table"),
+        ('timezone = "Marte"', "no time zone"),
+        ('[people]\ntable = "x"', "people"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused_in_words(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mapping.toml"
+    with pytest.raises(ConfigurationError, match="--describe"):
+        mapping.load(file)
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        mapping.load(file)
+    assert message in str(caught.value)
+
+
+def test_a_guess_needs_little_correction(adopt: Adopting, store: Store) -> None:
+    legacy.fill(adopt.theirs, legacy.few())
+    text = guesses.starter(source.tables(adopt.origin)).replace("# timezone", "timezone", 1)
+    adopt.file.write_text(text, "utf-8")
+    guessed = mapping.load(adopt.file)
+    assert guessed.contact_states is not None
+    assert guessed.contact_states.columns == {"contact_id": "ContactoID", "state": "estado", "created_at": "fecha"}
+    assert guessed.campaigns is not None
+    assert guessed.campaigns.columns["date_start"] == "Fecha inicio"
+    assert guessed.campaign_contacts is not None
+    assert guessed.campaign_contacts.columns["campaign_id"] == "Campaña"
+    assert guessed.contacts is not None
+    assert guessed.contacts.columns["email"] == "Correo electrónico"
+    assert guessed.contacts.updated == "Fecha actualización"
+
+
+def test_the_bridges_own_tables_are_not_offered(adopt: Adopting, store: Store) -> None:
+    own = source.open_source(store.engine.url.render_as_string(hide_password=False))
+    names = {table.name for table in source.tables(own)}
+    own.dispose()
+    assert not names & {"contacts", "audit", "alembic_version"}
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM asesores", "UPDATE asesores SET id = 1", "DROP TABLE asesores"])
+def test_nothing_but_reading_is_possible_in_their_database(adopt: Adopting, statement: str) -> None:
+    with adopt.origin.connect() as connection, pytest.raises(AssertionError, match="nothing but reading"):
+        connection.execute(sa.text(statement))
+    # And without that guard the database itself refuses, where it knows how.
+    if adopt.origin.dialect.name != "mssql":
+        sa.event.remove(adopt.origin, "before_cursor_execute", source._only_reads)
+        with adopt.origin.connect() as connection, pytest.raises(sa.exc.DBAPIError, match=r"(?i)read.?only"):
+            connection.execute(sa.text('CREATE TABLE "nueva" (id INTEGER)'))
+
+
+@pytest.mark.parametrize("after", [None, 5, "x"])
+def test_their_rows_are_read_with_sql_that_sql_server_understands(after: Any) -> None:
+    columns = (
+        source.Column("Año [x] de 'alta'", "datetimeoffset", "moment", True),
+        source.Column("Campaña id", "int", "integer", False),
+    )
+    table = source.Table("mi esquema", "Contactos de ManyChat", columns, (), 5)
+    for statement in (
+        source.page_statement(table, "Campaña id", [column.name for column in columns], after, 500),
+        source.key_statement(table, "Campaña id"),
+    ):
+        sql = str(statement.compile(dialect=MSDialect_pyodbc(), compile_kwargs={"render_postcompile": True}))
+        [parsed] = sqlglot.parse(sql.replace("?", "@p"), read="tsql")
+        assert isinstance(parsed, sqlglot.exp.Select)
+        assert not parsed.args.get("into")
+        assert "[mi esquema].[Contactos de ManyChat]" in sql
+        assert "OFFSET" not in sql
+
+
+def test_a_batch_fits_into_one_statement_of_sql_server() -> None:
+    assert adoption.BATCH <= 500
+
+
+def test_their_contacts_and_ours_live_in_one_database_in_two_schemas(adopt: Adopting, store: Store) -> None:
+    if store.engine.dialect.name != "postgresql":
+        pytest.skip("elsewhere a schema belongs to a user, or there is none")
+    url = store.engine.url.render_as_string(hide_password=False)
+    with store.engine.begin() as connection:
+        for schema in ("de_ellos", "bridge"):
+            connection.execute(sa.schema.CreateSchema(schema))
+        connection.execute(sa.text("CREATE TABLE de_ellos.contacts (id INTEGER PRIMARY KEY, manychat_id TEXT)"))
+        connection.execute(sa.text("INSERT INTO de_ellos.contacts VALUES (1, 'MC1')"))
+    ours = create_engine(url, {"connect_args": {"options": "-csearch_path=bridge"}})
+    try:
+        migrate.upgrade(ours)
+        file = adopt.file
+        file.write_text('[contacts]\ntable = "de_ellos.contacts"\nkey = "id"\ncolumns = {manychat_id = "manychat_id"}')
+        found = source.tables(adopt.origin)
+        assert [table.full_name for table in found if table.name == "contacts"] == ["de_ellos.contacts"]
+        parts, zone = resolve(mapping.load(file), adopt.origin, found)
+        adopting = Adoption(adopt.origin, ours, parts, zone, print)
+        adopting.survey()
+        assert [numbers(tally) for tally in adopting.run(dry_run=False)] == [(1, 0, 0, 0)]
+    finally:
+        ours.dispose()
+        with store.engine.begin() as connection:
+            for schema in ("de_ellos", "bridge"):
+                connection.execute(sa.schema.DropSchema(schema, cascade=True))

@@ -1,0 +1,178 @@
+"""What the store is asked may be large: no statement outgrows SQL Server, and the work grows with the rows, not faster.
+
+A bridge asks for a batch of 32 at most; an operator may name thousands of ids, and a purge may come after years.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from importlib import import_module
+
+import pytest
+import sqlalchemy as sa
+
+from bridge.outcomes import Done, Failure
+from bridge.store import api_keys, audit, campaigns, contacts, dead_letters, opportunities, pauses, retention, upsert
+from bridge.store.dead_letters import Filter
+
+from .conftest import NOON, PURGES, Store, assignment, contact, opportunity
+from .test_audit import letter, taken
+from .test_plans import public_functions
+
+#: Of SQL Server: "The incoming request has too many parameters. The server supports a maximum of 2100 parameters."
+#: All is ten times smaller here, the chunks included: thousands of rows of everything take a minute.
+SCALE = 10
+MOST_PARAMETERS = 2100 // SCALE
+#: More than fit into one statement.
+MANY = MOST_PARAMETERS + 10
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def largest(store: Store) -> Iterator[dict[str, int]]:
+    """How many parameters each statement took at most."""
+    seen: dict[str, int] = {}
+
+    def see(_connection, _cursor, statement, parameters, _context, executemany) -> None:  # type: ignore[no-untyped-def]
+        rows = parameters if executemany else [parameters]
+        seen[statement] = max(len(row) for row in rows)
+
+    sa.event.listen(store.engine, "before_cursor_execute", see)
+    yield seen
+    sa.event.remove(store.engine, "before_cursor_execute", see)
+
+
+def functions_that_take_many() -> set[str]:
+    """``module.function`` of everything in the store that takes as many of something as the caller likes."""
+    # These are called by others, or take one value for each column or filter.
+    bounded = {"upsert", "records", "listing"}
+    found = set()
+    for name in public_functions():
+        module, function = name.split(".")
+        signature = inspect.signature(getattr(import_module(f"bridge.store.{module}"), function))
+        kinds = {str(each.annotation).partition("[")[0] for each in signature.parameters.values()}
+        if kinds & {"Collection", "Iterable", "Mapping", "Sequence", "Filter"} and module not in bounded:
+            found.add(name)
+    return found
+
+
+def test_no_statement_takes_more_parameters_than_sql_server_does(
+    store: Store, largest: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upsert, "CHUNK", upsert.CHUNK // SCALE)
+    numbers = range(1, MANY + 1)
+    people = [contact(0, f"MC{n}", ultimo_estado="x", canal_entrada=f"c{n}") for n in numbers]
+    moves = [opportunity(1, f"MC{n}", commercial_advisor_id=n) for n in numbers]
+    assignments = [assignment(2, f"MC{n}", campaign_id=n, ultimo_estado="x") for n in numbers]
+    events = [move.id for move in moves]
+    failures = {event_id: Failure("refused", "no") for event_id in events}
+    letters = [letter(move, message_id=f"m{n}") for n, move in enumerate(moves)]
+    letters += [letter(message_id=f"u{n}") for n in numbers]
+    wanted = Filter(statuses=(), ids=numbers, event_ids=events)
+    called = set()
+
+    def call(function, *arguments, **named):  # type: ignore[no-untyped-def]
+        called.add(f"{function.__module__.rpartition('.')[2]}.{function.__name__}")
+        return store.run(function, *arguments, **named)
+
+    call(contacts.apply_contacts, people)
+    ids = call(contacts.ensure_contacts, [f"MC{n}" for n in numbers], NOON)
+    call(contacts.ensure_channels, [f"c{n}" for n in numbers], NOON)
+    call(contacts.complete_from_opportunities, moves, NOON)
+    call(contacts.lock, ids.values())
+    call(contacts.append_states, [(ids[event.manychat_id], "x", "contact", event) for event in people])
+    call(campaigns.apply_campaign_events, assignments)
+    call(campaigns.ensure_campaigns, numbers, NOON)
+    call(campaigns.ensure_advisors, numbers, "medical", NOON)
+    call(audit.begin, [taken(move) for move in moves])
+    call(audit.progress, events)
+    call(opportunities.record, moves)
+    call(opportunities.fail, [(move, failures[move.id]) for move in moves])
+    call(audit.give_back, events)
+    call(audit.fail, failures, dead=True)
+    call(audit.unfinished, NOON, [f"t{n}" for n in range(4)])  # types are four
+    call(dead_letters.put, letters)
+    call(dead_letters.notified, [row.id for row in call(dead_letters.unnotified, [f"u{n}" for n in numbers])])
+    call(dead_letters.messages_given_up, events)
+    assert len(call(dead_letters.search, wanted)) == sum(call(dead_letters.counts, wanted).values()) == MANY
+    call(dead_letters.discard_all, events)
+    call(dead_letters.resolve, events)
+    call(audit.finish, {event_id: Done("stored") for event_id in events})
+    call(opportunities.finish, {move.id: (move, Done("created", 1, None, "A")) for move in moves})
+    call(audit.reported, list(call(audit.rows, events).values()))
+    call(audit.report_again, events)
+    call(api_keys.used, dict.fromkeys(numbers, NOON))
+    call(api_keys.revoke, numbers)
+    call(pauses.pause, events)
+    call(pauses.resume, events)
+
+    forgotten = functions_that_take_many() - called
+    assert not forgotten, f"call these with {MANY} of what they take, too: {sorted(forgotten)}"
+    assert {statement: count for statement, count in largest.items() if count > MOST_PARAMETERS} == {}
+
+
+def test_letters_named_by_many_ids_are_each_found_once_in_order_and_page_by_page(store: Store) -> None:
+    events = [contact(n, f"MC{n}") for n in range(retention.CHUNK + 50)]
+    store.run(dead_letters.put, [letter(event, message_id=event.id, code=f"c{event.id[0] > '7'}") for event in events])
+    ids = [row.id for row in store.rows("dead_letters")]
+    # The first of them by both its ids, and some that are nobody's.
+    wanted = Filter(ids=ids[: len(ids) // 2], event_ids=[event.id for event in events[:1] + events[100:]] + ["none"])
+
+    assert [row.id for row in store.run(dead_letters.search, wanted)] == ids
+    assert sum(store.run(dead_letters.counts, wanted).values()) == len(ids)
+    assert [row.id for row in store.run(dead_letters.search, wanted, limit=505, after=ids[9])] == ids[10:515]
+    assert store.run(dead_letters.search, Filter(event_ids=["none"])) == []
+    assert store.run(dead_letters.counts, Filter(event_ids=["none"])) == {}
+
+
+@pytest.mark.parametrize("purge", PURGES, ids=lambda purge: purge.__name__)
+def test_a_purge_twice_as_large_is_twice_the_work(
+    store: Store, purge: Callable[..., retention.Part], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store.engine.dialect.name != "sqlite":
+        pytest.skip("only SQLite counts its own steps")
+    monkeypatch.setattr(retention, "CHUNK", 10)
+    less, more = (steps(store, partial(fill, store, count), purge, count) for count in (200, 400))
+    # If each part passed over those before it once more, it would be almost four times.
+    assert more < 2.5 * less
+
+
+def fill(store: Store, count: int) -> None:
+    """``count`` rows of everything that can be purged, and as many that cannot be yet; ended a batch at a time."""
+    events = [contact(n, f"MC{n}") for n in range(4 * count)]
+    settled, discarded, open_ = events[: 2 * count], events[2 * count : 3 * count], events[3 * count :]
+    store.run(audit.begin, [taken(event) for event in events])
+    store.run(dead_letters.put, [letter(event, message_id=event.id) for event in events])
+    for start in range(0, len(settled), 20):
+        ended = NOON + timedelta(seconds=start) + (2 * DAY if start >= count else timedelta())
+        store.run(audit.finish, {event.id: Done("stored") for event in settled[start : start + 20]}, ended)
+    store.run(audit.fail, {event.id: Failure("refused", "no") for event in open_}, dead=True, now=NOON)
+    store.run(dead_letters.discard_all, [event.id for event in discarded], NOON)
+
+
+def steps(store: Store, prepare: Callable[[], None], purge: Callable[..., retention.Part], count: int) -> int:
+    """How many steps SQLite's machine takes for the whole purge, in tens."""
+    for table in ("dead_letters", "audit"):
+        store.run(lambda connection: connection.execute(sa.text(f"DELETE FROM {table}")))  # noqa: B023
+    prepare()
+    taken_steps = 0
+
+    def step() -> None:
+        nonlocal taken_steps
+        taken_steps += 1
+
+    part, done = retention.START, 0
+    with store.engine.connect() as connection:
+        driver = connection.connection.dbapi_connection
+        driver.set_progress_handler(step, 10)
+        try:
+            while (part := purge(connection, NOON + DAY, part)).count:
+                done += part.count
+        finally:
+            driver.set_progress_handler(None, 0)
+        connection.rollback()
+    assert done == count
+    return taken_steps
