@@ -96,12 +96,12 @@ def test_the_requests_can_be_copied_and_are_accepted(sign_in: SignIn, world: Wor
     odoo = sign_in("manager")
     odoo.open("miasalud_crm.manychat_request_action")
     page = odoo.page
+    text = json.dumps('Prueba "uno"\n')
     for name in ("opportunity", "contact", "campaign_assignment", "campaign_contact"):
         odoo.click(f".o_manychat_requests [role=tab][name={name}]")
         page.locator("[data-name=body] .o_clipboard_button").click()
         body = page.evaluate("() => navigator.clipboard.readText()")
         # What ManyChat does with its fields.
-        text = json.dumps('Prueba "uno"\n')
         sent = re.sub(r"\{\{\w+\|[^{}]*\}\}", lambda _: text, body).replace("{{user_id}}", "1234567890")
         method = page.locator("[data-name=url] .badge").inner_text()
         path = "/api/" + page.locator("[data-name=url] code").inner_text().split("/api/")[1]
