@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import typer
 from rich.markup import escape
 from rich.progress import Progress
+from rich.table import Column as Heading
 from rich.table import Table as Grid
 
 from .. import worker
@@ -115,8 +116,15 @@ def _grid(table: Table) -> Grid:
 
 
 def _report(tallies: list[Tally], *, check: bool) -> None:
-    grid = Grid("", "read from", title="Would be written" if check else "Written", title_justify="left")
-    for heading in ("found", "new", "completed", "there", "left out"):
+    # The names of ours are what the mapping has: whole.
+    name = Heading("", no_wrap=True)
+    grid = Grid(
+        name,
+        Heading("read from", overflow="fold"),
+        title="Would be written" if check else "Written",
+        title_justify="left",
+    )
+    for heading in ("found", "new", "filled", "there", "left out"):
         grid.add_column(heading, justify="right")
     for tally in tallies:
         left_out = sum(some.count for some in tally.skipped.values())

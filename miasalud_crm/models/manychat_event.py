@@ -14,6 +14,7 @@ from bridge.events import ContractError, EventType, from_envelope
 
 from .. import configuration, cron_threads
 from ..queues import Queues
+from .ir_cron import OFTEN
 
 _logger = logging.getLogger(__name__)
 # The SDK would write two lines about each request.
@@ -272,7 +273,7 @@ class ManychatEvent(models.Model):
     def _wake_relay(self):
         """Have the relay run as soon as this transaction has committed."""
         cron_threads.revive()
-        self.env.ref("miasalud_crm.cron_relay").sudo()._trigger()
+        self.env.ref("miasalud_crm.cron_relay").sudo().with_context(**{OFTEN: True})._trigger()
 
     def action_retry(self):
         """Send failed events, and discarded ones, on their way again: a manager's second try.

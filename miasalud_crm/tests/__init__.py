@@ -21,4 +21,5 @@ from . import test_stage_map
 from . import test_test_event
 from . import test_stage_map_screen
 from . import test_translations
+from . import test_wake
 from . import test_webhook

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Numeric, Table, Unicode
+
+from bridge.store import schema
 
 metadata = MetaData()
 
@@ -186,3 +188,22 @@ def few(people: int = 3) -> dict[Table, list[dict[str, Any]]]:
         estados: [state(number, number) for number in range(1, people + 1)],
         asignaciones: [assignment(number, number) for number in range(1, people + 1)],
     }
+
+
+def adopted_rows() -> dict[Table, list[dict[str, Any]]]:
+    """Rows as ``bridge.adopt`` hands them to the store: of a person who is there (P1), and of one who is not."""
+    at = EVENING.replace(tzinfo=timezone.utc)
+    rows: dict[Table, list[dict[str, Any]]] = {
+        schema.channels: [{"name": "x", "name_key": "x"}],
+        schema.advisors: [{"id": 7001, "name": "x"}],
+        schema.campaigns: [{"id": 7001, "name": "x", "channel": "y"}],
+        schema.contacts: [{"manychat_id": who, "email": "x", "channel": "z"} for who in ("P1", "P-adopted")],
+        schema.contact_states: [
+            {"manychat_id": "P1", "state": "x", "category": "adopted", "created_at": at, "event_id": "adopted-x"}
+        ],
+        schema.campaign_contacts: [
+            {"manychat_id": "P1", "campaign_id": campaign, "commercial_advisor_id": 7001, "medical_advisor_id": 7002}
+            for campaign in (85, 7001)
+        ],
+    }
+    return rows

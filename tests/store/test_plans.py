@@ -23,6 +23,7 @@ import sqlalchemy as sa
 import bridge.store
 from bridge.outcomes import Done, Failure
 from bridge.store import (
+    adoption,
     api_keys,
     audit,
     campaigns,
@@ -41,6 +42,7 @@ from bridge.store import schema as tables
 from bridge.store.dead_letters import Filter
 
 from .conftest import NOON, PURGES, Store, assignment, contact, opportunity, update
+from .legacy import adopted_rows
 from .test_audit import letter, taken
 
 #: Tables that stay small, whatever happens: a few dozen rows that somebody enters by hand.
@@ -65,7 +67,7 @@ def public_functions() -> set[str]:
     """``module.function`` of everything in the package that works on a connection."""
     found = set()
     for module in pkgutil.iter_modules(bridge.store.__path__):
-        if module.name in ("engine", "migrate", "migrations", "adopt", "adoption"):
+        if module.name in ("engine", "migrate", "migrations", "source"):
             continue
         for name, function in inspect.getmembers(import_module(f"bridge.store.{module.name}"), inspect.isfunction):
             is_own = function.__module__ == f"bridge.store.{module.name}" and not name.startswith("_")
@@ -197,8 +199,17 @@ def exercise(store: Store) -> None:
     store.run(retention.due, NOON - timedelta(days=1))
     for purge in PURGES:
         store.run(purge, NOON + timedelta(days=2))
+    exercise_adoption(store)
     store.run(erasure.erase, "P1")
     store.run(erasure.unreadable_letters)
+
+
+def exercise_adoption(store: Store) -> None:
+    """Rows that another system had, new and known."""
+    store.run(adoption.known, ["P1", "P-none"])
+    for table, rows in adopted_rows().items():
+        for dry_run in (True, False, False):
+            store.run(adoption.put, table, rows, NOON, dry_run=dry_run)
 
 
 def exercise_api(store: Store) -> None:
