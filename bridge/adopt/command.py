@@ -118,8 +118,13 @@ def _grid(table: Table) -> Grid:
 def _report(tallies: list[Tally], *, check: bool) -> None:
     # The names of ours are what the mapping has: whole.
     name = Heading("", no_wrap=True)
-    grid = Grid(name, "read from", title="Would be written" if check else "Written", title_justify="left")
-    for heading in ("found", "new", "completed", "there", "left out"):
+    grid = Grid(
+        name,
+        Heading("read from", overflow="fold"),
+        title="Would be written" if check else "Written",
+        title_justify="left",
+    )
+    for heading in ("found", "new", "filled", "there", "left out"):
         grid.add_column(heading, justify="right")
     for tally in tallies:
         left_out = sum(some.count for some in tally.skipped.values())

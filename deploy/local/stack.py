@@ -119,7 +119,8 @@ class Stack:
         parameters = {"service": "object", "method": "execute_kw"}
         parameters["args"] = [*credentials, model, method, list(arguments), options]
         body = {"jsonrpc": "2.0", "method": "call", "params": parameters}
-        answer = requests.post(f"{self.odoo_url}/jsonrpc", json=body, timeout=60).json()
+        # Installing a language is the longest of what is called: minutes on a machine that is busy with tests.
+        answer = requests.post(f"{self.odoo_url}/jsonrpc", json=body, timeout=300).json()
         if "error" in answer:
             raise RuntimeError(answer["error"]["data"].get("debug") or answer["error"]["message"])
         return answer.get("result")  # left out when it is null

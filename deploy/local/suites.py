@@ -137,8 +137,7 @@ def _e2e(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 def _browser(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     os_packages.ensure(os_packages.CHROMIUM)
     odoo = _ready(make_odoo)
-    # The first test waits for the whole system and for Odoo's translations, and each page is a browser's work.
-    yield _pytest(f"in the browser on Odoo {odoo.source.version}", _BIN / "python", ["tests/browser", "--timeout=600"])
+    yield _pytest(f"in the browser on Odoo {odoo.source.version}", _BIN / "python", ["tests/browser"])
 
 
 def _faults(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:

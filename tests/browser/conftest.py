@@ -1,6 +1,7 @@
 """A browser before the whole running system. Whatever it complains of fails the test."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,19 @@ from tests.world import World
 
 from .odoo_page import DESKTOP, PHONE, OdooPage
 from .people import LANGUAGES, ensure_languages, signed_in
+from .warm_up import build_bundles
+
+HERE = Path(__file__).parent
 
 #: Called as `sign_in(role="manager", phone=False)`; roles are in people.py.
 SignIn = Callable[..., OdooPage]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test is first also waits for the stack, the languages and the web client's bundles to be made."""
+    for item in items:
+        if item.path.parent == HERE and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +46,7 @@ def language(request: pytest.FixtureRequest) -> str:
 def _cookies(world: World) -> dict[str, list[Any]]:
     """Of those who have signed in already."""
     ensure_languages(world.stack)
+    build_bundles(world.stack)
     return {}
 
 

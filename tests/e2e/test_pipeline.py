@@ -203,3 +203,37 @@ def test_every_event_leaves_one_audit_row_that_agrees_with_odoo(world: World, ch
         )
         assert (row["outcome"], event["state"]) == (event["outcome"], "done")
         assert row["queue"] == OPPORTUNITY_QUEUE
+
+
+def test_a_contact_and_an_assignment_become_done_in_odoos_log(world: World, chat: Chat) -> None:
+    person = {"manychat_id": chat.manychat_id, "nombre_lead": "Inventada"}
+    assignment = {"manychat_id": chat.manychat_id, "campaign_id": 85, "comercial_id": 7}
+    event_ids = [world.send("contact", person), world.send("campaign-assignment", assignment)]
+    world.settled(*event_ids)
+    done = [["event_id", "in", event_ids], ["state", "=", "done"], ["outcome", "=", "stored"]]
+    world.eventually(lambda: world.odoo("manychat.event", "search_count", done) == 2)
+
+
+def test_a_dead_letter_that_was_discarded_goes_through_once_somebody_retries_it_in_odoo(
+    world: World, chat: Chat
+) -> None:
+    label = f"Etapa {chat.manychat_id}"
+    event_id = chat.enters(label)
+    assert world.audit(event_id)["outcome"] == "dead_lettered"
+    (row,) = world.eventually(
+        lambda: world.odoo("manychat.event", "search", [["event_id", "=", event_id], ["state", "=", "failed"]])
+    )
+    world.odoo("manychat.event", "action_discard", [row])
+    # The bridge hears of it with its next sign of life, closes its dead letter, and says so.
+    world.eventually(lambda: world.sql("SELECT 1 FROM audit WHERE event_id = :e AND outcome = 'discarded'", e=event_id))
+    (letter,) = world.sql("SELECT status FROM dead_letters WHERE event_id = :e", e=event_id)
+    assert letter["status"] == "discarded"
+    told = [["id", "=", row], ["discard_untold", "=", False]]
+    world.eventually(lambda: world.odoo("manychat.event", "search_count", told))
+
+    (alias,) = world.odoo("manychat.stage.alias", "search", [["name", "=", label]])
+    (stage,) = world.odoo("manychat.stage.map", "search", [["manychat_stage_id", "=", 24]])
+    world.odoo("manychat.stage.alias", "write", [alias], {"map_id": stage})
+    world.odoo("manychat.event", "action_retry", [row])
+    world.eventually(lambda: world.sql("SELECT 1 FROM audit WHERE event_id = :e AND outcome = 'created'", e=event_id))
+    assert chat.stage == STAGES[24]
