@@ -1,6 +1,5 @@
 from freezegun import freeze_time
 
-from odoo import fields
 from odoo.tests import Form, new_test_user, tagged
 
 from .common import ManychatCase, at, opportunity
@@ -192,4 +191,4 @@ class TestAdvisor(ManychatCase):
         self.advisor(700).user_id = self.vera
         mail = self.env["mail.mail"].sudo().search([("model", "=", "crm.lead"), ("res_id", "=", self.lead().id)])
         self.assertEqual(mail.mapped("state"), ["outgoing"])
-        self.assertEqual(fields.first(mail).recipient_ids or mail.notified_partner_ids, self.vera.partner_id)
+        self.assertEqual(mail[:1].recipient_ids or mail.notified_partner_ids, self.vera.partner_id)

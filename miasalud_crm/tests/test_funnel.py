@@ -171,7 +171,7 @@ class TestFunnel(ManychatCase):
                     events.append(opportunity(name, stage, minutes=60 * hour))
                 elif what == "person" and now:
                     self.moves(name, hour, stage)
-                elif what == "lose" and now:
+                elif what == "lose" and now and now != 26:  # since Odoo 19 a won one cannot be lost
                     self.loses(name, hour)
                     stage = None
                 else:

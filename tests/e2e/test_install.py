@@ -78,3 +78,70 @@ def test_ids_of_a_manual_field_are_adopted(seen: dict[str, Any]) -> None:
 
 def test_of_doubled_ids_the_newest_open_opportunity_wins_and_the_others_are_listed(seen: dict[str, Any]) -> None:
     assert seen["ids"]["MC-DOBLE"] == ["nueva", ["perdida", "vieja"]]
+
+
+# What follows takes place in the same database, after people have worked with it.
+USE = """
+from datetime import datetime, timedelta, timezone
+from bridge.events import EventType, accept
+began = datetime.now(timezone.utc) - timedelta(hours=1)
+def event(minute, stage):
+    moment = began + timedelta(minutes=minute)
+    payload = dict(manychat_id="MC-NUEVA", first_name="Prueba", channel="Facebook", commercial_advisor_id=700,
+                   state=dict(stage_id=stage, date=moment.isoformat()))
+    return accept(EventType.OPPORTUNITY, payload, received_at=moment, source="odoo").envelope()
+bridge = env.ref("miasalud_crm.user_bridge")
+results = env["crm.lead"].with_user(bridge).manychat_apply([event(0, 17), event(5, 22)])
+assert [result["status"] for result in results] == ["created", "moved"], results
+env["manychat.stage.map"].create(dict(name="Etapa propia", stage_id=env["crm.stage"].create(dict(name="Propia")).id))
+env.cr.commit()
+"""
+UNINSTALL = """
+env["ir.module.module"].search([("name", "=", "miasalud_crm")]).button_immediate_uninstall()
+"""
+LEFT = """
+import json
+env.cr.execute("SELECT name, x_manychat_id FROM crm_lead WHERE x_manychat_id IS NOT NULL")
+ids = dict(env.cr.fetchall())
+left = dict(
+    stages=env["crm.stage"].search([]).mapped("name"),
+    opportunities=[[lead.name, lead.stage_id.name] for lead in env["crm.lead"].with_context(active_test=False).search(
+        [("name", "in", ["vieja", "nueva", "sola", "sin", "Prueba"])], order="name")],
+    ids=ids,
+    fields=env["ir.model.fields"].search([("name", "like", "manychat")]).mapped("name"),
+    models=env["ir.model"].search([("model", "like", "manychat")]).mapped("model"),
+)
+print("SEEN " + json.dumps(left))
+"""
+
+
+@pytest.fixture(scope="module")
+def left(stack: Any, seen: dict[str, Any]) -> dict[str, Any]:
+    """What is in the database after the addon was used and uninstalled."""
+    odoo, database = stack.odoo, f"{stack.database}_adopt"
+    for script in (USE, UNINSTALL):
+        odoo.run_script(database, script)
+    printed = odoo.run_script(database, LEFT)
+    return json.loads(next(line for line in printed.splitlines() if line.startswith("SEEN "))[5:])
+
+
+def test_uninstalling_leaves_stages_and_opportunities_in_place(left: dict[str, Any]) -> None:
+    assert {*STAGES.values(), "Propia"} <= set(left["stages"])
+    assert dict(left["opportunities"]) == {
+        "vieja": STAGES[17],
+        "nueva": STAGES[18],
+        "sola": STAGES[20],
+        "sin": STAGES[21],
+        "Prueba": STAGES[22],
+    }
+
+
+def test_uninstalling_keeps_the_ids_where_installing_again_finds_them(left: dict[str, Any]) -> None:
+    # Those of the doubles were never touched.
+    doubles = dict.fromkeys(["vieja", "nueva", "perdida"], "MC-DOBLE")
+    assert left["ids"] == {**doubles, "sola": "MC-SOLA", "Prueba": "MC-NUEVA"}
+
+
+def test_uninstalling_leaves_nothing_else_of_the_addon(left: dict[str, Any]) -> None:
+    assert left["models"] == []
+    assert left["fields"] == []
