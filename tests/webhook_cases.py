@@ -99,7 +99,7 @@ _INVALID: dict[str, tuple[tuple[str, str], Any, tuple[str, ...]]] = {
     "grows too long": (
         OPPORTUNITY,
         json.dumps(opportunity(state={**_STAGE, "summary": "\U0001d160" * 8000}), ensure_ascii=False).encode(),
-        (),
+        ("state.summary",),
     ),
 }
 _TEXT = {"Content-Type": "text/plain"}
