@@ -17,6 +17,15 @@ class TestApiKey(TransactionCase):
         self.env.cr.execute("SELECT row_to_json(k)::text FROM manychat_api_key k")
         self.assertNotIn(key[20:], "".join(row[0] for row in self.env.cr.fetchall()))
 
+    def test_administrators_create_keys_and_nobody_else(self):
+        admin = new_test_user(self.env, "administra", "base.group_system")
+        wizard = self.env["manychat.api.key.create"].with_user(admin).create({"name": "Prueba", "purpose": "webhook"})
+        key = wizard.action_generate()["context"]["default_key"]
+        self.assertEqual(self.keys._authenticate(key).create_uid, admin)
+        manager = new_test_user(self.env, "jefa", "sales_team.group_sale_manager")
+        with self.assertRaises(AccessError):
+            self.keys.with_user(manager)._generate("Prueba")
+
     def test_a_key_is_valid_until_it_is_revoked_or_expires(self):
         soon = fields.Datetime.now() + timedelta(hours=1)
         key = self.keys._generate("Prueba", soon)

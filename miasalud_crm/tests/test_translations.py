@@ -16,8 +16,8 @@ SAME = {
     "X-Dry-Run",
     "https://app.manychat.com/fb…/chat/{manychat_id}",
 }
-#: What Odoo calls crm.lead, on 19 and on 18. It exports the name with every module that extends the model.
-ODOOS_OWN = {"Lead", "Lead/Opportunity"}
+#: What Odoo calls crm.lead, on 19 and on 18, and ir.cron. It exports the name with every module that extends a model.
+ODOOS_OWN = {"Lead", "Lead/Opportunity", "Scheduled Actions"}
 #: What the translation must carry over unchanged: placeholders, tags with their attributes, names of headers.
 _CARRIED = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}|</?[a-z]+|class=\"[^\"]*\"|X-[A-Z-]+|BRIDGE_\w+")
 

@@ -15,7 +15,19 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.outcomes import Done, Failure
-from bridge.store import api_keys, audit, campaigns, contacts, dead_letters, opportunities, pauses, retention, upsert
+from bridge.store import (
+    adoption,
+    api_keys,
+    audit,
+    campaigns,
+    contacts,
+    dead_letters,
+    opportunities,
+    pauses,
+    retention,
+    upsert,
+)
+from bridge.store import schema as tables
 from bridge.store.dead_letters import Filter
 
 from .conftest import NOON, PURGES, Store, assignment, contact, opportunity
@@ -108,6 +120,17 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(api_keys.revoke, numbers)
     call(pauses.pause, events)
     call(pauses.resume, events)
+    call(adoption.known, [f"MC{n}" for n in numbers])
+    adopted = {
+        tables.channels: [{"name": f"a{n}", "name_key": f"a{n}"} for n in numbers],
+        tables.contacts: [{"manychat_id": f"A{n}", "email": "x", "channel": f"a{n}"} for n in numbers],
+        tables.campaign_contacts: [
+            {"manychat_id": f"A{n}", "campaign_id": n, "medical_advisor_id": n} for n in numbers
+        ],
+    }
+    for table, rows in adopted.items():
+        for dry_run in (True, False, False):
+            call(adoption.put, table, rows, NOON, dry_run=dry_run)
 
     forgotten = functions_that_take_many() - called
     assert not forgotten, f"call these with {MANY} of what they take, too: {sorted(forgotten)}"
