@@ -11,6 +11,15 @@ depends_on = None
 
 MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(6), "mssql")
 UNREPORTED = sa.text("outcome IS NOT NULL AND reported_at IS NULL")
+# SQL Server keeps the default as a constraint of its own, under a name that it made up, which must go first. Alembic's
+# mssql_drop_default would do it, but for IF EXISTS: Babelfish shows the constraint, and has none.
+DROP_DEFAULT = """
+DECLARE @name NVARCHAR(128), @drop NVARCHAR(400)
+SELECT @name = name FROM sys.default_constraints
+WHERE parent_object_id = OBJECT_ID('audit') AND COL_NAME(parent_object_id, parent_column_id) = 'retries'
+SET @drop = 'ALTER TABLE audit DROP CONSTRAINT IF EXISTS ' + QUOTENAME(@name)
+EXEC(@drop)
+"""
 
 
 def upgrade() -> None:
@@ -34,5 +43,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_audit_unreported", "audit")
     op.drop_column("audit", "reported_at")
-    # SQL Server keeps the default as a constraint of its own, which must go first.
-    op.drop_column("audit", "retries", mssql_drop_default=True)
+    if op.get_context().dialect.name == "mssql":
+        op.execute(DROP_DEFAULT)
+    op.drop_column("audit", "retries")
