@@ -29,6 +29,13 @@ def look_out(engine: sa.Engine) -> None:
     sa.event.listen(engine, "first_connect", partial(_look, engine))
 
 
+def is_conflict(text: str) -> bool:
+    """Whether an error's ``text`` is what Babelfish says of a snapshot conflict. It has SQL Server's number for most
+    errors, but for this one it has none.
+    """
+    return "could not serialize access" in text and "(33557097)" in text
+
+
 def _look(engine: sa.Engine, connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     # SQL Server knows no such property, and says NULL.

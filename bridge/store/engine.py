@@ -195,7 +195,7 @@ def is_conflict(error: DBAPIError) -> bool:
         return state in _POSTGRESQL_CONFLICTS
     if type(original).__module__.startswith("sqlite3"):
         return "UNIQUE constraint failed" in str(original)
-    return bool(_MSSQL_CONFLICTS & mssql_numbers(error))
+    return bool(_MSSQL_CONFLICTS & mssql_numbers(error)) or babelfish.is_conflict(str(original))
 
 
 def is_transient(error: DBAPIError) -> bool:

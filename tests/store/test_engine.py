@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -182,7 +184,9 @@ def test_at_every_isolation_level_eight_connections_write_the_same_people_withou
     # What holds here with and without snapshots holds on SQL Server with read committed snapshot on or off.
     if store.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one isolation level")
-    engine = store.engine.execution_options(isolation_level=level)
+    options = json.loads(os.environ.get("TEST_DATABASE_OPTIONS") or "{}")
+    url = store.engine.url.render_as_string(hide_password=False)
+    engine = create_engine(url, {**options, "isolation_level": level})
     try:
         engine.connect().close()
     except DBAPIError:
@@ -195,6 +199,7 @@ def test_at_every_isolation_level_eight_connections_write_the_same_people_withou
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
+    engine.dispose()
 
     assert {row.first_name for row in store.rows("contacts")} == {"7"}
     assert len(store.rows("contacts")) == 10
