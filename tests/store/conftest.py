@@ -1,7 +1,7 @@
 """The store's tests run on any database: SQLite by default, or what TEST_DATABASE_URL names.
 
-TEST_DATABASE_OPTIONS gives options of ``create_engine`` as JSON. The tests make their tables in that database and drop
-them at the end, so it must be one for tests.
+TEST_DATABASE_OPTIONS gives options of ``create_engine`` as JSON, TEST_DATABASE_SCHEMA a schema. The tests make their
+tables in that database and drop them at the end, so it must be one for tests.
 """
 
 from __future__ import annotations
@@ -24,11 +24,26 @@ from bridge.store.engine import create_engine, in_transaction
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
     url = os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{tmp_path_factory.mktemp('store') / 'store.db'}"
     options = {"pool_size": 10, **json.loads(os.environ.get("TEST_DATABASE_OPTIONS") or "{}")}
-    engine = create_engine(url, options)
+    engine = create_engine(url, options, os.environ.get("TEST_DATABASE_SCHEMA"))
     migrate.upgrade(engine)
     yield engine
     migrate.downgrade(engine, "base")
     engine.dispose()
+
+
+@pytest.fixture
+def other_schema(engine: sa.Engine) -> Iterator[sa.Engine]:
+    """The same database with ``BRIDGE_DATABASE_SCHEMA=Bridge_2``; nothing is there yet."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no schemas")
+    options = json.loads(os.environ.get("TEST_DATABASE_OPTIONS") or "{}")
+    other = create_engine(engine.url.render_as_string(hide_password=False), options, "Bridge_2")
+    yield other
+    migrate.downgrade(other, "base")
+    with other.begin() as connection:
+        sa.Table("alembic_version", sa.MetaData()).drop(connection)
+        connection.execute(sa.schema.DropSchema("Bridge_2"))
+    other.dispose()
 
 
 class Store:
