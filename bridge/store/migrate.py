@@ -141,9 +141,10 @@ def revisions() -> set[str]:
 
 
 def _revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version", schema=schema_of(connection)):
+    schema = schema_of(connection)
+    if not sa.inspect(connection).has_table("alembic_version", schema=schema):
         return None
-    version = sa.table("alembic_version", sa.column("version_num"))
+    version = sa.table("alembic_version", sa.column("version_num"), schema=schema)
     return connection.execute(sa.select(version.c.version_num)).scalar_one_or_none()
 
 

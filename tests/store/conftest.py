@@ -1,7 +1,7 @@
 """The store's tests run on any database: SQLite by default, or what TEST_DATABASE_URL names.
 
-TEST_DATABASE_OPTIONS gives options of ``create_engine`` as JSON, TEST_DATABASE_SCHEMA a schema. The tests make their
-tables in that database and drop them at the end, so it must be one for tests.
+TEST_DATABASE_OPTIONS gives options of ``create_engine`` as JSON. The tests make their tables in that database and drop
+them at the end, so it must be one for tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bridge.store.engine import create_engine, in_transaction
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
     url = os.environ.get("TEST_DATABASE_URL") or f"sqlite:///{tmp_path_factory.mktemp('store') / 'store.db'}"
     options = {"pool_size": 10, **json.loads(os.environ.get("TEST_DATABASE_OPTIONS") or "{}")}
-    engine = create_engine(url, options, os.environ.get("TEST_DATABASE_SCHEMA"))
+    engine = create_engine(url, options)
     migrate.upgrade(engine)
     yield engine
     migrate.downgrade(engine, "base")

@@ -39,6 +39,8 @@ def test_the_bridge_works_in_a_schema_of_its_own_beside_tables_by_the_same_names
 def test_taking_the_tables_away_again_leaves_the_others(store: Store, other_schema: sa.Engine) -> None:
     store.run(contacts.apply_contacts, [contact()])
     migrate.upgrade(other_schema)
+    migrate.downgrade(other_schema, "0003")
+    assert (migrate.current(other_schema), migrate.current(store.engine)) == ("0003", migrate.head())
     migrate.downgrade(other_schema, "base")
     assert len(store.rows("contacts")) == 1
     with pytest.raises(DBAPIError):
