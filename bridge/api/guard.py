@@ -20,7 +20,7 @@ from ..intake import Refusal
 from ..outage import Outage
 from . import measures
 from .context import Context
-from .keys import Key
+from .kept_keys import Key
 
 log = structlog.get_logger()
 
