@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
@@ -31,6 +32,8 @@ class Settings(BaseSettings):
     queue_connection_string: SecretStr | None = None
     database_url: SecretStr = SecretStr("sqlite:///miasalud.db")
     database_options: dict[str, Any] = {}
+    #: The schema of the bridge's tables. A plain name: people write it into SQL.
+    database_schema: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = None
     #: Where `db adopt` reads; default: the bridge's own database.
     adopt_url: SecretStr | None = None
     odoo_url: str | None = None
@@ -42,6 +45,8 @@ class Settings(BaseSettings):
     #: Where the API listens. Loopback: a proxy with TLS belongs in front of it.
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    #: Where the API keeps its keys' digests, for a start while SQL is away.
+    api_keys_file: Path = Path("miasalud-api-keys.json")
     #: Messages taken at once. The queue gives at most 32.
     batch_size: Annotated[int, Field(ge=1, le=32)] = 32
     #: Seconds after which a message that was neither deleted nor renewed comes again. At most the queue's 7 days.

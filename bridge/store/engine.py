@@ -28,8 +28,13 @@ MAX_RUNS = 25
 TRANSIENT_PAUSES = (0.2, 1.0, 3.0)
 #: Seconds that SQLite waits for another process's transaction.
 SQLITE_BUSY_SECONDS = 30
+#: Seconds that PostgreSQL may take to let us in. SQL Server's driver has a limit of its own.
+CONNECT_SECONDS = 10
 #: Seconds that one statement may take on SQL Server before it counts as an outage.
 STATEMENT_SECONDS = 30
+
+# SQLAlchemy's option that puts all tables without a schema into another one, statement by statement.
+_TRANSLATE = "schema_translate_map"
 
 # SQL Server's error numbers: duplicate key in a constraint, in an index; deadlock victim; snapshot conflict.
 _MSSQL_CONFLICTS = {2627, 2601, 1205, 3960}
@@ -54,10 +59,11 @@ class BadDatabaseUrl(ValueError):
     """The database URL or its options cannot work, in words for whoever set them."""
 
 
-def create_engine(url: str, options: Mapping[str, Any] | None = None) -> sa.Engine:
+def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: str | None = None) -> sa.Engine:
     """An engine for ``url`` with the product's settings; ``options`` of ``sqlalchemy.create_engine`` win over them.
 
-    :raises BadDatabaseUrl: not a URL, or its driver is not installed
+    :param schema: where our tables are; default: where the database looks for names that have none
+    :raises BadDatabaseUrl: not a URL, its driver is not installed, or it knows no schemas
     """
     try:
         parsed = make_url(url)
@@ -71,8 +77,18 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None) -> sa.Engi
         settings["fast_executemany"] = odbc.is_microsofts(parsed)
     if parsed.get_backend_name() == "sqlite":
         settings["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
+    if parsed.get_driver_name().startswith("psycopg"):
+        # It would wait for ever for a server that takes the connection and says nothing, and a quarter of an hour for
+        # one whose machine has gone.
+        milliseconds = STATEMENT_SECONDS * 1000
+        settings["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": milliseconds}
+    settings |= options or {}
+    if schema:
+        if parsed.get_backend_name() == "sqlite":
+            raise BadDatabaseUrl("SQLite has no schemas: give the bridge a file of its own")
+        settings["execution_options"] = {**settings.get("execution_options", {}), _TRANSLATE: {None: schema}}
     try:
-        engine = sa.create_engine(parsed, **{**settings, **(options or {})})
+        engine = sa.create_engine(parsed, **settings)
     except ImportError as error:
         extra = " Install miasalud-bridge[azure-sql]." if "pyodbc" in str(error) else ""
         raise BadDatabaseUrl(f"its driver is not installed ({error.name or error}).{extra}") from None
@@ -85,6 +101,12 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None) -> sa.Engi
         sa.event.listen(engine, "connect", _prepare_mssql)
         babelfish.look_out(engine)
     return engine
+
+
+def schema_of(bind: sa.Engine | sa.Connection) -> str | None:
+    """The schema that :func:`create_engine` was given for ``bind``."""
+    schemas: Mapping[str | None, str] = bind.get_execution_options().get(_TRANSLATE, {})
+    return schemas.get(None)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mssql
 
+from bridge.store.migrations.place import place
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -14,22 +16,21 @@ UNREPORTED = sa.text("outcome IS NOT NULL AND reported_at IS NULL")
 # SQL Server keeps the default as a constraint of its own, under a name that it made up, which must go first. Alembic's
 # mssql_drop_default would do it, but for IF EXISTS: Babelfish shows the constraint, and has none.
 DROP_DEFAULT = """
-DECLARE @name NVARCHAR(128), @drop NVARCHAR(400)
+DECLARE @name NVARCHAR(128), @drop NVARCHAR(600)
 SELECT @name = name FROM sys.default_constraints
-WHERE parent_object_id = OBJECT_ID('audit') AND COL_NAME(parent_object_id, parent_column_id) = 'retries'
-SET @drop = 'ALTER TABLE audit DROP CONSTRAINT IF EXISTS ' + QUOTENAME(@name)
+WHERE parent_object_id = OBJECT_ID('{table}') AND COL_NAME(parent_object_id, parent_column_id) = 'retries'
+SET @drop = 'ALTER TABLE {table} DROP CONSTRAINT IF EXISTS ' + QUOTENAME(@name)
 EXEC(@drop)
 """
 
 
 def upgrade() -> None:
-    op.add_column("audit", sa.Column("retries", sa.Integer, nullable=False, server_default="0"))
-    op.add_column("audit", sa.Column("reported_at", MOMENT))
+    op.add_column("audit", sa.Column("retries", sa.Integer, nullable=False, server_default="0"), **place())
+    op.add_column("audit", sa.Column("reported_at", MOMENT), **place())
     # Odoo itself said how these ended; the others it has never heard of.
-    op.execute(
-        "UPDATE audit SET reported_at = finished_at "
-        "WHERE outcome IN ('created', 'moved', 'updated', 'unchanged', 'stale')"
-    )
+    audit = sa.table("audit", *(sa.column(name) for name in ("outcome", "finished_at", "reported_at")), **place())
+    odoo_knows = audit.c.outcome.in_(["created", "moved", "updated", "unchanged", "stale"])
+    op.execute(audit.update().where(odoo_knows).values(reported_at=audit.c.finished_at))
     op.create_index(
         "ix_audit_unreported",
         "audit",
@@ -37,12 +38,14 @@ def upgrade() -> None:
         mssql_where=UNREPORTED,
         postgresql_where=UNREPORTED,
         sqlite_where=UNREPORTED,
+        **place(),
     )
 
 
 def downgrade() -> None:
-    op.drop_index("ix_audit_unreported", "audit")
-    op.drop_column("audit", "reported_at")
+    op.drop_index("ix_audit_unreported", "audit", **place())
+    op.drop_column("audit", "reported_at", **place())
     if op.get_context().dialect.name == "mssql":
-        op.execute(DROP_DEFAULT)
-    op.drop_column("audit", "retries")
+        table = op.get_context().dialect.identifier_preparer.format_table(sa.table("audit", **place()))
+        op.execute(DROP_DEFAULT.format(table=table.replace("'", "''")))
+    op.drop_column("audit", "retries", **place())
