@@ -17,7 +17,6 @@ from fastapi.responses import Response
 
 from .. import intake
 from ..events import Event, EventType
-from ..examples import EXAMPLES
 from ..intake import ROUTES
 from ..outage import Outage
 from ..store import audit
@@ -78,7 +77,7 @@ def _add(event_type: EventType) -> None:
         operation_id=f"send_{event_type.value}",
         response_class=Response,
         responses={200: _VALID, 202: _ACCEPTED},
-        openapi_extra={"requestBody": body_of(event_type.model, EXAMPLES[event_type]), "parameters": _HEADERS},
+        openapi_extra={"requestBody": body_of(event_type), "parameters": _HEADERS},
     )
 
 
