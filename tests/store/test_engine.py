@@ -112,6 +112,31 @@ def test_a_row_that_somebody_else_inserts_meanwhile_is_found_on_the_second_run(s
     assert len(runs) == (1 if store.engine.dialect.name == "sqlite" else 2)
 
 
+def test_of_two_that_wait_for_each_other_one_begins_anew(store: Store) -> None:
+    if store.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite lets one in at a time")
+    c = schema.contacts.c
+    ids = store.run(ensure_contacts, ["MC1", "MC2"], NOON)
+    both_have_one = threading.Barrier(2)
+    runs: list[str] = []
+
+    def write(first: str, second: str) -> None:
+        def work(connection: sa.Connection) -> None:
+            runs.append(first)
+            connection.execute(schema.contacts.update().where(c.id == ids[first]).values(phone=first))
+            if runs.count(first) == 1:
+                both_have_one.wait(60)
+            connection.execute(schema.contacts.update().where(c.id == ids[second]).values(phone=first))
+
+        in_transaction(store.engine, work)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ["MC1", "MC2"], ["MC2", "MC1"]))
+
+    assert len(runs) == 3
+    assert {row.phone for row in store.rows("contacts")} == {runs[-1]}
+
+
 def test_the_datas_own_fault_is_raised_as_such_and_without_the_data(store: Store) -> None:
     row = {"contact_id": 4711, "state": "Fiebre", "category": "contact", "created_at": NOON}
     with pytest.raises(IntegrityError) as caught:
