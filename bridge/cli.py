@@ -382,9 +382,10 @@ def db_sql(
     ] = None,
 ) -> None:
     """Print the SQL that `db upgrade` would run, for a DBA to read. Connects to nothing."""
-    dialect = kind.value if kind else make_url(secret(load_settings().database_url)).get_backend_name()
+    settings = load_settings()
+    dialect = kind.value if kind else make_url(secret(settings.database_url)).get_backend_name()
     try:
-        print(migrate.sql(dialect, revisions))
+        print(migrate.sql(dialect, revisions, settings.database_schema))
     except ValueError as error:
         fail(str(error), MISUSED)
 

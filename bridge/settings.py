@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     queue_connection_string: SecretStr | None = None
     database_url: SecretStr = SecretStr("sqlite:///miasalud.db")
     database_options: dict[str, Any] = {}
+    #: The schema of the bridge's tables. A plain name: people write it into SQL.
+    database_schema: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = None
     #: Where `db adopt` reads; default: the bridge's own database.
     adopt_url: SecretStr | None = None
     odoo_url: str | None = None

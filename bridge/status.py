@@ -51,10 +51,11 @@ def status(
             while True:
                 typer.echo(json.dumps(look(), ensure_ascii=False))
                 time.sleep(every)
-        with Live(view(look()), console=out, auto_refresh=False, screen=out.is_terminal) as live:
+        foot = Text(f"\nEvery {every:g} s. Ctrl-C ends it.", style="dim")
+        with Live(Group(view(look()), foot), console=out, auto_refresh=False, screen=out.is_terminal) as live:
             while True:
                 time.sleep(every)
-                live.update(view(look()), refresh=True)
+                live.update(Group(view(look()), foot), refresh=True)
     except KeyboardInterrupt:
         sys.exit(0)
 
@@ -69,8 +70,10 @@ def view(seen: dict[str, Any]) -> RenderableType:
     parts += [Text(f"✗ {visible(problem)}", style="red") for problem in seen["problems"]]
     parts += [Text(f"! {visible(notice)}", style="yellow") for notice in seen["notices"]]
     parts += ["", _dependencies(seen), "", _paths(seen)]
-    if seen["dead_letters"]["by_reason"]:
-        parts += ["", _dead_letters(seen["dead_letters"]["by_reason"])]
+    if by_reason := seen["dead_letters"]["by_reason"]:
+        parts += ["", _dead_letters(by_reason)]
+    elif by_reason is not None:  # it is None while nobody can tell
+        parts += ["", "No open dead letters."]
     return Group(*parts)
 
 

@@ -176,7 +176,9 @@ def make_handlers(
 def open_engine(settings: Settings) -> sa.Engine:
     """:raises ConfigurationError: naming the variable"""
     try:
-        return create_engine(settings.database_url.get_secret_value(), settings.database_options)
+        return create_engine(
+            settings.database_url.get_secret_value(), settings.database_options, settings.database_schema
+        )
     except BadDatabaseUrl as error:
         raise ConfigurationError(f"{variable('database_url')}: {error}") from None
 

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response, Security
-from fastapi import Query as QueryParameters
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..store.listing import CAMPAIGNS
 from ..store.schema import campaigns
-from . import writing
-from .answers import ALWAYS, WITH_BODY, documented
-from .fields import Id, IdFilter, LabelFilter, Moment, MomentFilter, Money, Name, RowId, ShortLabel
-from .guard import DOCUMENTED_KEY, Guarded
-from .paging import Page, Query, listed
+from .fields import Id, IdFilter, LabelFilter, Moment, MomentFilter, Money, Name, ShortLabel
+from .paging import WrittenQuery
+from .resource import writable
 from .writing import Body
-
-router = APIRouter(
-    prefix="/api/v1/campaigns",
-    tags=["campaigns"],
-    route_class=Guarded,
-    responses=ALWAYS,
-    dependencies=[Security(DOCUMENTED_KEY)],
-)
-Row = Annotated[RowId, Path()]
-_WRITING = WITH_BODY | documented(409)
-_NOT_FOUND = documented(404)
 
 
 class CampaignFields(Body):
@@ -86,41 +71,20 @@ class Campaign(BaseModel):
     updated_at: datetime
 
 
-class CampaignQuery(Query):
-    sort: Literal["id", "-id", "updated_at", "-updated_at"] = "id"
+class CampaignQuery(WrittenQuery):
     updated_since: MomentFilter = None
     status: LabelFilter = None
     channel: Annotated[LabelFilter, Field(description="The channel's name, as events give it.")] = None
     channel_id: IdFilter = None
 
 
-@router.get("/", summary="List campaigns")
-def list_campaigns(request: Request, query: Annotated[CampaignQuery, QueryParameters()]) -> Page[Campaign]:
-    return listed(request, CAMPAIGNS, Campaign, query, query.sort)
-
-
-@router.post("/", status_code=201, response_model=Campaign, responses=_WRITING, summary="Create a campaign")
-def create_campaign(request: Request, body: NewCampaign, response: Response) -> Any:
-    row = writing.create(request, campaigns, body)
-    response.headers["Location"] = f"/api/v1/campaigns/{row.id}"
-    return row._mapping
-
-
-@router.get("/{row_id}", response_model=Campaign, responses=_NOT_FOUND, summary="Get a campaign")
-def get_campaign(request: Request, row_id: Row) -> Any:
-    return writing.get(request, campaigns, row_id)._mapping
-
-
-@router.put("/{row_id}", response_model=Campaign, responses=_WRITING | _NOT_FOUND, summary="Replace a campaign")
-def replace_campaign(request: Request, row_id: Row, body: NewCampaign) -> Any:
-    return writing.replace(request, campaigns, row_id, body)._mapping
-
-
-@router.patch("/{row_id}", response_model=Campaign, responses=_WRITING | _NOT_FOUND, summary="Change some fields")
-def change_campaign(request: Request, row_id: Row, body: CampaignChange) -> Any:
-    return writing.change(request, campaigns, row_id, body)._mapping
-
-
-@router.delete("/{row_id}", status_code=204, responses=documented(404, 409), summary="Delete a campaign")
-def delete_campaign(request: Request, row_id: Row) -> None:
-    writing.delete(request, campaigns, row_id)
+router = writable(
+    campaigns,
+    CAMPAIGNS,
+    model=Campaign,
+    new=NewCampaign,
+    change=CampaignChange,
+    query=CampaignQuery,
+    one="a campaign",
+    many="campaigns",
+)

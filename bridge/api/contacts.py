@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response, Security
-from fastapi import Query as QueryParameters
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..store.listing import CONTACTS
 from ..store.schema import contacts
-from . import writing
-from .answers import ALWAYS, WITH_BODY, documented
 from .fields import (
     Email,
     Id,
@@ -24,23 +20,11 @@ from .fields import (
     MomentFilter,
     Name,
     Phone,
-    RowId,
     SameManyChatId,
 )
-from .guard import DOCUMENTED_KEY, Guarded
-from .paging import Page, Query, listed
+from .paging import WrittenQuery
+from .resource import writable
 from .writing import Body
-
-router = APIRouter(
-    prefix="/api/v1/contacts",
-    tags=["contacts"],
-    route_class=Guarded,
-    responses=ALWAYS,
-    dependencies=[Security(DOCUMENTED_KEY)],
-)
-Row = Annotated[RowId, Path()]
-_WRITING = WITH_BODY | documented(409)
-_NOT_FOUND = documented(404)
 
 
 class ContactFields(Body):
@@ -102,8 +86,7 @@ class Contact(BaseModel):
     updated_at: datetime
 
 
-class ContactQuery(Query):
-    sort: Literal["id", "-id", "updated_at", "-updated_at"] = "id"
+class ContactQuery(WrittenQuery):
     manychat_id: ManyChatId | None = None
     updated_since: MomentFilter = None
     state: Annotated[LabelFilter, Field(description="`last_state`, exactly.")] = None
@@ -111,33 +94,14 @@ class ContactQuery(Query):
     channel_id: IdFilter = None
 
 
-@router.get("/", summary="List contacts")
-def list_contacts(request: Request, query: Annotated[ContactQuery, QueryParameters()]) -> Page[Contact]:
-    return listed(request, CONTACTS, Contact, query, query.sort)
-
-
-@router.post("/", status_code=201, response_model=Contact, responses=_WRITING, summary="Create a contact")
-def create_contact(request: Request, body: NewContact, response: Response) -> Any:
-    row = writing.create(request, contacts, body)
-    response.headers["Location"] = f"/api/v1/contacts/{row.id}"
-    return row._mapping
-
-
-@router.get("/{row_id}", response_model=Contact, responses=_NOT_FOUND, summary="Get a contact")
-def get_contact(request: Request, row_id: Row) -> Any:
-    return writing.get(request, contacts, row_id)._mapping
-
-
-@router.put("/{row_id}", response_model=Contact, responses=_WRITING | _NOT_FOUND, summary="Replace a contact")
-def replace_contact(request: Request, row_id: Row, body: ReplacedContact) -> Any:
-    return writing.replace(request, contacts, row_id, body)._mapping
-
-
-@router.patch("/{row_id}", response_model=Contact, responses=_WRITING | _NOT_FOUND, summary="Change some fields")
-def change_contact(request: Request, row_id: Row, body: ContactChange) -> Any:
-    return writing.change(request, contacts, row_id, body)._mapping
-
-
-@router.delete("/{row_id}", status_code=204, responses=documented(404, 409), summary="Delete a contact")
-def delete_contact(request: Request, row_id: Row) -> None:
-    writing.delete(request, contacts, row_id)
+router = writable(
+    contacts,
+    CONTACTS,
+    model=Contact,
+    new=NewContact,
+    replaced=ReplacedContact,
+    change=ContactChange,
+    query=ContactQuery,
+    one="a contact",
+    many="contacts",
+)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from datetime import datetime, timezone
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,17 +41,26 @@ class Query(BaseModel):
         Field(max_length=500, description="`next_cursor` of the page before, with the same `sort` and filters."),
     ] = None
 
+    #: One of the listing's, with ``-`` in front for the newest or largest first. Each list says which it has.
+    sort: str = "id"
+
     def filters(self) -> dict[str, Any]:
         return self.model_dump(exclude={"limit", "cursor", "sort"}, exclude_none=True)
 
 
-def listed(request: Request, listing: Listing, model: type[Item], query: Query, sort: str, **fixed: Any) -> Page[Item]:
+class WrittenQuery(Query):
+    """… of rows that are written more than once."""
+
+    sort: Literal["id", "-id", "updated_at", "-updated_at"] = "id"
+
+
+def listed(request: Request, listing: Listing, model: type[Item], query: Query, **fixed: Any) -> Page[Item]:
     """One page.
 
     :param fixed: filters that are not the caller's to choose
-    :param sort: one of the listing's, with ``-`` in front for the newest or largest first
     :raises bridge.intake.Refusal: 422: the cursor is none of ours
     """
+    sort = query.sort
     by, descending = sort.removeprefix("-"), sort.startswith("-")
     after = _decode(query.cursor, sort) if query.cursor else None
     rows, following = in_transaction(

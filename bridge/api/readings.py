@@ -6,19 +6,17 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, Path, Request, Security
-from fastapi import Query as QueryParameters
+from fastapi import Path, Request
+from fastapi import Query as Parameters
 from pydantic import BaseModel, Field, field_validator
 
 from ..store.listing import AUDIT, CAMPAIGN_CONTACTS, OPPORTUNITIES, OPPORTUNITY_STAGES, Listing
-from .answers import ALWAYS, documented, not_found
-from .fields import IdFilter, LabelFilter, ManyChatId, MomentFilter, RowId
-from .guard import DOCUMENTED_KEY, Guarded
-from .paging import Page, Query, listed
+from .answers import not_found
+from .fields import IdFilter, LabelFilter, ManyChatId, MomentFilter
+from .paging import Page, Query, WrittenQuery, listed
+from .resource import NOT_FOUND, Row, add_list, guarded
 
-router = APIRouter(
-    prefix="/api/v1", route_class=Guarded, responses=ALWAYS, dependencies=[Security(DOCUMENTED_KEY)], tags=["readings"]
-)
+router = guarded("/api/v1", "readings")
 EventId = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -41,8 +39,7 @@ class CampaignContact(BaseModel):
     updated_at: datetime
 
 
-class CampaignContactQuery(Query):
-    sort: Literal["id", "-id", "updated_at", "-updated_at"] = "id"
+class CampaignContactQuery(WrittenQuery):
     manychat_id: ManyChatId | None = None
     campaign_id: IdFilter = None
     commercial_advisor_id: IdFilter = None
@@ -75,8 +72,7 @@ class Opportunity(BaseModel):
     updated_at: datetime
 
 
-class OpportunityQuery(Query):
-    sort: Literal["id", "-id", "updated_at", "-updated_at"] = "id"
+class OpportunityQuery(WrittenQuery):
     manychat_id: ManyChatId | None = None
     odoo_sync_status: Literal["pending", "success", "error"] | None = None
     stage: LabelFilter = None
@@ -153,55 +149,62 @@ class AuditQuery(Query):
     received_until: Annotated[MomentFilter, Field(description="Before that moment.")] = None
 
 
-_NOT_FOUND = documented(404)
+add_list(
+    router,
+    "/campaign-contacts/",
+    CAMPAIGN_CONTACTS,
+    model=CampaignContact,
+    query=CampaignContactQuery,
+    name="list_campaign_contacts",
+    summary="List campaign assignments",
+)
+add_list(
+    router,
+    "/opportunities/",
+    OPPORTUNITIES,
+    model=Opportunity,
+    query=OpportunityQuery,
+    name="list_opportunities",
+    summary="List opportunities",
+)
+add_list(
+    router,
+    "/audit/",
+    AUDIT,
+    model=AuditEntry,
+    query=AuditQuery,
+    name="list_audit",
+    summary="List events and what became of them",
+)
 
 
-@router.get("/campaign-contacts/", summary="List campaign assignments")
-def list_campaign_contacts(
-    request: Request, query: Annotated[CampaignContactQuery, QueryParameters()]
-) -> Page[CampaignContact]:
-    return listed(request, CAMPAIGN_CONTACTS, CampaignContact, query, query.sort)
+@router.get("/campaign-contacts/{row_id}", responses=NOT_FOUND, summary="Get a campaign assignment")
+def get_campaign_contact(request: Request, row_id: Row) -> CampaignContact:
+    return _one(request, CAMPAIGN_CONTACTS, CampaignContact, id=row_id)
 
 
-@router.get("/campaign-contacts/{row_id}", responses=_NOT_FOUND, summary="Get a campaign assignment")
-def get_campaign_contact(request: Request, row_id: Annotated[RowId, Path()]) -> CampaignContact:
-    return _one(request, CAMPAIGN_CONTACTS, CampaignContact, {"id": row_id})
+@router.get("/opportunities/{row_id}", responses=NOT_FOUND, summary="Get an opportunity")
+def get_opportunity(request: Request, row_id: Row) -> Opportunity:
+    return _one(request, OPPORTUNITIES, Opportunity, id=row_id)
 
 
-@router.get("/opportunities/", summary="List opportunities")
-def list_opportunities(request: Request, query: Annotated[OpportunityQuery, QueryParameters()]) -> Page[Opportunity]:
-    return listed(request, OPPORTUNITIES, Opportunity, query, query.sort)
+@router.get("/opportunities/{row_id}/stages/", responses=NOT_FOUND, summary="List an opportunity's moves")
+def list_stage_moves(request: Request, row_id: Row, query: Annotated[StageMoveQuery, Parameters()]) -> Page[StageMove]:
+    _one(request, OPPORTUNITIES, Opportunity, id=row_id)
+    return listed(request, OPPORTUNITY_STAGES, StageMove, query, opportunity_id=row_id)
 
 
-@router.get("/opportunities/{row_id}", responses=_NOT_FOUND, summary="Get an opportunity")
-def get_opportunity(request: Request, row_id: Annotated[RowId, Path()]) -> Opportunity:
-    return _one(request, OPPORTUNITIES, Opportunity, {"id": row_id})
-
-
-@router.get("/opportunities/{row_id}/stages/", responses=_NOT_FOUND, summary="List an opportunity's moves")
-def list_stage_moves(
-    request: Request, row_id: Annotated[RowId, Path()], query: Annotated[StageMoveQuery, QueryParameters()]
-) -> Page[StageMove]:
-    _one(request, OPPORTUNITIES, Opportunity, {"id": row_id})
-    return listed(request, OPPORTUNITY_STAGES, StageMove, query, query.sort, opportunity_id=row_id)
-
-
-@router.get("/audit/", summary="List events and what became of them")
-def list_audit(request: Request, query: Annotated[AuditQuery, QueryParameters()]) -> Page[AuditEntry]:
-    return listed(request, AUDIT, AuditEntry, query, query.sort)
-
-
-@router.get("/audit/{event_id}", responses=_NOT_FOUND, summary="Get one event")
+@router.get("/audit/{event_id}", responses=NOT_FOUND, summary="Get one event")
 def get_audit_entry(request: Request, event_id: Annotated[EventId, Path()]) -> AuditEntry:
-    return _one(request, AUDIT, AuditEntry, {"event_id": event_id})
+    return _one(request, AUDIT, AuditEntry, event_id=event_id)
 
 
 Item = TypeVar("Item", bound=BaseModel)
 
 
-def _one(request: Request, listing: Listing, model: type[Item], filters: dict[str, Any]) -> Item:
+def _one(request: Request, listing: Listing, model: type[Item], **filters: Any) -> Item:
     """:raises bridge.intake.Refusal: 404"""
-    rows = listed(request, listing, model, Query(limit=1), "id", **filters).items
+    rows = listed(request, listing, model, Query(limit=1), **filters).items
     if not rows:
         raise not_found("There is no such row.")
     return rows[0]

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Security
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from .. import health, metrics
 from ..exposition import GOOD_FOR, Looks
 from ..probes import Watch
-from .answers import ALWAYS
 from .context import Context
-from .guard import DOCUMENTED_KEY, Guarded
+from .resource import guarded
 
 #: Seconds within which the report answers, whatever hangs.
 TIMEOUT = 5.0
 
-router = APIRouter(
-    prefix="/api/v1/reports",
-    tags=["health"],
-    route_class=Guarded,
-    responses=ALWAYS,
-    dependencies=[Security(DOCUMENTED_KEY)],
-)
+router = guarded("/api/v1/reports", "health")
 #: Without a key: Prometheus has none, and nothing in it is about people.
 open_router = APIRouter(tags=["health"])
 

@@ -16,6 +16,7 @@ from fastapi.responses import Response
 
 from .. import intake
 from ..events import Event, EventType
+from ..examples import EXAMPLES
 from ..intake import ROUTES
 from ..outage import Outage
 from ..store import audit
@@ -23,7 +24,7 @@ from ..store.engine import in_transaction
 from .answers import ALWAYS, WITH_BODY, answer
 from .context import Context
 from .guard import DOCUMENTED_KEY, Webhook
-from .openapi import EXAMPLES, body_of
+from .openapi import body_of
 
 log = structlog.get_logger()
 

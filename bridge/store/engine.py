@@ -31,6 +31,9 @@ SQLITE_BUSY_SECONDS = 30
 #: Seconds that one statement may take on SQL Server before it counts as an outage.
 STATEMENT_SECONDS = 30
 
+# SQLAlchemy's option that puts all tables without a schema into another one, statement by statement.
+_TRANSLATE = "schema_translate_map"
+
 # SQL Server's error numbers: duplicate key in a constraint, in an index; deadlock victim; snapshot conflict.
 _MSSQL_CONFLICTS = {2627, 2601, 1205, 3960}
 # … that pass by themselves, as Azure SQL has them: moving to another machine, reconfiguring, too busy.
@@ -54,10 +57,11 @@ class BadDatabaseUrl(ValueError):
     """The database URL or its options cannot work, in words for whoever set them."""
 
 
-def create_engine(url: str, options: Mapping[str, Any] | None = None) -> sa.Engine:
+def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: str | None = None) -> sa.Engine:
     """An engine for ``url`` with the product's settings; ``options`` of ``sqlalchemy.create_engine`` win over them.
 
-    :raises BadDatabaseUrl: not a URL, or its driver is not installed
+    :param schema: where our tables are; default: where the database looks for names that have none
+    :raises BadDatabaseUrl: not a URL, its driver is not installed, or it knows no schemas
     """
     try:
         parsed = make_url(url)
@@ -71,8 +75,13 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None) -> sa.Engi
         settings["fast_executemany"] = odbc.is_microsofts(parsed)
     if parsed.get_backend_name() == "sqlite":
         settings["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
+    settings |= options or {}
+    if schema:
+        if parsed.get_backend_name() == "sqlite":
+            raise BadDatabaseUrl("SQLite has no schemas: give the bridge a file of its own")
+        settings["execution_options"] = {**settings.get("execution_options", {}), _TRANSLATE: {None: schema}}
     try:
-        engine = sa.create_engine(parsed, **{**settings, **(options or {})})
+        engine = sa.create_engine(parsed, **settings)
     except ImportError as error:
         extra = " Install miasalud-bridge[azure-sql]." if "pyodbc" in str(error) else ""
         raise BadDatabaseUrl(f"its driver is not installed ({error.name or error}).{extra}") from None
@@ -84,6 +93,12 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None) -> sa.Engi
     if engine.dialect.name == "mssql":
         sa.event.listen(engine, "connect", _prepare_mssql)
     return engine
+
+
+def schema_of(bind: sa.Engine | sa.Connection) -> str | None:
+    """The schema that :func:`create_engine` was given for ``bind``."""
+    schemas: Mapping[str | None, str] = bind.get_execution_options().get(_TRANSLATE, {})
+    return schemas.get(None)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

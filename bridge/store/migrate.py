@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from ..settings import ConfigurationError
-from .engine import in_transaction, patience
+from .engine import in_transaction, patience, schema_of
 from .schema import metadata
 
 # Alembic is a fifth of what starting a bridge costs, and only changing tables needs it.
@@ -28,7 +28,11 @@ def upgrade(engine: sa.Engine) -> None:
     from alembic import command
 
     def work(config: Config) -> None:
-        refuse_tables_of_others(config.attributes["connection"])
+        connection = config.attributes["connection"]
+        schema = schema_of(connection)
+        if schema and not sa.inspect(connection).has_schema(schema):
+            connection.execute(sa.schema.CreateSchema(schema))
+        refuse_tables_of_others(connection)
         command.upgrade(config, "head")
 
     _in_one_transaction(engine, work)
@@ -41,14 +45,15 @@ def refuse_tables_of_others(connection: sa.Connection) -> None:
     """
     revision = _revision(connection)
     if revision is None:
-        theirs = sorted(metadata.tables.keys() & set(sa.inspect(connection).get_table_names()))
+        theirs = sorted(metadata.tables.keys() & set(sa.inspect(connection).get_table_names(schema_of(connection))))
         what = f"has tables of its own by names that the bridge needs ({', '.join(theirs)})" if theirs else ""
     else:
         what = "" if revision in revisions() else f"is at revision {revision} of another program, or of a newer bridge"
     if what:
+        schemas = "" if connection.dialect.name == "sqlite" else ", or a schema of its own by BRIDGE_DATABASE_SCHEMA"
         raise ConfigurationError(
-            f"The database {what}. Nothing was touched. Give the bridge a database of its own, or a schema of its own: "
-            "on SQL Server a user WITH DEFAULT_SCHEMA, on PostgreSQL a role with that search_path."
+            f"The database {what}. Nothing was touched. Give the bridge a database of its own by "
+            f"BRIDGE_DATABASE_URL{schemas}."
         )
 
 
@@ -62,24 +67,26 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
     _in_one_transaction(engine, lambda config: command.downgrade(config, revision))
 
 
-def sql(dialect: str, up_to: str = "head") -> str:
+def sql(dialect: str, up_to: str = "head", schema: str | None = None) -> str:
     """The SQL that :func:`upgrade` runs.
 
     :param dialect: ``mssql``, ``postgresql`` or ``sqlite``
     :param up_to: which, from none; or ``from:to``
+    :param schema: where the tables go; default: where the database puts those without one
     :raises ValueError: there is no such revision
     """
     from alembic import command
     from alembic.util import CommandError
 
     config = _config()
-    config.attributes["dialect"] = dialect
+    config.attributes |= {"dialect": dialect, "schema": schema}
     config.output_buffer = StringIO()
     try:
         command.upgrade(config, up_to, sql=True)
     except CommandError as error:
         raise ValueError(str(error)) from None
-    return _PREAMBLES.get(dialect, "") + config.output_buffer.getvalue()
+    create_schema = _CREATE_SCHEMA.get(dialect, "").format(schema) if schema else ""
+    return _PREAMBLES.get(dialect, "") + create_schema + config.output_buffer.getvalue()
 
 
 _PREAMBLES = {
@@ -96,11 +103,17 @@ GO
 """
 }
 
+# CREATE SCHEMA must be alone in its batch on SQL Server, hence EXEC. The name is letters, digits and _ (Settings).
+_CREATE_SCHEMA = {
+    "mssql": "IF SCHEMA_ID(N'{0}') IS NULL EXEC(N'CREATE SCHEMA [{0}]');\n\nGO\n\n",
+    "postgresql": 'CREATE SCHEMA IF NOT EXISTS "{0}";\n\n',
+}
+
 
 def _in_one_transaction(engine: sa.Engine, work: Callable[[Config], None]) -> None:
     def with_connection(connection: sa.Connection) -> None:
         config = _config()
-        config.attributes["connection"] = connection
+        config.attributes |= {"connection": connection, "schema": schema_of(connection)}
         with patience(connection):
             work(config)
 
@@ -128,9 +141,10 @@ def revisions() -> set[str]:
 
 
 def _revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
+    schema = schema_of(connection)
+    if not sa.inspect(connection).has_table("alembic_version", schema=schema):
         return None
-    version = sa.table("alembic_version", sa.column("version_num"))
+    version = sa.table("alembic_version", sa.column("version_num"), schema=schema)
     return connection.execute(sa.select(version.c.version_num)).scalar_one_or_none()
 
 

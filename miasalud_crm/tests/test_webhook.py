@@ -5,69 +5,18 @@ from odoo import fields
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
+from bridge import examples
+from bridge.intake import ROUTES
+
 from ..controllers.api import throttle
 from ..models.manychat_rejection import KEPT, TRIMMED_EVERY
 from .common import QueueCase
 
 CONTACT = "/api/v1/manychat/webhook/contact"
-ASSIGNMENT = "/api/v1/manychat/webhook/campaign-assignment"
 OPPORTUNITY = "/api/v1/manychat/webhook/crm-opportunity"
 UPDATE = "/api/v1/manychat/campaign-contacts/update-by-manychat-id"
-
-EXAMPLES = {
-    CONTACT: (
-        "POST",
-        {
-            "manychat_id": "MC99999",
-            "nombre_lead": "Ana",
-            "apellido_lead": "García",
-            "whatsapp": "+521234567891",
-            "datetime_suscripcion": "2025-06-10T10:00:00Z",
-            "datetime_actual": "2025-06-10T10:05:00Z",
-            "ultimo_estado": "Nuevo Lead",
-            "canal_entrada": "Facebook",
-            "estado_inicial": "Nuevo",
-        },
-    ),
-    ASSIGNMENT: (
-        "POST",
-        {
-            "manychat_id": "MC99999",
-            "campaign_id": 85,
-            "comercial_id": "700",
-            "medico_id": "101",
-            "datetime_actual": "2025-06-10T10:10:00Z",
-            "ultimo_estado": "Asignado a campaña",
-            "tipo_asignacion": "medico",
-            "summary": "El cliente preguntó por el producto X y mostró interés en agendar una cita.",
-        },
-    ),
-    UPDATE: (
-        "PUT",
-        {
-            "manychat_id": "MC99999",
-            "campaign_id": 85,
-            "medical_advisor_id": 101,
-            "medical_assignment_date": "2025-06-10T11:00:00Z",
-            "last_state": "Asignado a médico",
-            "summary": "Conversación finalizada, cliente agendó consulta.",
-        },
-    ),
-    OPPORTUNITY: (
-        "POST",
-        {
-            "manychat_id": "string",
-            "first_name": "string",
-            "last_name": "string",
-            "phone": "string",
-            "channel": "string",
-            "entry_date": "2025-07-11T17:14:31.220Z",
-            "medical_advisor_id": 0,
-            "commercial_advisor_id": 0,
-            "state": {"stage_id": 17, "summary": "string", "date": "2025-07-11T17:14:31.220Z"},
-        },
-    ),
-}
+#: By path: method and body.
+EXAMPLES = {path: (method, examples.EXAMPLES[event_type]) for event_type, (method, path) in ROUTES.items()}
 
 
 @tagged("post_install", "-at_install")

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from bridge.api.advisors import NewAdvisor
+from bridge.api.campaigns import NewCampaign
+from bridge.api.channels import NewChannel
+from bridge.api.contacts import NewContact
 from bridge.events import Event, EventType, accept
 from bridge.store.campaigns import apply_campaign_events
 from bridge.store.contacts import apply_contacts
@@ -16,25 +20,16 @@ from bridge.store.opportunities import record
 
 from .api import Api
 
-# The user's own examples, verbatim.
-CONTACT = {
-    "manychat_id": "MC12345",
-    "first_name": "Juan",
-    "last_name": "Pérez",
-    "phone": "+521234567890",
-    "channel_id": 1,
+#: The user's own, as the API's description shows them; in an order in which each finds what it refers to.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    name: model.model_config["json_schema_extra"]["example"]
+    for name, model in (
+        ("channels", NewChannel),
+        ("advisors", NewAdvisor),
+        ("campaigns", NewCampaign),
+        ("contacts", NewContact),
+    )
 }
-CAMPAIGN = {
-    "name": "Campaña Invierno 2025",
-    "date_start": "2025-06-12T14:49:28.163Z",
-    "date_end": "2025-12-31T23:59:59.000Z",
-    "budget": 50000,
-    "status": "Activa",
-    "channel_id": 1,
-}
-CHANNEL = {"name": "Facebook Messenger", "description": "Canal oficial de Facebook"}
-ADVISOR = {"name": "Dra. Laura", "email": "laura@ejemplo.com", "phone": "+521234567891"}
-EXAMPLES = {"channels": CHANNEL, "advisors": ADVISOR, "campaigns": CAMPAIGN, "contacts": CONTACT}
 
 
 def contact_event(hours: float, **payload: Any) -> Event:
@@ -64,7 +59,7 @@ def test_the_users_examples_are_accepted_verbatim_and_read_back(api: Api) -> Non
 
 
 def test_addresses_work_with_and_without_a_slash_at_the_end(api: Api) -> None:
-    made = api("POST", "/api/v1/channels", CHANNEL, status=201)
+    made = api("POST", "/api/v1/channels", EXAMPLES["channels"], status=201)
     for path in ("/api/v1/channels", "/api/v1/channels/"):
         assert api("GET", path, status=200)["items"] == [made]
     for path in (f"/api/v1/channels/{made['id']}", f"/api/v1/channels/{made['id']}/"):
@@ -72,7 +67,7 @@ def test_addresses_work_with_and_without_a_slash_at_the_end(api: Api) -> None:
 
 
 def test_a_patch_changes_what_it_names_and_a_put_writes_everything(api: Api) -> None:
-    made = api("POST", "/api/v1/advisors/", ADVISOR, status=201)
+    made = api("POST", "/api/v1/advisors/", EXAMPLES["advisors"], status=201)
     path = f"/api/v1/advisors/{made['id']}"
     assert api("PATCH", path, {"role": "medical", "phone": None}, status=200) | {"updated_at": 0} == made | {
         "role": "medical",
@@ -228,7 +223,7 @@ def test_what_an_event_named_first_is_completed_here(api: Api) -> None:
     assert api("PATCH", "/api/v1/campaigns/85", {"name": "Invierno"}, status=200)["name"] == "Invierno"
     assert api("POST", "/api/v1/campaigns/", {"id": 85}, status=409)["code"] == "duplicate"
     assert api("GET", "/api/v1/advisors/?role=commercial", status=200)["items"][0]["id"] == 700
-    assert api("POST", "/api/v1/advisors/", ADVISOR, status=201)["id"] not in (700, 0)
+    assert api("POST", "/api/v1/advisors/", EXAMPLES["advisors"], status=201)["id"] not in (700, 0)
     (row,) = api("GET", "/api/v1/campaign-contacts/?manychat_id=MC12345", status=200)["items"]
     assert (row["campaign_id"], row["commercial_advisor_id"]) == (85, 700)
     assert api("GET", f"/api/v1/campaign-contacts/{row['id']}", status=200) == row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 
 from bridge.events import (
@@ -17,38 +18,14 @@ from bridge.events import (
     decode,
     parse_json,
 )
+from bridge.examples import EXAMPLES
 
 RECEIVED = datetime(2025, 7, 12, tzinfo=timezone.utc)
 
-CONTACT = """{
-  "manychat_id": "MC99999",
-  "nombre_lead": "Ana",
-  "apellido_lead": "García",
-  "whatsapp": "+521234567891",
-  "datetime_suscripcion": "2025-06-10T10:00:00Z",
-  "datetime_actual": "2025-06-10T10:05:00Z",
-  "ultimo_estado": "Nuevo Lead",
-  "canal_entrada": "Facebook",
-  "estado_inicial": "Nuevo"
-}"""
-ASSIGNMENT = """{
-  "manychat_id": "MC99999",
-  "campaign_id": 85,
-  "comercial_id": "700",
-  "medico_id": "101",
-  "datetime_actual": "2025-06-10T10:10:00Z",
-  "ultimo_estado": "Asignado a campaña",
-  "tipo_asignacion": "medico",
-  "summary": "El cliente preguntó por el producto X y mostró interés en agendar una cita."
-}"""
-UPDATE = """{
-  "manychat_id": "MC99999",
-  "campaign_id": 85,
-  "medical_advisor_id": 101,
-  "medical_assignment_date": "2025-06-10T11:00:00Z",
-  "last_state": "Asignado a médico",
-  "summary": "Conversación finalizada, cliente agendó consulta."
-}"""
+CONTACT, ASSIGNMENT, UPDATE = (
+    json.dumps(EXAMPLES[each], ensure_ascii=False)
+    for each in (EventType.CONTACT, EventType.CAMPAIGN_ASSIGNMENT, EventType.CAMPAIGN_CONTACT)
+)
 MIGRATION_CONTACT = """{
   "manychat_id": "string",
   "nombre_lead": "string",

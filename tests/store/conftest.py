@@ -31,6 +31,21 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
+@pytest.fixture
+def other_schema(engine: sa.Engine) -> Iterator[sa.Engine]:
+    """The same database with ``BRIDGE_DATABASE_SCHEMA=Bridge_2``; nothing is there yet."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no schemas")
+    options = json.loads(os.environ.get("TEST_DATABASE_OPTIONS") or "{}")
+    other = create_engine(engine.url.render_as_string(hide_password=False), options, "Bridge_2")
+    yield other
+    migrate.downgrade(other, "base")
+    with other.begin() as connection:
+        sa.Table("alembic_version", sa.MetaData()).drop(connection)
+        connection.execute(sa.schema.DropSchema("Bridge_2"))
+    other.dispose()
+
+
 class Store:
     """The database, emptied for each test."""
 

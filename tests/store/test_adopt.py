@@ -385,28 +385,24 @@ def test_a_batch_fits_into_one_statement_of_sql_server() -> None:
     assert adoption.BATCH <= 500
 
 
-def test_their_contacts_and_ours_live_in_one_database_in_two_schemas(adopt: Adopting, store: Store) -> None:
-    if store.engine.dialect.name != "postgresql":
-        pytest.skip("elsewhere a schema belongs to a user, or there is none")
-    url = store.engine.url.render_as_string(hide_password=False)
-    with store.engine.begin() as connection:
-        for schema in ("de_ellos", "bridge"):
-            connection.execute(sa.schema.CreateSchema(schema))
-        connection.execute(sa.text("CREATE TABLE de_ellos.contacts (id INTEGER PRIMARY KEY, manychat_id TEXT)"))
-        connection.execute(sa.text("INSERT INTO de_ellos.contacts VALUES (1, 'MC1')"))
-    ours = create_engine(url, {"connect_args": {"options": "-csearch_path=bridge"}})
+def test_their_contacts_and_ours_live_in_one_database_in_two_schemas(adopt: Adopting, other_schema: sa.Engine) -> None:
+    migrate.upgrade(other_schema)
+    theirs = sa.Table("contacts", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), schema="de_ellos")
+    theirs.append_column(sa.Column("manychat_id", sa.Unicode(64)))
+    with adopt.theirs.begin() as connection:
+        connection.execute(sa.schema.CreateSchema("de_ellos"))
+        theirs.create(connection)
+        connection.execute(theirs.insert(), {"manychat_id": "MC1"})
     try:
-        migrate.upgrade(ours)
         file = adopt.file
         file.write_text('[contacts]\ntable = "de_ellos.contacts"\nkey = "id"\ncolumns = {manychat_id = "manychat_id"}')
         found = source.tables(adopt.origin)
         assert [table.full_name for table in found if table.name == "contacts"] == ["de_ellos.contacts"]
         parts, zone = resolve(mapping.load(file), adopt.origin, found)
-        adopting = Adoption(adopt.origin, ours, parts, zone, print)
+        adopting = Adoption(adopt.origin, other_schema, parts, zone, print)
         adopting.survey()
         assert [numbers(tally) for tally in adopting.run(dry_run=False)] == [(1, 0, 0, 0)]
     finally:
-        ours.dispose()
-        with store.engine.begin() as connection:
-            for schema in ("de_ellos", "bridge"):
-                connection.execute(sa.schema.DropSchema(schema, cascade=True))
+        with adopt.theirs.begin() as connection:
+            theirs.drop(connection)
+            connection.execute(sa.schema.DropSchema("de_ellos"))

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mssql
 
+from bridge.store.migrations.place import place, target
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -25,8 +27,8 @@ def text(length: int) -> sa.types.TypeEngine[str]:
     return sa.Unicode(length)
 
 
-def reference(name: str, target: str, nullable: bool = True) -> sa.Column[int]:
-    return sa.Column(name, sa.Integer, sa.ForeignKey(f"{target}.id"), nullable=nullable)
+def reference(name: str, table: str, nullable: bool = True) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, sa.ForeignKey(target(f"{table}.id")), nullable=nullable)
 
 
 def recency() -> list[sa.Column[Any]]:
@@ -45,8 +47,8 @@ def chosen_id(sequence: str) -> sa.Column[int]:
     """An id that senders choose, and that a sequence fills when they don't. SQLite numbers such a column by itself."""
     default = None
     if op.get_context().dialect.supports_sequences:
-        op.execute(sa.schema.CreateSequence(sa.Sequence(sequence, start=1)))
-        default = sa.Sequence(sequence).next_value()
+        op.execute(sa.schema.CreateSequence(sa.Sequence(sequence, start=1, **place())))
+        default = sa.Sequence(sequence, **place()).next_value()
     return sa.Column("id", sa.Integer, primary_key=True, autoincrement=False, server_default=default)
 
 
@@ -61,6 +63,7 @@ def unique_where(name: str, table: str, columns: list[str], where: str) -> None:
         mssql_where=condition,
         postgresql_where=condition,
         sqlite_where=condition,
+        **place(),
     )
 
 
@@ -72,6 +75,7 @@ def upgrade() -> None:
         sa.Column("name", text(256), nullable=False),
         sa.Column("description", LONG_TEXT),
         *written(),
+        **place(),
     )
     op.create_table(
         "advisors",
@@ -81,6 +85,7 @@ def upgrade() -> None:
         sa.Column("phone", text(64)),
         sa.Column("role", text(32)),
         *written(),
+        **place(),
     )
     op.create_table(
         "campaigns",
@@ -92,6 +97,7 @@ def upgrade() -> None:
         sa.Column("status", text(64)),
         reference("channel_id", "channels"),
         *written(),
+        **place(),
     )
     op.create_table(
         "contacts",
@@ -107,9 +113,10 @@ def upgrade() -> None:
         sa.Column("last_state", text(256)),
         *recency(),
         *written(),
+        **place(),
     )
-    op.create_index("ix_contacts_channel_id", "contacts", ["channel_id"])
-    op.create_index("ix_contacts_updated_at", "contacts", ["updated_at"])
+    op.create_index("ix_contacts_channel_id", "contacts", ["channel_id"], **place())
+    op.create_index("ix_contacts_updated_at", "contacts", ["updated_at"], **place())
     op.create_table(
         "contact_states",
         sa.Column("id", BIG_ID, primary_key=True),
@@ -118,8 +125,11 @@ def upgrade() -> None:
         sa.Column("category", text(32), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("event_id", key(64)),
+        **place(),
     )
-    op.create_index("ix_contact_states_contact_id_created_at", "contact_states", ["contact_id", "created_at"])
+    op.create_index(
+        "ix_contact_states_contact_id_created_at", "contact_states", ["contact_id", "created_at"], **place()
+    )
     unique_where("uq_contact_states_event_id", "contact_states", ["event_id"], "event_id IS NOT NULL")
     op.create_table(
         "campaign_contacts",
@@ -136,8 +146,9 @@ def upgrade() -> None:
         sa.Column("summary", LONG_TEXT),
         *recency(),
         *written(),
+        **place(),
     )
-    op.create_index("ix_campaign_contacts_campaign_id", "campaign_contacts", ["campaign_id"])
+    op.create_index("ix_campaign_contacts_campaign_id", "campaign_contacts", ["campaign_id"], **place())
     unique_where(
         "uq_campaign_contacts_contact_id_campaign_id",
         "campaign_contacts",
@@ -166,8 +177,9 @@ def upgrade() -> None:
         sa.Column("last_error", LONG_TEXT),
         *recency(),
         *written(),
+        **place(),
     )
-    op.create_index("ix_opportunities_odoo_sync_status", "opportunities", ["odoo_sync_status", "updated_at"])
+    op.create_index("ix_opportunities_odoo_sync_status", "opportunities", ["odoo_sync_status", "updated_at"], **place())
     op.create_table(
         "opportunity_stages",
         sa.Column("id", BIG_ID, primary_key=True),
@@ -178,9 +190,13 @@ def upgrade() -> None:
         sa.Column("event_at", MOMENT, nullable=False),
         sa.Column("applied_at", MOMENT, nullable=False),
         sa.Column("event_id", key(64), nullable=False, unique=True),
+        **place(),
     )
     op.create_index(
-        "ix_opportunity_stages_opportunity_id_event_at", "opportunity_stages", ["opportunity_id", "event_at"]
+        "ix_opportunity_stages_opportunity_id_event_at",
+        "opportunity_stages",
+        ["opportunity_id", "event_at"],
+        **place(),
     )
     op.create_table(
         "audit",
@@ -205,10 +221,11 @@ def upgrade() -> None:
         sa.Column("lead_id", sa.Integer),
         sa.Column("stage_before", text(256)),
         sa.Column("stage_after", text(256)),
+        **place(),
     )
-    op.create_index("ix_audit_manychat_id_occurred_at", "audit", ["manychat_id", "occurred_at"])
-    op.create_index("ix_audit_received_at", "audit", ["received_at"])
-    op.create_index("ix_audit_outcome_received_at", "audit", ["outcome", "received_at"])
+    op.create_index("ix_audit_manychat_id_occurred_at", "audit", ["manychat_id", "occurred_at"], **place())
+    op.create_index("ix_audit_received_at", "audit", ["received_at"], **place())
+    op.create_index("ix_audit_outcome_received_at", "audit", ["outcome", "received_at"], **place())
     op.create_table(
         "dead_letters",
         sa.Column("id", BIG_ID, primary_key=True),
@@ -228,9 +245,10 @@ def upgrade() -> None:
         sa.Column("notified_at", MOMENT),
         sa.Column("replayed_at", MOMENT),
         sa.Column("resolved_at", MOMENT),
+        **place(),
     )
-    op.create_index("ix_dead_letters_status", "dead_letters", ["status", "last_tried_at"])
-    op.create_index("ix_dead_letters_message_id", "dead_letters", ["message_id"])
+    op.create_index("ix_dead_letters_status", "dead_letters", ["status", "last_tried_at"], **place())
+    op.create_index("ix_dead_letters_message_id", "dead_letters", ["message_id"], **place())
     unique_where("uq_dead_letters_event_id", "dead_letters", ["event_id"], "event_id IS NOT NULL")
     unique_where("uq_dead_letters_unreadable", "dead_letters", ["message_id"], "event_id IS NULL")
 
@@ -248,7 +266,7 @@ def downgrade() -> None:
         "advisors",
         "channels",
     ):
-        op.drop_table(table)
+        op.drop_table(table, **place())
     if op.get_context().dialect.supports_sequences:
         for sequence in ("advisor_id", "campaign_id"):
-            op.execute(sa.schema.DropSequence(sa.Sequence(sequence)))
+            op.execute(sa.schema.DropSequence(sa.Sequence(sequence, **place())))

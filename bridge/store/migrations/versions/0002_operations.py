@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mssql
 
+from bridge.store.migrations.place import place
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -19,12 +21,13 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("queue", KEY, nullable=False, unique=True),
         sa.Column("paused_at", MOMENT, nullable=False),
+        **place(),
     )
-    op.add_column("audit", sa.Column("tried_at", MOMENT))
-    op.add_column("dead_letters", sa.Column("discarded_at", MOMENT))
+    op.add_column("audit", sa.Column("tried_at", MOMENT), **place())
+    op.add_column("dead_letters", sa.Column("discarded_at", MOMENT), **place())
 
 
 def downgrade() -> None:
-    op.drop_column("dead_letters", "discarded_at")
-    op.drop_column("audit", "tried_at")
-    op.drop_table("pauses")
+    op.drop_column("dead_letters", "discarded_at", **place())
+    op.drop_column("audit", "tried_at", **place())
+    op.drop_table("pauses", **place())

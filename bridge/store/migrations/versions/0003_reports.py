@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mssql
 
+from bridge.store.migrations.place import place
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -14,13 +16,12 @@ UNREPORTED = sa.text("outcome IS NOT NULL AND reported_at IS NULL")
 
 
 def upgrade() -> None:
-    op.add_column("audit", sa.Column("retries", sa.Integer, nullable=False, server_default="0"))
-    op.add_column("audit", sa.Column("reported_at", MOMENT))
+    op.add_column("audit", sa.Column("retries", sa.Integer, nullable=False, server_default="0"), **place())
+    op.add_column("audit", sa.Column("reported_at", MOMENT), **place())
     # Odoo itself said how these ended; the others it has never heard of.
-    op.execute(
-        "UPDATE audit SET reported_at = finished_at "
-        "WHERE outcome IN ('created', 'moved', 'updated', 'unchanged', 'stale')"
-    )
+    audit = sa.table("audit", *(sa.column(name) for name in ("outcome", "finished_at", "reported_at")), **place())
+    odoo_knows = audit.c.outcome.in_(["created", "moved", "updated", "unchanged", "stale"])
+    op.execute(audit.update().where(odoo_knows).values(reported_at=audit.c.finished_at))
     op.create_index(
         "ix_audit_unreported",
         "audit",
@@ -28,11 +29,12 @@ def upgrade() -> None:
         mssql_where=UNREPORTED,
         postgresql_where=UNREPORTED,
         sqlite_where=UNREPORTED,
+        **place(),
     )
 
 
 def downgrade() -> None:
-    op.drop_index("ix_audit_unreported", "audit")
-    op.drop_column("audit", "reported_at")
+    op.drop_index("ix_audit_unreported", "audit", **place())
+    op.drop_column("audit", "reported_at", **place())
     # SQL Server keeps the default as a constraint of its own, which must go first.
-    op.drop_column("audit", "retries", mssql_drop_default=True)
+    op.drop_column("audit", "retries", mssql_drop_default=True, **place())

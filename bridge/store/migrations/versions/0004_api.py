@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mssql
 
+from bridge.store.migrations.place import place
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -49,12 +51,13 @@ def upgrade() -> None:
         sa.Column("expires_at", MOMENT),
         sa.Column("revoked_at", MOMENT),
         sa.Column("last_used_at", MOMENT),
+        **place(),
     )
     for table, column in INDEXED:
-        op.create_index(f"ix_{table}_{column}", table, [column])
+        op.create_index(f"ix_{table}_{column}", table, [column], **place())
 
 
 def downgrade() -> None:
     for table, column in reversed(INDEXED):
-        op.drop_index(f"ix_{table}_{column}", table)
-    op.drop_table("api_keys")
+        op.drop_index(f"ix_{table}_{column}", table, **place())
+    op.drop_table("api_keys", **place())

@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from bridge.store.migrations.place import place
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -18,10 +20,10 @@ INDICES = {
 def upgrade() -> None:
     for table, columns in INDICES.items():
         for column in columns:
-            op.create_index(f"ix_{table}_{column}", table, [column])
+            op.create_index(f"ix_{table}_{column}", table, [column], **place())
 
 
 def downgrade() -> None:
     for table, columns in INDICES.items():
         for column in columns:
-            op.drop_index(f"ix_{table}_{column}", table)
+            op.drop_index(f"ix_{table}_{column}", table, **place())
