@@ -129,8 +129,9 @@ def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e", "tests/browser", "tests/faults")]
     monitoring = prometheus.install()
     programs = {"AZURITE": str(azurite.install())} | ({"PROMETHEUS": str(monitoring)} if monitoring else {})
-    # Two at a time, a file each: most of these tests wait for processes that start, or for time to pass.
-    together = ["-n", "2", "--dist", "loadfile"]
+    # Each process has queues and files of its own. One more than there are processors in a small machine: most of these
+    # tests wait for processes that start, or for time to pass.
+    together = ["-n", "3", "--dist", "worksteal"]
     yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], **programs)
 
 
