@@ -28,7 +28,7 @@ PlatformCollector(registry=REGISTRY)
 #: Seconds. A hop takes milliseconds, waiting for a service that is away takes hours, and both must be told apart.
 _LONG = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600)
 #: One call to a service, up to its timeout.
-_CALL = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+CALL = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 Info("miasalud_bridge", "Which version runs.", registry=REGISTRY).info({"version": __version__})
 
@@ -83,14 +83,14 @@ RPC = Histogram(
     "miasalud_odoo_request_seconds",
     "Calls to Odoo, by method and result: ok, refused (Odoo said no), unavailable.",
     ["method", "result"],
-    buckets=_CALL,
+    buckets=CALL,
     registry=REGISTRY,
 )
 SQL = Histogram(
     "miasalud_sql_transaction_seconds",
     "SQL transactions with all their repeats, by result: ok, failed.",
     ["result"],
-    buckets=_CALL,
+    buckets=CALL,
     registry=REGISTRY,
 )
 SQL_REPEATS = Counter(

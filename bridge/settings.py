@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
@@ -44,6 +45,8 @@ class Settings(BaseSettings):
     #: Where the API listens. Loopback: a proxy with TLS belongs in front of it.
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    #: Where the API keeps its keys' digests, for a start while SQL is away.
+    api_keys_file: Path = Path("miasalud-api-keys.json")
     #: Messages taken at once. The queue gives at most 32.
     batch_size: Annotated[int, Field(ge=1, le=32)] = 32
     #: Seconds after which a message that was neither deleted nor renewed comes again. At most the queue's 7 days.

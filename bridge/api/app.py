@@ -16,6 +16,7 @@ from ..intake import Refusal
 from ..outage import Outage
 from . import advisors, answers, campaigns, channels, contacts, openapi, readings, reports, webhooks
 from .context import Context
+from .measures import Measured
 
 health = APIRouter(tags=["health"])
 
@@ -77,6 +78,7 @@ def create_app(context: Context) -> FastAPI:
     openapi.describe(app)
     app.state.routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     app.add_middleware(_EitherSlash, routes=app.state.routes)
+    app.add_middleware(Measured)  # the last one added is the outermost
     return app
 
 

@@ -11,14 +11,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from .. import intake
 from ..api_keys import Scope
 from ..events import MAX_BODY_BYTES, ContractError, parse_json
 from ..intake import Refusal
 from ..outage import Outage
+from . import measures
 from .context import Context
-from .keys import Key
+from .kept_keys import Key
 
 log = structlog.get_logger()
 
@@ -27,6 +29,7 @@ DOCUMENTED_KEY = APIKeyHeader(
     name="X-API-KEY", auto_error=False, description="`python -m bridge key create NAME --scope read|write|webhook`"
 )
 _WITH_BODY = {"POST", "PUT", "PATCH"}
+_TYPES = {path: event_type for event_type, (_, path) in intake.ROUTES.items()}
 
 
 class Guarded(APIRoute):
@@ -78,6 +81,24 @@ class Webhook(Guarded):
     def check_body(self, body: bytes) -> None:
         """The contract does."""
 
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        event_type = _TYPES[self.path]
+
+        async def counted(request: Request) -> Response:
+            answer = "unavailable"
+            try:
+                response = await handle(request)
+                answer = "accepted" if response.status_code == 202 else "valid"
+            except Refusal as refusal:
+                answer = refusal.code
+                raise
+            finally:
+                measures.webhook(event_type, answer)
+            return response
+
+        return counted
+
 
 def authenticate(request: Request, needed: Scope) -> Key:
     """The key of the request's ``X-API-KEY``.
@@ -108,10 +129,14 @@ async def _read_body(request: Request) -> bytes:
     media_type = request.headers.get("Content-Type", "").partition(";")[0]
     intake.check_headers(int(length) if length.isdecimal() else None, media_type)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise intake.too_large()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise intake.too_large()
+    except ClientDisconnect:
+        # Nobody is there to hear it; but this is no failure of ours, which would wake somebody up.
+        raise Refusal(400, "not_json", "The body ended before it was whole.") from None
     # Where the framework looks for what was read already.
     request._body = bytes(body)
     return bytes(body)

@@ -1,15 +1,16 @@
 """The valid keys, kept in memory and read anew all the time, so that a change needs no restart.
 
 When SQL is away the last known ones go on being valid: the webhooks need nothing else of SQL, and a refused event is a
-patient lost. Only an API that has never reached SQL knows no key.
+patient lost. An API that starts meanwhile takes them from the file of :mod:`.kept_keys`. What was revoked since SQL was
+last read is refused as soon as it is back.
 """
 
 from __future__ import annotations
 
 import hmac
 import threading
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
@@ -21,6 +22,8 @@ from ..outage import Outage
 from ..settings import ConfigurationError
 from ..store import api_keys
 from ..store.engine import in_transaction
+from . import kept_keys
+from .kept_keys import KeptKeys, Key, NotKept
 
 log = structlog.get_logger()
 
@@ -30,32 +33,31 @@ REFRESH = 2.0
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
 
-@dataclass(frozen=True)
-class Key:
-    """A key as the API knows it."""
-
-    id: int
-    name: str
-    digest: str
-    scope: Scope
-    expires_at: datetime | None
-
-
 class Keys(threading.Thread):
-    """Reads the keys until closed."""
+    """Reads the keys until closed.
 
-    def __init__(self, engine: sa.Engine):
+    :ivar read_at: when SQL was last read, by this process or by the one that wrote the file; ``None``: no key is known
+    :ivar are_from_file: this process has not reached SQL yet
+    """
+
+    def __init__(self, engine: sa.Engine, file: Path):
         super().__init__(name="keys", daemon=True)
         self._engine = engine
+        self._file = file
+        self._database = kept_keys.which(engine)
         self._closing = threading.Event()
-        self._keys: tuple[Key, ...] | None = None
+        self._keys: tuple[Key, ...] = ()
+        self._kept: KeptKeys | None = None
         self._used: dict[int, datetime] = {}
         self._noted: dict[int, datetime] = {}
         self._failing = False
+        self._not_kept = ""
+        self.read_at: datetime | None = None
+        self.are_from_file = False
 
     @property
     def are_known(self) -> bool:
-        return self._keys is not None
+        return self.read_at is not None
 
     def find(self, text: str) -> Key | None:
         """The valid key that ``text`` is."""
@@ -64,7 +66,7 @@ class Keys(threading.Thread):
         now = datetime.now(timezone.utc)
         given = digest(text)
         # No early exit: the time taken must not tell how a wrong key is wrong.
-        found = [key for key in self._keys or () if hmac.compare_digest(key.digest, given)]
+        found = [key for key in self._keys if hmac.compare_digest(key.digest, given)]
         valid = [key for key in found if key.expires_at is None or key.expires_at > now]
         if not valid:
             return None
@@ -77,10 +79,38 @@ class Keys(threading.Thread):
         :raises Outage: SQL is away; the last known ones stay
         :raises ConfigurationError: it has no tables of this version
         """
-        if self._keys is None:
+        if self.read_at is None or self.are_from_file:
             worker.require_schema(self._engine)
+        now = datetime.now(timezone.utc)
         rows = in_transaction(self._engine.execution_options(reading=True), api_keys.valid_keys)
-        self._keys = tuple(Key(row.id, row.name, row.digest, Scope(row.scope), row.expires_at) for row in rows)
+        self._keys = tuple(
+            Key(id=row.id, digest=row.digest, scope=Scope(row.scope), expires_at=row.expires_at, name=row.name)
+            for row in rows
+        )
+        self.read_at, self.are_from_file = now, False
+        self._keep(now)
+
+    def recall(self) -> None:
+        """Take the keys from the file, until SQL is back.
+
+        :raises NotKept: there are none that could be used
+        """
+        self._kept = kept_keys.load(self._file, self._database)
+        self._keys, self.read_at, self.are_from_file = self._kept.keys, self._kept.read_at, True
+
+    def _keep(self, now: datetime) -> None:
+        kept = KeptKeys(database=self._database, read_at=now, keys=self._keys)
+        if self._kept and self._kept.keys == kept.keys and now - self._kept.read_at < kept_keys.RENEWED_AFTER:
+            return
+        try:
+            kept_keys.save(self._file, kept)
+        except NotKept as problem:
+            # The API works without; only one that starts while SQL is away will miss it.
+            if str(problem) != self._not_kept:
+                log.warning("keys_not_kept", path=str(self._file), reason=str(problem))
+            self._not_kept = str(problem)
+        else:
+            self._kept, self._not_kept = kept, ""
 
     def close(self) -> None:
         self._closing.set()

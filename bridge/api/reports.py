@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from .. import health, metrics
+from ..events import format_datetime
 from ..exposition import GOOD_FOR, Looks
 from ..probes import Watch
 from .context import Context
@@ -25,7 +26,16 @@ open_router = APIRouter(tags=["health"])
 @router.get("/health", summary="How queue, SQL, Odoo, the bridges and each path are doing")
 def report(request: Request) -> dict[str, Any]:
     """`status` is `ok` or `degraded`; `problems` says why, in words. What could not be found out is `null`."""
-    return health.report(_watch(request).look(TIMEOUT, GOOD_FOR))
+    told = health.report(_watch(request).look(TIMEOUT, GOOD_FOR))
+    keys = Context.of(request).keys
+    read_at = format_datetime(keys.read_at) if keys.read_at else None
+    told["api_keys"] = {"source": "file" if keys.are_from_file else "sql", "read_at": read_at}
+    if keys.are_from_file:
+        told["notices"].append(
+            f"The API's keys are those of {read_at}, from its file. What was made or revoked since counts once SQL is "
+            "back."
+        )
+    return told
 
 
 @open_router.get("/metrics", include_in_schema=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from pathlib import Path
 
 import structlog
 import uvicorn
@@ -15,6 +16,7 @@ from ..queue import BadConnectionString, Queue
 from ..settings import ConfigurationError, Settings, secret, variable
 from .app import create_app
 from .context import Context
+from .kept_keys import NotKept
 from .keys import Keys
 
 log = structlog.get_logger()
@@ -36,13 +38,25 @@ def open_context(settings: Settings) -> Context:
         }
     except BadConnectionString as error:
         raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None
-    context = Context(settings, engine, {each: queues[each.queue] for each in EventType}, Keys(engine))
+    keys = Keys(engine, settings.api_keys_file)
+    context = Context(settings, engine, {each: queues[each.queue] for each in EventType}, keys)
     try:
-        context.keys.refresh()
+        keys.refresh()
     except Outage as outage:
-        # It will know its keys once SQL is back. Until then it answers 503, and /health says that it lives.
         log.error("dependency_down", dependency=outage.dependency, reason=str(outage))
+        _recall(keys, settings.api_keys_file)
     return context
+
+
+def _recall(keys: Keys, file: Path) -> None:
+    """The webhooks go straight onto the queues: SQL's being away must cost no event, at the start either."""
+    try:
+        keys.recall()
+    except NotKept as problem:
+        # It will know its keys once SQL is back. Until then it answers 503, and /health says that it lives.
+        log.error("no_keys_known", path=str(file), reason=str(problem))
+    else:
+        log.warning("keys_from_file", path=str(file))
 
 
 def serve(settings: Settings, host: str, port: int) -> None:

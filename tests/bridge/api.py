@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -53,12 +55,13 @@ class Api:
 @contextmanager
 def running(**settings: Any) -> Iterator[Api]:
     """The API with these settings and :data:`KEYS`."""
-    context = open_context(Settings(_env_file=None, **settings))
-    if context.keys.are_known:
-        for scope, key in KEYS.items():
-            row = {"name": f"Prueba {scope}", "prefix": key[:12], "digest": digest(key), "scope": scope}
-            in_transaction(context.engine, lambda connection, row=row: api_keys.add(connection, **row))
-        context.keys.refresh()
-    with TestClient(create_app(context), raise_server_exceptions=False) as client:
-        yield Api(client, context)
-    context.engine.dispose()
+    with tempfile.TemporaryDirectory() as folder:
+        context = open_context(Settings(_env_file=None, **{"api_keys_file": Path(folder) / "keys.json", **settings}))
+        if context.keys.are_known:
+            for scope, key in KEYS.items():
+                row = {"name": f"Prueba {scope}", "prefix": key[:12], "digest": digest(key), "scope": scope}
+                in_transaction(context.engine, lambda connection, row=row: api_keys.add(connection, **row))
+            context.keys.refresh()
+        with TestClient(create_app(context), raise_server_exceptions=False) as client:
+            yield Api(client, context)
+        context.engine.dispose()

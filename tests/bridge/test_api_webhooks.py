@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.events import CONTACT_QUEUE, EventType, decode
+from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType, decode
 from bridge.intake import ROUTES, Throttle
 from bridge.queue import Queue
 from bridge.store.audit import Taken, begin
@@ -17,6 +17,7 @@ from bridge.store.engine import in_transaction
 from ..webhook_cases import CASES, CONTACT, OPPORTUNITY, UPDATE, Case, opportunity
 from .api import KEYS, Api, running
 from .conftest import Azurite, Cli, World, contact, eventually, free_port
+from .test_metrics import Scraped
 
 
 def messages(queues: dict[str, Queue]) -> list[str]:
@@ -134,7 +135,7 @@ def test_events_taken_in_here_are_applied(world: World, cli: Cli) -> None:
     from .process import api_process
 
     key = cli("key", "create", "Prueba", "--scope", "webhook").stdout.strip()
-    world.start_bridge()
+    bridge = world.start_bridge(metrics_port=free_port())
     with api_process(world.environment, world.folder) as api:
         assert api.request("GET", "/health").status_code == 200
         payload = json.loads(json.dumps(opportunity(manychat_id="MC-API")))
@@ -144,6 +145,10 @@ def test_events_taken_in_here_are_applied(world: World, cli: Cli) -> None:
         rows = eventually(lambda: [row for row in world.rows("audit", event_id=event_id) if row.outcome])
         assert (rows[0].outcome, rows[0].source, rows[0].type) == ("created", "api", EventType.OPPORTUNITY.value)
         assert api.stop() == 0
+    # From this receipt on, as from Odoo's.
+    scraped = Scraped(bridge)
+    assert scraped.value("miasalud_event_latency_seconds_count", type="opportunity") == 1
+    assert scraped.value("miasalud_event_hop_seconds_count", queue=OPPORTUNITY_QUEUE, hop="outbox") == 1
     lines = api.log.read_text()
     assert "event_accepted" in lines
     assert key not in lines

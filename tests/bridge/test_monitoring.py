@@ -17,13 +17,16 @@ import pytest
 import requests
 import yaml
 
+import bridge.api.measures  # noqa: F401 (its metrics join the others)
 from bridge.events import EventType
 from bridge.exposition import Looks
 from bridge.metrics import REGISTRY
 from bridge.probes import ALL_QUEUES, Answer, QueueSeen, Seen, SqlSeen
 from bridge.store.watch import StoreSeen
 
-from .conftest import ROOT, World, contact, eventually, free_port, make, stage
+from ..webhook_cases import CONTACT
+from .conftest import ROOT, Cli, World, contact, eventually, free_port, make, stage
+from .process import ApiProcess, api_process
 from .test_metrics import Scraped
 
 MONITORING = ROOT / "deploy" / "monitoring"
@@ -135,12 +138,13 @@ def _tests() -> list[dict[str, Any]]:
 class Prometheus:
     """A real one, with the configuration of deploy/monitoring, that scrapes each second."""
 
-    def __init__(self, program: str, folder: Path, target: str):
+    def __init__(self, program: str, folder: Path, targets: dict[str, str]):
+        """:param targets: host and port, by job"""
         configuration = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
         configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"}
         configuration["rule_files"] = [str(MONITORING / name) for name in configuration["rule_files"]]
-        [job] = configuration["scrape_configs"]
-        job["static_configs"][0]["targets"] = [target]
+        for job in configuration["scrape_configs"]:
+            job["static_configs"][0]["targets"] = [targets[job["job_name"]]]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -171,17 +175,28 @@ class Prometheus:
 
 
 @pytest.fixture
-def prometheus(world: World, tmp_path: Path) -> Iterator[Prometheus]:
+def api(world: World) -> Iterator[ApiProcess]:
+    with api_process(world.environment, world.folder) as api:
+        yield api
+
+
+@pytest.fixture
+def prometheus(world: World, api: ApiProcess, tmp_path: Path) -> Iterator[Prometheus]:
     program = _prometheus("prometheus")
     bridge = world.start_bridge(metrics_port=free_port(), max_attempts=2)
-    server = Prometheus(program, tmp_path, f"127.0.0.1:{Scraped(bridge).port}")
+    targets = {"miasalud-bridge": Scraped(bridge).port, "miasalud-api": api.port}
+    server = Prometheus(program, tmp_path, {job: f"127.0.0.1:{port}" for job, port in targets.items()})
     yield server
     server.process.terminate()
     server.process.wait(30)
 
 
-def test_a_real_prometheus_answers_every_panel_with_data(world: World, prometheus: Prometheus) -> None:
-    eventually(lambda: prometheus.ask('up{job="miasalud-bridge"} == 1'), "the bridge is scraped")
+def test_a_real_prometheus_answers_every_panel_with_data(
+    world: World, cli: Cli, api: ApiProcess, prometheus: Prometheus
+) -> None:
+    for job in ("miasalud-bridge", "miasalud-api"):
+        eventually(lambda job=job: prometheus.ask(f'up{{job="{job}"}} == 1'), f"{job} is scraped")
+    headers = {"X-API-KEY": cli("key", "create", "Bot", "--scope", "webhook").stdout.strip()}
     world.odoo.troubles["MC-refused"] = "refused"
     # Twice, with scrapes between: a rate needs two values.
     for minute in (1, 2):
@@ -193,9 +208,17 @@ def test_a_real_prometheus_answers_every_panel_with_data(world: World, prometheu
             stage("MC-refused", minute=minute),
         ]
         world.send(*events)
+        sent = {"manychat_id": "MC2", "datetime_actual": f"2025-06-10T10:0{minute}:00Z"}
+        # The first time until the API has read the key.
+        eventually(lambda sent=sent: api.request(*CONTACT, json=sent, headers=headers).status_code == 202)
         world.settle(*events)
-        ended = len(events) * minute
-        eventually(lambda ended=ended: prometheus.ask(f"sum(miasalud_events_total) >= {ended}"), "it is scraped")
+        ended = (len(events) + 1) * minute
+        for counted, number in {
+            'miasalud_events_total{job="miasalud-bridge"}': ended,
+            'miasalud_webhook_requests_total{answer="accepted"}': minute,
+        }.items():
+            query = f"sum({counted}) >= {number}"
+            eventually(lambda query=query: prometheus.ask(query), query)
 
     answers = {}
     for query in dashboard():
