@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -68,7 +67,9 @@ def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
     if names:
         outcomes = _run_in_turn([(name, SUITES[name]) for name in names], odoo)
     else:
-        _fetch_what_several_need()
+        # apt-get has one lock. What can't be had, the suites that need it tell of.
+        with suppress(Missing):
+            os_packages.ensure(os_packages.POSTGRES, os_packages.CHROMIUM, os_packages.NGINX)
         outcomes = _run_side_by_side(LANES, odoo)
     _print_summary(outcomes)
     tests = [outcome for outcome in outcomes if outcome.name not in _LINTERS]
@@ -102,16 +103,6 @@ def _run_in_turn(lane: Lane, odoo: Callable[[], Odoo], given_up: threading.Event
             quote(str(problem))
             outcomes.append(Outcome(name, failed=1, remark="could not be run"))
     return outcomes
-
-
-def _fetch_what_several_need() -> None:
-    """Or they would fetch it at the same time. What can't be had, the suites that need it tell of."""
-    for fetch in (
-        partial(os_packages.ensure, os_packages.POSTGRES, os_packages.CHROMIUM, os_packages.NGINX),
-        azurite.install,
-    ):
-        with suppress(Missing):
-            fetch()
 
 
 def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
