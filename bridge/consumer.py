@@ -13,8 +13,6 @@ The messages are deleted last. Whatever kills the process before that, they come
 
 from __future__ import annotations
 
-import base64
-import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -26,7 +24,8 @@ import sqlalchemy as sa
 import structlog
 
 from . import metrics, retry
-from .events import ContractError, Event, decode, format_datetime
+from .events import ContractError, Event, decode
+from .failures import Failed, Failures, OnFailure, last_failure
 from .halving import isolate
 from .leases import LeaseKeeper
 from .outage import Dependency, Outage
@@ -58,7 +57,7 @@ class Handler:
 
     queue: Queue
     handle: Callable[[Sequence[Event]], dict[str, Outcome]]
-    on_failure: Callable[[sa.Connection, Sequence[tuple[Event, Failure]]], None]
+    on_failure: OnFailure
     needs: Sequence[Dependency]
 
 
@@ -113,7 +112,7 @@ class Consumer(threading.Thread):
         self._handler = handler
         self._queue = handler.queue
         self._engine = engine
-        self._dead_letter_queue = dead_letter_queue
+        self._failures = Failures(engine, dead_letter_queue)
         self._leases = leases
         self._pool = pool
         self._stop_taking = stop
@@ -219,7 +218,7 @@ class Consumer(threading.Thread):
             elif known.is_dead:
                 if given_up.get(delivery.event.id) in [message.id for message in delivery.messages]:
                     # The very message that was given up: we were killed before its notice or its end.
-                    self._notify([message.id for message in delivery.messages])
+                    self._failures.notify([message.id for message in delivery.messages])
                     batch.decide(delivery.messages, DELETE)
                 else:
                     # Sent again on purpose, by `dlq replay` or by Odoo once its stage is mapped: it starts afresh.
@@ -247,7 +246,7 @@ class Consumer(threading.Thread):
             try:
                 event = decode(message.content, queue=self._queue.name, inserted_at=message.inserted_at)
             except ContractError as error:
-                letters.append(self._letter(message, error.code, error.message, attempts=1, first_tried_at=now))
+                letters.append(self._unreadable(message, error, now))
                 metrics.dead_lettered(None, error.code)
                 log.error("message_unreadable", queue=self._queue.name, message_id=message.id, code=error.code)
             else:
@@ -256,8 +255,8 @@ class Consumer(threading.Thread):
                 if event.retries > delivery.event.retries:
                     delivery.event = event
         if letters:
-            in_transaction(self._engine, lambda connection: dead_letters.put(connection, letters))
-            self._notify([letter.message_id for letter in letters])
+            self._failures.keep(letters)
+            self._failures.notify([letter.message_id for letter in letters])
             unreadable = {letter.message_id for letter in letters}
             batch.decide((message for message in batch.messages if message.id in unreadable), DELETE)
         return deliveries
@@ -305,7 +304,7 @@ class Consumer(threading.Thread):
                 metrics.retried(delivery.event, "postponed")
                 log.info("event_postponed", **_about(delivery.event))
         if retried:
-            self._note_failures(batch, retried, dead=False)
+            self._note(batch, retried, dead=False)
             for delivery, failure in retried:
                 seconds = retry.delay(delivery.attempts)
                 batch.decide(delivery.messages, seconds)
@@ -317,80 +316,48 @@ class Consumer(threading.Thread):
     def _give_up_exhausted(
         self, batch: _Batch, exhausted: Sequence[_Delivery], before: Mapping[str, audit.Progress]
     ) -> None:
-        failures = []
-        for delivery in exhausted:
-            known = before[delivery.event.id]
-            if known.in_attempt or not known.error_code:
-                about = f"Each of its {known.attempts} attempts ended with the bridge being killed."
-                failures.append((delivery, Failure("crashed", about, permanent=True)))
-            else:
-                failures.append((delivery, Failure(known.error_code, known.error or "", permanent=True)))
-        if failures:
-            self._give_up(batch, failures)
+        if exhausted:
+            self._give_up(batch, [(delivery, last_failure(before[delivery.event.id])) for delivery in exhausted])
 
     def _give_up(self, batch: _Batch, failures: Sequence[tuple[_Delivery, Failure]]) -> None:
-        self._note_failures(batch, failures, dead=True)
-        self._notify([delivery.messages[0].id for delivery, _ in failures])
+        self._note(batch, failures, dead=True)
+        self._failures.notify([delivery.messages[0].id for delivery, _ in failures])
         for delivery, failure in failures:
             batch.decide(delivery.messages, DELETE)
             metrics.dead_lettered(delivery.event, failure.code)
             log.error("event_dead_lettered", **_about(delivery.event), **_problem(delivery, failure))
 
-    def _note_failures(self, batch: _Batch, failures: Sequence[tuple[_Delivery, Failure]], *, dead: bool) -> None:
-        def work(connection: sa.Connection) -> None:
-            audit.fail(connection, {delivery.event.id: failure for delivery, failure in failures}, dead=dead)
-            self._handler.on_failure(connection, [(delivery.event, failure) for delivery, failure in failures])
-            if dead:
-                dead_letters.put(
-                    connection,
-                    [
-                        self._letter(
-                            delivery.messages[0],
-                            failure.code,
-                            failure.message,
-                            attempts=delivery.attempts,
-                            first_tried_at=delivery.started_at,
-                            event=delivery.event,
-                        )
-                        for delivery, failure in failures
-                    ],
-                )
-
-        in_transaction(self._engine, work)
+    def _note(self, batch: _Batch, failures: Sequence[tuple[_Delivery, Failure]], *, dead: bool) -> None:
+        failed = [
+            Failed(
+                event=delivery.event,
+                failure=failure,
+                attempts=delivery.attempts,
+                first_tried_at=delivery.started_at,
+                queue=self._queue.name,
+                message_id=delivery.messages[0].id,
+                body=delivery.messages[0].content,
+                enqueued_at=delivery.messages[0].inserted_at,
+            )
+            for delivery, failure in failures
+        ]
+        self._failures.note(failed, self._handler.on_failure, dead=dead)
         batch.begun -= {delivery.event.id for delivery, _ in failures}
 
-    def _letter(
-        self,
-        message: Message,
-        code: str,
-        reason: str,
-        *,
-        attempts: int,
-        first_tried_at: datetime,
-        event: Event | None = None,
-    ) -> DeadLetter:
+    def _unreadable(self, message: Message, error: ContractError, now: datetime) -> DeadLetter:
         return DeadLetter(
-            event_id=event.id if event else None,
+            event_id=None,
             message_id=message.id,
             queue=self._queue.name,
-            type=event.type.value if event else None,
-            manychat_id=event.manychat_id if event else None,
+            type=None,
+            manychat_id=None,
             body=message.content,
             enqueued_at=message.inserted_at,
-            code=code,
-            message=reason,
-            attempts=attempts,
-            first_tried_at=first_tried_at,
+            code=error.code,
+            message=error.message,
+            attempts=1,
+            first_tried_at=now,
         )
-
-    def _notify(self, message_ids: Sequence[str]) -> None:
-        """Put notices of dead letters on the dead-letter queue, those of them that are not there yet."""
-        letters = in_transaction(self._engine, lambda connection: dead_letters.unnotified(connection, message_ids))
-        for letter in letters:
-            self._dead_letter_queue.send(notice(letter))
-        if letters:
-            ids = [letter.id for letter in letters]
-            in_transaction(self._engine, lambda connection: dead_letters.notified(connection, ids))
 
     def _give_back(self, event_ids: set[str]) -> None:
         """Take back the counted attempts of ``event_ids``, and empty it; without SQL, remember them instead."""
@@ -408,22 +375,6 @@ class Consumer(threading.Thread):
         for dependency in self._handler.needs:
             if dependency.name == outage.dependency:
                 dependency.report(outage)
-
-
-def notice(letter: Any) -> str:
-    """The message that tells of a dead letter: Base64 of JSON, without the body, which may be as long as a message."""
-    told = {
-        "v": 1,
-        "dead_letter_id": letter.id,
-        "event_id": letter.event_id,
-        "type": letter.type,
-        "queue": letter.queue,
-        "code": letter.code,
-        "attempts": letter.attempts,
-        "first_tried_at": format_datetime(letter.first_tried_at),
-        "last_tried_at": format_datetime(letter.last_tried_at),
-    }
-    return base64.b64encode(json.dumps(told).encode()).decode("ascii")
 
 
 def _look_up(

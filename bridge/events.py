@@ -20,6 +20,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -188,8 +189,11 @@ def _to_text(value: Any) -> Any:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("must be text")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):  # 1e400 is JSON; as text it would be a person called "inf"
+            raise ValueError("must be text, or a number of a size that there is")
+        if value.is_integer():
+            value = int(value)
     return str(value)
 
 

@@ -22,15 +22,15 @@ import sqlalchemy as sa
 import structlog
 
 from . import metrics, retry
-from .consumer import Handler, notice
+from .consumer import Handler
 from .events import ContractError, Event, EventType, format_datetime, from_envelope, parse_json
+from .failures import Failed, Failures, last_failure
 from .halving import isolate
 from .outage import Outage
 from .outcomes import Done, Failure, Outcome
 from .pauses import Pauses
 from .queue import Queue
-from .store import audit, dead_letters, opportunities
-from .store.dead_letters import DeadLetter
+from .store import audit, opportunities
 from .store.engine import in_transaction
 
 log = structlog.get_logger()
@@ -85,7 +85,7 @@ class Reconcile:
         """
         self._engine = engine
         self._handlers = handlers
-        self._dead_letter_queue = dead_letter_queue
+        self._failures = Failures(engine, dead_letter_queue)
         self._max_attempts = max_attempts
         self._cutoff = cutoff
         self._dry_run = dry_run
@@ -134,7 +134,7 @@ class Reconcile:
         exhausted = {row.event_id for row, _ in claimed if row.attempts >= self._max_attempts}
         events = [event for _, event in claimed if event.id not in exhausted]
         outcomes: dict[str, Outcome] = {
-            row.event_id: _last_failure(row) for row, _ in claimed if row.event_id in exhausted
+            row.event_id: last_failure(row) for row, _ in claimed if row.event_id in exhausted
         }
         try:
             if events:
@@ -154,42 +154,25 @@ class Reconcile:
             return Case(event.id, event.manychat_id, found, REPAIRED, outcome.status)
         if isinstance(outcome, Failure):
             dead = retry.is_given_up(outcome, attempts, self._max_attempts)
-            self._note(row, event, outcome, attempts, dead)
+            # There is no message any more: what goes into a letter is what the event would travel as.
+            failed = Failed(
+                event=event,
+                failure=outcome,
+                attempts=attempts,
+                first_tried_at=row.started_at,
+                queue=event.type.queue,
+                message_id=f"reconcile-{event.id[:48]}",
+                body=event.encode(),
+                enqueued_at=row.enqueued_at,
+            )
+            self._failures.note([failed], self._handlers[event.type.queue].on_failure, dead=dead)
+            if dead:
+                metrics.dead_lettered(event, outcome.code)
+                self._failures.notify([failed.message_id])
             about = "given up: see `dlq list`" if dead else f"try {attempts} of {self._max_attempts}, again later"
             return Case(event.id, event.manychat_id, found, FAILED, f"{outcome.code}: {about}")
         in_transaction(self._engine, lambda connection: audit.give_back(connection, [event.id]))
         return Case(event.id, event.manychat_id, found, FAILED, "Others work on the same opportunity: again later.")
-
-    def _note(self, row: Any, event: Event, failure: Failure, attempts: int, dead: bool) -> None:
-        # There is no message any more: what goes into the letter is what the event would travel as.
-        letter = DeadLetter(
-            event_id=event.id,
-            message_id=f"reconcile-{event.id[:48]}",
-            queue=event.type.queue,
-            type=event.type.value,
-            manychat_id=event.manychat_id,
-            body=event.encode(),
-            enqueued_at=row.enqueued_at,
-            code=failure.code,
-            message=failure.message,
-            attempts=attempts,
-            first_tried_at=row.started_at,
-        )
-
-        def work(connection: sa.Connection) -> list[Any]:
-            audit.fail(connection, {event.id: failure}, dead=dead)
-            self._handlers[event.type.queue].on_failure(connection, [(event, failure)])
-            if not dead:
-                return []
-            dead_letters.put(connection, [letter])
-            return dead_letters.unnotified(connection, [letter.message_id])
-
-        letters = in_transaction(self._engine, work)
-        if dead:
-            metrics.dead_lettered(event, failure.code)
-        for kept in letters:
-            self._dead_letter_queue.send(notice(kept))
-            in_transaction(self._engine, lambda connection: dead_letters.notified(connection, [kept.id]))  # noqa: B023
 
     # --- opportunities that SQL thinks are not in Odoo ---------------------------------------------------------------
 
@@ -249,13 +232,6 @@ def _why_not(row: Any, event: Event | None) -> str:
     if row.outcome == audit.DISCARDED:
         return "Its newest event was discarded; the person's next event brings it up to date."
     return ""
-
-
-def _last_failure(row: Any) -> Failure:
-    if row.in_attempt or not row.error_code:
-        about = f"Each of its {row.attempts} attempts ended with the bridge being killed."
-        return Failure("crashed", about, permanent=True)
-    return Failure(row.error_code, row.error or "", permanent=True)
 
 
 class Reconciler(threading.Thread):

@@ -83,6 +83,7 @@ _NOT_JSON = {
 _INVALID: dict[str, tuple[tuple[str, str], Any, tuple[str, ...]]] = {
     "nobody": (CONTACT, {}, ("manychat_id",)),
     "person 0": (CONTACT, {"manychat_id": 0}, ("manychat_id",)),
+    "a number of no size": (CONTACT, b'{"manychat_id": 1e400}', ("manychat_id",)),
     "no state": (OPPORTUNITY, {"manychat_id": "MC-CASE"}, ("state",)),
     "state is text": (OPPORTUNITY, opportunity(state="17"), ("state",)),
     "no stage": (OPPORTUNITY, opportunity(state={}), ("state.stage_id",)),

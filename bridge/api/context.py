@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
+from anyio import CapacityLimiter
 from fastapi import Request
 
 from ..events import EventType
@@ -14,12 +15,16 @@ from ..queue import Queue
 from ..settings import Settings
 from .keys import Keys
 
+#: Events put onto their queues at once.
+THREADS = 40
+
 
 @dataclass(frozen=True)
 class Context:
     """One running API.
 
     :ivar queues: where events of each type go; several types may share one
+    :ivar threads: the webhooks' own: requests that wait for SQL must keep no event waiting
     """
 
     settings: Settings
@@ -27,6 +32,7 @@ class Context:
     queues: Mapping[EventType, Queue]
     keys: Keys
     throttle: Throttle = field(default_factory=Throttle)
+    threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(THREADS))
 
     @staticmethod
     def of(request: Request) -> Context:

@@ -27,7 +27,7 @@ def _given(value: Any) -> Any:
 
 
 #: Contains more than blanks.
-_VISIBLE = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": r"\w"}
+_VISIBLE = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": r"[^\s\x00-\x1f\x7f]"}
 
 ManyChatId = Annotated[
     events.ManyChatId,
@@ -69,5 +69,3 @@ MomentFilter = Annotated[events.Moment, _PRESENT, WithJsonSchema({"type": "strin
 
 #: A row's id in the address.
 RowId = Annotated[int, Field(ge=1, le=MAX_INT)]
-#: The same for tables whose ids outgrow 32 bits.
-BigRowId = Annotated[int, Field(ge=1, le=2**63 - 1)]

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..api_keys import Scope
+from ..store.engine import schema_of
 
 #: A file older than this is not believed. An outage of SQL does not last so long; but a folder may come back from a
 #: backup, or from a machine that was put aside, and bring keys along that were revoked long ago.
@@ -62,9 +63,9 @@ class NotKept(Exception):
 
 
 def which(engine: sa.Engine) -> str:
-    """What tells one database from another, without its password."""
+    """What tells one database, or one schema of it, from another; without its password."""
     url = engine.url
-    place = [url.get_backend_name(), url.host, url.port, url.database]
+    place = [url.get_backend_name(), url.host, url.port, url.database, schema_of(engine)]
     return hashlib.sha256(json.dumps(place).encode()).hexdigest()
 
 

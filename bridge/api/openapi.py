@@ -6,17 +6,22 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
 
 from ..events import EventType
+from ..examples import EXAMPLES
 
 _REFERENCE = "#/components/schemas/{model}"
 
 
-def body_of(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
-    """A ``requestBody`` for a route that reads the body itself."""
-    schema = {"$ref": _REFERENCE.format(model=model.__name__)}
-    return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+def body_of(event_type: EventType) -> dict[str, Any]:
+    """The ``requestBody`` of an event's webhook, which reads the body itself."""
+    schema = {"$ref": _REFERENCE.format(model=_name(event_type))}
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": EXAMPLES[event_type]}}}
+
+
+def _name(event_type: EventType) -> str:
+    # A contact's event and a contact's row are both a Contact in Python; the description has one place for all names.
+    return f"{event_type.model.__name__}Event"
 
 
 def describe(app: FastAPI) -> None:
@@ -34,8 +39,9 @@ def describe(app: FastAPI) -> None:
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
             for event_type in EventType:
                 payload = event_type.model.model_json_schema(ref_template=_REFERENCE)
-                schemas.update(payload.pop("$defs", {}))
-                schemas[event_type.model.__name__] = payload
+                added = {**payload.pop("$defs", {}), _name(event_type): payload}
+                assert not added.keys() & schemas.keys()
+                schemas.update(added)
             app.openapi_schema = schema
         return app.openapi_schema
 

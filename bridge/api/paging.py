@@ -8,10 +8,11 @@ import json
 from datetime import datetime, timezone
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
+import sqlalchemy as sa
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..events import format_datetime
+from ..events import MAX_INT, format_datetime
 from ..store.engine import in_transaction
 from ..store.listing import Listing, page
 from .answers import invalid
@@ -58,11 +59,14 @@ def listed(request: Request, listing: Listing, model: type[Item], query: Query, 
     """One page.
 
     :param fixed: filters that are not the caller's to choose
-    :raises bridge.intake.Refusal: 422: the cursor is none of ours
+    :raises bridge.intake.Refusal: 422: the cursor is none of ours, or a parameter stands twice
     """
+    for name in request.query_params:
+        if len(request.query_params.getlist(name)) > 1:
+            raise invalid(name, "stands twice in the address")  # which of the two would count?
     sort = query.sort
     by, descending = sort.removeprefix("-"), sort.startswith("-")
-    after = _decode(query.cursor, sort) if query.cursor else None
+    after = _decode(query.cursor, sort, _largest(listing.id)) if query.cursor else None
     rows, following = in_transaction(
         Context.of(request).engine.execution_options(reading=True),
         lambda connection: page(
@@ -81,7 +85,12 @@ def _encode(after: tuple[Any, int], sort: str) -> str:
     return base64.urlsafe_b64encode(json.dumps([sort, value, row_id]).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str, sort: str) -> tuple[Any, int]:
+def _largest(column: sa.Column[Any]) -> int:
+    """What fits into ``column``: PostgreSQL does not compare it with more."""
+    return 2**63 - 1 if isinstance(column.type, sa.BigInteger) else MAX_INT
+
+
+def _decode(cursor: str, sort: str, largest_id: int) -> tuple[Any, int]:
     """Whoever makes one up sees no other rows than without it, so it needs no signature."""
     try:
         own_sort, value, row_id = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
@@ -90,7 +99,8 @@ def _decode(cursor: str, sort: str) -> tuple[Any, int]:
         if isinstance(value, str):
             value = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
         is_id = sort.removeprefix("-") == "id"
-        well_formed = isinstance(row_id, int) and abs(row_id) < 2**63 and isinstance(value, int if is_id else datetime)
+        # type() and not isinstance(): to Python, true is a number.
+        well_formed = type(row_id) is int and 0 <= row_id <= largest_id and type(value) is (int if is_id else datetime)
     except (binascii.Error, ValueError, TypeError, RecursionError):
         well_formed = False
     if not well_formed:

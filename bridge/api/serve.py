@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from concurrent.futures import TimeoutError as NotInTime
 from pathlib import Path
 
 import structlog
@@ -11,7 +12,7 @@ import uvicorn
 
 from .. import __version__, worker
 from ..events import EventType
-from ..outage import Outage
+from ..probes import NOT_CONFIGURED, SQL_ADVICE, Probe
 from ..queue import BadConnectionString, Queue
 from ..settings import ConfigurationError, Settings, secret, variable
 from .app import create_app
@@ -23,6 +24,8 @@ log = structlog.get_logger()
 
 #: Seconds for an answer of the queue to one of two tries. ManyChat gives up after 10 s; our 503 must come before.
 QUEUE_SECONDS = 3.0
+#: Seconds that a start waits for SQL, which may also be away in that it says nothing.
+SQL_SECONDS = 5.0
 #: Seconds that a stop waits for requests under way.
 GRACE = 10
 
@@ -39,17 +42,29 @@ def open_context(settings: Settings) -> Context:
     except BadConnectionString as error:
         raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None
     keys = Keys(engine, settings.api_keys_file)
-    context = Context(settings, engine, {each: queues[each.queue] for each in EventType}, keys)
+    _read_keys(keys, settings.api_keys_file)
+    return Context(settings, engine, {each: queues[each.queue] for each in EventType}, keys)
+
+
+def _read_keys(keys: Keys, file: Path) -> None:
+    """For the first time: from SQL, else from the file.
+
+    The webhooks go straight onto the queues: SQL's being away must cost no event, at the start either.
+
+    :raises ConfigurationError: SQL has no tables of this version
+    """
+    asking = Probe(keys.refresh, SQL_ADVICE).begin(good_for=0)
     try:
-        keys.refresh()
-    except Outage as outage:
-        log.error("dependency_down", dependency=outage.dependency, reason=str(outage))
-        _recall(keys, settings.api_keys_file)
-    return context
-
-
-def _recall(keys: Keys, file: Path) -> None:
-    """The webhooks go straight onto the queues: SQL's being away must cost no event, at the start either."""
+        answer = asking.result(SQL_SECONDS)
+    except NotInTime:
+        reason = f"no answer within {SQL_SECONDS:g} seconds"
+    else:
+        if answer.ok:
+            return
+        if answer.status == NOT_CONFIGURED:
+            raise ConfigurationError(answer.advice)
+        reason = answer.reason
+    log.error("dependency_down", dependency="SQL", reason=reason)
     try:
         keys.recall()
     except NotKept as problem:

@@ -11,12 +11,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 import structlog
+from anyio import to_thread
 from fastapi import APIRouter, Request, Security
 from fastapi.responses import Response
 
 from .. import intake
 from ..events import Event, EventType
-from ..examples import EXAMPLES
 from ..intake import ROUTES
 from ..outage import Outage
 from ..store import audit
@@ -62,8 +62,11 @@ _VALID = {"description": "A dry run: it would be accepted.", "content": {"applic
 def _add(event_type: EventType) -> None:
     method, path = ROUTES[event_type]
 
-    def receive(request: Request) -> Response:
-        return _receive(request, event_type)
+    async def receive(request: Request) -> Response:
+        is_dry_run = intake.is_dry_run(request.headers.get("X-Dry-Run"))
+        # A dry run asks SQL, so it waits with all others who do.
+        limiter = None if is_dry_run else Context.of(request).threads
+        return await to_thread.run_sync(_receive, request, event_type, is_dry_run, limiter=limiter)
 
     router.add_api_route(
         path,
@@ -74,7 +77,7 @@ def _add(event_type: EventType) -> None:
         operation_id=f"send_{event_type.value}",
         response_class=Response,
         responses={200: _VALID, 202: _ACCEPTED},
-        openapi_extra={"requestBody": body_of(event_type.model, EXAMPLES[event_type]), "parameters": _HEADERS},
+        openapi_extra={"requestBody": body_of(event_type), "parameters": _HEADERS},
     )
 
 
@@ -82,7 +85,7 @@ for _event_type in EventType:
     _add(_event_type)
 
 
-def _receive(request: Request, event_type: EventType) -> Response:
+def _receive(request: Request, event_type: EventType, is_dry_run: bool) -> Response:
     event = intake.read_event(
         event_type,
         request.state.body,
@@ -91,7 +94,7 @@ def _receive(request: Request, event_type: EventType) -> Response:
         idempotency_key=request.headers.get("Idempotency-Key"),
     )
     context = Context.of(request)
-    if intake.is_dry_run(request.headers.get("X-Dry-Run")):
+    if is_dry_run:
         return answer(200, _forecast(context, event))
     context.queues[event_type].send_or_create(event.encode())
     log.info("event_accepted", event_id=event.id, manychat_id=event.manychat_id, type=event.type.value)

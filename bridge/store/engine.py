@@ -28,6 +28,8 @@ MAX_RUNS = 25
 TRANSIENT_PAUSES = (0.2, 1.0, 3.0)
 #: Seconds that SQLite waits for another process's transaction.
 SQLITE_BUSY_SECONDS = 30
+#: Seconds that PostgreSQL may take to let us in. SQL Server's driver has a limit of its own.
+CONNECT_SECONDS = 10
 #: Seconds that one statement may take on SQL Server before it counts as an outage.
 STATEMENT_SECONDS = 30
 
@@ -75,6 +77,11 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
         settings["fast_executemany"] = odbc.is_microsofts(parsed)
     if parsed.get_backend_name() == "sqlite":
         settings["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
+    if parsed.get_driver_name().startswith("psycopg"):
+        # It would wait for ever for a server that takes the connection and says nothing, and a quarter of an hour for
+        # one whose machine has gone.
+        milliseconds = STATEMENT_SECONDS * 1000
+        settings["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": milliseconds}
     settings |= options or {}
     if schema:
         if parsed.get_backend_name() == "sqlite":

@@ -165,9 +165,18 @@ def _next_id(connection: sa.Connection, table: sa.Table) -> int:
         if connection.dialect.supports_sequences:
             row_id = connection.execute(sa.select(_SEQUENCES[table].next_value())).scalar_one()
         else:
-            row_id = (connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0) + 1
+            row_id = _first_free_id(connection, table)
         if get(connection, table, row_id) is None:
             return int(row_id)
+
+
+def _first_free_id(connection: sa.Connection, table: sa.Table) -> int:
+    """Not one more than the largest: somebody may have chosen the largest there is."""
+    if get(connection, table, 1) is None:
+        return 1
+    following = table.alias()
+    before_a_gap = ~sa.exists().where(following.c.id == table.c.id + 1)
+    return int(connection.execute(sa.select(sa.func.min(table.c.id)).where(before_a_gap)).scalar_one()) + 1
 
 
 _SEQUENCES = {table: sa.Sequence(f"{table.name.removesuffix('s')}_id") for table in (campaigns, advisors)}

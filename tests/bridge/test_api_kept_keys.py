@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from bridge.api import kept_keys
 from bridge.api.kept_keys import MAX_AGE, KeptKeys, Key, NotKept
 from bridge.api_keys import Scope, digest
+from bridge.store.engine import create_engine
 
 from ..webhook_cases import CONTACT
 from .conftest import Cli, World, eventually
@@ -114,6 +118,31 @@ def test_where_no_file_can_be_written_the_api_works_and_says_so(cli: Cli, sql: S
     assert len(lines) == 1
 
 
+# --- SQL that takes the connection and says nothing ------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent_sql(cli: Cli, file: Path) -> Iterator[str]:
+    """The key of a bot that SQL knew before it fell silent."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
+        url = f"postgresql+psycopg://u:p@127.0.0.1:{server.getsockname()[1]}/crm"
+        cli.environment["BRIDGE_DATABASE_URL"] = url
+        bot = Key(id=1, digest=digest("mck_bot"), scope=Scope.write, expires_at=None)
+        database = kept_keys.which(create_engine(url))
+        kept_keys.save(file, KeptKeys(database=database, read_at=datetime.now(timezone.utc), keys=(bot,)))
+        yield "mck_bot"
+
+
+def test_requests_that_wait_for_a_silent_sql_keep_no_event_waiting(world: World, cli: Cli, silent_sql: str) -> None:
+    headers = {"X-API-KEY": silent_sql}
+    # As many as the framework has threads for all routes together.
+    with api_process(cli.environment, cli.folder) as api, ThreadPoolExecutor(40) as pool:
+        readings = [pool.submit(api.request, *CONTACTS, headers=headers) for _ in range(40)]
+        assert api.request(*CONTACT, json={"manychat_id": "MC1"}, headers=headers).status_code == 202
+        assert not all(reading.done() for reading in readings)
+        assert {reading.result().status_code for reading in readings} == {503}
+
+
 # --- What is not believed --------------------------------------------------------------------------------------------
 
 
@@ -138,6 +167,14 @@ def test_what_was_kept_is_read_back(kept: Path) -> None:
 def test_another_databases_keys_are_none(kept: Path) -> None:
     with pytest.raises(NotKept, match="another database"):
         kept_keys.load(kept, "theirs")
+
+
+def test_each_database_and_each_schema_of_it_has_its_own() -> None:
+    urls = ("postgresql+psycopg://u:p@a/one", "postgresql+psycopg://u:p@b/one", "postgresql+psycopg://u:p@a/two")
+    engines = [create_engine(url) for url in urls] + [create_engine(urls[0], schema="crm")]
+    assert len({kept_keys.which(engine) for engine in engines}) == 4
+    other_password = create_engine("postgresql+psycopg://u:new@a/one")
+    assert kept_keys.which(other_password) == kept_keys.which(engines[0])
 
 
 def test_a_file_that_others_could_have_written_is_not_believed(kept: Path) -> None:

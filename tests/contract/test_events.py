@@ -118,6 +118,15 @@ def test_a_phone_number_sent_as_a_number_keeps_its_digits() -> None:
     assert contact(whatsapp=521234567891).whatsapp == "521234567891"
 
 
+@pytest.mark.parametrize("field", ["manychat_id", "whatsapp", "nombre_lead"])
+def test_a_number_beyond_all_numbers_is_no_text(field: str) -> None:
+    # JSON has no largest number, Python's floats have: this one becomes infinity.
+    body = {"manychat_id": "MC1", field: parse_json('{"number": 1e400}')["number"]}
+    with pytest.raises(ContractError) as caught:
+        accept(EventType.CONTACT, body, received_at=NOW, source="odoo")
+    assert [error["field"] for error in caught.value.errors] == [field]
+
+
 def test_a_stage_comes_by_id_or_by_label() -> None:
     assert opportunity(state={"stage_id": "17"}).state.stage_id == 17
     assert opportunity(state={"stage": " Comienza Cotización "}).state.stage == "Comienza Cotización"

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from bridge.events import MAX_INT
 from bridge.store import api_keys, records
 from bridge.store.contacts import apply_contacts
 from bridge.store.engine import in_transaction
@@ -22,6 +23,13 @@ def test_an_id_that_nobody_chose_is_none_that_an_event_brought(store: Store) -> 
     taken = max(made) + 1
     store.run(records.create, campaigns, {"id": taken})
     assert store.run(records.create, campaigns, {"name": "después"}).id not in (*made, taken)
+
+
+def test_the_largest_id_being_taken_leaves_room_for_others(store: Store) -> None:
+    store.run(records.create, campaigns, {"id": MAX_INT})
+    made = [store.run(records.create, campaigns, {}).id for _ in range(2)]
+    assert len({*made, MAX_INT}) == 3
+    assert max(made) < MAX_INT
 
 
 def test_eight_who_create_the_same_at_once_make_one(store: Store) -> None:
