@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .. import metrics
 from ..outage import Outage
-from . import odbc
+from . import babelfish, odbc
 
 T = TypeVar("T")
 
@@ -99,6 +99,7 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
         sa.event.listen(engine, "begin", _begin_sqlite)
     if engine.dialect.name == "mssql":
         sa.event.listen(engine, "connect", _prepare_mssql)
+        babelfish.look_out(engine)
     return engine
 
 
@@ -166,7 +167,7 @@ def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     for run in range(1, MAX_RUNS + 1):
         is_worked_off = False
         try:
-            with engine.begin() as connection:
+            with _transaction(engine) as connection:
                 result = work(connection)
                 is_worked_off = True
             return result
@@ -188,6 +189,26 @@ def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     raise AssertionError("unreachable")
 
 
+@contextmanager
+def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """``engine.begin()``, but what ``work`` failed of comes out of it even if rolling back fails too.
+
+    It does where the connection is gone, and on T-SQL servers that end a transaction at an error without telling the
+    driver: rolling back then is error 3903, which says nothing of the deadlock that it followed.
+    """
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        try:
+            yield connection
+        except BaseException:
+            try:
+                transaction.rollback()
+            except DBAPIError:
+                connection.invalidate()
+            raise
+        transaction.commit()
+
+
 def is_conflict(error: DBAPIError) -> bool:
     """Whether ``error`` says that another transaction was in the way, so that running again helps."""
     original = error.orig
@@ -196,7 +217,7 @@ def is_conflict(error: DBAPIError) -> bool:
         return state in _POSTGRESQL_CONFLICTS
     if type(original).__module__.startswith("sqlite3"):
         return "UNIQUE constraint failed" in str(original)
-    return bool(_MSSQL_CONFLICTS & mssql_numbers(error))
+    return bool(_MSSQL_CONFLICTS & mssql_numbers(error)) or babelfish.is_conflict(str(original))
 
 
 def is_transient(error: DBAPIError) -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy.sql.elements import quoted_name
 
 from . import engine as engines
 from . import migrate
+from .catalog import Catalog
 from .engine import BadDatabaseUrl, in_transaction, patience
 from .schema import metadata
 
@@ -105,7 +106,7 @@ def tables(engine: sa.Engine, only_schema: str | None = None) -> list[Table]:
 
 
 def _tables(connection: sa.Connection, only_schema: str | None) -> Iterator[Table]:
-    inspector = sa.inspect(connection)
+    inspector = Catalog(connection) if connection.dialect.name == "mssql" else sa.inspect(connection)
     is_sqlite = connection.dialect.name == "sqlite"
     schemas: list[str | None] = [None] if is_sqlite else [*inspector.get_schema_names()]
     for schema in schemas:
@@ -124,7 +125,7 @@ def _our_names(connection: sa.Connection, schema: str | None) -> set[str]:
     return {*metadata.tables, "alembic_version"} if found and found <= migrate.revisions() else set()
 
 
-def _table(connection: sa.Connection, inspector: sa.Inspector, schema: str | None, name: str) -> Table:
+def _table(connection: sa.Connection, inspector: sa.Inspector | Catalog, schema: str | None, name: str) -> Table:
     references = {
         column: f"{key['referred_table']}.{key['referred_columns'][0]}"
         for key in inspector.get_foreign_keys(name, schema)

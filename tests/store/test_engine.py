@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bridge.settings import ConfigurationError
 from bridge.store import migrate, schema
+from bridge.store.catalog import Catalog
 from bridge.store.contacts import apply_contacts, ensure_contacts
 from bridge.store.engine import BadDatabaseUrl, StoreUnavailable, create_engine, in_transaction
+from bridge.store.source import _type_name
 from bridge.worker import require_schema
 
 from .conftest import NOON, Store, contact
@@ -23,7 +28,36 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(store: Store) -> N
 
     assert migrate.current(store.engine) == migrate.head()
     with store.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+        if connection.dialect.name == "mssql":
+            # Alembic asks more of a T-SQL server than some can answer.
+            assert as_made(connection) == as_meant(connection.dialect)
+        else:
+            assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+
+
+def as_made(connection: sa.Connection) -> dict[str, Any]:
+    found = Catalog(connection)
+    dialect, theirs = connection.dialect, connection.dialect.default_schema_name
+    return {
+        table: (
+            {each["name"]: (_type_name(each["type"], dialect), each["nullable"]) for each in columns},
+            found.get_pk_constraint(table, theirs)["constrained_columns"],
+            {key["constrained_columns"][0]: key["referred_table"] for key in found.get_foreign_keys(table, theirs)},
+        )
+        for table in schema.metadata.tables
+        if (columns := found.get_columns(table, theirs))
+    }
+
+
+def as_meant(dialect: sa.Dialect) -> dict[str, Any]:
+    return {
+        table.name: (
+            {column.name: (_type_name(column.type, dialect), column.nullable) for column in table.columns},
+            [column.name for column in table.primary_key],
+            {column.name: key.column.table.name for column in table.columns for key in column.foreign_keys},
+        )
+        for table in schema.metadata.tables.values()
+    }
 
 
 def test_upgrading_twice_changes_nothing(store: Store) -> None:
@@ -96,6 +130,37 @@ def test_a_server_that_does_not_answer_is_an_outage() -> None:
         in_transaction(engine, lambda connection: connection.execute(sa.select(1)))
 
 
+def test_what_went_wrong_is_told_even_if_rolling_back_fails_too(store: Store) -> None:
+    def work(connection: sa.Connection) -> None:
+        ensure_contacts(connection, ["MC1"], NOON)
+        assert connection.connection.driver_connection is not None
+        connection.connection.driver_connection.close()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        in_transaction(store.engine, work)
+    assert store.rows("contacts") == []
+
+
+def test_a_statement_with_nulls_among_its_parameters_undoes_nothing_that_was_written_before(store: Store) -> None:
+    c = schema.contacts.c
+    name = sa.bindparam("name", type_=c.first_name.type)
+    statement = (
+        schema.contacts.update()
+        .where(c.id == sa.bindparam("row_id"))
+        .values(first_name=sa.func.coalesce(name, c.phone))
+    )
+
+    def work(connection: sa.Connection) -> None:
+        ids = ensure_contacts(connection, ["MC1", "MC2"], NOON)
+        connection.execute(statement, {"row_id": ids["MC1"], "name": None})
+        connection.execute(statement, [{"row_id": ids["MC1"], "name": None}, {"row_id": ids["MC2"], "name": "Añá 😀"}])
+
+    store.run(work)
+
+    assert {row.manychat_id: row.first_name for row in store.rows("contacts")} == {"MC1": None, "MC2": "Añá 😀"}
+
+
 @pytest.mark.parametrize("url", ["nonsense", "oracle+nothing://x/y", "sqlite+nothing://"])
 def test_a_url_that_cannot_work_is_refused(url: str) -> None:
     with pytest.raises(BadDatabaseUrl):
@@ -119,7 +184,13 @@ def test_at_every_isolation_level_eight_connections_write_the_same_people_withou
     # What holds here with and without snapshots holds on SQL Server with read committed snapshot on or off.
     if store.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one isolation level")
-    engine = store.engine.execution_options(isolation_level=level)
+    options = json.loads(os.environ.get("TEST_DATABASE_OPTIONS") or "{}")
+    url = store.engine.url.render_as_string(hide_password=False)
+    engine = create_engine(url, {**options, "isolation_level": level})
+    try:
+        engine.connect().close()
+    except DBAPIError:
+        pytest.skip("this server has no such level")
 
     def write(writer: int) -> None:
         for minute in range(5):
@@ -128,6 +199,7 @@ def test_at_every_isolation_level_eight_connections_write_the_same_people_withou
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
+    engine.dispose()
 
     assert {row.first_name for row in store.rows("contacts")} == {"7"}
     assert len(store.rows("contacts")) == 10

@@ -115,6 +115,10 @@ BUSY = (
     "[HY000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]The service is currently busy. (40501) (SQLExecute)"
 )
 GONE = "[08S01] [Microsoft][ODBC Driver 18 for SQL Server]TCP Provider: Error code 0x68 (104) (SQLExecDirectW)"
+SNAPSHOT = (
+    "[42000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]could not serialize access due to concurrent update "
+    "(33557097) (SQLExecute)"
+)
 TOO_LONG = (
     "[42000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]String or binary data would be truncated in table "
     "'crm.dbo.contacts', column 'phone'. Truncated value: 'call (1205) 40613'. (2628) (SQLExecute)"
@@ -129,6 +133,7 @@ def error(kind: type[sa.exc.DBAPIError], original: str, state: str, text: str, i
 def test_a_duplicate_key_and_a_deadlock_are_conflicts() -> None:
     assert is_conflict(error(IntegrityError, "IntegrityError", "23000", DUPLICATE.format(key="MC1")))
     assert is_conflict(error(OperationalError, "OperationalError", "40001", DEADLOCK))
+    assert is_conflict(error(ProgrammingError, "ProgrammingError", "42000", SNAPSHOT))
     assert not is_conflict(error(ProgrammingError, "ProgrammingError", "42000", TOO_LONG))
 
 

@@ -118,6 +118,8 @@ def store_function(frame: FrameType) -> str | None:
 @pytest.fixture
 def full(store: Store) -> Iterator[Store]:
     """Some tens of thousands of rows."""
+    if store.engine.dialect.name == "mssql":
+        pytest.skip("SQL Server shows no plan for a statement with parameters; the indices are the same")
     everybody = [f"P{number}" for number in range(PEOPLE)]
     events = [
         contact(number / 100, name, nombre_lead="Ana", ultimo_estado="x") for number, name in enumerate(everybody)
@@ -263,8 +265,6 @@ def _postgresql_scans(node: dict[str, Any]) -> Iterator[str]:
 
 
 def test_every_statement_of_every_function_finds_its_rows_by_an_index(full: Store) -> None:
-    if full.engine.dialect.name == "mssql":
-        pytest.skip("SQL Server shows no plan for a statement with parameters; the indices are the same")
     with Witness(full) as witness:
         exercise(full)
     missing = public_functions() - witness.called

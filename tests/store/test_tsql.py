@@ -21,6 +21,7 @@ from bridge.store import (
     api_keys,
     audit,
     campaigns,
+    catalog,
     contacts,
     dead_letters,
     erasure,
@@ -150,6 +151,11 @@ def test_the_tables_are_made_with_sql_that_sql_server_understands() -> None:
     for batch in batches:
         if "alembic_version" not in batch:
             check(batch)
+
+
+def test_the_catalogue_is_read_with_sql_that_sql_server_understands() -> None:
+    for sql in (catalog._COLUMNS, catalog._KEYS, catalog._REFERENCES):
+        check(sql)
 
 
 def test_a_dba_can_run_it_with_sqlcmd_also_from_one_revision_to_another() -> None:

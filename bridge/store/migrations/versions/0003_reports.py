@@ -13,6 +13,15 @@ depends_on = None
 
 MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(6), "mssql")
 UNREPORTED = sa.text("outcome IS NOT NULL AND reported_at IS NULL")
+# SQL Server keeps the default as a constraint of its own, under a name that it made up, which must go first. Alembic's
+# mssql_drop_default would do it, but for IF EXISTS: Babelfish shows the constraint, and has none.
+DROP_DEFAULT = """
+DECLARE @name NVARCHAR(128), @drop NVARCHAR(600)
+SELECT @name = name FROM sys.default_constraints
+WHERE parent_object_id = OBJECT_ID('{table}') AND COL_NAME(parent_object_id, parent_column_id) = 'retries'
+SET @drop = 'ALTER TABLE {table} DROP CONSTRAINT IF EXISTS ' + QUOTENAME(@name)
+EXEC(@drop)
+"""
 
 
 def upgrade() -> None:
@@ -36,5 +45,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_audit_unreported", "audit", **place())
     op.drop_column("audit", "reported_at", **place())
-    # SQL Server keeps the default as a constraint of its own, which must go first.
-    op.drop_column("audit", "retries", mssql_drop_default=True, **place())
+    if op.get_context().dialect.name == "mssql":
+        table = op.get_context().dialect.identifier_preparer.format_table(sa.table("audit", **place()))
+        op.execute(DROP_DEFAULT.format(table=table.replace("'", "''")))
+    op.drop_column("audit", "retries", **place())
