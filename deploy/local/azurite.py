@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,14 +21,20 @@ from .say import run_logged, step
 # From 3.36 on it wants Node >= 21; this line runs on 18.
 _PACKAGE = "azurite@~3.35.0"
 _ACCOUNT = "miasalud"
+#: Suites side by side want it at the same time; the second one waits for the first one's.
+_fetching = threading.Lock()
 
 
 def install() -> Path:
     """The emulator's program, fetched by npm when it isn't there."""
     folder = STATE / "azurite"
-    program = folder / "node_modules" / ".bin" / "azurite-queue"
-    if (folder / "complete").exists():
-        return program
+    with _fetching:
+        if not (folder / "complete").exists():
+            _fetch(folder)
+    return folder / "node_modules" / ".bin" / "azurite-queue"
+
+
+def _fetch(folder: Path) -> None:
     for tool in ("node", "npm"):
         if not shutil.which(tool):
             raise Missing(f"Missing: {tool}, which runs the queue emulator. Install Node.js 18 or newer with npm.")
@@ -38,7 +45,6 @@ def install() -> Path:
         npm = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", _PACKAGE]
         run_logged(npm, STATE / "log" / "azurite-install.log", cwd=folder)
         (folder / "complete").touch()
-    return program
 
 
 def new_key() -> str:

@@ -1,9 +1,10 @@
 """What the tooling tells the person in front of it."""
 
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -27,9 +28,11 @@ def quote(text: str) -> None:
 def step(title: str) -> Iterator[None]:
     """Shows that something is going on, and afterwards how long it took (seconds)."""
     started = time.monotonic()
-    if not console.is_terminal:
+    # A terminal has room for one spinner: what goes on in a lane beside others is a line from the start.
+    spins = console.is_terminal and threading.current_thread() is threading.main_thread()
+    if not spins:
         say(f"{title} …")
-    with console.status(f"{title} …"):
+    with console.status(f"{title} …") if spins else nullcontext():
         yield
     say(f"[green]✓[/] {title} [dim]{time.monotonic() - started:.1f} s[/]")
 

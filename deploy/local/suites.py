@@ -2,8 +2,11 @@
 
 import os
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -39,11 +42,18 @@ class Outcome:
     remark: str = ""
 
 
+#: Runs its tests and says what became of them, one by one; given what makes Odoo ready.
+Suite = Callable[[Callable[[], Odoo]], Iterator[Outcome]]
+#: Suites that are run one after the other, by the names people know them by.
+Lane = Sequence[tuple[str, Suite]]
+
+
 def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
     """Runs the suites named, all of them even when one fails, and prints one line for each.
 
-    The last line printed is "N passed, N failed" with the number of tests; a linter that complains is one failure, and
-    one that doesn't is no test, unless only linters were asked for.
+    Those named are run in turn; all of them in `LANES`. The last line printed is "N passed, N failed" with the number
+    of tests; a linter that complains is one failure, and one that doesn't is no test, unless only linters were asked
+    for.
 
     Args:
         names: of `SUITES`; empty means all.
@@ -54,20 +64,45 @@ def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
     """
     if unknown := set(names) - set(SUITES):
         raise Missing(f"No such suite: {', '.join(sorted(unknown))}. There are: {', '.join(SUITES)}.")
-    outcomes: list[Outcome] = []
-    for name in names or SUITES:
-        try:
-            outcomes += SUITES[name](odoo)
-        except Missing as problem:
-            say(f"[red]✗ {name}[/]")
-            quote(str(problem))
-            outcomes.append(Outcome(name, failed=1, remark="could not be run"))
+    if names:
+        outcomes = _run_in_turn([(name, SUITES[name]) for name in names], odoo)
+    else:
+        # apt-get has one lock. What can't be had, the suites that need it tell of.
+        with suppress(Missing):
+            os_packages.ensure(os_packages.POSTGRES, os_packages.CHROMIUM, os_packages.NGINX)
+        outcomes = _run_side_by_side(LANES, odoo)
     _print_summary(outcomes)
     tests = [outcome for outcome in outcomes if outcome.name not in _LINTERS]
     passed = sum(outcome.passed for outcome in tests or outcomes)
     failed = sum(outcome.failed for outcome in outcomes)
     print(f"{passed} passed, {failed} failed", flush=True)
     return failed == 0
+
+
+def _run_side_by_side(lanes: Sequence[Lane], odoo: Callable[[], Odoo]) -> list[Outcome]:
+    given_up = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(_run_in_turn, lane, odoo, given_up) for lane in lanes]
+        try:
+            return [outcome for run in runs for outcome in run.result()]
+        except BaseException:
+            # Ctrl-C ends the suites that run; no lane is to begin another one then.
+            given_up.set()
+            raise
+
+
+def _run_in_turn(lane: Lane, odoo: Callable[[], Odoo], given_up: threading.Event | None = None) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for name, suite in lane:
+        if given_up and given_up.is_set():
+            break
+        try:
+            outcomes += suite(odoo)
+        except Missing as problem:
+            say(f"[red]✗ {name}[/]")
+            quote(str(problem))
+            outcomes.append(Outcome(name, failed=1, remark="could not be run"))
+    return outcomes
 
 
 def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
@@ -85,14 +120,22 @@ def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e", "tests/browser", "tests/faults")]
     monitoring = prometheus.install()
     programs = {"AZURITE": str(azurite.install())} | ({"PROMETHEUS": str(monitoring)} if monitoring else {})
-    # Two at a time, a file each: most of these tests wait for processes that start, or for time to pass.
-    together = ["-n", "2", "--dist", "loadfile"]
+    # Each process has queues and files of its own. One more than there are processors in a small machine: most of these
+    # tests wait for processes that start, or for time to pass.
+    together = ["-n", "3", "--dist", "worksteal"]
     yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], **programs)
 
 
 def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    mine = os.environ.get("TEST_DATABASE_URL")
+    yield from _store_on_sqlite(odoo)
+    yield from _store_on_servers(odoo)
+
+
+def _store_on_sqlite(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     yield _pytest("store on SQLite", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=None)
+
+
+def _store_on_servers(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     cluster = odoo().cluster
     database = "miasalud_test_store"
     cluster.start()
@@ -100,7 +143,7 @@ def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     cluster.create(database, durable=False)
     url = cluster.sqlalchemy_url(database)
     yield _pytest("store on PostgreSQL", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=url)
-    if mine:
+    if mine := os.environ.get("TEST_DATABASE_URL"):
         yield _pytest("store on $TEST_DATABASE_URL", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=mine)
 
 
@@ -154,7 +197,7 @@ def _ready(make_odoo: Callable[[], Odoo]) -> Odoo:
     return odoo
 
 
-SUITES: dict[str, Callable[[Callable[[], Odoo]], Iterator[Outcome]]] = {
+SUITES: dict[str, Suite] = {
     "lint": _lint,
     "bridge": _bridge,
     "store": _store,
@@ -163,6 +206,12 @@ SUITES: dict[str, Callable[[Callable[[], Odoo]], Iterator[Outcome]]] = {
     "browser": _browser,
     "faults": _faults,
 }
+#: All of them, side by side: what waits in one lane leaves the processors to the other. They share nothing but the
+#: machine: the second lane has PostgreSQL to itself, which its last suite breaks.
+LANES: Sequence[Lane] = (
+    [("lint", _lint), ("bridge", _bridge), ("store", _store_on_sqlite)],
+    [("addon", _addon), ("store", _store_on_servers), ("e2e", _e2e), ("browser", _browser), ("faults", _faults)],
+)
 
 
 def _pytest(name: str, python: Path, arguments: list[str], **variables: str | None) -> Outcome:

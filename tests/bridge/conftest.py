@@ -140,10 +140,20 @@ def database_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'store.db'}"
 
 
-@pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    engine = create_engine(database_url)
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with empty tables, to be copied: making them takes longer than most tests."""
+    path = tmp_path_factory.mktemp("empty") / "store.db"
+    engine = create_engine(f"sqlite:///{path}")
     migrate.upgrade(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def engine(database_url: str, empty_store: Path) -> Iterator[sa.Engine]:
+    engine = create_engine(database_url)
+    shutil.copy(empty_store, str(engine.url.database))
     yield engine
     engine.dispose()
 
@@ -259,16 +269,6 @@ def world(
     for bridge in world.bridges:
         if bridge.process.poll() is None:
             bridge.kill()
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with empty tables, to be copied: making them takes longer than most tests."""
-    path = tmp_path_factory.mktemp("empty") / "store.db"
-    engine = create_engine(f"sqlite:///{path}")
-    migrate.upgrade(engine)
-    engine.dispose()
-    return path
 
 
 @pytest.fixture

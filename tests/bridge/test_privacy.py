@@ -7,6 +7,7 @@ import base64
 import json
 import re
 
+import pytest
 import sqlalchemy as sa
 
 from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE
@@ -73,6 +74,8 @@ def test_the_search_itself_finds_what_it_should(azurite: Azurite) -> None:
     assert found_in("event_applied event_id=e1", PERSONAL) == []
 
 
+# Thirty processes, one after the other.
+@pytest.mark.timeout(600)
 def test_nothing_personal_and_no_secret_is_ever_printed(cli: Cli, world: World, azurite: Azurite) -> None:
     world.odoo.key = "clave-de-odoo-91c2"
     account_key = re.search("AccountKey=([^;]+)", azurite.connection_string)

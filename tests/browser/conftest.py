@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
@@ -43,31 +42,30 @@ def language(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def _cookies(world: World) -> dict[str, list[Any]]:
-    """Of those who have signed in already."""
+def windows(world: World) -> dict[str, BrowserContext]:
+    """Of those who have signed in already. They stay open, as people's do, and know the web client from then on:
+    fetching and compiling it anew is most of what opening a page costs."""
     ensure_languages(world.stack)
     build_bundles(world.stack)
     return {}
 
 
 @pytest.fixture
-def sign_in(browser: Browser, world: World, language: str, _cookies: dict[str, list[Any]]) -> Iterator[SignIn]:
-    """Signs somebody in and returns their tab."""
-    contexts: list[BrowserContext] = []
+def sign_in(browser: Browser, world: World, language: str, windows: dict[str, BrowserContext]) -> Iterator[SignIn]:
+    """Signs somebody in and returns a new tab of theirs."""
     pages: list[OdooPage] = []
 
     def open_page(role: str = "manager", phone: bool = False) -> OdooPage:
-        stack, who = world.stack, f"{role} {language}"
-        context = signed_in(browser, stack, role, language, PHONE if phone else DESKTOP, phone, _cookies.get(who))
-        _cookies[who] = context.cookies()
-        contexts.append(context)
-        pages.append(OdooPage(context, stack.odoo_url))
+        who, size = f"{role} {language} {phone}", PHONE if phone else DESKTOP
+        if who not in windows:
+            windows[who] = signed_in(browser, world.stack, role, language, size, phone)
+        pages.append(OdooPage(windows[who], world.stack.odoo_url))
         return pages[-1]
 
     yield open_page
     faults = [fault for page in pages for fault in page.faults]
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.page.close()
     assert not faults, "the browser complained:\n" + "\n".join(faults)
 
 

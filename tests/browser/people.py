@@ -64,13 +64,9 @@ def person(stack: Any, role: str, language: str) -> Person:
 
 
 def signed_in(
-    browser: Browser, stack: Any, role: str, language: str, size: dict[str, int], touch: bool, cookies: Any = None
+    browser: Browser, stack: Any, role: str, language: str, size: dict[str, int], touch: bool
 ) -> BrowserContext:
-    """A browser window of that size in which they are signed in already.
-
-    Args:
-        cookies: of an earlier window of the same person, if there was one; saves signing in again.
-    """
+    """A browser window of that size in which they are signed in already."""
     someone = person(stack, role, language)
     context = browser.new_context(
         viewport=size,
@@ -80,12 +76,9 @@ def signed_in(
         reduced_motion="reduce",
     )
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=stack.odoo_url)
-    if cookies:
-        context.add_cookies(cookies)
-    else:
-        who = {"db": stack.database, "login": someone.login, "password": someone.password}
-        answer = context.request.post(f"{stack.odoo_url}/web/session/authenticate", data={"params": who}).json()
-        assert answer.get("result", {}).get("uid"), answer
+    who = {"db": stack.database, "login": someone.login, "password": someone.password}
+    answer = context.request.post(f"{stack.odoo_url}/web/session/authenticate", data={"params": who}).json()
+    assert answer.get("result", {}).get("uid"), answer
     return context
 
 
