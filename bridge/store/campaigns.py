@@ -120,7 +120,8 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
         if dated:
             connection.execute(statement, dated)
     connection.execute(_UPDATE, rows)
-    connection.execute(_COMPLETE_FROM_OLDER, rows)
+    if older := recency.outdone(connection, campaign_contacts, rows):
+        connection.execute(_COMPLETE_FROM_OLDER, older)
     append_states(
         connection,
         [

@@ -117,7 +117,8 @@ def apply_contacts(connection: sa.Connection, events: Collection[Event], now: da
     # By contact, so that two bridges take their row locks in the same order; within one, still oldest first.
     rows.sort(key=itemgetter("row_id"))
     connection.execute(_UPDATE, rows)
-    connection.execute(_COMPLETE_FROM_OLDER, rows)
+    if older := recency.outdone(connection, contacts, rows):
+        connection.execute(_COMPLETE_FROM_OLDER, older)
     append_states(
         connection,
         [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Table, and_, bindparam, or_
 
 from ..events import Event
+from .upsert import find
 
 
 def newer(table: Table) -> sa.ColumnElement[bool]:
@@ -33,6 +35,18 @@ def binds(event: Event) -> dict[str, Any]:
         "new_event_received_at": event.received_at,
         "new_event_id": event.id,
     }
+
+
+def outdone(connection: sa.Connection, table: Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of ``rows`` whose event is not the newest of the row that they were to update.
+
+    They are few as a rule: asking for them once is less work than a second UPDATE for each.
+
+    :param rows: as :func:`binds` gives them, with ``row_id``
+    """
+    statement = sa.select(table.c.id, table.c.event_id)
+    newest = {row.id: row.event_id for row in find(connection, statement, table.c.id, [row["row_id"] for row in rows])}
+    return [row for row in rows if newest[row["row_id"]] != row["new_event_id"]]
 
 
 def mark(table: Table) -> dict[str, Any]:

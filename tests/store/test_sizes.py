@@ -24,6 +24,7 @@ from bridge.store import (
     dead_letters,
     opportunities,
     pauses,
+    recency,
     retention,
     upsert,
 )
@@ -97,6 +98,8 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(contacts.ensure_channels, [f"c{n}" for n in numbers], NOON)
     call(contacts.complete_from_opportunities, moves, NOON)
     call(contacts.lock, ids.values())
+    row_ids = [{"row_id": ids[event.manychat_id], "new_event_id": event.id} for event in people]
+    assert call(recency.outdone, tables.contacts, row_ids) == []
     call(contacts.append_states, [(ids[event.manychat_id], "x", "contact", event) for event in people])
     call(campaigns.apply_campaign_events, assignments)
     call(campaigns.ensure_campaigns, numbers, NOON)
