@@ -59,3 +59,8 @@ def visible(text: str) -> str:
 def count_of(number: int, thing: str) -> str:
     """``1 dead letter``, ``2 dead letters``."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def short_name(queue: str) -> str:
+    """What tells a queue from the others: ``crm-opportunities`` of ``manychat-crm-opportunities-queue``."""
+    return queue.removeprefix("manychat-").removesuffix("-queue")

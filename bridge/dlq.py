@@ -18,7 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from . import worker
-from .console import FAILED, MISUSED, QueueName, confirm_bulk, count_of, fail, load_settings, out, visible
+from .console import FAILED, MISUSED, QueueName, confirm_bulk, count_of, fail, load_settings, out, short_name, visible
 from .events import format_datetime
 from .reasons import meaning
 from .replay import event_of, replay
@@ -289,20 +289,26 @@ def _progress() -> Progress:
 
 
 def _print_table(letters: list[Any]) -> None:
-    table = Table("id", "last tried (UTC)", "queue", "ManyChat id", "reason", "tries", "status", "what to do")
+    if not letters:
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "last tried (UTC)", "queue", "ManyChat id", "reason", "tries", "status"):
+        # 80 columns have room for all but these two in one line.
+        table.add_column(heading, no_wrap=heading not in ("last tried (UTC)", "ManyChat id"), overflow="fold")
     for letter in letters:
         cells = (
             letter.id,
-            f"{letter.last_tried_at:%Y-%m-%d %H:%M:%S}",
-            letter.queue,
+            f"{letter.last_tried_at:%Y-%m-%d %H:%M}",
+            short_name(letter.queue),
             letter.manychat_id or "",
             letter.code,
             letter.attempts,
             letter.status,
-            meaning(letter.code),
         )
         table.add_row(*(escape(visible(str(cell))) for cell in cells))
     out.print(table)
+    for code in sorted({letter.code for letter in letters}):
+        out.print(escape(f"{code}: {meaning(code)}"), soft_wrap=True)
 
 
 def _told(letter: Any, body: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import health
-from .console import FAILED, load_settings, out, visible
+from .console import FAILED, load_settings, out, short_name, visible
 
 #: Seconds that one look may take.
 TIMEOUT = 5.0
@@ -115,7 +115,7 @@ def _paths(seen: dict[str, Any]) -> Table:
     for path in seen["paths"]:
         latency = path["latency_seconds"] or {"p50": None, "p95": None}
         table.add_row(
-            path["queue"].removeprefix("manychat-").removesuffix("-queue"),
+            short_name(path["queue"]),
             _number(path["depth"]),
             duration(path["oldest_message_seconds"]),
             duration(path["lag_seconds"]),
