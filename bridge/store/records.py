@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..events import MAX_INT
 from .contacts import channel_key
 from .schema import (
     advisors,
@@ -171,7 +172,12 @@ def _next_id(connection: sa.Connection, table: sa.Table) -> int:
 
 
 def _first_free_id(connection: sa.Connection, table: sa.Table) -> int:
-    """Not one more than the largest: somebody may have chosen the largest there is."""
+    """One more than the largest. A gap only where somebody chose the largest that there can be: a gap may be the number
+    of a row that was deleted, and events that still name it would mean the new one.
+    """
+    largest = int(connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0)
+    if largest < MAX_INT:
+        return largest + 1
     if get(connection, table, 1) is None:
         return 1
     following = table.alias()

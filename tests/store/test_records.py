@@ -32,6 +32,12 @@ def test_the_largest_id_being_taken_leaves_room_for_others(store: Store) -> None
     assert max(made) < MAX_INT
 
 
+def test_a_deleted_campaigns_number_is_not_given_to_another(store: Store) -> None:
+    first, deleted, _last = [store.run(records.create, campaigns, {}).id for _ in range(3)]
+    store.run(records.delete, campaigns, deleted)
+    assert store.run(records.create, campaigns, {}).id not in (first, deleted)
+
+
 def test_eight_who_create_the_same_at_once_make_one(store: Store) -> None:
     def create(_number: int) -> bool:
         try:
