@@ -10,7 +10,7 @@ import requests
 from . import probes
 from .settings import Settings, variable
 from .store.watch import StoreSeen
-from .worker import open_engine, open_odoo, open_queue
+from .worker.process import open_engine, open_odoo, open_queue
 
 #: Seconds for an answer of the API, which asks nobody else for this one.
 API_SECONDS = 3

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.engine import make_url
 
-from . import __version__, api_keys, dlq, worker
+from . import __version__, api_keys, dlq
 from . import check as checks
 from .adopt.command import adopt
 from .console import FAILED, MISUSED, QueueName, count_of, fail, load_settings, out, visible
@@ -31,6 +31,7 @@ from .trace import trace
 from .webhook import guess_type
 from .webhook import send as send_to_webhook
 from .when import age
+from .worker import process
 
 app = typer.Typer(
     name="python -m bridge",
@@ -113,7 +114,7 @@ def run(
     goes on by itself.
     """
     names = [each.value for each in queue or list(QueueName)]
-    sys.exit(worker.run(load_settings(), list(dict.fromkeys(names))))
+    sys.exit(process.run(load_settings(), list(dict.fromkeys(names))))
 
 
 @app.command()
@@ -208,13 +209,13 @@ def resume(queue: Queues = None) -> None:
 
 
 def _switch(queue: list[QueueName] | None, *, pause: bool) -> None:
-    engine = worker.open_engine(load_settings())
-    worker.require_schema(engine)
-    names = sorted({worker.QUEUES[each.value] for each in queue or list(QueueName)})
+    engine = process.open_engine(load_settings())
+    process.require_schema(engine)
+    names = sorted({process.QUEUES[each.value] for each in queue or list(QueueName)})
     change = pauses.pause if pause else pauses.resume
     in_transaction(engine, lambda connection: change(connection, names))
     paused = in_transaction(engine, pauses.paused)
-    for name in worker.QUEUES.values():
+    for name in process.QUEUES.values():
         state = f"paused since {paused[name]:%Y-%m-%d %H:%M:%S} UTC" if name in paused else "not paused"
         out.print(f"{name}: {state}", soft_wrap=True)
 
@@ -235,13 +236,13 @@ def reconcile(
     """
     settings = load_settings()
     names = [each.value for each in queue or list(QueueName)]
-    engine = worker.open_engine(settings)
-    worker.require_schema(engine)
-    queues = {name: worker.open_queue(settings, worker.QUEUES[name]) for name in dict.fromkeys(names)}
-    dead_letter_queue = worker.open_queue(settings, DEAD_LETTER_QUEUE)
+    engine = process.open_engine(settings)
+    process.require_schema(engine)
+    queues = {name: process.open_queue(settings, process.QUEUES[name]) for name in dict.fromkeys(names)}
+    dead_letter_queue = process.open_queue(settings, DEAD_LETTER_QUEUE)
     dead_letter_queue.create()
-    odoo = worker.open_odoo(settings) if "opportunity" in queues else None
-    handlers = worker.make_handlers(
+    odoo = process.open_odoo(settings) if "opportunity" in queues else None
+    handlers = process.make_handlers(
         engine, queues, Dependency("SQL", lambda: None), Dependency("queue", lambda: None), odoo
     )
     cases = list(
@@ -280,11 +281,11 @@ def erase(
     if not manychat_id:
         fail("Say whom: --manychat-id.", MISUSED)
     settings = load_settings()
-    engine = worker.open_engine(settings)
-    worker.require_schema(engine)
-    odoo = worker.open_odoo(settings)
+    engine = process.open_engine(settings)
+    process.require_schema(engine)
+    odoo = process.open_odoo(settings)
     queues = (
-        [worker.open_queue(settings, name) for name in worker.QUEUES.values()]
+        [process.open_queue(settings, name) for name in process.QUEUES.values()]
         if settings.queue_connection_string
         else []
     )
@@ -329,8 +330,8 @@ def purge(
 
     Never anything unfinished or open. What is known of people stays until they are erased.
     """
-    engine = worker.open_engine(load_settings())
-    worker.require_schema(engine)
+    engine = process.open_engine(load_settings())
+    process.require_schema(engine)
     before = datetime.now(timezone.utc) - older_than
     due = in_transaction(engine, lambda connection: retention.due(connection, before))
     del due["audit payloads" if rows else "audit rows"]
@@ -350,7 +351,7 @@ def purge(
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Create the tables, or bring them up to this version. Does nothing if they are."""
-    engine = worker.open_engine(load_settings())
+    engine = process.open_engine(load_settings())
     before = migrate.current(engine)
     migrate.upgrade(engine)
     if before == migrate.head():
@@ -365,7 +366,7 @@ def db_downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Take the tables back to an earlier revision. What that revision has no place for is deleted."""
-    engine = worker.open_engine(load_settings())
+    engine = process.open_engine(load_settings())
     if not yes:
         typer.confirm(f"Go back to {revision}, deleting what it has no place for?", abort=True)
     migrate.downgrade(engine, revision)
@@ -393,7 +394,7 @@ def db_sql(
 @db.command("current")
 def db_current() -> None:
     """Show the tables' revision, and the one that this version needs. Exits with 1 if they differ."""
-    current = migrate.current(worker.open_engine(load_settings()))
+    current = migrate.current(process.open_engine(load_settings()))
     out.print(f"database: {current or 'no tables'}; needed: {migrate.head()}")
     if current != migrate.head():
         sys.exit(FAILED)

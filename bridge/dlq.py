@@ -17,7 +17,6 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from . import worker
 from .console import FAILED, MISUSED, QueueName, confirm_bulk, count_of, fail, load_settings, out, short_name, visible
 from .events import format_datetime
 from .reasons import meaning
@@ -26,6 +25,7 @@ from .store import audit, dead_letters
 from .store.dead_letters import Filter
 from .store.engine import in_transaction
 from .when import moment
+from .worker import process
 
 #: Letters read at once: each may be as long as a message can be.
 PAGE = 100
@@ -162,11 +162,11 @@ def replay_(
     again.
     """
     settings = load_settings()
-    engine = worker.open_engine(settings)
-    worker.require_schema(engine)
+    engine = process.open_engine(settings)
+    process.require_schema(engine)
     wanted = _filter(reason, queue, since, until, ids, manychat_id)
     total = _announce(engine, wanted, "replay", dry_run=dry_run, yes=yes)
-    queues = {name: worker.open_queue(settings, name) for name in worker.QUEUES.values()} if total else {}
+    queues = {name: process.open_queue(settings, name) for name in process.QUEUES.values()} if total else {}
     sent = left = 0
     with _progress() as progress:
         for letter in progress.track(_pages(engine, wanted), total=total, description="Replaying"):
@@ -202,8 +202,8 @@ def discard(
     if wanted == Filter() and not every:
         fail("Say which: give a filter, or --all.", MISUSED)
     settings = load_settings()
-    engine = worker.open_engine(settings)
-    worker.require_schema(engine)
+    engine = process.open_engine(settings)
+    process.require_schema(engine)
     total = _announce(engine, wanted, "discard", dry_run=dry_run, yes=yes)
     if dry_run:
         out.print(f"Would discard {total}.")
@@ -246,7 +246,7 @@ def _filter(
     return Filter(
         statuses=statuses,
         code=reason,
-        queue=worker.QUEUES[queue.value] if queue else None,
+        queue=process.QUEUES[queue.value] if queue else None,
         manychat_id=manychat_id,
         ids=tuple(own),
         event_ids=tuple(events),
@@ -256,8 +256,8 @@ def _filter(
 
 
 def _engine() -> sa.Engine:
-    engine = worker.open_engine(load_settings())
-    worker.require_schema(engine)
+    engine = process.open_engine(load_settings())
+    process.require_schema(engine)
     return engine
 
 

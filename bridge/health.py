@@ -13,7 +13,7 @@ from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, Answer, Seen, Watch, age
 from .reasons import meaning
 from .settings import Settings
 from .store.watch import WINDOW, Path
-from .worker import open_engine, open_odoo, open_queue
+from .worker.process import open_engine, open_odoo, open_queue
 
 #: Seconds. Events take less than one; after this long somebody should look. The addon's report has the same limit.
 STUCK_AFTER = 300

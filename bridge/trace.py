@@ -29,7 +29,7 @@ from .settings import ConfigurationError, Settings
 from .store import story
 from .store.audit import DEAD_LETTERED
 from .store.engine import in_transaction
-from .worker import open_engine, open_odoo, open_queue
+from .worker.process import open_engine, open_odoo, open_queue
 
 T = TypeVar("T")
 

@@ -13,12 +13,12 @@ from rich.progress import Progress
 from rich.table import Column as Heading
 from rich.table import Table as Grid
 
-from .. import worker
 from ..console import FAILED, MISUSED, fail, load_settings, out, visible
 from ..settings import ConfigurationError, Settings, secret, variable
 from ..store import migrate, source
 from ..store.engine import BadDatabaseUrl
 from ..store.source import Table
+from ..worker import process
 from . import guesses, mapping
 from .adoption import Adoption, Some, Tally
 from .checks import Refused, resolve
@@ -53,9 +53,9 @@ def adopt(
         _describe(origin, schema, mapping_file)
         return
     wanted = mapping.load(mapping_file)
-    target = worker.open_engine(settings)
+    target = process.open_engine(settings)
     if not check or target.dialect.name != "sqlite":
-        worker.require_schema(target)
+        process.require_schema(target)
     elif migrate.current(target) != migrate.head():
         raise ConfigurationError("The bridge's database has no tables yet. Run: python -m bridge db upgrade")
     try:

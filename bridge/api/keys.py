@@ -15,13 +15,13 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
-from .. import worker
 from ..api_keys import Scope, digest
 from ..log import kind
 from ..outage import Outage
 from ..settings import ConfigurationError
 from ..store import api_keys
 from ..store.engine import in_transaction
+from ..worker import process
 from . import kept_keys
 from .kept_keys import KeptKeys, Key, NotKept
 
@@ -80,7 +80,7 @@ class Keys(threading.Thread):
         :raises ConfigurationError: it has no tables of this version
         """
         if self.read_at is None or self.are_from_file:
-            worker.require_schema(self._engine)
+            process.require_schema(self._engine)
         now = datetime.now(timezone.utc)
         rows = in_transaction(self._engine.execution_options(reading=True), api_keys.valid_keys)
         self._keys = tuple(

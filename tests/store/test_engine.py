@@ -17,7 +17,7 @@ from bridge.store.catalog import Catalog
 from bridge.store.contacts import apply_contacts, ensure_contacts
 from bridge.store.engine import BadDatabaseUrl, StoreUnavailable, create_engine, in_transaction
 from bridge.store.source import _type_name
-from bridge.worker import require_schema
+from bridge.worker.process import require_schema
 
 from .conftest import NOON, Store, contact
 
