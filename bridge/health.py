@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from . import __version__
-from .check import notices
+from .cli.check import notices
 from .events import DEAD_LETTER_QUEUE, format_datetime
 from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, Answer, Seen, Watch, age
 from .reasons import meaning

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Column as Heading
 from rich.table import Table as Grid
 
-from ..console import FAILED, MISUSED, fail, load_settings, out, visible
+from ..cli.console import FAILED, MISUSED, fail, load_settings, out, visible
 from ..settings import ConfigurationError, Settings, secret, variable
 from ..store import migrate, source
 from ..store.engine import BadDatabaseUrl

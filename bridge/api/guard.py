@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .. import intake
-from ..api_keys import Scope
+from ..cli.key import Scope
 from ..events import MAX_BODY_BYTES, ContractError, parse_json
 from ..intake import Refusal
 from ..outage import Outage

@@ -5,7 +5,7 @@ nothing but the queue. Of the places that are there when SQL is not, a file is t
 one more thing to be away, and whoever can read the queues' account should not learn from it who may write to them.
 
 In the file are digests, scopes and dates, no names. A digest gives no key away: keys are 256 random bits (see
-:func:`bridge.api_keys.digest`), those taken in with ``--existing`` as good as Odoo or whoever else made them, and SQL
+:func:`bridge.cli.app.key.digest`), those taken in with ``--existing`` as good as Odoo or whoever else made them, and SQL
 holds the same digests.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..api_keys import Scope
+from ..cli.key import Scope
 from ..store.engine import schema_of
 
 #: A file older than this is not believed. An outage of SQL does not last so long; but a folder may come back from a

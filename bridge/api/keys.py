@@ -15,7 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
-from ..api_keys import Scope, digest
+from ..cli.key import Scope, digest
 from ..log import kind
 from ..outage import Outage
 from ..settings import ConfigurationError

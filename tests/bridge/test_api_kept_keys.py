@@ -14,7 +14,7 @@ import pytest
 
 from bridge.api import kept_keys
 from bridge.api.kept_keys import MAX_AGE, KeptKeys, Key, NotKept
-from bridge.api_keys import Scope, digest
+from bridge.cli.app.key import Scope, digest
 from bridge.store.engine import create_engine
 
 from ..webhook_cases import CONTACT

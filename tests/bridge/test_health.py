@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bridge import health, status
+from bridge import health
+from bridge.cli.app import status
 from bridge.events import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE
 from bridge.outcomes import Done, Failure
 from bridge.probes import Probe, Watch

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from .store import retention
-from .store.engine import in_transaction
+from ..store import retention
+from ..store.engine import in_transaction
 
 
 def purge(engine: sa.Engine, before: datetime, *, rows: bool, progress: Callable[[int], object]) -> dict[str, int]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from .odoo import Odoo
-from .outage import Outage
-from .queue import Queue
-from .store import erasure
-from .store.engine import in_transaction
+from ..odoo import Odoo
+from ..outage import Outage
+from ..queue import Queue
+from ..store import erasure
+from ..store.engine import in_transaction
 
 
 @dataclass(frozen=True)

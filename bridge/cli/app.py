@@ -13,25 +13,26 @@ from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.engine import make_url
 
-from . import __version__, api_keys, dlq
+from .. import __version__
+from ..adopt.command import adopt
+from ..events import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
+from ..odoo import OdooRefused
+from ..outage import Dependency, Outage
+from ..reconcile import REPAIRED, Case, Reconcile, grace
+from ..settings import ConfigurationError, secret
+from ..store import migrate, pauses, retention
+from ..store.engine import in_transaction
+from ..worker import process
 from . import check as checks
-from .adopt.command import adopt
+from . import dlq, key
 from .console import FAILED, MISUSED, QueueName, count_of, fail, load_settings, out, visible
 from .erase import erase as erase_person
-from .events import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
-from .odoo import OdooRefused
-from .outage import Dependency, Outage
+from .parsing import age
 from .purge import purge as purge_settled
-from .reconcile import REPAIRED, Case, Reconcile, grace
-from .settings import ConfigurationError, secret
+from .send import guess_type
+from .send import send as send_to_webhook
 from .status import status
-from .store import migrate, pauses, retention
-from .store.engine import in_transaction
 from .trace import trace
-from .webhook import guess_type
-from .webhook import send as send_to_webhook
-from .when import age
-from .worker import process
 
 app = typer.Typer(
     name="python -m bridge",
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 db = typer.Typer(no_args_is_help=True, help="The database's tables.")
 app.add_typer(dlq.app, name="dlq")
-app.add_typer(api_keys.app, name="key")
+app.add_typer(key.app, name="key")
 app.add_typer(db, name="db")
 db.command()(adopt)
 app.command()(status)
@@ -124,7 +125,7 @@ def api(
 ) -> None:
     """Serve the standby webhooks and the REST API until stopped; /docs describes them. Keys: `python -m bridge key`."""
     try:
-        from .api.serve import serve
+        from ..api.serve import serve
     except ModuleNotFoundError as error:
         fail(f"The API needs {error.name}: pip install 'miasalud-bridge[worker,api]'", MISUSED)
     settings = load_settings()

@@ -13,12 +13,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..intake import KEY_PREFIX_LENGTH, KEY_TAG
+from ..store import api_keys
+from ..store.engine import in_transaction
+from ..worker import process
 from .console import MISUSED, count_of, fail, load_settings, out, visible
-from .intake import KEY_PREFIX_LENGTH, KEY_TAG
-from .store import api_keys
-from .store.engine import in_transaction
-from .when import age
-from .worker import process
+from .parsing import age
 
 #: Characters that a key from elsewhere must have at least: a hash protects no word that can be guessed.
 SHORTEST = 20

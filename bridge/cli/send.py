@@ -8,9 +8,9 @@ from typing import Any
 
 import requests
 
-from .events import CampaignAssignment, CampaignContact, Contact, EventType
-from .intake import ROUTES
-from .settings import ConfigurationError
+from ..events import CampaignAssignment, CampaignContact, Contact, EventType
+from ..intake import ROUTES
+from ..settings import ConfigurationError
 
 #: Seconds; ManyChat itself gives up after 10.
 TIMEOUT = 30

@@ -9,9 +9,9 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from . import log
-from . import settings as configuration
-from .settings import Settings
+from .. import log
+from .. import settings as configuration
+from ..settings import Settings
 
 #: Exit codes: something failed; it is not set up, or called, rightly.
 FAILED = 1

@@ -18,18 +18,18 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..events import ContractError, decode, format_datetime
+from ..odoo import OdooRefused
+from ..outage import Outage
+from ..probes import PATHS
+from ..queue import Queue, QueueMissing
+from ..reasons import meaning
+from ..settings import ConfigurationError, Settings
+from ..store import story
+from ..store.audit import DEAD_LETTERED
+from ..store.engine import in_transaction
+from ..worker.process import open_engine, open_odoo, open_queue
 from .console import FAILED, MISUSED, fail, load_settings, out, visible
-from .events import ContractError, decode, format_datetime
-from .odoo import OdooRefused
-from .outage import Outage
-from .probes import PATHS
-from .queue import Queue, QueueMissing
-from .reasons import meaning
-from .settings import ConfigurationError, Settings
-from .store import story
-from .store.audit import DEAD_LETTERED
-from .store.engine import in_transaction
-from .worker.process import open_engine, open_odoo, open_queue
 
 T = TypeVar("T")
 

@@ -17,15 +17,15 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from ..events import format_datetime
+from ..reasons import meaning
+from ..replay import event_of, replay
+from ..store import audit, dead_letters
+from ..store.dead_letters import Filter
+from ..store.engine import in_transaction
+from ..worker import process
 from .console import FAILED, MISUSED, QueueName, confirm_bulk, count_of, fail, load_settings, out, short_name, visible
-from .events import format_datetime
-from .reasons import meaning
-from .replay import event_of, replay
-from .store import audit, dead_letters
-from .store.dead_letters import Filter
-from .store.engine import in_transaction
-from .when import moment
-from .worker import process
+from .parsing import moment
 
 #: Letters read at once: each may be as long as a message can be.
 PAGE = 100
