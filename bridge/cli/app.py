@@ -18,11 +18,11 @@ from ..adopt.command import adopt
 from ..events import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
 from ..odoo import OdooRefused
 from ..outage import Dependency, Outage
-from ..reconcile import REPAIRED, Case, Reconcile, grace
 from ..settings import ConfigurationError, secret
 from ..store import migrate, pauses, retention
 from ..store.engine import in_transaction
 from ..worker import process
+from ..worker.reconcile import REPAIRED, Case, Reconcile, grace
 from . import check as checks
 from . import dlq, key
 from .console import FAILED, MISUSED, QueueName, count_of, fail, load_settings, out, visible

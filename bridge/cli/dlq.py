@@ -19,11 +19,11 @@ from rich.table import Table
 
 from ..events import format_datetime
 from ..reasons import meaning
-from ..replay import event_of, replay
 from ..store import audit, dead_letters
 from ..store.dead_letters import Filter
 from ..store.engine import in_transaction
 from ..worker import process
+from ..worker.replay import event_of, replay
 from .console import FAILED, MISUSED, QueueName, confirm_bulk, count_of, fail, load_settings, out, short_name, visible
 from .parsing import moment
 

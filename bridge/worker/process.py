@@ -14,23 +14,23 @@ import sqlalchemy as sa
 import structlog
 
 from .. import __version__
-from ..consumer import Consumer, Handler
 from ..events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Event
 from ..exposition import serve
-from ..handlers import campaign, contact, opportunity
-from ..heartbeat import Heartbeat
-from ..leases import LeaseKeeper
 from ..odoo import Odoo
 from ..outage import Dependency
 from ..outcomes import Failure
-from ..pauses import Pauses
 from ..probes import Watch
 from ..queue import BadConnectionString, Queue, create_all
-from ..reconcile import Reconciler
-from ..reporter import Reporter, close_discarded
 from ..settings import ConfigurationError, Settings, secret, variable
 from ..store import migrate, opportunities
 from ..store.engine import BadDatabaseUrl, create_engine, in_transaction
+from .consumer import Consumer, Handler
+from .handlers import campaign, contact, opportunity
+from .heartbeat import Heartbeat
+from .lease_renewal import LeaseKeeper
+from .pauses import Pauses
+from .reconcile import Reconciler
+from .reporter import Reporter, close_discarded
 
 log = structlog.get_logger()
 

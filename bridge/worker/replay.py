@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .events import ContractError, Event, decode
-from .queue import Queue
-from .store import dead_letters
-from .store.engine import in_transaction
+from ..events import ContractError, Event, decode
+from ..queue import Queue
+from ..store import dead_letters
+from ..store.engine import in_transaction
 
 
 def event_of(letter: Any) -> Event | None:

@@ -23,18 +23,19 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from . import metrics, retry
-from .events import ContractError, Event, decode
-from .failures import Failed, Failures, OnFailure, last_failure
-from .halving import isolate
-from .leases import LeaseKeeper
-from .outage import Dependency, Outage
-from .outcomes import Done, Failure, Outcome
+from .. import metrics
+from ..events import ContractError, Event, decode
+from ..outage import Dependency, Outage
+from ..outcomes import Done, Failure, Outcome
+from ..queue import Message, Queue
+from ..store import audit, dead_letters
+from ..store.dead_letters import DeadLetter
+from ..store.engine import in_transaction
+from . import retry
+from .bisect import isolate
+from .dead_lettering import Failed, Failures, OnFailure, last_failure
+from .lease_renewal import LeaseKeeper
 from .pauses import Pauses
-from .queue import Message, Queue
-from .store import audit, dead_letters
-from .store.dead_letters import DeadLetter
-from .store.engine import in_transaction
 
 log = structlog.get_logger()
 

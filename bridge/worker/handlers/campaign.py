@@ -1,4 +1,4 @@
-"""Contact events: SQL only. Odoo gets opportunities, never contacts."""
+"""Campaign assignments and campaign-contact updates: SQL only."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from ..events import Event
-from ..outcomes import Done, Outcome
-from ..store import audit, contacts
-from ..store.engine import in_transaction
+from ...events import Event
+from ...outcomes import Done, Outcome
+from ...store import audit, campaigns
+from ...store.engine import in_transaction
 
 
 def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
-    """Write the contacts and their states, and close the events' audit rows, in one transaction."""
+    """Write the assignments and states, and close the events' audit rows, in one transaction."""
     done = {event.id: Done(audit.STORED) for event in events}
 
     def work(connection: sa.Connection) -> None:
-        contacts.apply_contacts(connection, events)
+        campaigns.apply_campaign_events(connection, events)
         audit.finish(connection, done)
 
     in_transaction(engine, work)

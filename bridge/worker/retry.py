@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from .outcomes import Failure
+from ..outcomes import Failure
 
 #: Seconds before the second attempt; doubles with each further one, up to the last value.
 FIRST_DELAY = 2

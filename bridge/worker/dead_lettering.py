@@ -15,12 +15,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .events import Event, format_datetime
-from .outcomes import Failure
-from .queue import Queue
-from .store import audit, dead_letters
-from .store.dead_letters import DeadLetter
-from .store.engine import in_transaction
+from ..events import Event, format_datetime
+from ..outcomes import Failure
+from ..queue import Queue
+from ..store import audit, dead_letters
+from ..store.dead_letters import DeadLetter
+from ..store.engine import in_transaction
 
 #: Notes failed events in a handler's own tables.
 OnFailure = Callable[[sa.Connection, Sequence[tuple[Event, Failure]]], None]

@@ -15,13 +15,13 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from .events import format_datetime
-from .log import kind
-from .odoo import Odoo, OdooRefused
-from .outage import Outage
+from ..events import format_datetime
+from ..log import kind
+from ..odoo import Odoo, OdooRefused
+from ..outage import Outage
+from ..store import audit, dead_letters
+from ..store.engine import in_transaction
 from .reconcile import event_of
-from .store import audit, dead_letters
-from .store.engine import in_transaction
 
 log = structlog.get_logger()
 

@@ -8,8 +8,8 @@ import time
 import sqlalchemy as sa
 import structlog
 
-from .store import pauses
-from .store.engine import in_transaction
+from ..store import pauses
+from ..store.engine import in_transaction
 
 log = structlog.get_logger()
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..events import Event
-from ..odoo import Odoo, OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
-from ..outcomes import Done, Failure, Outcome, Postponed
-from ..store import audit, opportunities
-from ..store.engine import in_transaction
+from ...events import Event
+from ...odoo import Odoo, OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
+from ...outcomes import Done, Failure, Outcome, Postponed
+from ...store import audit, opportunities
+from ...store.engine import in_transaction
 
 #: Odoo's words for an event that is applied.
 APPLIED = {"created", "moved", "updated", "unchanged", "stale"}

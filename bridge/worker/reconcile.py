@@ -21,17 +21,18 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from . import metrics, retry
+from .. import metrics
+from ..events import ContractError, Event, EventType, format_datetime, from_envelope, parse_json
+from ..outage import Outage
+from ..outcomes import Done, Failure, Outcome
+from ..queue import Queue
+from ..store import audit, opportunities
+from ..store.engine import in_transaction
+from . import retry
+from .bisect import isolate
 from .consumer import Handler
-from .events import ContractError, Event, EventType, format_datetime, from_envelope, parse_json
-from .failures import Failed, Failures, last_failure
-from .halving import isolate
-from .outage import Outage
-from .outcomes import Done, Failure, Outcome
+from .dead_lettering import Failed, Failures, last_failure
 from .pauses import Pauses
-from .queue import Queue
-from .store import audit, opportunities
-from .store.engine import in_transaction
 
 log = structlog.get_logger()
 

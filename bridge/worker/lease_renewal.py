@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from .outage import Outage
-from .queue import Message, Queue
+from ..outage import Outage
+from ..queue import Message, Queue
 
 log = structlog.get_logger()
 

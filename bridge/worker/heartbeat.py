@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from . import __version__
-from .log import kind
-from .odoo import Odoo, OdooRefused
-from .outage import Outage
+from .. import __version__
+from ..log import kind
+from ..odoo import Odoo, OdooRefused
+from ..outage import Outage
 
 log = structlog.get_logger()
 
