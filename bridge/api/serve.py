@@ -12,7 +12,7 @@ import uvicorn
 
 from .. import __version__
 from ..events import EventType
-from ..probes import NOT_CONFIGURED, SQL_ADVICE, Probe
+from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, Probe
 from ..queue import BadConnectionString, Queue
 from ..settings import ConfigurationError, Settings, secret, variable
 from ..worker import process

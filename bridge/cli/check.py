@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import requests
 
-from .. import probes
+from ..monitoring import probes
 from ..settings import Settings, variable
 from ..store.watch import StoreSeen
 from ..worker.process import open_engine, open_odoo, open_queue

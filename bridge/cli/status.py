@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from .. import health
+from ..monitoring import health
 from .console import FAILED, load_settings, out, short_name, visible
 
 #: Seconds that one look may take.

@@ -19,9 +19,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..events import ContractError, decode, format_datetime
+from ..monitoring.probes import PATHS
 from ..odoo import OdooRefused
 from ..outage import Outage
-from ..probes import PATHS
 from ..queue import Queue, QueueMissing
 from ..reasons import meaning
 from ..settings import ConfigurationError, Settings

@@ -15,11 +15,11 @@ import structlog
 
 from .. import __version__
 from ..events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Event
-from ..exposition import serve
+from ..monitoring.exporter import serve
+from ..monitoring.probes import Watch
 from ..odoo import Odoo
 from ..outage import Dependency
 from ..outcomes import Failure
-from ..probes import Watch
 from ..queue import BadConnectionString, Queue, create_all
 from ..settings import ConfigurationError, Settings, secret, variable
 from ..store import migrate, opportunities

@@ -19,15 +19,15 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from .events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
-from .log import kind
-from .odoo import Odoo, OdooRefused
-from .outage import Outage
-from .queue import Queue
-from .settings import ConfigurationError, variable
-from .store import migrate, watch
-from .store.engine import in_transaction
-from .store.watch import StoreSeen
+from ..events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from ..log import kind
+from ..odoo import Odoo, OdooRefused
+from ..outage import Outage
+from ..queue import Queue
+from ..settings import ConfigurationError, variable
+from ..store import migrate, watch
+from ..store.engine import in_transaction
+from ..store.watch import StoreSeen
 
 T = TypeVar("T")
 

@@ -18,9 +18,9 @@ from prometheus_client import make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from . import metrics
+from .. import metrics
+from ..reasons import MEANINGS
 from .probes import PATHS, Seen, Watch, age
-from .reasons import MEANINGS
 
 log = structlog.get_logger()
 
