@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 
 from . import __version__
-from .events import Event, EventType
+from .contract.event import Event, EventType
 from .reasons import MEANINGS
 
 #: Not the library's global one: whoever imports a module of ours into a program with metrics of its own mixes nothing.

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from .. import intake
-from ..intake import Refusal
+from ..contract import webhook
+from ..contract.webhook import Refusal
 from ..outage import Outage
 
 
@@ -96,7 +96,7 @@ async def on_refusal(_request: Request, error: Exception) -> Response:
 
 async def on_outage(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Outage)
-    return refuse(intake.unavailable())
+    return refuse(webhook.unavailable())
 
 
 async def on_invalid(_request: Request, error: Exception) -> Response:
@@ -110,7 +110,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: unknown addresses and methods."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return refuse(intake.wrong_method(", ".join(_methods(request))))
+        return refuse(webhook.wrong_method(", ".join(_methods(request))))
     if error.status_code == 404:
         return refuse(not_found())
     return refuse(Refusal(error.status_code, "invalid", "The request is malformed."))

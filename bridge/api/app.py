@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__
-from ..intake import Refusal
+from ..contract.webhook import Refusal
 from ..outage import Outage
 from . import advisors, answers, campaigns, channels, contacts, openapi, readings, reports, webhooks
 from .context import Context

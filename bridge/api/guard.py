@@ -13,10 +13,10 @@ from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from .. import intake
 from ..cli.key import Scope
-from ..events import MAX_BODY_BYTES, ContractError, parse_json
-from ..intake import Refusal
+from ..contract import webhook
+from ..contract.event import MAX_BODY_BYTES, ContractError, parse_json
+from ..contract.webhook import Refusal
 from ..outage import Outage
 from . import measures
 from .context import Context
@@ -29,7 +29,7 @@ DOCUMENTED_KEY = APIKeyHeader(
     name="X-API-KEY", auto_error=False, description="`python -m bridge key create NAME --scope read|write|webhook`"
 )
 _WITH_BODY = {"POST", "PUT", "PATCH"}
-_TYPES = {path: event_type for event_type, (_, path) in intake.ROUTES.items()}
+_TYPES = {path: event_type for event_type, (_, path) in webhook.ROUTES.items()}
 
 
 class Guarded(APIRoute):
@@ -43,7 +43,7 @@ class Guarded(APIRoute):
         try:
             parse_json(body)
         except ContractError as error:
-            raise intake.of_contract(error) from None
+            raise webhook.of_contract(error) from None
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -64,7 +64,7 @@ class Guarded(APIRoute):
                 raise
             except Exception as error:
                 log.error("request_failed", path=request.url.path, exc_info=error)
-                raise intake.unavailable() from None
+                raise webhook.unavailable() from None
             # People's data: nobody on the way shall keep it.
             response.headers.setdefault("Cache-Control", "no-store")
             return response
@@ -106,15 +106,15 @@ def authenticate(request: Request, needed: Scope) -> Key:
     :raises Refusal: 401, 403 or 429, as Odoo's webhook; 503 if no key is known yet
     """
     context = Context.of(request)
-    if intake.KEY_TAG in request.url.query:
-        raise intake.key_in_address()
+    if webhook.KEY_TAG in request.url.query:
+        raise webhook.key_in_address()
     if not context.keys.are_known:
-        raise intake.unavailable()
+        raise webhook.unavailable()
     key = context.keys.find(request.headers.get("X-API-KEY", ""))
     if key is None:
         if seconds := context.throttle.wrong_key(request.client.host if request.client else ""):
-            raise intake.too_many_wrong_keys(seconds)
-        raise intake.no_valid_key()
+            raise webhook.too_many_wrong_keys(seconds)
+        raise webhook.no_valid_key()
     if not key.scope.allows(needed):
         raise Refusal(403, "forbidden", f"This key opens “{key.scope.value}”; here one for “{needed.value}” is needed.")
     return key
@@ -127,13 +127,13 @@ async def _read_body(request: Request) -> bytes:
     """
     length = request.headers.get("Content-Length", "")
     media_type = request.headers.get("Content-Type", "").partition(";")[0]
-    intake.check_headers(int(length) if length.isdecimal() else None, media_type)
+    webhook.check_headers(int(length) if length.isdecimal() else None, media_type)
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BODY_BYTES:
-                raise intake.too_large()
+                raise webhook.too_large()
     except ClientDisconnect:
         # Nobody is there to hear it; but this is no failure of ours, which would wake somebody up.
         raise Refusal(400, "not_json", "The body ended before it was whole.") from None

@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 
 from .. import __version__
-from ..events import EventType
+from ..contract.event import EventType
 from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, Probe
 from ..queue import BadConnectionString, Queue
 from ..settings import ConfigurationError, Settings, secret, variable

@@ -11,7 +11,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, model_validator
 from sqlalchemy.exc import IntegrityError
 
-from ..intake import Refusal
+from ..contract.webhook import Refusal
 from ..store import records
 from ..store.engine import in_transaction
 from ..store.records import Duplicate, InUse, NoSuchChannel

@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from .. import __version__
 from ..adopt.command import adopt
-from ..events import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
+from ..contract.event import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
 from ..odoo import OdooRefused
 from ..outage import Dependency, Outage
 from ..settings import ConfigurationError, secret

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from ..events import format_datetime
+from ..contract.event import format_datetime
 from ..reasons import meaning
 from ..store import audit, dead_letters
 from ..store.dead_letters import Filter

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..intake import KEY_PREFIX_LENGTH, KEY_TAG
+from ..contract.webhook import KEY_PREFIX_LENGTH, KEY_TAG
 from ..store import api_keys
 from ..store.engine import in_transaction
 from ..worker import process

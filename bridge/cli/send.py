@@ -8,8 +8,8 @@ from typing import Any
 
 import requests
 
-from ..events import CampaignAssignment, CampaignContact, Contact, EventType
-from ..intake import ROUTES
+from ..contract.event import CampaignAssignment, CampaignContact, Contact, EventType
+from ..contract.webhook import ROUTES
 from ..settings import ConfigurationError
 
 #: Seconds; ManyChat itself gives up after 10.

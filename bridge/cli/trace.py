@@ -18,7 +18,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..events import ContractError, decode, format_datetime
+from ..contract.event import ContractError, decode, format_datetime
 from ..monitoring.probes import PATHS
 from ..odoo import OdooRefused
 from ..outage import Outage

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import __version__
 from ..cli.check import notices
-from ..events import DEAD_LETTER_QUEUE, format_datetime
+from ..contract.event import DEAD_LETTER_QUEUE, format_datetime
 from ..reasons import meaning
 from ..settings import Settings
 from ..store.watch import WINDOW, Path

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from ..events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
 from ..log import kind
 from ..odoo import Odoo, OdooRefused
 from ..outage import Outage

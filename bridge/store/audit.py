@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import and_, bindparam, case, func, not_, or_
 
-from ..events import Event
+from ..contract.event import Event
 from ..outcomes import Done, Failure
 from . import dead_letters
 from .schema import audit

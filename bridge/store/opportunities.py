@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from ..events import Event, Opportunity
+from ..contract.event import Event, Opportunity
 from ..outcomes import Done, Failure
 from . import recency
 from .campaigns import ensure_advisors

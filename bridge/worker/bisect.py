@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from ..events import Event
+from ..contract.event import Event
 from ..log import kind
 from ..odoo import OdooRefused
 from ..outage import Outage

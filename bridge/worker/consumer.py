@@ -24,7 +24,7 @@ import sqlalchemy as sa
 import structlog
 
 from .. import metrics
-from ..events import ContractError, Event, decode
+from ..contract.event import ContractError, Event, decode
 from ..outage import Dependency, Outage
 from ..outcomes import Done, Failure, Outcome
 from ..queue import Message, Queue

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..events import Event, format_datetime
+from ..contract.event import Event, format_datetime
 from ..outcomes import Failure
 from ..queue import Queue
 from ..store import audit, dead_letters

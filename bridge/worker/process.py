@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import structlog
 
 from .. import __version__
-from ..events import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Event
+from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Event
 from ..monitoring.exporter import serve
 from ..monitoring.probes import Watch
 from ..odoo import Odoo

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 import structlog
 
 from .. import metrics
-from ..events import ContractError, Event, EventType, format_datetime, from_envelope, parse_json
+from ..contract.event import ContractError, Event, EventType, format_datetime, from_envelope, parse_json
 from ..outage import Outage
 from ..outcomes import Done, Failure, Outcome
 from ..queue import Queue

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..events import ContractError, Event, decode
+from ..contract.event import ContractError, Event, decode
 from ..queue import Queue
 from ..store import dead_letters
 from ..store.engine import in_transaction

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from ..events import format_datetime
+from ..contract.event import format_datetime
 from ..log import kind
 from ..odoo import Odoo, OdooRefused
 from ..outage import Outage

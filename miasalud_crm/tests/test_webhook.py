@@ -5,8 +5,8 @@ from odoo import fields
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
-from bridge import examples
-from bridge.intake import ROUTES
+from bridge.contract import examples
+from bridge.contract.webhook import ROUTES
 
 from ..controllers.api import throttle
 from ..models.manychat_rejection import KEPT, TRIMMED_EVERY

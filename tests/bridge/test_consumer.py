@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
+from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
 from bridge.outage import Dependency
 
 from .conftest import World, contact, eventually, make, stage

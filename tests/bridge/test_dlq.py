@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from bridge.cli.app.dlq import harmless
-from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE, Event
+from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, Event
 
 from .conftest import PATIENCE, Cli, World, contact, eventually, stage
 

@@ -7,7 +7,7 @@ import base64
 import pytest
 import sqlalchemy as sa
 
-from bridge.events import CONTACT_QUEUE, MAX_MESSAGE_CHARS, OPPORTUNITY_QUEUE
+from bridge.contract.event import CONTACT_QUEUE, MAX_MESSAGE_CHARS, OPPORTUNITY_QUEUE
 from bridge.outcomes import Failure
 from bridge.worker import retry
 from bridge.worker.replay import replay

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.events import Event, EventType
+from bridge.contract.event import Event, EventType
 from bridge.odoo import Odoo
 from bridge.worker.reporter import close_discarded, report
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from ...events import Event
+from ...contract.event import Event
 from ...outcomes import Done, Outcome
 from ...store import audit, campaigns
 from ...store.engine import in_transaction

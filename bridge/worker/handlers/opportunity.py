@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ...events import Event
+from ...contract.event import Event
 from ...odoo import Odoo, OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from ...outcomes import Done, Failure, Outcome, Postponed
 from ...store import audit, opportunities

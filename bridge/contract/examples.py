@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .events import EventType
+from .event import EventType
 
 EXAMPLES: dict[EventType, dict[str, Any]] = {
     EventType.CONTACT: {

@@ -2,7 +2,7 @@
 
 Both must give the same answer to the same request, since a proxy may send a bot to either. So everything that decides
 an answer without a database is here; each server adds how it reads a request, knows its keys and stores an event. Like
-:mod:`bridge.events` it is installed beside Odoo, and imports nothing else than that.
+:mod:`bridge.contract.event` it is installed beside Odoo, and imports nothing else than that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from .events import MAX_BODY_BYTES, ContractError, Event, EventType, accept, parse_json
+from .event import MAX_BODY_BYTES, ContractError, Event, EventType, accept, parse_json
 
 #: Method and path of each type's webhook.
 ROUTES = {
