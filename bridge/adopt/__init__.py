@@ -2,5 +2,5 @@
 
 ``mapping`` is the file that says what is what, ``guesses`` writes a first one, ``checks`` holds it against the
 database, ``rows`` turns their rows into ours, ``adoption`` goes through all of them. The user's tables are only ever
-read (:mod:`bridge.store.source`).
+read (:mod:`bridge.importer.source`).
 """

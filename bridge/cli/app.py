@@ -14,7 +14,6 @@ from rich.table import Table
 from sqlalchemy.engine import make_url
 
 from .. import __version__
-from ..adopt.command import adopt
 from ..contract.event import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
 from ..odoo import OdooRefused
 from ..outage import Dependency, Outage
@@ -25,6 +24,7 @@ from ..worker import process
 from ..worker.reconcile import REPAIRED, Case, Reconcile, grace
 from . import check as checks
 from . import dlq, key
+from .adopt import adopt
 from .console import FAILED, MISUSED, QueueName, count_of, fail, load_settings, out, visible
 from .erase import erase as erase_person
 from .parsing import age

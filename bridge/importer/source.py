@@ -15,11 +15,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.sql.elements import quoted_name
 
-from . import engine as engines
-from . import migrate
+from ..store import engine as engines
+from ..store import migrate
+from ..store.engine import BadDatabaseUrl, in_transaction, patience
+from ..store.schema import metadata
 from .catalog import Catalog
-from .engine import BadDatabaseUrl, in_transaction, patience
-from .schema import metadata
 
 #: Schemas that databases keep for themselves.
 _SYSTEM = re.compile(r"information_schema|sys|guest|pg_.*|db_.*", re.IGNORECASE)

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from ..store import source
 from ..store.schema import metadata
-from ..store.source import Column, Table
+from . import source
 from .mapping import ALTERNATIVES, TABLES, Field, Mapping, TableMapping
+from .source import Column, Table
 
 #: From which kinds of theirs a value of ours can be read. A text holds anything, so its values tell.
 _READABLE = {

@@ -10,10 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from .campaigns import ensure_advisors, ensure_campaigns
-from .contacts import channel_key, ensure_channels, lock
-from .schema import advisors, campaign_contacts, campaigns, channels, contact_states, contacts
-from .upsert import find, if_empty
+from ..store.campaigns import ensure_advisors, ensure_campaigns
+from ..store.contacts import channel_key, ensure_channels, lock
+from ..store.schema import advisors, campaign_contacts, campaigns, channels, contact_states, contacts
+from ..store.upsert import find, if_empty
 
 #: A row that is to be written: values by column of ours. Two names more stand for what has no number here yet:
 #: ``channel``, the name of one, and ``manychat_id``, in tables that refer to a contact.

@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
-from ..store import adoption, source
 from ..store.contacts import channel_key
 from ..store.engine import describe, in_transaction
+from . import source, writer
 from .checks import Part, Refused
 from .mapping import Field
 from .rows import Misfit, convert, reference
@@ -74,7 +74,7 @@ class _Skip(Exception):
 class Adoption:
     """One go through the mapped tables. Run again it finds everything there and writes nothing.
 
-    :param parts, zone: as :func:`bridge.adopt.checks.resolve` gives them
+    :param parts, zone: as :func:`bridge.importer.checks.resolve` gives them
     :param progress: called with the number of rows that were read since
     """
 
@@ -291,9 +291,9 @@ class Adoption:
         if not rows:
             return
 
-        def put(connection: sa.Connection) -> adoption.Counts:
+        def put(connection: sa.Connection) -> writer.Counts:
             values = [read.values for read in rows]
-            return adoption.put(connection, part.target, values, self._now, dry_run=dry_run)
+            return writer.put(connection, part.target, values, self._now, dry_run=dry_run)
 
         engine = self.target.execution_options(reading=True) if dry_run else self.target
         try:
@@ -312,7 +312,7 @@ class Adoption:
         named = {read.values["manychat_id"] for read in rows}
         mapped = set(self._people.values())
         engine = self.target.execution_options(reading=True)
-        there = mapped | in_transaction(engine, lambda connection: adoption.known(connection, named - mapped)).keys()
+        there = mapped | in_transaction(engine, lambda connection: writer.known(connection, named - mapped)).keys()
         for read in rows:
             if read.values["manychat_id"] not in there:
                 tally.skipped.setdefault("its contact is not there, or left out", Some()).add(read.key)

@@ -7,8 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from ..store.source import Column, Table
 from .mapping import ALTERNATIVES, TABLES, Field
+from .source import Column, Table
 
 #: Names of tables, the likeliest first.
 _TABLES = {

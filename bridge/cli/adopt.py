@@ -13,15 +13,15 @@ from rich.progress import Progress
 from rich.table import Column as Heading
 from rich.table import Table as Grid
 
-from ..cli.console import FAILED, MISUSED, fail, load_settings, out, visible
+from ..importer import guesses, mapping, source
+from ..importer.adoption import Adoption, Some, Tally
+from ..importer.checks import Refused, resolve
+from ..importer.source import Table
 from ..settings import ConfigurationError, Settings, secret, variable
-from ..store import migrate, source
+from ..store import migrate
 from ..store.engine import BadDatabaseUrl
-from ..store.source import Table
 from ..worker import process
-from . import guesses, mapping
-from .adoption import Adoption, Some, Tally
-from .checks import Refused, resolve
+from .console import FAILED, MISUSED, fail, load_settings, out, visible
 
 
 def adopt(
