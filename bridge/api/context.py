@@ -13,7 +13,7 @@ from ..contract.event import EventType
 from ..contract.webhook import Throttle
 from ..queue import Queue
 from ..settings import Settings
-from .keys import Keys
+from .key_store import Keys
 
 #: Events put onto their queues at once.
 THREADS = 40

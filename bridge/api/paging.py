@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..contract.event import MAX_INT, format_datetime
 from ..store.engine import in_transaction
 from ..store.listing import Listing, page
-from .answers import invalid
 from .context import Context
+from .errors import invalid
 
 Item = TypeVar("Item", bound=BaseModel)
 

@@ -11,7 +11,7 @@ from fastapi import Query as Parameters
 from pydantic import BaseModel, Field, field_validator
 
 from ..store.listing import AUDIT, CAMPAIGN_CONTACTS, OPPORTUNITIES, OPPORTUNITY_STAGES, Listing
-from .answers import not_found
+from .errors import not_found
 from .fields import IdFilter, LabelFilter, ManyChatId, MomentFilter
 from .paging import Page, Query, WrittenQuery, listed
 from .resource import NOT_FOUND, Row, add_list, guarded

@@ -18,8 +18,8 @@ from ..settings import ConfigurationError, Settings, secret, variable
 from ..worker import process
 from .app import create_app
 from .context import Context
-from .kept_keys import NotKept
-from .keys import Keys
+from .key_cache import NotKept
+from .key_store import Keys
 
 log = structlog.get_logger()
 

@@ -21,9 +21,9 @@ from ..contract.webhook import ROUTES
 from ..outage import Outage
 from ..store import audit
 from ..store.engine import in_transaction
-from .answers import ALWAYS, WITH_BODY, answer
+from .auth import DOCUMENTED_KEY, Webhook
 from .context import Context
-from .guard import DOCUMENTED_KEY, Webhook
+from .errors import ALWAYS, WITH_BODY, answer
 from .openapi import body_of
 
 log = structlog.get_logger()

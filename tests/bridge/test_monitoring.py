@@ -17,7 +17,7 @@ import pytest
 import requests
 import yaml
 
-import bridge.api.measures  # noqa: F401 (its metrics join the others)
+import bridge.api.request_metrics  # noqa: F401 (its metrics join the others)
 from bridge.contract.event import EventType
 from bridge.metrics import REGISTRY
 from bridge.monitoring.exporter import Looks

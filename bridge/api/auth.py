@@ -18,9 +18,9 @@ from ..contract import webhook
 from ..contract.event import MAX_BODY_BYTES, ContractError, parse_json
 from ..contract.webhook import Refusal
 from ..outage import Outage
-from . import measures
+from . import request_metrics
 from .context import Context
-from .kept_keys import Key
+from .key_cache import Key
 
 log = structlog.get_logger()
 
@@ -94,7 +94,7 @@ class Webhook(Guarded):
                 answer = refusal.code
                 raise
             finally:
-                measures.webhook(event_type, answer)
+                request_metrics.webhook(event_type, answer)
             return response
 
         return counted

@@ -22,8 +22,8 @@ from ..settings import ConfigurationError
 from ..store import api_keys
 from ..store.engine import in_transaction
 from ..worker import process
-from . import kept_keys
-from .kept_keys import KeptKeys, Key, NotKept
+from . import key_cache
+from .key_cache import KeptKeys, Key, NotKept
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class Keys(threading.Thread):
         super().__init__(name="keys", daemon=True)
         self._engine = engine
         self._file = file
-        self._database = kept_keys.which(engine)
+        self._database = key_cache.which(engine)
         self._closing = threading.Event()
         self._keys: tuple[Key, ...] = ()
         self._kept: KeptKeys | None = None
@@ -95,15 +95,15 @@ class Keys(threading.Thread):
 
         :raises NotKept: there are none that could be used
         """
-        self._kept = kept_keys.load(self._file, self._database)
+        self._kept = key_cache.load(self._file, self._database)
         self._keys, self.read_at, self.are_from_file = self._kept.keys, self._kept.read_at, True
 
     def _keep(self, now: datetime) -> None:
         kept = KeptKeys(database=self._database, read_at=now, keys=self._keys)
-        if self._kept and self._kept.keys == kept.keys and now - self._kept.read_at < kept_keys.RENEWED_AFTER:
+        if self._kept and self._kept.keys == kept.keys and now - self._kept.read_at < key_cache.RENEWED_AFTER:
             return
         try:
-            kept_keys.save(self._file, kept)
+            key_cache.save(self._file, kept)
         except NotKept as problem:
             # The API works without; only one that starts while SQL is away will miss it.
             if str(problem) != self._not_kept:

@@ -15,8 +15,8 @@ from ..contract.webhook import Refusal
 from ..store import records
 from ..store.engine import in_transaction
 from ..store.records import Duplicate, InUse, NoSuchChannel
-from .answers import invalid, not_found
 from .context import Context
+from .errors import invalid, not_found
 
 log = structlog.get_logger()
 
