@@ -15,9 +15,9 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
+from ..circuit_breaker import Outage
 from ..cli.key import Scope, digest
 from ..log import kind
-from ..outage import Outage
 from ..settings import ConfigurationError
 from ..store import api_keys
 from ..store.engine import in_transaction

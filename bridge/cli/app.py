@@ -14,9 +14,9 @@ from rich.table import Table
 from sqlalchemy.engine import make_url
 
 from .. import __version__
+from ..circuit_breaker import Dependency, Outage
 from ..contract.event import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
 from ..odoo import OdooRefused
-from ..outage import Dependency, Outage
 from ..settings import ConfigurationError, secret
 from ..store import migrate, pauses, retention
 from ..store.engine import in_transaction

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from ..circuit_breaker import Outage
 from ..odoo import Odoo
-from ..outage import Outage
 from ..queue import Queue
 from ..store import erasure
 from ..store.engine import in_transaction
@@ -44,7 +44,7 @@ def erase(engine: sa.Engine, odoo: Odoo, queues: Sequence[Queue], manychat_id: s
 
     Odoo first: if it fails nothing is removed, and the command can simply be repeated.
 
-    :raises bridge.outage.Outage: Odoo or SQL is away
+    :raises bridge.circuit_breaker.Outage: Odoo or SQL is away
     :raises bridge.odoo.OdooRefused:
     """
     answer = {} if dry_run else odoo.erase(manychat_id)

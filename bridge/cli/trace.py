@@ -18,10 +18,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..circuit_breaker import Outage
 from ..contract.event import ContractError, decode, format_datetime
 from ..monitoring.probes import PATHS
 from ..odoo import OdooRefused
-from ..outage import Outage
 from ..queue import Queue, QueueMissing
 from ..reasons import meaning
 from ..settings import ConfigurationError, Settings

@@ -19,10 +19,10 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
+from ..circuit_breaker import Outage
 from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
 from ..log import kind
 from ..odoo import Odoo, OdooRefused
-from ..outage import Outage
 from ..queue import Queue
 from ..settings import ConfigurationError, variable
 from ..store import migrate, watch

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import and_, bindparam, case, func, not_, or_
 
 from ..contract.event import Event
-from ..outcomes import Done, Failure
+from ..results import Done, Failure
 from . import dead_letters
 from .schema import audit
 from .upsert import find

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from ..contract.event import Event, Opportunity
-from ..outcomes import Done, Failure
+from ..results import Done, Failure
 from . import recency
 from .campaigns import ensure_advisors
 from .contacts import complete_from_opportunities

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from ..circuit_breaker import Outage
 from ..contract.event import Event
 from ..log import kind
 from ..odoo import OdooRefused
-from ..outage import Outage
-from ..outcomes import Failure, Outcome
+from ..results import Failure, Outcome
 
 log = structlog.get_logger()
 

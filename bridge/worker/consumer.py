@@ -24,10 +24,10 @@ import sqlalchemy as sa
 import structlog
 
 from .. import metrics
+from ..circuit_breaker import Dependency, Outage
 from ..contract.event import ContractError, Event, decode
-from ..outage import Dependency, Outage
-from ..outcomes import Done, Failure, Outcome
 from ..queue import Message, Queue
+from ..results import Done, Failure, Outcome
 from ..store import audit, dead_letters
 from ..store.dead_letters import DeadLetter
 from ..store.engine import in_transaction

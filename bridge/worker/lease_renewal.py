@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from ..outage import Outage
+from ..circuit_breaker import Outage
 from ..queue import Message, Queue
 
 log = structlog.get_logger()

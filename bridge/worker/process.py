@@ -14,13 +14,13 @@ import sqlalchemy as sa
 import structlog
 
 from .. import __version__
+from ..circuit_breaker import Dependency
 from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Event
 from ..monitoring.exporter import serve
 from ..monitoring.probes import Watch
 from ..odoo import Odoo
-from ..outage import Dependency
-from ..outcomes import Failure
 from ..queue import BadConnectionString, Queue, create_all
+from ..results import Failure
 from ..settings import ConfigurationError, Settings, secret, variable
 from ..store import migrate, opportunities
 from ..store.engine import BadDatabaseUrl, create_engine, in_transaction

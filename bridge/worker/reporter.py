@@ -15,10 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
+from ..circuit_breaker import Outage
 from ..contract.event import format_datetime
 from ..log import kind
 from ..odoo import Odoo, OdooRefused
-from ..outage import Outage
 from ..store import audit, dead_letters
 from ..store.engine import in_transaction
 from .reconcile import event_of

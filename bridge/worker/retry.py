@@ -1,13 +1,13 @@
 """When a failed event is tried again, and when it is given up.
 
-An outage is no failure (see ``bridge.outage``); only what is the event's own fault comes here.
+An outage is no failure (see ``bridge.circuit_breaker``); only what is the event's own fault comes here.
 """
 
 from __future__ import annotations
 
 import random
 
-from ..outcomes import Failure
+from ..results import Failure
 
 #: Seconds before the second attempt; doubles with each further one, up to the last value.
 FIRST_DELAY = 2

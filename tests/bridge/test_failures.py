@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.contract.event import CONTACT_QUEUE, MAX_MESSAGE_CHARS, OPPORTUNITY_QUEUE
-from bridge.outcomes import Failure
+from bridge.results import Failure
 from bridge.worker import retry
 from bridge.worker.replay import replay
 

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 import bridge.store
 from bridge.importer import writer
-from bridge.outcomes import Done, Failure
+from bridge.results import Done, Failure
 from bridge.store import (
     api_keys,
     audit,

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.importer import writer
-from bridge.outcomes import Done, Failure
+from bridge.results import Done, Failure
 from bridge.store import (
     api_keys,
     audit,

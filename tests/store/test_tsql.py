@@ -16,7 +16,7 @@ from sqlalchemy.dialects import mssql
 from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
 
 from bridge.importer import catalog, writer
-from bridge.outcomes import Done, Failure
+from bridge.results import Done, Failure
 from bridge.store import (
     api_keys,
     audit,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from ...contract.event import Event
-from ...outcomes import Done, Outcome
+from ...results import Done, Outcome
 from ...store import audit, contacts
 from ...store.engine import in_transaction
 

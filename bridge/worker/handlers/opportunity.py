@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ...contract.event import Event
 from ...odoo import Odoo, OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
-from ...outcomes import Done, Failure, Outcome, Postponed
+from ...results import Done, Failure, Outcome, Postponed
 from ...store import audit, opportunities
 from ...store.engine import in_transaction
 
@@ -36,7 +36,7 @@ BROKEN_PAUSE = 0.3
 def handle(engine: sa.Engine, odoo: Odoo, events: Sequence[Event]) -> dict[str, Outcome]:
     """Apply the batch.
 
-    :raises bridge.outage.Outage: SQL or Odoo cannot be used just now
+    :raises bridge.circuit_breaker.Outage: SQL or Odoo cannot be used just now
     :raises OdooRefused: the call failed as a whole
     """
     in_transaction(engine, lambda connection: opportunities.record(connection, events))
