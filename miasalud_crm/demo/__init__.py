@@ -1,1 +1,1 @@
-from . import manychat_demo
+from . import conversations

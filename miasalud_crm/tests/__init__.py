@@ -6,7 +6,7 @@ from . import test_demo
 from . import test_erase
 from . import test_event_log
 from . import test_event_report
-from . import test_event_story
+from . import test_event_history
 from . import test_funnel
 from . import test_hooks
 from . import test_identity
