@@ -14,6 +14,7 @@ from . import test_import
 from . import test_manychat_apply
 from . import test_relay
 from . import test_requests
+from . import test_migrations
 from . import test_rights
 from . import test_setup
 from . import test_stage_history
