@@ -32,7 +32,8 @@ CREATED_BY_EVENTS = ("manychat_", "utm_source")
 
 
 class CrmLead(models.Model):
-    # A file of its own: applying events takes as much code as all the rest of the model.
+    """Applying a batch of events: the RPC, bisecting, and the savepoint."""
+
     _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
     # ------------------------------------------------------------
@@ -115,7 +116,7 @@ class CrmLead(models.Model):
             elif batch.rows[event.id].state == "done":
                 results[event.id] = _known_result(batch.rows[event.id])
             elif batch.rows[event.id].state == "discarded":
-                message = self.env._("An Odoo user discarded this event. Retry in Odoo takes that back.")
+                message = self.env._("A user discarded this event in Odoo. Press Retry in Odoo to apply it.")
                 results[event.id] = _result(event.id, "error", code="discarded", message=message)
             elif stage := resolve(event.payload.state.stage_id, event.payload.state.stage):
                 pending.append((event, stage))
@@ -190,7 +191,7 @@ class CrmLead(models.Model):
         :raises UserError: ``events`` is no list
         """
         if not isinstance(events, list | tuple):
-            raise UserError(self.env._("Events come as a list."))
+            raise UserError(self.env._("The events must be a list."))
         self = self.with_context(
             **{
                 APPLYING: True,

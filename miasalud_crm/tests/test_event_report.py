@@ -28,12 +28,8 @@ class TestEventReport(ManychatCase):
 
     def record(self, event_id, state, **outcome):
         self.env.flush_all()
-        outcome |= {"event_id": event_id, "state": state}
-        answer = (
-            self.env["manychat.event"]
-            .with_user(self.bridge_user)
-            .record_outcomes([{"finished_at": format_datetime(at(1)), "retries": 0, **outcome}])
-        )
+        outcome = {"finished_at": format_datetime(at(1)), "retries": 0, **outcome, "event_id": event_id, "state": state}
+        answer = self.env["manychat.event"].with_user(self.bridge_user).record_outcomes([outcome])
         self.env.invalidate_all()
         return answer
 
