@@ -105,7 +105,7 @@ class Odoo:
         return list(answer) if isinstance(answer, list) else []
 
     def story(self, *, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
-        """``manychat.event.get_history``: what Odoo's event log says of an event, or of a person's, without what they said.
+        """``manychat.event.get_history``: what Odoo's event log has of an event or a person, without their data.
 
         :param event_id: or the beginning of one
         :return: newest first, at most 50

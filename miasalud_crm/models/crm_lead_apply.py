@@ -52,7 +52,7 @@ class CrmLead(models.Model):
                 return self._manychat_apply_batch(events)
         except Exception as error:
             if not _is_conflict(error) and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-                raise  # the database is in trouble; no event is at fault
+                raise  # a problem of the database, not of an event
             if len(events) == 1:
                 event = events[0]
                 refused = _result(event.id, "retry") if _is_conflict(error) else self._manychat_refuse(event, error)

@@ -17,7 +17,7 @@ MOST = 50
 
 
 class ManychatEvent(models.Model):
-    _inherit = "manychat.event"
+    _inherit = "manychat.event"  # pylint: disable=consider-merging-classes-inherited
 
     # ------------------------------------------------------------
     # Business

@@ -70,14 +70,12 @@ class ManychatFunnel(models.Model):
         help="How many opportunities are in the stage now. Lost opportunities are in no stage.",
     )
     left = fields.Integer(
-        "Left",
         readonly=True,
         aggregator="count_distinct",
         help="How many opportunities have left the stage, including lost ones. An opportunity that has come back also "
         "counts as in the stage now.",
     )
     lost = fields.Integer(
-        "Lost",
         readonly=True,
         aggregator="count_distinct",
         help="How many opportunities were lost (or archived) while they were in the stage.",

@@ -73,7 +73,7 @@ class TestAdvisor(ManychatCase):
         self.assertFalse(self.lead("MC-OTHER").user_id | self.lead("MC-NONE").user_id)
         self.env.cr.precommit.run()
         sent = self.env["bus.bus"].search([("message", "like", "simple_notification")], order="id")
-        self.assertIn("have their salesperson now: 3.", sent[-1:].message)
+        self.assertIn("now have a salesperson: 3.", sent[-1:].message)
 
     def test_the_assignment_is_recorded_and_announced_as_by_odoo(self):
         self.apply(opportunity(commercial_advisor_id=700))
