@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 
 from .. import __version__, connect
-from ..contract.event import EventType
+from ..contract.payloads import EventType
 from ..errors import BadConnectionString, ConfigurationError
 from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, Probe
 from ..queue import Queue

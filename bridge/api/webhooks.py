@@ -16,8 +16,8 @@ from fastapi import APIRouter, Request, Security
 from fastapi.responses import Response
 
 from ..contract import webhook
-from ..contract.event import Event, EventType
-from ..contract.webhook import ROUTES
+from ..contract.event import Event
+from ..contract.payloads import EventType
 from ..errors import Outage
 from ..store import audit
 from ..store.engine import in_transaction
@@ -60,7 +60,7 @@ _VALID = {"description": "A dry run: it would be accepted.", "content": {"applic
 
 
 def _add(event_type: EventType) -> None:
-    method, path = ROUTES[event_type]
+    method, path = event_type.route
 
     async def receive(request: Request) -> Response:
         is_dry_run = webhook.is_dry_run(request.headers.get("X-Dry-Run"))

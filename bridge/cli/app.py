@@ -19,7 +19,9 @@ from sqlalchemy.engine import make_url
 
 from .. import __version__, connect
 from ..circuit_breaker import Dependency
-from ..contract.event import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
+from ..contract.errors import ContractError
+from ..contract.payloads import DEAD_LETTER_QUEUE, EventType
+from ..contract.strict_json import parse_json
 from ..errors import ConfigurationError, OdooRefused, Outage
 from ..settings import secret
 from ..store import migrate, pauses, retention

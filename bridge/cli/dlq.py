@@ -18,8 +18,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from .. import connect
-from ..contract.event import format_datetime
-from ..reasons import meaning
+from ..contract.fields import format_datetime
+from ..results import description
 from ..store import audit, dead_letters
 from ..store.dead_letters import Filter
 from ..store.engine import in_transaction
@@ -133,7 +133,7 @@ def show(
         typer.echo(json.dumps(told, ensure_ascii=True))
         return
     grid = Table.grid(padding=(0, 2))
-    for name, value in {**told, "what to do": meaning(letter.code)}.items():
+    for name, value in {**told, "what to do": description(letter.code)}.items():
         if value is not None and name != "body":
             grid.add_row(name.replace("_", " "), escape(visible(str(value))))
     event = event_of(letter)
@@ -309,7 +309,7 @@ def _print_table(letters: list[Any]) -> None:
         table.add_row(*(escape(visible(str(cell))) for cell in cells))
     out.print(table)
     for code in sorted({letter.code for letter in letters}):
-        out.print(escape(f"{code}: {meaning(code)}"), soft_wrap=True)
+        out.print(escape(f"{code}: {description(code)}"), soft_wrap=True)
 
 
 def _told(letter: Any, body: bool) -> dict[str, Any]:

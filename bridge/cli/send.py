@@ -8,8 +8,7 @@ from typing import Any
 
 import requests
 
-from ..contract.event import CampaignAssignment, CampaignContact, Contact, EventType
-from ..contract.webhook import ROUTES
+from ..contract.payloads import CampaignAssignment, CampaignContact, Contact, EventType
 from ..errors import ConfigurationError
 
 #: Seconds; ManyChat itself gives up after 10.
@@ -51,7 +50,7 @@ def send(url: str, key: str, event_type: EventType, body: bytes) -> Answer:
     :param url: of the server, without the path
     :raises ConfigurationError: nothing answers there
     """
-    method, path = ROUTES[event_type]
+    method, path = event_type.route
     try:
         response = requests.request(
             method,

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from ..contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
 from ..errors import ConfigurationError, OdooRefused, Outage
 from ..log import kind
 from ..odoo import Odoo

@@ -13,7 +13,8 @@ import structlog
 
 from .. import __version__, connect
 from ..circuit_breaker import Dependency
-from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Event
+from ..contract.event import Event
+from ..contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
 from ..monitoring.exporter import serve
 from ..monitoring.probes import Watch
 from ..odoo import Odoo
