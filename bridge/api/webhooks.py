@@ -32,12 +32,6 @@ router = APIRouter(
     route_class=Webhook, tags=["webhooks"], responses=ALWAYS | WITH_BODY, dependencies=[Security(DOCUMENTED_KEY)]
 )
 
-_TITLES = {
-    EventType.CONTACT: "A person subscribed, or what is known of them changed",
-    EventType.CAMPAIGN_ASSIGNMENT: "A person was assigned to a campaign",
-    EventType.CAMPAIGN_CONTACT: "An update of that assignment",
-    EventType.OPPORTUNITY: "A conversation entered a stage",
-}
 _HEADERS = [
     {
         "name": "X-Dry-Run",
@@ -73,7 +67,7 @@ def _add(event_type: EventType) -> None:
         receive,
         methods=[method],
         status_code=202,
-        summary=_TITLES[event_type],
+        summary=event_type.spec.title,
         operation_id=f"send_{event_type.value}",
         response_class=Response,
         responses={200: _VALID, 202: _ACCEPTED},

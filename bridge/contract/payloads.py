@@ -19,15 +19,32 @@ from . import examples
 from .errors import ContractError
 from .fields import Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
 
-#: The queues of events: name on the command line → name in Azure.
-QUEUES = {
-    "contact": "manychat-contact-queue",
-    "campaign": "manychat-campaign-queue",
-    "opportunity": "manychat-crm-opportunities-queue",
-}
-CONTACT_QUEUE = QUEUES["contact"]
-CAMPAIGN_QUEUE = QUEUES["campaign"]
-OPPORTUNITY_QUEUE = QUEUES["opportunity"]
+
+class EventQueue(str, Enum):
+    """The queues that carry events. The value is the name that the command line uses.
+
+    :ivar azure_name: name of the Azure Storage Queue
+    """
+
+    _value_: str
+    azure_name: str
+
+    def __new__(cls, name: str, azure_name: str = "") -> EventQueue:
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.azure_name = azure_name
+        return member
+
+    CONTACT = "contact", "manychat-contact-queue"
+    CAMPAIGN = "campaign", "manychat-campaign-queue"
+    OPPORTUNITY = "opportunity", "manychat-crm-opportunities-queue"
+
+
+#: Names in Azure, by the names that the command line uses.
+QUEUES: dict[str, str] = {each.value: each.azure_name for each in EventQueue}
+CONTACT_QUEUE = EventQueue.CONTACT.azure_name
+CAMPAIGN_QUEUE = EventQueue.CAMPAIGN.azure_name
+OPPORTUNITY_QUEUE = EventQueue.OPPORTUNITY.azure_name
 #: Takes a notice of each dead letter. It carries no events.
 DEAD_LETTER_QUEUE = "dead-letter-queue"
 
@@ -161,7 +178,6 @@ class EventSpec:
     """Everything that other modules need to know about one type of event.
 
     :ivar type: value of ``type`` in the envelope
-    :ivar queue: name in Azure of the queue that carries it, one of :data:`QUEUES`
     :ivar model: of its payload
     :ivar method: HTTP method of its webhook
     :ivar path: path of its webhook
@@ -170,7 +186,7 @@ class EventSpec:
     """
 
     type: str
-    queue: str
+    queue: EventQueue
     model: Model
     method: str
     path: str
@@ -196,7 +212,7 @@ class EventType(str, Enum):
 
     CONTACT = EventSpec(
         type="contact",
-        queue=CONTACT_QUEUE,
+        queue=EventQueue.CONTACT,
         model=Contact,
         method="POST",
         path="/api/v1/manychat/webhook/contact",
@@ -205,7 +221,7 @@ class EventType(str, Enum):
     )
     CAMPAIGN_ASSIGNMENT = EventSpec(
         type="campaign_assignment",
-        queue=CAMPAIGN_QUEUE,
+        queue=EventQueue.CAMPAIGN,
         model=CampaignAssignment,
         method="POST",
         path="/api/v1/manychat/webhook/campaign-assignment",
@@ -214,7 +230,7 @@ class EventType(str, Enum):
     )
     CAMPAIGN_CONTACT = EventSpec(
         type="campaign_contact",
-        queue=CAMPAIGN_QUEUE,
+        queue=EventQueue.CAMPAIGN,
         model=CampaignContact,
         method="PUT",
         path="/api/v1/manychat/campaign-contacts/update-by-manychat-id",
@@ -223,7 +239,7 @@ class EventType(str, Enum):
     )
     OPPORTUNITY = EventSpec(
         type="opportunity",
-        queue=OPPORTUNITY_QUEUE,
+        queue=EventQueue.OPPORTUNITY,
         model=Opportunity,
         method="POST",
         path="/api/v1/manychat/webhook/crm-opportunity",
@@ -234,7 +250,7 @@ class EventType(str, Enum):
     @property
     def queue(self) -> str:
         """Name of the Azure Storage Queue that carries this type."""
-        return self.spec.queue
+        return self.spec.queue.azure_name
 
     @property
     def model(self) -> Model:
