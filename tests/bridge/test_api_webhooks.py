@@ -67,7 +67,7 @@ def test_a_dry_run_knows_events_that_were_taken_before(api: Api) -> None:
     dry = {"headers": {"X-Dry-Run": "1"}}
     assert api(*CONTACT, body, key="webhook", status=200, **dry)["duplicate"] is False
     taken = [Taken(event, CONTACT_QUEUE, None)]
-    in_transaction(api.context.engine, lambda connection: begin(connection, taken))
+    in_transaction(api.context.engine, begin, taken)
     forecast = api(*CONTACT, body, key="webhook", status=200, **dry)
     assert (forecast["duplicate"], forecast["event_id"]) == (True, event.id)
 
