@@ -106,7 +106,7 @@ def _forecast(context: Context, event: Event) -> dict[str, Any]:
     known: bool | None = None
     with contextlib.suppress(Outage):
         reading = context.engine.execution_options(reading=True)
-        known = bool(in_transaction(reading, lambda connection: audit.progress(connection, [event.id])))
+        known = bool(in_transaction(reading, lambda connection: audit.attempt_states(connection, [event.id])))
     forecast = webhook.forecast(event, duplicate=known)
     if event.type is EventType.OPPORTUNITY:
         forecast["stage"] = None
