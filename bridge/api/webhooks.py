@@ -99,7 +99,7 @@ def _forecast(context: Context, event: Event) -> dict[str, Any]:
     """What would become of ``event``. Which Odoo stage a ManyChat stage means, only Odoo knows."""
     known: bool | None = None
     with contextlib.suppress(Outage):
-        known = bool(read(context.engine, audit.progress, [event.id]))
+        known = bool(read(context.engine, audit.attempt_states, [event.id]))
     forecast = webhook.forecast(event, duplicate=known)
     if event.type is EventType.OPPORTUNITY:
         forecast["stage"] = None
