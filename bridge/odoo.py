@@ -105,7 +105,7 @@ class Odoo:
         return list(answer) if isinstance(answer, list) else []
 
     def story(self, *, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
-        """``manychat.event.get_history``: what Odoo's event log has of an event or a person, without their data.
+        """Call ``manychat.event.get_history``: the event log of one event or one person, without texts of people.
 
         :param event_id: or the beginning of one
         :return: newest first, at most 50

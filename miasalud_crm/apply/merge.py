@@ -2,7 +2,7 @@
 
 import json
 
-from bridge.contract.event import format_datetime
+from bridge.contract.fields import format_datetime
 
 from ..moments import naive_utc
 

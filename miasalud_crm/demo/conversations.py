@@ -4,7 +4,8 @@ import random
 from collections import namedtuple
 from datetime import timedelta, timezone
 
-from bridge.contract.event import EventType, accept
+from bridge.contract.event import accept
+from bridge.contract.payloads import EventType
 
 from ..apply.merge import manual_order_key
 from ..moments import naive_utc

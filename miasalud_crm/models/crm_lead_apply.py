@@ -10,7 +10,9 @@ import psycopg2
 from odoo import api, models
 from odoo.exceptions import UserError
 
-from bridge.contract.event import ContractError, EventType, from_envelope
+from bridge.contract.errors import ContractError
+from bridge.contract.event import from_envelope
+from bridge.contract.payloads import EventType
 
 from ..apply.batch import EventBatch, lock_rows
 from ..moments import naive_utc

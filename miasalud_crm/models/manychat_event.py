@@ -3,7 +3,7 @@ import json
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from bridge.contract.event import EventType
+from bridge.contract.payloads import EventType
 
 from ..rights import managers_only
 

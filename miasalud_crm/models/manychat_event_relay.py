@@ -10,7 +10,8 @@ from psycopg2.extras import Json
 
 from odoo import api, models
 
-from bridge.contract.event import ContractError, from_envelope
+from bridge.contract.errors import ContractError
+from bridge.contract.event import from_envelope
 
 from .. import configuration, cron_threads
 from ..moments import naive_utc

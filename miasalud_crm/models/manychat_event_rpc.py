@@ -4,7 +4,8 @@ from psycopg2.extras import Json
 
 from odoo import api, models
 
-from bridge.contract.event import ContractError, from_envelope
+from bridge.contract.errors import ContractError
+from bridge.contract.event import from_envelope
 
 from ..moments import iso_utc
 from ..rights import bridge_only

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bridge.contract.event import Event, EventType, accept
+from bridge.contract.event import Event, accept
+from bridge.contract.payloads import EventType
 from bridge.store import migrate, retention, schema
 from bridge.store.engine import create_engine, in_transaction
 
@@ -54,7 +55,7 @@ class Store:
 
     def run(self, function: Any, *arguments: Any, **named: Any) -> Any:
         """``function(connection, …)`` in a transaction."""
-        return in_transaction(self.engine, lambda connection: function(connection, *arguments, **named))
+        return in_transaction(self.engine, function, *arguments, **named)
 
     def rows(self, table: str, **where: Any) -> list[Any]:
         with self.engine.connect() as connection:
