@@ -220,7 +220,7 @@ def age(since: datetime | None, now: datetime) -> float:
 
 def queue_seen(queue: Queue) -> QueueSeen:
     """:raises Outage:"""
-    return QueueSeen(*queue.look())
+    return QueueSeen(*queue.depth_and_oldest())
 
 
 def sql_seen(engine: sa.Engine) -> SqlSeen:

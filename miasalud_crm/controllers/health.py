@@ -1,7 +1,8 @@
 from odoo import fields, http
 from odoo.http import request
 
-from ..models.manychat_alert import STUCK_AFTER
+from bridge.contract.agreements import STUCK_AFTER
+
 from ..queues import queue_report
 from .api import authenticate, route
 

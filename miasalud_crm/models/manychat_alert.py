@@ -3,14 +3,14 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 
+from bridge.contract.agreements import STUCK_AFTER
+
 _logger = logging.getLogger(__name__)
 
 RECEIVER_PARAMETER = "miasalud_crm.alert_user_id"
 SILENT_PARAMETER = "miasalud_crm.bridge_silent_minutes"
-#: A bridge gives a sign of life every half minute; a restart takes less than this.
+#: Default time until a silent bridge becomes an activity for a person. A restart of the bridge takes less.
 DEFAULT_SILENT_MINUTES = 10
-#: Events are on their queue in less than a second; after this long somebody should look.
-STUCK_AFTER = timedelta(minutes=5)
 ACTIVITY = "mail.mail_activity_data_warning"
 
 

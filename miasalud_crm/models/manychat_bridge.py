@@ -1,12 +1,10 @@
-from datetime import timedelta
-
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 
+from bridge.contract.agreements import SILENT_AFTER
+
 from .. import cron_threads
 
-#: A bridge shows itself every 30 seconds; after this long without a sign it is not counted as alive.
-ALIVE = timedelta(minutes=2)
 #: Discards told in one answer; there is another in half a minute.
 DISCARDS_TOLD = 500
 
@@ -61,7 +59,7 @@ class ManychatBridge(models.Model):
         if not self.env.user.has_group("miasalud_crm.group_bridge"):
             raise AccessError(self.env._("Only the ManyChat bridge may call this."))
         now = fields.Datetime.now()
-        lately = self.sudo().search([("last_seen", ">", now - ALIVE)])
+        lately = self.sudo().search([("last_seen", ">", now - SILENT_AFTER)])
         return [
             {
                 "name": bridge.name,

@@ -4,7 +4,6 @@ import time
 from datetime import timedelta, timezone
 
 import psycopg2
-from azure.core.exceptions import AzureError, HttpResponseError
 from psycopg2.extras import Json
 
 from odoo import api, fields, models
@@ -13,14 +12,13 @@ from odoo.exceptions import AccessError, UserError
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
 from bridge.contract.payloads import EventType
+from bridge.errors import MessageRefused, QueueUnavailable
 
 from .. import configuration, cron_threads
 from ..queues import Queues
 from .ir_cron import OFTEN
 
 _logger = logging.getLogger(__name__)
-# The SDK would write two lines about each request.
-logging.getLogger("azure").setLevel(logging.WARNING)
 
 #: Rows that one round of the relay takes: small enough to be marked soon after they are sent.
 RELAY_BATCH = 64
@@ -28,9 +26,6 @@ RELAY_BATCH = 64
 CLAIM = timedelta(minutes=2)
 #: How long one run of the cron job goes on, in seconds; well within Odoo's limits for a job.
 RELAY_SECONDS = 30
-#: HTTP answers of the queue that are about one message, and not about the queue: malformed, too large.
-#: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
-MESSAGE_FAULTS = (400, 413)
 #: A reason may quote what a database answered, at length.
 MESSAGE_KEPT_CHARS = 2000
 RETENTION_PARAMETER = "miasalud_crm.event_retention_days"
@@ -407,12 +402,9 @@ class ManychatEvent(models.Model):
                 return row_id
             except ContractError as error:
                 undeliverable[row_id] = error.message
-            except HttpResponseError as error:
-                if error.status_code in MESSAGE_FAULTS:
-                    undeliverable[row_id] = f"The queue refuses this event ({error.error_code or error.status_code})."
-                else:
-                    failures.append(error)
-            except AzureError as error:
+            except MessageRefused as error:
+                undeliverable[row_id] = f"The queue refuses this event: {error}."
+            except QueueUnavailable as error:
                 failures.append(error)
             return None
 
@@ -446,7 +438,7 @@ class ManychatEvent(models.Model):
             )
             _logger.warning(
                 "ManyChat events wait, because the queue does not take them (%s). They are sent as soon as it does.",
-                type(failures[0]).__name__,
+                failures[0],
             )
         return not failures
 
