@@ -182,6 +182,7 @@ class EventSpec:
     :ivar method: HTTP method of its webhook
     :ivar path: path of its webhook
     :ivar title: one line for API descriptions
+    :ivar label: name of the type in Odoo
     :ivar example: a payload, for API descriptions and tests
     """
 
@@ -191,6 +192,7 @@ class EventSpec:
     method: str
     path: str
     title: str
+    label: str
     example: Mapping[str, Any]
 
 
@@ -217,6 +219,7 @@ class EventType(str, Enum):
         method="POST",
         path="/api/v1/manychat/webhook/contact",
         title="A person subscribed, or their data changed",
+        label="Contact",
         example=examples.CONTACT,
     )
     CAMPAIGN_ASSIGNMENT = EventSpec(
@@ -226,6 +229,7 @@ class EventType(str, Enum):
         method="POST",
         path="/api/v1/manychat/webhook/campaign-assignment",
         title="A person was assigned to a campaign",
+        label="Campaign Assignment",
         example=examples.CAMPAIGN_ASSIGNMENT,
     )
     CAMPAIGN_CONTACT = EventSpec(
@@ -235,6 +239,7 @@ class EventType(str, Enum):
         method="PUT",
         path="/api/v1/manychat/campaign-contacts/update-by-manychat-id",
         title="An update of that assignment",
+        label="Campaign Contact Update",
         example=examples.CAMPAIGN_CONTACT,
     )
     OPPORTUNITY = EventSpec(
@@ -244,6 +249,7 @@ class EventType(str, Enum):
         method="POST",
         path="/api/v1/manychat/webhook/crm-opportunity",
         title="A conversation entered a stage",
+        label="Opportunity",
         example=examples.OPPORTUNITY,
     )
 

@@ -11,6 +11,7 @@ from odoo.exceptions import AccessError, UserError
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
+from bridge.contract.outcomes import ErrorCode, EventOutcome
 from bridge.contract.payloads import EventType
 from bridge.errors import MessageRefused, QueueUnavailable
 
@@ -47,12 +48,7 @@ class ManychatEvent(models.Model):
 
     event_id = fields.Char("Event ID", required=True, readonly=True)
     type = fields.Selection(
-        [
-            (EventType.CONTACT.value, "Contact"),
-            (EventType.CAMPAIGN_ASSIGNMENT.value, "Campaign Assignment"),
-            (EventType.CAMPAIGN_CONTACT.value, "Campaign Contact Update"),
-            (EventType.OPPORTUNITY.value, "Opportunity"),
-        ],
+        [(each.value, each.spec.label) for each in EventType],
         required=True,
         readonly=True,
     )
@@ -96,12 +92,12 @@ class ManychatEvent(models.Model):
 
     outcome = fields.Selection(
         [
-            ("created", "Created"),
-            ("moved", "Moved"),
-            ("updated", "Updated"),
-            ("unchanged", "Unchanged"),
-            ("stale", "Older Than What Is Known"),
-            ("stored", "Stored"),
+            (EventOutcome.CREATED.value, "Created"),
+            (EventOutcome.MOVED.value, "Moved"),
+            (EventOutcome.UPDATED.value, "Updated"),
+            (EventOutcome.UNCHANGED.value, "Unchanged"),
+            (EventOutcome.STALE.value, "Older Than What Is Known"),
+            (EventOutcome.STORED.value, "Stored"),
             ("error", "Error"),
         ],
         readonly=True,
@@ -184,27 +180,29 @@ class ManychatEvent(models.Model):
     def _reasons(self):
         """What to say of each code of a failure: what is wrong, and what to do about it."""
         return {
-            "unmapped_stage": self.env._(
+            ErrorCode.UNMAPPED_STAGE: self.env._(
                 "Its ManyChat stage is not mapped to a stage of the pipeline. Say under Stage Aliases which one it "
                 "means; the event then goes through by itself."
             ),
-            "invalid": self.env._("It breaks a rule of the contract. Correct the External Request in ManyChat."),
-            "refused": self.env._("Odoo did not accept it. Mend what the details say, then press Retry."),
-            "sql_refused": self.env._(
+            ErrorCode.INVALID: self.env._(
+                "It breaks a rule of the contract. Correct the External Request in ManyChat."
+            ),
+            ErrorCode.REFUSED: self.env._("Odoo did not accept it. Mend what the details say, then press Retry."),
+            ErrorCode.SQL_REFUSED: self.env._(
                 "Azure SQL did not accept it. Have your administrator mend what the details say, then press Retry."
             ),
-            "wrong_queue": self.env._("It stood on the wrong queue. Press Retry to put it on its own."),
-            "crashed": self.env._(
+            ErrorCode.WRONG_QUEUE: self.env._("It stood on the wrong queue. Press Retry to put it on its own."),
+            ErrorCode.CRASHED: self.env._(
                 "The bridge was stopped each time it tried this event. Press Retry; if it fails again, tell your "
                 "administrator."
             ),
-            "failed": self.env._(
+            ErrorCode.FAILED: self.env._(
                 "The bridge met an error of its own. Tell your administrator what the details say, then press Retry."
             ),
-            "undeliverable": self.env._(
+            ErrorCode.UNDELIVERABLE: self.env._(
                 "The queue does not take it. Discard it, and have the conversation send less text."
             ),
-            "erased": self.env._("Its person's data was erased, so it can no longer be applied."),
+            ErrorCode.ERASED: self.env._("Its person's data was erased, so it can no longer be applied."),
         }
 
     @api.depends("payload")
