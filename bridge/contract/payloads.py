@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from . import examples
 from .errors import ContractError
 from .fields import Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
+from .outcomes import ErrorCode
 
 
 class EventQueue(str, Enum):
@@ -50,7 +51,7 @@ DEAD_LETTER_QUEUE = "dead-letter-queue"
 
 
 class Payload(BaseModel):
-    """Base of the four payloads. Fields the contract does not know are accepted and dropped."""
+    """Base of the payloads. Unknown fields are accepted and dropped."""
 
     # frozen: an event's id is computed from its payload, so the payload must not change afterwards.
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -59,7 +60,7 @@ class Payload(BaseModel):
 
     @property
     def date(self) -> datetime | None:
-        """When it happened, by the sender's clock, in UTC; ``None`` if the event does not say."""
+        """When it happened, by the sender's clock, in UTC; ``None`` if the payload has no date."""
         raise NotImplementedError
 
     def canonical(self) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 class Contact(Payload):
-    """A person subscribed, or what is known of them changed. Stored in SQL only, never in Odoo."""
+    """A person subscribed, or their data changed. Stored in SQL only, never in Odoo."""
 
     nombre_lead: Name = None
     apellido_lead: Name = None
@@ -137,7 +138,7 @@ class CampaignContact(Payload):
 
 
 class State(BaseModel):
-    """Where the conversation stands: a ManyChat stage by number or by label, when, and a summary so far."""
+    """Stage of a conversation: a ManyChat stage by number or by label, its date, and a summary so far."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -154,7 +155,7 @@ class State(BaseModel):
 
 
 class Opportunity(Payload):
-    """A conversation entered a stage: creates the person's opportunity in Odoo, or moves it."""
+    """A conversation entered a stage. Creates the person's opportunity in Odoo, or moves it."""
 
     first_name: Name = None
     last_name: Name = None
@@ -294,7 +295,7 @@ def parse_payload(event_type: EventType, payload: Mapping[str, Any]) -> Payload:
     except ValidationError as error:
         errors = field_errors(error)
         message = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
-        raise ContractError("invalid", message, errors) from None
+        raise ContractError(ErrorCode.INVALID, message, errors) from None
 
 
 def field_errors(error: ValidationError) -> list[dict[str, str]]:
