@@ -135,5 +135,5 @@ class Keys(threading.Thread):
             if key_id not in self._noted or moment - self._noted[key_id] >= LAST_USED_RESOLUTION
         }
         if due:
-            in_transaction(self._engine, api_keys.used, due)
+            in_transaction(self._engine, api_keys.set_last_used, due)
             self._noted.update(due)

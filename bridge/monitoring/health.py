@@ -12,7 +12,7 @@ from ..connect import open_engine, open_odoo, open_queue
 from ..contract.event import DEAD_LETTER_QUEUE, format_datetime
 from ..reasons import meaning
 from ..settings import Settings
-from ..store.watch import WINDOW, Path
+from ..store.snapshot import WINDOW, QueueSnapshot
 from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, Answer, Seen, Watch, age
 
 #: Seconds. Events take less than one; after this long somebody should look. The addon's report has the same limit.
@@ -60,7 +60,7 @@ def report(seen: Seen, now: datetime | None = None) -> dict[str, Any]:
 def _path(seen: Seen, queue: str, now: datetime) -> dict[str, Any]:
     messages = seen.queues[queue].seen
     store = seen.sql.seen.store if seen.sql.seen else None
-    path = store.paths.get(queue, Path()) if store else None
+    path = store.paths.get(queue, QueueSnapshot()) if store else None
     lag = seen.lag(queue, now)
     paused = store.paused.get(queue) if store else None
     return {

@@ -91,7 +91,7 @@ def create(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]
     now = now or datetime.now(timezone.utc)
     row = _derived(table, {name: value for name, value in values.items() if name != "id" or value is not None})
     _check(connection, table, row, None)
-    row |= {"created_at": now, "updated_at": now, **_recency(table, None, now)}
+    row |= {"created_at": now, "updated_at": now, **_version(table, None, now)}
     if table in (campaigns, advisors) and "id" not in row:
         row["id"] = _next_id(connection, table)
     inserted = connection.execute(table.insert().values(row)).inserted_primary_key
@@ -116,7 +116,7 @@ def update(
     assert before is not None
     row = _derived(table, values)
     _check(connection, table, row, row_id)
-    row |= _recency(table, before, now)
+    row |= _version(table, before, now)
     if row:
         connection.execute(table.update().where(table.c.id == row_id).values(row))
     _note_state(connection, table, row_id, before, row, now)
@@ -188,7 +188,7 @@ def _first_free_id(connection: sa.Connection, table: sa.Table) -> int:
 _SEQUENCES = {table: sa.Sequence(f"{table.name.removesuffix('s')}_id") for table in (campaigns, advisors)}
 
 
-def _recency(table: sa.Table, before: Any | None, now: datetime) -> dict[str, Any]:
+def _version(table: sa.Table, before: Any | None, now: datetime) -> dict[str, Any]:
     """The call as the row's newest "event". Only contacts are also written by events."""
     if table is not contacts:
         return {}
