@@ -10,7 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from ..contract.event import Contact, Event, Opportunity, normalize_label
+from ..contract.event import Event
+from ..contract.fields import normalize_label
+from ..contract.payloads import Contact, Opportunity
 from .last_write_wins import is_newer, set_version, superseded, version_params
 from .schema import channels, contact_states, contacts
 from .upsert import coalesce_new, coalesce_old, ensure, find

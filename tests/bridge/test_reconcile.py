@@ -24,7 +24,7 @@ def lose(world: World, *events: Event, attempts: int = 1, tried: timedelta = -HO
     moment = datetime.now(timezone.utc) + tried
 
     def work(connection: sa.Connection) -> None:
-        audit.begin(connection, [audit.Taken(event, event.type.queue, moment) for event in events], moment)
+        audit.begin(connection, [audit.ReceivedEvent(event, event.type.queue, moment) for event in events], moment)
         stages = [event for event in events if event.type.value == "opportunity"]
         if stages:
             opportunities.record(connection, stages, moment)
