@@ -9,15 +9,13 @@ from typing import Any
 from .. import __version__
 from ..cli.check import notices
 from ..connect import open_engine, open_odoo, open_queue
+from ..contract.agreements import SILENT_AFTER, STUCK_AFTER
 from ..contract.fields import format_datetime
 from ..contract.payloads import DEAD_LETTER_QUEUE
 from ..results import description
 from ..settings import Settings
-from ..store.watch import WINDOW, Path
+from ..store.snapshot import WINDOW, QueueSnapshot
 from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, Answer, Seen, Watch, age
-
-#: Seconds. Events take less than one; after this long somebody should look. The addon's report has the same limit.
-STUCK_AFTER = 300
 
 
 def open_watch(settings: Settings) -> Watch:
@@ -61,7 +59,7 @@ def report(seen: Seen, now: datetime | None = None) -> dict[str, Any]:
 def _path(seen: Seen, queue: str, now: datetime) -> dict[str, Any]:
     messages = seen.queues[queue].seen
     store = seen.sql.seen.store if seen.sql.seen else None
-    path = store.paths.get(queue, Path()) if store else None
+    path = store.paths.get(queue, QueueSnapshot()) if store else None
     lag = seen.lag(queue, now)
     paused = store.paused.get(queue) if store else None
     return {
@@ -111,9 +109,10 @@ def _problems(
         elif answer.status == NOT_CONFIGURED:
             yield f"{_NAMES[name]} is not set up. {answer.advice}".strip()
     if bridges is not None and not bridges:
-        yield "No bridge is alive: none has shown itself to Odoo for two minutes. Start one: python -m bridge run"
+        silent = f"{SILENT_AFTER.total_seconds() / 60:g} minutes"
+        yield f"No bridge is alive: Odoo has had no heartbeat for {silent}. Start one: python -m bridge run"
     for path in paths:
-        if not path["paused_since"] and (path["lag_seconds"] or 0) > STUCK_AFTER:
+        if not path["paused_since"] and (path["lag_seconds"] or 0) > STUCK_AFTER.total_seconds():
             minutes = int(path["lag_seconds"] // 60)
             yield f"{path['queue']}: its oldest event has waited for {minutes} minutes."
 

@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from .. import __version__
+from ..contract.agreements import HEARTBEAT_INTERVAL
 from ..errors import OdooRefused, Outage
 from ..log import kind
 from ..odoo import Odoo
 
 log = structlog.get_logger()
 
-#: Seconds between two signs of life: agreed with the addon, which calls a bridge silent after minutes.
-INTERVAL = 30
+#: Seconds between two heartbeats.
+INTERVAL = HEARTBEAT_INTERVAL.total_seconds()
 #: The same after one that failed: Odoo just back should not call us silent for longer than need be.
 INTERVAL_FAILING = 5
 

@@ -3,14 +3,14 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 
+from bridge.contract.agreements import STUCK_AFTER
+
 _logger = logging.getLogger(__name__)
 
 RECEIVER_PARAMETER = "miasalud_crm.alert_user_id"
 SILENT_PARAMETER = "miasalud_crm.bridge_silent_minutes"
-#: A bridge sends a heartbeat every half minute. A restart takes less than this.
+#: Default time until a silent bridge becomes an alert. A restart of the bridge takes less.
 DEFAULT_SILENT_MINUTES = 10
-#: An event reaches its queue in less than a second. After this time, something is wrong.
-STUCK_AFTER = timedelta(minutes=5)
 ACTIVITY = "mail.mail_activity_data_warning"
 
 

@@ -1,12 +1,10 @@
-from datetime import timedelta
-
 from odoo import api, fields, models
+
+from bridge.contract.agreements import SILENT_AFTER
 
 from .. import cron_threads
 from ..rights import bridge_only
 
-#: A bridge sends a heartbeat every 30 seconds. Without one for this long, it does not count as active.
-ALIVE = timedelta(minutes=2)
 #: Most discarded events in one answer to a heartbeat. The next heartbeat comes half a minute later.
 DISCARDS_PER_ANSWER = 500
 
@@ -76,7 +74,7 @@ class ManychatBridge(models.Model):
         :raises AccessError: the caller is not in that group
         """
         now = fields.Datetime.now()
-        active = self.search([("last_seen", ">", now - ALIVE)])
+        active = self.search([("last_seen", ">", now - SILENT_AFTER)])
         return [
             {
                 "name": bridge.name,

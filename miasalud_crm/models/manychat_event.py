@@ -3,6 +3,7 @@ import json
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from bridge.contract.outcomes import ErrorCode, EventOutcome
 from bridge.contract.payloads import EventType
 
 from ..rights import managers_only
@@ -26,12 +27,7 @@ class ManychatEvent(models.Model):
 
     event_id = fields.Char("Event ID", required=True, readonly=True)
     type = fields.Selection(
-        [
-            (EventType.CONTACT.value, "Contact"),
-            (EventType.CAMPAIGN_ASSIGNMENT.value, "Campaign Assignment"),
-            (EventType.CAMPAIGN_CONTACT.value, "Campaign Contact Update"),
-            (EventType.OPPORTUNITY.value, "Opportunity"),
-        ],
+        [(each.value, each.spec.label) for each in EventType],
         required=True,
         readonly=True,
     )
@@ -75,12 +71,12 @@ class ManychatEvent(models.Model):
 
     outcome = fields.Selection(
         [
-            ("created", "Created"),
-            ("moved", "Moved"),
-            ("updated", "Updated"),
-            ("unchanged", "Unchanged"),
-            ("stale", "Out of Date"),
-            ("stored", "Stored"),
+            (EventOutcome.CREATED.value, "Created"),
+            (EventOutcome.MOVED.value, "Moved"),
+            (EventOutcome.UPDATED.value, "Updated"),
+            (EventOutcome.UNCHANGED.value, "Unchanged"),
+            (EventOutcome.STALE.value, "Out of Date"),
+            (EventOutcome.STORED.value, "Stored"),
             ("error", "Error"),
         ],
         readonly=True,
@@ -139,28 +135,34 @@ class ManychatEvent(models.Model):
     def _reasons(self):
         """For each error code: what is wrong, and how to fix it."""
         return {
-            "unmapped_stage": self.env._(
+            ErrorCode.UNMAPPED_STAGE: self.env._(
                 "Its ManyChat stage is not mapped to a pipeline stage. Choose its stage under Stage Aliases; the event "
                 "then continues by itself."
             ),
-            "invalid": self.env._("It breaks a rule of the contract. Correct the External Request in ManyChat."),
-            "refused": self.env._("Odoo did not accept it. Fix the cause shown in the details, then press Retry."),
-            "sql_refused": self.env._(
+            ErrorCode.INVALID: self.env._(
+                "It breaks a rule of the contract. Correct the External Request in ManyChat."
+            ),
+            ErrorCode.REFUSED: self.env._(
+                "Odoo did not accept it. Fix the cause shown in the details, then press Retry."
+            ),
+            ErrorCode.SQL_REFUSED: self.env._(
                 "Azure SQL did not accept it. Ask your administrator to fix the cause shown in the details, then press "
                 "Retry."
             ),
-            "wrong_queue": self.env._("The event was on the wrong queue. Press Retry to put it on the right one."),
-            "crashed": self.env._(
+            ErrorCode.WRONG_QUEUE: self.env._(
+                "The event was on the wrong queue. Press Retry to put it on the right one."
+            ),
+            ErrorCode.CRASHED: self.env._(
                 "The bridge stopped each time it tried this event. Press Retry. If it fails again, tell your "
                 "administrator."
             ),
-            "failed": self.env._(
+            ErrorCode.FAILED: self.env._(
                 "The bridge had an internal error. Send the details to your administrator, then press Retry."
             ),
-            "undeliverable": self.env._(
+            ErrorCode.UNDELIVERABLE: self.env._(
                 "The queue does not accept it. Discard it, and make the conversation send less text."
             ),
-            "erased": self.env._("The person's data was erased, so the event can no longer be applied."),
+            ErrorCode.ERASED: self.env._("The person's data was erased, so the event can no longer be applied."),
         }
 
     @api.depends("payload")

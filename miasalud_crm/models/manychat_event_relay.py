@@ -5,13 +5,13 @@ import time
 from datetime import timedelta
 
 import psycopg2
-from azure.core.exceptions import AzureError, HttpResponseError
 from psycopg2.extras import Json
 
 from odoo import api, models
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
+from bridge.errors import MessageRefused, QueueUnavailable
 
 from .. import configuration, cron_threads
 from ..moments import naive_utc
@@ -19,8 +19,6 @@ from ..queues import Queues
 from .ir_cron import KEEP_NOTIFY_CONNECTION
 
 _logger = logging.getLogger(__name__)
-# The SDK would log two lines per request.
-logging.getLogger("azure").setLevel(logging.WARNING)
 
 #: Rows per round of the relay: few enough that they are marked soon after they are sent.
 RELAY_BATCH = 64
@@ -28,9 +26,6 @@ RELAY_BATCH = 64
 CLAIM = timedelta(minutes=2)
 #: Seconds that one run of the cron job lasts at most: well within Odoo's limits for a job.
 RELAY_SECONDS = 30
-#: HTTP status codes by which the queue refuses one message (malformed, too large) and not all of them.
-#: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
-MESSAGE_FAULTS = (400, 413)
 
 
 class ManychatEvent(models.Model):
@@ -168,12 +163,9 @@ class ManychatEvent(models.Model):
                 return row_id
             except ContractError as error:
                 undeliverable[row_id] = error.message
-            except HttpResponseError as error:
-                if error.status_code in MESSAGE_FAULTS:
-                    undeliverable[row_id] = f"The queue refuses this event ({error.error_code or error.status_code})."
-                else:
-                    failures.append(error)
-            except AzureError as error:
+            except MessageRefused as error:
+                undeliverable[row_id] = f"The queue refuses this event: {error}."
+            except QueueUnavailable as error:
                 failures.append(error)
             return None
 
@@ -207,7 +199,7 @@ class ManychatEvent(models.Model):
             )
             _logger.warning(
                 "ManyChat events wait, because the queue does not take them (%s). They go as soon as it does.",
-                type(failures[0]).__name__,
+                failures[0],
             )
         return not failures
 

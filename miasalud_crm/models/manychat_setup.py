@@ -1,7 +1,9 @@
 import re
-from datetime import timedelta
 
 from odoo import api, fields, models
+
+from bridge.contract.agreements import SILENT_AFTER
+from bridge.contract.payloads import DEAD_LETTER_QUEUE
 
 from ..queues import queue_report, recent_queue_report
 from ..rights import managers_only
@@ -10,8 +12,6 @@ from ..rights import managers_only
 TEST_ID = re.compile(r"TEST-[0-9a-f]{12}")
 #: The same for SQL's LIKE.
 TEST_ID_PATTERN = "TEST-" + "_" * 12
-#: A bridge sends a heartbeat every 30 s. After three missed heartbeats it is not running.
-ALIVE_FOR = timedelta(seconds=100)
 
 
 class ManychatSetup(models.AbstractModel):
@@ -62,7 +62,7 @@ class ManychatSetup(models.AbstractModel):
         report = report or queue_report()
         status = report["status"]
         if status == "ok":
-            dead_letters = report["depth"]["dead-letter-queue"]
+            dead_letters = report["depth"][DEAD_LETTER_QUEUE]
             waiting = sum(report["depth"].values()) - dead_letters
             return self.env._(
                 "The queue answers. Messages on it: %(waiting)s; dead letters: %(dead_letters)s.",
@@ -93,7 +93,7 @@ class ManychatSetup(models.AbstractModel):
 
     def _bridge_step(self):
         bridges = self.env["manychat.bridge"].sudo().search([("last_seen", "!=", False)])
-        alive = bridges.filtered(lambda bridge: fields.Datetime.now() - bridge.last_seen < ALIVE_FOR)
+        alive = bridges.filtered(lambda bridge: fields.Datetime.now() - bridge.last_seen < SILENT_AFTER)
         if alive:
             state = "done"
             text = self.env._("Running: %s.", "; ".join(self._bridge_sentence(bridge) for bridge in alive))
