@@ -13,7 +13,7 @@ import uvicorn
 from .. import __version__, connect
 from ..contract.event import EventType
 from ..errors import BadConnectionString, ConfigurationError
-from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, Probe
+from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, BackgroundCheck
 from ..queue import Queue
 from ..settings import Settings, secret, variable
 from ..worker import process
@@ -55,7 +55,7 @@ def _read_keys(keys: Keys, file: Path) -> None:
 
     :raises ConfigurationError: SQL has no tables of this version
     """
-    asking = Probe(keys.refresh, SQL_ADVICE).begin(good_for=0)
+    asking = BackgroundCheck(keys.refresh, SQL_ADVICE).begin(max_age=0)
     try:
         answer = asking.result(SQL_SECONDS)
     except NotInTime:
