@@ -90,7 +90,7 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
     try:
         engine = sa.create_engine(parsed, **settings)
     except ImportError as error:
-        extra = " Install miasalud-bridge[azure-sql]." if "pyodbc" in str(error) else ""
+        extra = " In a checkout, run: pip install '.[azure-sql]'" if "pyodbc" in str(error) else ""
         raise BadDatabaseUrl(f"its driver is not installed ({error.name or error}).{extra}") from None
     except (NoSuchModuleError, ArgumentError, TypeError) as error:
         raise BadDatabaseUrl(str(error)) from None
@@ -251,7 +251,7 @@ _ODBC_STATES = {
     "28000": "login refused",
     "42000": "login refused, or a right is missing",
     "IM002": "the ODBC driver is not installed",
-    "01000": "the ODBC driver cannot be loaded; pip install 'miasalud-bridge[azure-sql]' brings Microsoft's",
+    "01000": "the ODBC driver cannot be loaded; in a checkout, pip install '.[azure-sql]' brings Microsoft's",
 }
 
 

@@ -115,6 +115,22 @@ def screenshots(
     raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
 
 
+@app.command()
+def settings() -> None:
+    """Writes .env.example and docs/settings.md from the settings' own descriptions."""
+    raise typer.Exit(_run("-m", "deploy.docs.settings"))
+
+
+@app.command()
+def docs() -> None:
+    """Builds the documentation's site, strictly: a broken link is an error."""
+    code = _run("-m", "mkdocs", "build", "--strict", "--quiet", "-f", "deploy/docs/mkdocs.yml")
+    if not code:
+        folder = (STATE / "site").relative_to(ROOT)
+        say(f"[green]✓[/] Open {folder}/index.html, or serve it with its search: python3 -m http.server -d {folder}")
+    raise typer.Exit(code)
+
+
 @app.command("format")
 def put_in_order() -> None:
     """Lets ruff put the code in order."""
@@ -127,6 +143,11 @@ def clean() -> None:
     """Deletes all that was made in this checkout. The cache with Odoo's source stays."""
     Cluster().remove()
     shutil.rmtree(STATE)
+
+
+def _run(*arguments: str) -> int:
+    """Python of the tools' environment, in the checkout; its exit code."""
+    return subprocess.run([VENV / "bin" / "python", *arguments], cwd=ROOT, env=own_environment()).returncode
 
 
 def _ready_for_a_stack() -> None:

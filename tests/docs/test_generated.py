@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bridge.settings import Settings
+from deploy.docs import settings
+
+from .pages import ROOT
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [(settings.ENV_EXAMPLE, settings.env_example()), (settings.PAGE, settings.page())]
+)
+def test_the_settings_files_are_what_make_settings_writes(path: Path, text: str) -> None:
+    assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date. Run: make settings"
+
+
+def test_every_setting_has_a_place_and_a_description() -> None:
+    assert sorted(name for names in settings.SECTIONS.values() for name in names) == sorted(Settings.model_fields)
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    built = subprocess.run([*command, "-f", "deploy/docs/mkdocs.yml"], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    pages = list(tmp_path.glob("*.html"))
+    assert {"index.html", "install.html", "SECURITY.html"} <= {page.name for page in pages}
+    for page in pages:
+        assert re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="?https?://[^>]+>', page.read_text("utf-8")) == []
