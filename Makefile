@@ -5,7 +5,7 @@ export ODOO ODOO_SRC
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-browser test-faults test-docs soak screenshots translations settings docs lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-browser test-faults test-docs soak screenshots translations generate docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -65,8 +65,8 @@ screenshots: ## the pictures of README and app page anew, from a running system 
 translations: ## the addon's terms anew into i18n/*.pot and *.po; says which lack a translation
 	@$(stack) translations
 
-settings: ## .env.example and docs/settings.md anew, from the settings' own descriptions
-	@$(stack) settings
+generate: ## .env.example, docs/settings.md and the addon's README anew, from what they describe
+	@$(stack) generate
 
 docs: ## the documentation as a site, in .miasalud/site
 	@$(stack) docs

@@ -1,6 +1,6 @@
 """The bridge's settings, read from the environment or a ``.env`` file.
 
-``make settings`` writes ``.env.example`` and ``docs/settings.md`` from the descriptions below.
+``make generate`` writes ``.env.example`` and ``docs/settings.md`` from the descriptions below.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the bridge's database: Azure SQL, SQL Server, PostgreSQL or SQLite. The default "
         "is a SQLite file in the working directory.\n\nOn Azure SQL, log in with a SQL login (percent-encode special "
         "characters in its password), with the machine's managed identity, or with a user-assigned identity by its "
-        "client id. The connection is encrypted unless the URL says Encrypt=no. A managed identity becomes a database "
-        "user by: CREATE USER [NAME] FROM EXTERNAL PROVIDER.",
+        "client id. The connection is encrypted unless the URL says `Encrypt=no`. A managed identity becomes a "
+        "database user by `CREATE USER [NAME] FROM EXTERNAL PROVIDER`.",
         examples=[
             "mssql+pyodbc://USER:PASSWORD@SERVER.database.windows.net/DATABASE",
             "mssql+pyodbc://@SERVER.database.windows.net/DATABASE?Authentication=ActiveDirectoryMsi",
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     )
     database_options: dict[str, Any] = Field(
         {},
-        description="More options for sqlalchemy.create_engine, as a JSON object.",
+        description="More options for `sqlalchemy.create_engine`, as a JSON object.",
         examples=['{"pool_size": 10, "fast_executemany": false}'],
     )
     # A plain name: people write it into SQL.
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         "creates it. Default: the default schema of the database user.",
     )
     adopt_url: SecretStr | None = Field(
-        None, description="SQLAlchemy URL of the database that `db adopt` reads. Default: BRIDGE_DATABASE_URL."
+        None, description="SQLAlchemy URL of the database that `db adopt` reads. Default: `BRIDGE_DATABASE_URL`."
     )
 
     odoo_url: str | None = Field(
@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     api_host: str = Field(
         "127.0.0.1",
         description="Address that the API listens on. The API speaks plain HTTP: put a proxy with TLS in front of it "
-        "(deploy/proxy/).",
+        "(`deploy/proxy/`).",
     )
     api_port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="Port that the API listens on.")
     api_keys_file: Path = Field(
@@ -91,9 +91,9 @@ class Settings(BaseSettings):
         "put it on a volume.",
     )
 
-    webhook_url: str | None = Field(None, description="Address of the webhooks for `send`. Default: BRIDGE_ODOO_URL.")
+    webhook_url: str | None = Field(None, description="Address of the webhooks for `send`. Default: `BRIDGE_ODOO_URL`.")
     webhook_key: SecretStr | None = Field(
-        None, description="Webhook key for `send`, made in Odoo: the value of the X-API-KEY header."
+        None, description="Webhook key for `send`, made in Odoo: the value of the `X-API-KEY` header."
     )
 
     batch_size: Annotated[int, Field(ge=1, le=32)] = Field(
@@ -121,7 +121,7 @@ class Settings(BaseSettings):
 
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         0,
-        description="Port on which `run` serves /metrics (Prometheus) and /health. 0: none. Several bridges on one "
+        description="Port on which `run` serves `/metrics` (Prometheus) and `/health`. 0: none. Several bridges on one "
         "machine take the next free ports, ten at most.",
     )
     metrics_host: str = Field(

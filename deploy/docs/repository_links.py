@@ -20,8 +20,8 @@ TARGET = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the pages at the top, and the files that pages link to."""
-    for name in TOP_PAGES:
+    """Add the pages at the top, the style sheet, and the files that pages link to."""
+    for name in (*TOP_PAGES, *config.extra_css):
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
     for page in list(files.documentation_pages()):
         for target in TARGET.findall(page.content_string):

@@ -116,19 +116,23 @@ def screenshots(
 
 
 @app.command()
-def settings() -> None:
-    """Writes .env.example and docs/settings.md from the settings' own descriptions."""
-    raise typer.Exit(_run("-m", "deploy.docs.settings"))
+def generate() -> None:
+    """Writes the committed files that come from the code or from other files."""
+    command = [VENV / "bin" / "python", "-m", "deploy.docs.generate"]
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
 
 
 @app.command()
 def docs() -> None:
     """Builds the documentation's site, strictly: a broken link is an error."""
-    code = _run("-m", "mkdocs", "build", "--strict", "--quiet", "-f", "deploy/docs/mkdocs.yml")
-    if not code:
-        folder = (STATE / "site").relative_to(ROOT)
-        say(f"[green]✓[/] Open {folder}/index.html, or serve it with its search: python3 -m http.server -d {folder}")
-    raise typer.Exit(code)
+    # Not --quiet: it hides warnings from --strict too.
+    command = [VENV / "bin" / "python", "-m", "mkdocs", "build", "--strict", "-f", "deploy/docs/mkdocs.yml"]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if built.returncode:
+        quote(built.stdout + built.stderr)
+        raise typer.Exit(1)
+    folder = (STATE / "site").relative_to(ROOT)
+    say(f"[green]✓[/] Open {folder}/index.html, or serve it with its search: python3 -m http.server -d {folder}")
 
 
 @app.command("format")
@@ -143,11 +147,6 @@ def clean() -> None:
     """Deletes all that was made in this checkout. The cache with Odoo's source stays."""
     Cluster().remove()
     shutil.rmtree(STATE)
-
-
-def _run(*arguments: str) -> int:
-    """Python of the tools' environment, in the checkout; its exit code."""
-    return subprocess.run([VENV / "bin" / "python", *arguments], cwd=ROOT, env=own_environment()).returncode
 
 
 def _ready_for_a_stack() -> None:

@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 
 from bridge.settings import Settings
-from deploy.docs import settings
+from deploy.docs import generate, settings
 
 from .pages import ROOT
 
 
-@pytest.mark.parametrize(
-    ("path", "text"), [(settings.ENV_EXAMPLE, settings.env_example()), (settings.PAGE, settings.page())]
-)
-def test_the_settings_files_are_what_make_settings_writes(path: Path, text: str) -> None:
-    assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date. Run: make settings"
+@pytest.mark.parametrize("path", generate.FILES, ids=lambda path: path.name)
+def test_a_generated_file_is_what_make_generate_writes(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == generate.FILES[path](), f"{path.name} is out of date. Run: make generate"
 
 
 def test_every_setting_has_a_place_and_a_description() -> None:
