@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import structlog
 
 from .. import connect
-from ..cli.key import Scope, digest
+from ..contract.keys import Scope, digest
 from ..errors import ConfigurationError, Outage
 from ..log import kind
 from ..store import api_keys

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..contract.event import MAX_INT, format_datetime
+from ..contract.fields import MAX_INT, format_datetime
 from ..store.engine import in_transaction
 from ..store.listing import Listing, page
 from .context import Context
@@ -59,7 +59,7 @@ def listed(request: Request, listing: Listing, model: type[Item], query: Query, 
     """One page.
 
     :param fixed: filters that are not the caller's to choose
-    :raises bridge.contract.webhook.Refusal: 422: the cursor is none of ours, or a parameter stands twice
+    :raises bridge.contract.webhook.WebhookError: 422: the cursor is none of ours, or a parameter stands twice
     """
     for name in request.query_params:
         if len(request.query_params.getlist(name)) > 1:

@@ -25,7 +25,8 @@ import structlog
 
 from .. import metrics
 from ..circuit_breaker import Dependency
-from ..contract.event import ContractError, Event, decode
+from ..contract.errors import ContractError
+from ..contract.event import Event, decode
 from ..errors import Outage
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome

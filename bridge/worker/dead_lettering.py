@@ -15,7 +15,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..contract.event import Event, format_datetime
+from ..contract.event import Event
+from ..contract.fields import format_datetime
 from ..queue import Queue
 from ..results import Failure
 from ..store import audit, dead_letters

@@ -22,7 +22,11 @@ import sqlalchemy as sa
 import structlog
 
 from .. import metrics
-from ..contract.event import ContractError, Event, EventType, format_datetime, from_envelope, parse_json
+from ..contract.errors import ContractError
+from ..contract.event import Event, from_envelope
+from ..contract.fields import format_datetime
+from ..contract.payloads import EventType
+from ..contract.strict_json import parse_json
 from ..errors import Outage
 from ..queue import Queue
 from ..results import Done, Failure, Outcome

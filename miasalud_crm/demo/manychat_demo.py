@@ -6,7 +6,9 @@ from datetime import timedelta, timezone
 
 from odoo import api, models
 
-from bridge.contract.event import EventType, accept, format_datetime
+from bridge.contract.event import accept
+from bridge.contract.fields import format_datetime
+from bridge.contract.payloads import EventType
 
 from ..hooks import create_users, map_stages
 from ..models.manychat_event import naive_utc

@@ -13,7 +13,10 @@ from markupsafe import Markup, escape
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
-from bridge.contract.event import ContractError, EventType, format_datetime, from_envelope
+from bridge.contract.errors import ContractError
+from bridge.contract.event import from_envelope
+from bridge.contract.fields import format_datetime
+from bridge.contract.payloads import EventType
 
 from .manychat_advisor import COMMERCIAL, MEDICAL
 from .manychat_event import naive_utc

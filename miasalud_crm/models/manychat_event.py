@@ -10,7 +10,9 @@ from psycopg2.extras import Json
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
-from bridge.contract.event import ContractError, EventType, from_envelope
+from bridge.contract.errors import ContractError
+from bridge.contract.event import from_envelope
+from bridge.contract.payloads import EventType
 
 from .. import configuration, cron_threads
 from ..queues import Queues

@@ -3,7 +3,9 @@ from datetime import datetime, timezone
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
 
-from bridge.contract.event import EventType, accept, format_datetime
+from bridge.contract.event import accept
+from bridge.contract.fields import format_datetime
+from bridge.contract.payloads import EventType
 
 from .common import ManychatCase, at, opportunity
 
@@ -54,9 +56,9 @@ class TestEventReport(ManychatCase):
         self.assertFalse(row.seconds)
 
     def test_each_code_of_a_failure_has_its_sentence(self):
-        from bridge.reasons import MEANINGS
+        from bridge.results import DESCRIPTIONS
 
-        self.assertLessEqual(MEANINGS.keys() - {"not_json"}, self.env["manychat.event"]._reasons().keys())
+        self.assertLessEqual(DESCRIPTIONS.keys() - {"not_json"}, self.env["manychat.event"]._reasons().keys())
 
     def test_done_is_final(self):
         row = self.queued(contact())

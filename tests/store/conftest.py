@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bridge.contract.event import Event, EventType, accept
+from bridge.contract.event import Event, accept
+from bridge.contract.payloads import EventType
 from bridge.store import migrate, retention, schema
 from bridge.store.engine import create_engine, in_transaction
 

@@ -6,7 +6,9 @@ from datetime import datetime, timezone
 
 import pytest
 
-from bridge.contract.event import ContractError, EventType, accept
+from bridge.contract.errors import ContractError
+from bridge.contract.event import accept
+from bridge.contract.payloads import EventType
 from bridge.store.contacts import apply_contacts, channel_key, complete_from_opportunities
 from bridge.store.engine import in_transaction
 
