@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from bridge.cli.app import app
+from bridge.contract.payloads import EventType
 from bridge.settings import Settings, variable
 
 from .pages import PAGES, ROOT, Page
@@ -72,6 +73,10 @@ def test_paths_exist(page: Page) -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
     modules = [code for code in page.code if re.fullmatch(r"\w+\.py", code)]
     assert [name for name in modules if not any(next((ROOT / top).rglob(name), None) for top in tops)] == []
+
+
+def test_the_bot_builder_finds_every_webhook() -> None:
+    assert {" ".join(each.route) for each in EventType} <= set(PAGES["docs/connect-a-bot.md"].code)
 
 
 def test_wrong_names_are_found() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +41,15 @@ def test_snippets_run(page: Page, checkout: Path, reader: dict[str, str]) -> Non
     command = ["bash", "-euo", "pipefail", "-c", snippets]
     ran = subprocess.run(command, cwd=checkout, env=reader, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_addresses_of_the_api_exist(page: Page, api: str) -> None:
+    with urllib.request.urlopen(f"{api}/openapi.json") as answer:
+        described = json.load(answer)["paths"]
+    assert described
+    named = {path for code in page.code for path in re.findall(r"(?<!\w)/(?:api/v1/[\w/-]*|health\b|metrics\b)", code)}
+    assert named - described.keys() - {"/metrics"} == set()
 
 
 @pytest.fixture
