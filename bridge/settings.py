@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         SecretStr("sqlite:///miasalud.db"),
         description="SQLAlchemy URL of the bridge's database: Azure SQL, SQL Server, PostgreSQL or SQLite. The default "
-        "is a SQLite file in the working directory.\n\nOn Azure SQL, log in with a SQL login (percent-encode special "
+        "file is in the working directory.\n\nOn Azure SQL, log in with a SQL login (percent-encode special "
         "characters in its password), with the machine's managed identity, or with a user-assigned identity by its "
         "client id. The connection is encrypted unless the URL says `Encrypt=no`. A managed identity becomes a "
         "database user by `CREATE USER [NAME] FROM EXTERNAL PROVIDER`.",

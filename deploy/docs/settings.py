@@ -82,11 +82,11 @@ def page() -> str:
 
 
 def _table(names: list[str]) -> str:
-    rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    rows = ["| Variable | Meaning |", "|---|---|"]
     for name in names:
         field = Settings.model_fields[name]
-        default = f"`{_default(field)}`" if _default(field) else ""
-        rows.append(f"| `{variable(name)}` | {default} | {_cell(_meaning(field))} |")
+        default = f" Default: `{_default(field)}`." if _default(field) else ""
+        rows.append(f"| `{variable(name)}` | {_cell(_meaning(field) + default)} |")
     return "\n".join(rows)
 
 
@@ -151,8 +151,9 @@ def _odoo_conf() -> list[str]:
 
 
 def _odoo_settings() -> str:
-    rows = ["| Setting | Default | Meaning |", "|---|---|---|"]
-    rows += [f"| {label} | {default} | {_cell(help_text)} |" for label, default, help_text in _odoo_fields()]
+    rows = ["| Setting | Meaning |", "|---|---|"]
+    for label, default, help_text in _odoo_fields():
+        rows.append(f"| {label} | {_cell(help_text)}{f' Default: {default}.' if default else ''} |")
     return "\n".join(rows)
 
 
