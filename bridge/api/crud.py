@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -13,13 +13,14 @@ from sqlalchemy.exc import IntegrityError
 
 from ..contract.webhook import WebhookError
 from ..store import records
-from ..store.engine import in_transaction
+from ..store.engine import in_transaction, read
 from ..store.records import Duplicate, InUse, NoSuchChannel
 from .context import Context
 from .errors import invalid, not_found
 
 log = structlog.get_logger()
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 #: What an answer holds and nobody can set: allowed in a body, so that what was read can be sent back, and dropped.
 READ_ONLY = {"created_at", "updated_at"}
@@ -43,15 +44,14 @@ def create(request: Request, table: sa.Table, body: Body) -> Any:
     :return: the new row
     :raises WebhookError: 409 or 422
     """
-    row = _write(request, lambda connection: records.create(connection, table, body.model_dump()))
+    row = _write(request, records.create, table, body.model_dump())
     _note(request, table, row.id, "created", row)
     return row
 
 
 def get(request: Request, table: sa.Table, row_id: int) -> Any:
     """:raises WebhookError: 404"""
-    reading = Context.of(request).engine.execution_options(reading=True)
-    row = in_transaction(reading, lambda connection: records.get(connection, table, row_id))
+    row = read(Context.of(request).engine, records.get, table, row_id)
     if row is None:
         raise _no_row(table)
     return row
@@ -77,7 +77,7 @@ def change(request: Request, table: sa.Table, row_id: int, body: Body) -> Any:
 
 def delete(request: Request, table: sa.Table, row_id: int) -> None:
     """:raises WebhookError: 404 or 409"""
-    if not _write(request, lambda connection: records.delete(connection, table, row_id)):
+    if not _write(request, records.delete, table, row_id):
         raise _no_row(table)
     _note(request, table, row_id, "deleted")
 
@@ -89,16 +89,21 @@ def _update(request: Request, table: sa.Table, row_id: int, values: dict[str, An
         value = values.pop(name, None)
         if value is not None and value != getattr(before, name):
             raise invalid(name, "cannot be changed; make another one")
-    row = _write(request, lambda connection: records.update(connection, table, row_id, values))
+    row = _write(request, records.update, table, row_id, values)
     if row is None:
         raise _no_row(table)
     _note(request, table, row_id, "updated", row)
     return row
 
 
-def _write(request: Request, work: Callable[[sa.Connection], Result]) -> Result:
+def _write(
+    request: Request,
+    work: Callable[Concatenate[sa.Connection, Arguments], Result],
+    *arguments: Arguments.args,
+    **named: Arguments.kwargs,
+) -> Result:
     try:
-        return in_transaction(Context.of(request).engine, work)
+        return in_transaction(Context.of(request).engine, work, *arguments, **named)
     except Duplicate as error:
         message = f"There is one with this {error.field} already: id {error.row_id}."
         raise WebhookError(

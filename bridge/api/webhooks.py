@@ -20,7 +20,7 @@ from ..contract.event import Event
 from ..contract.payloads import EventType
 from ..errors import Outage
 from ..store import audit
-from ..store.engine import in_transaction
+from ..store.engine import read
 from .auth import DOCUMENTED_KEY, Webhook
 from .context import Context
 from .errors import ALWAYS, WITH_BODY, answer
@@ -99,8 +99,7 @@ def _forecast(context: Context, event: Event) -> dict[str, Any]:
     """What would become of ``event``. Which Odoo stage a ManyChat stage means, only Odoo knows."""
     known: bool | None = None
     with contextlib.suppress(Outage):
-        reading = context.engine.execution_options(reading=True)
-        known = bool(in_transaction(reading, lambda connection: audit.progress(connection, [event.id])))
+        known = bool(read(context.engine, audit.attempt_states, [event.id]))
     forecast = webhook.forecast(event, duplicate=known)
     if event.type is EventType.OPPORTUNITY:
         forecast["stage"] = None

@@ -14,7 +14,7 @@ from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
 from .. import configuration
 from .common import QueueCase, at
 
-RELAY_LOGGER = "odoo.addons.miasalud_crm.models.manychat_event"
+RELAY_LOGGER = "odoo.addons.miasalud_crm.models.manychat_event_relay"
 
 
 @tagged("post_install", "-at_install")

@@ -213,8 +213,8 @@ class TestWebhook(QueueCase, HttpCase):
     def test_the_report_tells_what_waits_and_whether_the_bridge_lives(self):
         self.call(CONTACT, EXAMPLES[CONTACT][1])
         bridge = self.env["manychat.bridge"].with_user(self.env.ref("miasalud_crm.user_bridge"))
-        bridge.worker.heartbeat("prueba:1", "0.1.0")
-        bridge.worker.heartbeat("prueba:1", "0.1.0")
+        bridge.heartbeat("prueba:1", "0.1.0")
+        bridge.heartbeat("prueba:1", "0.1.0")
         report = self.call("/api/v1/reports/health", method="GET").json()
         self.assertEqual((report["events"]["waiting"], report["bridge"]["version"]), (1, "0.1.0"))
         self.assertEqual(report["queue"]["status"], "ok")

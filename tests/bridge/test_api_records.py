@@ -46,7 +46,7 @@ def contact_event(hours: float, **payload: Any) -> Event:
 
 
 def apply(api: Api, function: Any, *events: Event) -> None:
-    in_transaction(api.context.engine, lambda connection: function(connection, events))
+    in_transaction(api.context.engine, function, events)
 
 
 def test_the_users_examples_are_accepted_verbatim_and_read_back(api: Api) -> None:

@@ -12,7 +12,7 @@ from bridge.contract.event import decode
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
 from bridge.contract.throttle import Throttle
 from bridge.queue import Queue
-from bridge.store.audit import Taken, begin
+from bridge.store.audit import ReceivedEvent, begin
 from bridge.store.engine import in_transaction
 
 from ..webhook_cases import CASES, CONTACT, OPPORTUNITY, UPDATE, Case, opportunity
@@ -66,8 +66,8 @@ def test_a_dry_run_knows_events_that_were_taken_before(api: Api) -> None:
     event = contact(**body, nombre_lead=None, whatsapp=None, ultimo_estado=None)
     dry = {"headers": {"X-Dry-Run": "1"}}
     assert api(*CONTACT, body, key="webhook", status=200, **dry)["duplicate"] is False
-    taken = [Taken(event, CONTACT_QUEUE, None)]
-    in_transaction(api.context.engine, lambda connection: begin(connection, taken))
+    taken = [ReceivedEvent(event, CONTACT_QUEUE, None)]
+    in_transaction(api.context.engine, begin, taken)
     forecast = api(*CONTACT, body, key="webhook", status=200, **dry)
     assert (forecast["duplicate"], forecast["event_id"]) == (True, event.id)
 

@@ -55,7 +55,7 @@ class Store:
 
     def run(self, function: Any, *arguments: Any, **named: Any) -> Any:
         """``function(connection, …)`` in a transaction."""
-        return in_transaction(self.engine, lambda connection: function(connection, *arguments, **named))
+        return in_transaction(self.engine, function, *arguments, **named)
 
     def rows(self, table: str, **where: Any) -> list[Any]:
         with self.engine.connect() as connection:
