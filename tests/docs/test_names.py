@@ -26,6 +26,9 @@ FOREIGN = {
     *("Dashboards", "New", "Import", "Security", "Report a vulnerability", "Full Contact Data"),
 }
 
+#: Files that operators start from.
+EXAMPLES = {".yml", ".json", ".template"}
+
 every_page = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 
 
@@ -73,6 +76,16 @@ def test_paths_exist(page: Page) -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
     modules = [code for code in page.code if re.fullmatch(r"\w+\.py", code)]
     assert [name for name in modules if not any(next((ROOT / top).rglob(name), None) for top in tops)] == []
+
+
+def test_commands_in_examples_exist_with_their_options() -> None:
+    examples = [
+        ROOT / "docker-compose.yml",
+        *(path for path in (ROOT / "deploy").rglob("*") if path.suffix in EXAMPLES),
+    ]
+    calls = [call for path in examples for call in re.findall(r"python -m bridge[^`\n]*", path.read_text("utf-8"))]
+    assert len(calls) > 10
+    assert [problem for call in calls for problem in _command_problems(re.split(r"[\"&,]", call)[0])] == []
 
 
 def test_the_bot_builder_finds_every_webhook() -> None:
