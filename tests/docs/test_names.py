@@ -119,13 +119,14 @@ def _command_problems(code: str) -> Iterator[str]:
 
 def _make_problems(code: str) -> Iterator[str]:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    readers = [makefile, *_tooling_sources()]
     targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
     if match := re.match(r"((?:\w+=\S+ )*)make((?: \S+)+)$", code):
         words = match[1].split() + match[2].split()
         for word in words:
             name, assigned, _ = word.partition("=")
             if assigned:
-                if name not in makefile and not any(re.search(rf"\b{name}\b", source) for source in _tooling_sources()):
+                if not any(re.search(rf"\b{name}\b", source) for source in readers):
                     yield f"nothing reads {name}"
             elif word not in targets:
                 yield f"make has no target {word}"
