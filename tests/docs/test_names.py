@@ -78,6 +78,16 @@ def test_paths_exist(page: Page) -> None:
     assert [name for name in modules if not any(next((ROOT / top).rglob(name), None) for top in tops)] == []
 
 
+def test_our_packages_are_installed_from_a_checkout() -> None:
+    # They are on no index: under their names anybody could put other code there.
+    texts = [page.text for page in PAGES.values()] + [
+        path.read_text("utf-8") for path in (ROOT / "bridge").rglob("*.py")
+    ]
+    calls = [call for text in texts for call in re.findall(r"pip install ([^`\n]*)", text)]
+    assert len(calls) > 5
+    assert [call for call in calls if "miasalud" in call] == []
+
+
 def test_commands_in_examples_exist_with_their_options() -> None:
     examples = [
         ROOT / "docker-compose.yml",
