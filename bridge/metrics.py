@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 
 from . import __version__
-from .contract.event import EventType
-from .reasons import MEANINGS
+from .contract.payloads import EventType
+from .results import DESCRIPTIONS
 
 #: Own registry, so that importing us adds nothing to another program's metrics.
 REGISTRY = CollectorRegistry()
@@ -120,7 +120,7 @@ def _create_series() -> None:
             EVENTS.labels(kind.value, outcome)
         for code in ("refused", "sql_refused", "failed", "conflict", "other"):
             RETRIES.labels(kind.value, code)
-    for code in (*MEANINGS, "other"):
+    for code in (*DESCRIPTIONS, "other"):
         DEAD_LETTERED.labels(code)
     for dependency in ("queue", "sql", "odoo"):
         OUTAGES.labels(dependency)
@@ -132,7 +132,7 @@ _create_series()
 
 def reason(code: str) -> str:
     """Label for an error code: ``other`` for a code of Odoo's, since each code would be a series for ever."""
-    return code if code in MEANINGS else "other"
+    return code if code in DESCRIPTIONS else "other"
 
 
 @contextmanager

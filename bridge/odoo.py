@@ -84,37 +84,37 @@ class Odoo:
         return {str(event_id): int(retries) for event_id, retries in (discarded or {}).items()}
 
     def record_outcomes(self, outcomes: Sequence[dict[str, Any]]) -> set[str]:
-        """``manychat.event.report``: report the outcomes of events.
+        """``manychat.event.record_outcomes``: report the outcomes of events.
 
         :param outcomes: one for each event, as the RPC method takes them
         :return: ids of events that another transaction held: to be reported again
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
-        answer = self._call("manychat.event", "report", outcomes=list(outcomes))
+        answer = self._call("manychat.event", "record_outcomes", outcomes=list(outcomes))
         if not isinstance(answer, dict) or not isinstance(answer.get("busy"), list):
-            raise OdooRefused("bad_answer", "manychat.event.report did not answer with what it did.")
+            raise OdooRefused("bad_answer", "manychat.event.record_outcomes did not answer with what it did.")
         return set(answer["busy"])
 
     def get_active(self) -> list[dict[str, Any]]:
-        """``manychat.bridge.alive``: the bridges that sent Odoo a heartbeat lately.
+        """``manychat.bridge.get_active``: the bridges that sent Odoo a heartbeat lately.
 
         :return: ``name``, ``version``, ``seconds`` (since the last heartbeat) of each, newest first
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
-        answer = self._call("manychat.bridge", "alive")
+        answer = self._call("manychat.bridge", "get_active")
         return list(answer) if isinstance(answer, list) else []
 
     def get_history(self, *, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
-        """``manychat.event.story``: Odoo's event log of one event, or of one person, without payloads.
+        """``manychat.event.get_history``: Odoo's event log of one event, or of one person, without payloads.
 
         :param event_id: whole, or its beginning
         :return: newest first, at most 50
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
-        answer = self._call("manychat.event", "story", event_id=event_id, manychat_id=manychat_id)
+        answer = self._call("manychat.event", "get_history", event_id=event_id, manychat_id=manychat_id)
         return list(answer) if isinstance(answer, list) else []
 
     def erase(self, manychat_id: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import json
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from rich.progress import Progress
 
 from .. import connect, log
 from .. import settings as configuration
+from ..contract.payloads import EventQueue
 from ..settings import Settings
 
 #: Exit codes: something failed; a setting or an argument is missing or wrong.
@@ -24,16 +24,8 @@ MISUSED = 2
 out = Console()
 
 
-class QueueName(str, enum.Enum):
-    """The queues by their short names."""
-
-    contact = "contact"
-    campaign = "campaign"
-    opportunity = "opportunity"
-
-
 Queues = Annotated[
-    list[QueueName] | None,
+    list[EventQueue] | None,
     typer.Option("--queue", help="Only this queue; may be given several times. Default: all."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
@@ -42,9 +34,9 @@ JsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line.
 JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
-def queue_names(chosen: list[QueueName] | None) -> list[str]:
+def queue_names(chosen: list[EventQueue] | None) -> list[str]:
     """Short names of the chosen queues, each once; default: all."""
-    return list(dict.fromkeys(each.value for each in chosen or list(QueueName)))
+    return list(dict.fromkeys(each.value for each in chosen or list(EventQueue)))
 
 
 def fail(message: str, code: int) -> NoReturn:

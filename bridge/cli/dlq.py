@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -16,20 +16,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import connect
-from ..contract.event import ContractError, Event, decode, format_datetime
+from ..contract.errors import ContractError
+from ..contract.event import Event, decode
+from ..contract.fields import format_datetime
+from ..contract.payloads import QUEUES, EventQueue
 from ..queue import Queue
-from ..reasons import meaning
+from ..results import description
 from ..store import audit, dead_letters
 from ..store.dead_letters import Filter
 from ..store.engine import in_transaction
-from ..worker import process
+from ..store.rows import DeadLetterRow
 from .console import (
     FAILED,
     MISUSED,
     DryRun,
     JsonLines,
     JsonObject,
-    QueueName,
     Yes,
     confirm_bulk,
     count_of,
@@ -70,7 +72,7 @@ app = typer.Typer(no_args_is_help=True, help="Dead letters: messages that the br
 Reason = Annotated[
     str | None, typer.Option("--reason", "--code", help="Only those with this code, e.g. unmapped_stage.")
 ]
-OneQueue = Annotated[QueueName | None, typer.Option("--queue", help="Only those from this queue.")]
+OneQueue = Annotated[EventQueue | None, typer.Option("--queue", help="Only those from this queue.")]
 Since = Annotated[
     datetime | None,
     typer.Option(parser=timestamp, metavar="TIME", help="Only those last tried then or later: a time (UTC), or 2h."),
@@ -137,7 +139,7 @@ def show(
         print_json({**fields, "body": letter.body} if body else fields, ascii_only=True)
         return
     grid = Table.grid(padding=(0, 2))
-    for name, value in {**fields, "what to do": meaning(letter.code)}.items():
+    for name, value in {**fields, "what to do": description(letter.code)}.items():
         if value is not None:
             grid.add_row(name.replace("_", " "), escape(visible(str(value))))
     event = event_of(letter)
@@ -170,7 +172,7 @@ def replay_(
     engine = open_store(settings)
     wanted = _filter(reason, queue, since, until, ids, manychat_id)
     total = _announce(engine, wanted, "replay", dry_run=dry_run, yes=yes)
-    queues = {name: connect.open_queue(settings, name) for name in process.QUEUES.values()} if total else {}
+    queues = {name: connect.open_queue(settings, name) for name in QUEUES.values()} if total else {}
     sent = left = 0
     with progress_bar() as progress:
         for letter in progress.track(_pages(engine, wanted), total=total, description="Replaying"):
@@ -219,7 +221,7 @@ def discard(
     out.print(f"Discarded {done}.")
 
 
-def _discard(connection: sa.Connection, letter: Any) -> bool:
+def _discard(connection: sa.Connection, letter: DeadLetterRow) -> bool:
     if not dead_letters.discard(connection, letter):
         return False
     if letter.event_id:
@@ -229,7 +231,7 @@ def _discard(connection: sa.Connection, letter: Any) -> bool:
 
 def _filter(
     reason: str | None = None,
-    queue: QueueName | None = None,
+    queue: EventQueue | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     ids: list[str] | None = None,
@@ -250,7 +252,7 @@ def _filter(
     return Filter(
         statuses=statuses,
         code=reason,
-        queue=process.QUEUES[queue.value] if queue else None,
+        queue=queue.azure_name if queue else None,
         manychat_id=manychat_id,
         ids=tuple(own),
         event_ids=tuple(events),
@@ -271,7 +273,7 @@ def _announce(engine: sa.Engine, wanted: Filter, verb: str, *, dry_run: bool, ye
     return total
 
 
-def _pages(engine: sa.Engine, wanted: Filter) -> Iterator[Any]:
+def _pages(engine: sa.Engine, wanted: Filter) -> Iterator[DeadLetterRow]:
     """The letters, read page by page. Each is yielded once, even if it changes meanwhile."""
     last = 0
     while letters := in_transaction(engine, dead_letters.search, wanted, limit=PAGE, after=last):
@@ -279,7 +281,7 @@ def _pages(engine: sa.Engine, wanted: Filter) -> Iterator[Any]:
         last = letters[-1].id
 
 
-def _print_table(letters: list[Any]) -> None:
+def _print_table(letters: Sequence[DeadLetterRow]) -> None:
     if not letters:
         return
     table = Table(box=None, pad_edge=False)
@@ -299,10 +301,10 @@ def _print_table(letters: list[Any]) -> None:
         table.add_row(*(escape(visible(str(cell))) for cell in cells))
     out.print(table)
     for code in sorted({letter.code for letter in letters}):
-        out.print(escape(f"{code}: {meaning(code)}"), soft_wrap=True)
+        out.print(escape(f"{code}: {description(code)}"), soft_wrap=True)
 
 
-def _fields(letter: Any, body: bool) -> dict[str, Any]:
+def _fields(letter: DeadLetterRow, body: bool) -> dict[str, Any]:
     names = [*LISTED, "message", "body"] if body else LISTED
     values = {name: getattr(letter, name) for name in names}
     return {name: format_datetime(value) if isinstance(value, datetime) else value for name, value in values.items()}
@@ -313,15 +315,15 @@ def harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r\n") and value else value
 
 
-def event_of(letter: Any) -> Event | None:
+def event_of(letter: DeadLetterRow) -> Event | None:
     """The event in ``letter``; ``None`` if it (still) is not an event, so that a replay would fail again."""
     try:
-        return decode(letter.body, queue=letter.queue, inserted_at=letter.enqueued_at)
+        return decode(letter.body, queue=letter.queue, inserted_at=letter.enqueued_at or letter.first_tried_at)
     except ContractError:
         return None
 
 
-def replay_letter(engine: sa.Engine, queue: Queue, letter: Any) -> None:
+def replay_letter(engine: sa.Engine, queue: Queue, letter: DeadLetterRow) -> None:
     """Put the event in ``letter`` on ``queue``, and record it.
 
     If this is killed in between, the event may be sent twice. That is harmless: it has one id, and is applied once.

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 import typer
 
 from .. import connect
+from ..contract.payloads import QUEUES
 from ..errors import Outage
 from ..odoo import Odoo
 from ..queue import Queue
 from ..store import erasure
 from ..store.engine import in_transaction
-from ..worker import process
 from .console import MISUSED, DryRun, Yes, count_of, fail, load_settings, open_store, out
 
 
@@ -53,7 +53,7 @@ def erase(
     engine = open_store(settings)
     odoo = connect.open_odoo(settings)
     has_queues = settings.queue_connection_string is not None
-    queues = [connect.open_queue(settings, name) for name in process.QUEUES.values()] if has_queues else []
+    queues = [connect.open_queue(settings, name) for name in QUEUES.values()] if has_queues else []
     if not dry_run and not yes:
         typer.confirm("Remove this person for good?", abort=True)
     _print(erase_person(engine, odoo, queues, manychat_id, dry_run=dry_run), dry_run=dry_run)

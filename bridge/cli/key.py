@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import enum
-import hashlib
-import secrets
 import sys
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
@@ -13,10 +10,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..contract.event import format_datetime
-from ..contract.webhook import KEY_PREFIX_LENGTH, KEY_TAG
+from ..contract.fields import format_datetime
+from ..contract.keys import Scope, digest, new_key, prefix
 from ..store import api_keys
 from ..store.engine import in_transaction
+from ..store.rows import ApiKeyRow
 from .console import MISUSED, JsonLines, count_of, fail, load_settings, open_store, out, print_json, visible
 from .parsing import duration
 
@@ -24,23 +22,6 @@ from .parsing import duration
 SHORTEST = 20
 
 app = typer.Typer(no_args_is_help=True, help="The keys of the API.")
-
-
-class Scope(str, enum.Enum):
-    """What a key gives access to."""
-
-    webhook = "webhook"
-    read = "read"
-    write = "write"
-
-    def allows(self, needed: Scope) -> bool:
-        """``write`` allows everything, each other scope only itself."""
-        return self is needed or self is Scope.write
-
-
-def digest(key: str) -> str:
-    """The stored hash of a key. A plain hash is enough: a key is 256 random bits, and cannot be guessed."""
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 @app.command()
@@ -65,15 +46,14 @@ def create(
     ] = False,
 ) -> None:
     """Create a key and print it, this once: only its hash is stored. A running API accepts it within seconds."""
-    key = _read_key() if existing else KEY_TAG + secrets.token_urlsafe(32)
+    key = _read_key() if existing else new_key()
     engine = open_store(load_settings())
     expires_at = datetime.now(timezone.utc) + expires_in if expires_in else None
-    prefix = key[:KEY_PREFIX_LENGTH]
     is_new = in_transaction(
         engine,
         api_keys.add,
         name=name[:256],
-        prefix=prefix,
+        prefix=prefix(key),
         digest=digest(key),
         scope=scope.value,
         expires_at=expires_at,
@@ -81,7 +61,7 @@ def create(
     if not is_new:
         fail("This key exists already: see `key list`.", MISUSED)
     if existing:
-        out.print(f"Imported: {prefix}…")
+        out.print(f"Imported: {prefix(key)}…")
     else:
         typer.echo("The key, for the header X-API-KEY. It is shown this once:", err=True)
         typer.echo(key)
@@ -120,7 +100,7 @@ def list_keys(as_json: JsonLines = False) -> None:
     out.print(f"{count_of(len(keys), 'key')}.")
 
 
-def _fields(key: Any) -> dict[str, Any]:
+def _fields(key: ApiKeyRow) -> dict[str, Any]:
     times = {name: getattr(key, name) for name in ("created_at", "expires_at", "revoked_at", "last_used_at")}
     return {
         **{name: getattr(key, name) for name in ("id", "prefix", "name", "scope")},
@@ -128,7 +108,7 @@ def _fields(key: Any) -> dict[str, Any]:
     }
 
 
-def _state(key: Any) -> str:
+def _state(key: ApiKeyRow) -> str:
     if key.revoked_at:
         return f"revoked {key.revoked_at:%Y-%m-%d}"
     if key.expires_at is None:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from ..contract.payloads import QUEUES, EventQueue
 from ..store import pauses
 from ..store.engine import in_transaction
-from ..worker import process
-from .console import QueueName, Queues, load_settings, open_store, out, queue_names
+from .console import Queues, load_settings, open_store, out, queue_names
 
 
 def pause(queue: Queues = None) -> None:
@@ -25,10 +25,10 @@ def resume(queue: Queues = None) -> None:
     _switch(queue, pauses.resume)
 
 
-def _switch(queue: list[QueueName] | None, change: Callable[[sa.Connection, list[str]], None]) -> None:
+def _switch(queue: list[EventQueue] | None, change: Callable[[sa.Connection, list[str]], None]) -> None:
     engine = open_store(load_settings())
-    in_transaction(engine, change, sorted(process.QUEUES[name] for name in queue_names(queue)))
+    in_transaction(engine, change, sorted(QUEUES[name] for name in queue_names(queue)))
     paused = in_transaction(engine, pauses.paused)
-    for name in process.QUEUES.values():
+    for name in QUEUES.values():
         state = f"paused since {paused[name]:%Y-%m-%d %H:%M:%S} UTC" if name in paused else "not paused"
         out.print(f"{name}: {state}", soft_wrap=True)

@@ -13,9 +13,8 @@ from rich.table import Table
 
 from .. import connect
 from ..circuit_breaker import CircuitBreaker
-from ..contract.event import DEAD_LETTER_QUEUE
-from ..worker import process
-from ..worker.handlers import make_handlers
+from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from ..worker.handlers import make_handlers, needs_odoo
 from ..worker.reconcile import REPAIRED, Reconcile, Repair, grace
 from .console import (
     DryRun,
@@ -49,10 +48,10 @@ def reconcile(
     """
     settings = load_settings()
     engine = open_store(settings)
-    queues = {name: connect.open_queue(settings, process.QUEUES[name]) for name in queue_names(queue)}
+    queues = {name: connect.open_queue(settings, QUEUES[name]) for name in queue_names(queue)}
     dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
     dead_letter_queue.create()
-    odoo = connect.open_odoo(settings) if "opportunity" in queues else None
+    odoo = connect.open_odoo(settings) if any(needs_odoo(name) for name in queues) else None
     # This process waits for no dependency: an outage ends it.
     handlers = make_handlers(
         engine, queues, CircuitBreaker("SQL", lambda: None), CircuitBreaker("queue", lambda: None), odoo

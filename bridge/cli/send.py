@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import Annotated, Any
 import requests
 import typer
 
-from ..contract.event import CampaignAssignment, CampaignContact, Contact, ContractError, EventType, parse_json
-from ..contract.webhook import ROUTES
+from ..contract.errors import ContractError
+from ..contract.payloads import EventType, Payload, own_fields
+from ..contract.strict_json import parse_json
 from ..errors import ConfigurationError
 from ..settings import secret
 from .console import FAILED, MISUSED, fail, load_settings
@@ -21,22 +21,13 @@ from .console import FAILED, MISUSED, fail, load_settings
 TIMEOUT = 30
 
 
-class TypeName(str, enum.Enum):
-    """The events' types, as in the envelope."""
-
-    contact = "contact"
-    campaign_assignment = "campaign_assignment"
-    campaign_contact = "campaign_contact"
-    opportunity = "opportunity"
-
-
 def send(
     file: Annotated[
         typer.FileBinaryRead,
         typer.Argument(metavar="FILE", help="A file with one payload as JSON; - for standard input."),
     ],
     event_type: Annotated[
-        TypeName | None, typer.Option("--type", help="The type of the event. Default: guessed from the fields.")
+        EventType | None, typer.Option("--type", help="The type of the event. Default: guessed from the fields.")
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="URL of the webhooks' server. Default: BRIDGE_WEBHOOK_URL, else BRIDGE_ODOO_URL.")
@@ -49,7 +40,7 @@ def send(
     """
     settings = load_settings()
     body = file.read()
-    kind = EventType(event_type.value) if event_type else _guess(body)
+    kind = event_type or _guess(body)
     url = url or settings.webhook_url or settings.odoo_url
     if not url:
         settings.require("webhook_url")
@@ -90,18 +81,16 @@ class Answer:
 
 def guess_type(payload: Mapping[str, Any]) -> EventType | None:
     """The type that alone has some fields of ``payload``; ``None`` if several types are possible."""
-    if "state" in payload:
-        return EventType.OPPORTUNITY
-    fields = {
-        EventType.CAMPAIGN_ASSIGNMENT: CampaignAssignment.model_fields.keys(),
-        EventType.CAMPAIGN_CONTACT: CampaignContact.model_fields.keys(),
-        EventType.CONTACT: Contact.model_fields.keys(),
-    }
-    own = {
-        event_type: names - {name for other, names_ in fields.items() if other is not event_type for name in names_}
-        for event_type, names in fields.items()
-    }
-    hits = [event_type for event_type, names in own.items() if names & payload.keys()]
+    without = []
+    for event_type in EventType:
+        required = {name for name, field in event_type.model.model_fields.items() if field.is_required()}
+        # A type with a required field of its own (an opportunity's state) is there if the field is.
+        if distinctive := required - Payload.model_fields.keys():
+            if distinctive <= payload.keys():
+                return event_type
+        else:
+            without.append(event_type)
+    hits = [event_type for event_type in without if own_fields(event_type, without) & payload.keys()]
     return hits[0] if len(hits) == 1 else None
 
 
@@ -111,7 +100,7 @@ def post(url: str, key: str, event_type: EventType, body: bytes) -> Answer:
     :param url: of the server, without the path
     :raises ConfigurationError: no server answers there
     """
-    method, path = ROUTES[event_type]
+    method, path = event_type.route
     try:
         response = requests.request(
             method,

@@ -18,15 +18,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..connect import open_engine, open_odoo, open_queue
-from ..contract.event import ContractError, decode, format_datetime
+from ..contract.errors import ContractError
+from ..contract.event import decode
+from ..contract.fields import format_datetime
 from ..errors import ConfigurationError, OdooRefused, Outage, QueueMissing
 from ..monitoring.probes import PATHS
 from ..queue import Queue
-from ..reasons import meaning
+from ..results import description
 from ..settings import Settings
-from ..store import story
+from ..store import history as store_history
 from ..store.audit import DEAD_LETTERED
 from ..store.engine import in_transaction
+from ..store.rows import AuditSummary
 from .console import FAILED, MISUSED, JsonObject, fail, load_settings, out, print_json, visible
 
 P = ParamSpec("P")
@@ -151,8 +154,8 @@ def trace(
 
 def _ids_like(systems: _Systems, beginning: str) -> list[str]:
     """Ids with this beginning, from all systems."""
-    ids = {row.event_id for row in systems.sql(story.events_like, beginning) or []}
-    ids |= set(systems.sql(story.letters_like, beginning) or [])
+    ids = {row.event_id for row in systems.sql(store_history.events_with_prefix, beginning) or []}
+    ids |= set(systems.sql(store_history.dead_lettered_with_prefix, beginning) or [])
     ids |= {row["event_id"] for row in systems.odoo(event_id=beginning)}
     ids |= {event_id for event_id in systems.waiting() if event_id.startswith(beginning)}
     return sorted(ids)
@@ -166,13 +169,13 @@ def _events_of(systems: _Systems, manychat_id: str) -> dict[str, dict[str, Any]]
             found[event_id] = _line(event_id, type=message["type"], outcome="on the queue", manychat_id=manychat_id)
     for row in systems.odoo(manychat_id=manychat_id):
         found[row["event_id"]] = _line_of_odoo(row)
-    for row in systems.sql(story.events_of, manychat_id) or []:
-        found[row.event_id] = _line_of_audit(row)
+    for event in systems.sql(store_history.events_of, manychat_id) or []:
+        found[event.event_id] = _line_of_audit(event)
     return dict(sorted(found.items(), key=lambda item: item[1]["occurred_at"] or "~", reverse=True))
 
 
 def _brief(systems: _Systems, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    rows = [row for event_id in ids for row in systems.sql(story.events_like, event_id) or []]
+    rows = [row for event_id in ids for row in systems.sql(store_history.events_with_prefix, event_id) or []]
     return {event_id: _line(event_id) for event_id in ids} | {row.event_id: _line_of_audit(row) for row in rows}
 
 
@@ -186,7 +189,7 @@ def _line_of_odoo(row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _line_of_audit(row: Any) -> dict[str, Any]:
+def _line_of_audit(row: AuditSummary) -> dict[str, Any]:
     outcome = row.outcome or "unfinished"
     return _line(
         row.event_id,
@@ -209,11 +212,11 @@ def _line(event_id: str, **known: Any) -> dict[str, Any]:
 def _history(systems: _Systems, event_id: str) -> dict[str, Any]:
     """Everything that the systems know of one event, as JSON."""
     odoo = next(iter(systems.odoo(event_id=event_id)), None)
-    rows: list[Any] = systems.sql(story.events_like, event_id) or []
+    rows = systems.sql(store_history.events_with_prefix, event_id) or []
     audit = _json(rows[0]) if rows else None
     waiting = systems.waiting().get(event_id)
     who = next((part["manychat_id"] for part in (audit, odoo, waiting) if part and part["manychat_id"]), None)
-    kept = systems.sql(story.kept, event_id, who)
+    kept = systems.sql(store_history.details, event_id, who)
     letter = _json(kept.dead_letter) if kept and kept.dead_letter else None
     opportunity = _json(kept.opportunity) if kept and kept.opportunity else None
     history = {
@@ -235,7 +238,7 @@ def _history(systems: _Systems, event_id: str) -> dict[str, Any]:
 
 def _json(row: Any) -> dict[str, Any]:
     return {
-        name: format_datetime(value) if isinstance(value, datetime) else value for name, value in row._mapping.items()
+        name: format_datetime(value) if isinstance(value, datetime) else value for name, value in row._asdict().items()
     }
 
 
@@ -291,7 +294,7 @@ def _conclusion(history: Mapping[str, Any]) -> str:
     audit, odoo, letter = (history[name] or {} for name in ("audit", "odoo", "dead_letter"))
     if audit.get("outcome") == DEAD_LETTERED or letter.get("status") == "open":
         code = letter.get("code") or audit.get("error_code") or "?"
-        return f"Given up: {code}. {meaning(code)}"
+        return f"Given up: {code}. {description(code)}"
     if audit.get("outcome"):
         return f"Done: {audit['outcome']}."
     if waiting := history["queue"]:
@@ -351,7 +354,7 @@ def _print_opportunity(history: Mapping[str, Any], say: Callable[[str], None]) -
     odoo, opportunity = history["odoo"] or {}, history["opportunity"] or {}
     if odoo.get("lead_id"):
         lost = "" if odoo.get("lead_active") else " (lost or archived)"
-        say(f"Odoo: opportunity {odoo['lead_id']} is in “{odoo.get('lead_stage') or '?'}”{lost}.")
+        say(f"Opportunity {odoo['lead_id']} in Odoo: “{odoo.get('lead_stage') or '?'}”{lost}.")
     if opportunity:
         newest = "this event is its newest" if opportunity["event_id"] == history["event_id"] else "newer events exist"
         say(f"SQL: {opportunity['odoo_sync_status']}, in “{opportunity['stage'] or '?'}”; {newest}.")

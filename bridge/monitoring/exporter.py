@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .. import metrics
-from ..reasons import MEANINGS
+from ..results import DESCRIPTIONS
 from .probes import PATHS, HealthChecks, HealthSnapshot, age
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class HealthCollector(Collector):
         if snapshot.sql.value and snapshot.sql.value.store:
             store = snapshot.sql.value.store
             letters = _gauge("miasalud_dead_letters_open", "Open dead letters, by reason.", "reason")
-            known = dict.fromkeys([*MEANINGS, "other"], 0)
+            known = dict.fromkeys([*DESCRIPTIONS, "other"], 0)
             for code, count in store.letters.items():
                 known[metrics.reason(code)] += count
             for reason, count in known.items():

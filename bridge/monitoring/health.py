@@ -8,14 +8,13 @@ from typing import Any
 
 from .. import __version__
 from ..connect import open_engine, open_odoo, open_queue
-from ..contract.event import DEAD_LETTER_QUEUE, format_datetime
-from ..reasons import meaning
+from ..contract.agreements import SILENT_AFTER, STUCK_AFTER
+from ..contract.fields import format_datetime
+from ..contract.payloads import DEAD_LETTER_QUEUE
+from ..results import description
 from ..settings import Settings
-from ..store.watch import WINDOW, Path, StoreSeen
+from ..store.snapshot import WINDOW, QueueSnapshot, StoreSnapshot
 from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, CheckResult, HealthChecks, HealthSnapshot, age
-
-#: Seconds. Events take less than one. An event this old is a problem. The addon's report has the same limit.
-STUCK_AFTER = 300
 
 
 def open_checks(settings: Settings) -> HealthChecks:
@@ -61,7 +60,7 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
 def _path(snapshot: HealthSnapshot, queue: str, now: datetime) -> dict[str, Any]:
     messages = snapshot.queues[queue].value
     store = snapshot.sql.value.store if snapshot.sql.value else None
-    path = store.paths.get(queue, Path()) if store else None
+    path = store.paths.get(queue, QueueSnapshot()) if store else None
     lag = snapshot.lag(queue, now)
     paused = store.paused.get(queue) if store else None
     return {
@@ -111,19 +110,21 @@ def _problems(
         elif result.status == NOT_CONFIGURED:
             yield f"{_NAMES[name]} is not set up. {result.advice}".strip()
     if bridges is not None and not bridges:
-        yield "No bridge is alive: Odoo has had no heartbeat for two minutes. Start one: python -m bridge run"
+        silent = f"{SILENT_AFTER.total_seconds() / 60:g} minutes"
+        yield f"No bridge is alive: Odoo has had no heartbeat for {silent}. Start one: python -m bridge run"
     for path in paths:
-        if not path["paused_since"] and (path["lag_seconds"] or 0) > STUCK_AFTER:
+        if not path["paused_since"] and (path["lag_seconds"] or 0) > STUCK_AFTER.total_seconds():
             minutes = int(path["lag_seconds"] // 60)
             yield f"{path['queue']}: its oldest event has waited for {minutes} minutes."
 
 
 def meanings(by_reason: dict[str, int]) -> list[tuple[str, int, str]]:
     """Reason, number and what to do; the most frequent reason first."""
-    return [(reason, by_reason[reason], meaning(reason)) for reason in sorted(by_reason, key=lambda r: -by_reason[r])]
+    by_count = sorted(by_reason.items(), key=lambda item: -item[1])
+    return [(reason, count, description(reason)) for reason, count in by_count]
 
 
-def notices(store: StoreSeen) -> list[str]:
+def notices(store: StoreSnapshot) -> list[str]:
     """What the operator should know, in words."""
     found = [f"PAUSED {name} since {since:%Y-%m-%d %H:%M} UTC" for name, since in sorted(store.paused.items())]
     if letters := sum(store.letters.values()):

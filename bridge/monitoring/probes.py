@@ -18,22 +18,22 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
 from ..errors import ConfigurationError, OdooRefused, Outage
 from ..log import kind
 from ..odoo import Odoo
 from ..queue import Queue
 from ..settings import variable
-from ..store import migrate, watch
+from ..store import migrate, snapshot
 from ..store.engine import in_transaction
-from ..store.watch import StoreSeen
+from ..store.snapshot import StoreSnapshot
 
 T = TypeVar("T")
 
 OK, UNAVAILABLE, NOT_CONFIGURED = "ok", "unavailable", "not_configured"
 
 #: The queues of events; and the one for notices of dead letters, which the operator empties.
-PATHS = (CONTACT_QUEUE, CAMPAIGN_QUEUE, OPPORTUNITY_QUEUE)
+PATHS = tuple(QUEUES.values())
 ALL_QUEUES = (*PATHS, DEAD_LETTER_QUEUE)
 
 QUEUE_ADVICE = f"Is the storage account (or Azurite) running, and {variable('queue_connection_string')} its own?"
@@ -83,7 +83,7 @@ class SqlHealth:
 
     dialect: str
     revision: str | None
-    store: StoreSeen | None
+    store: StoreSnapshot | None
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def age(since: datetime | None, now: datetime) -> float:
 
 def check_queue(queue: Queue) -> QueueHealth:
     """:raises Outage:"""
-    return QueueHealth(*queue.look())
+    return QueueHealth(*queue.depth_and_oldest())
 
 
 def check_sql(engine: sa.Engine) -> SqlHealth:
@@ -239,7 +239,7 @@ def check_sql(engine: sa.Engine) -> SqlHealth:
         raise ConfigurationError(
             f"Its tables are at revision {current}, not {needed}. Run: python -m bridge db upgrade"
         )
-    return SqlHealth(engine.dialect.name, current, in_transaction(engine, watch.look))
+    return SqlHealth(engine.dialect.name, current, in_transaction(engine, snapshot.take))
 
 
 _head = functools.cache(migrate.head)

@@ -11,16 +11,18 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
-from ..contract.event import Event, format_datetime
+from ..contract.event import Event
+from ..contract.fields import format_datetime
 from ..queue import Queue
 from ..results import Failure
 from ..store import audit, dead_letters
+from ..store.audit import AttemptState
 from ..store.dead_letters import DeadLetter
 from ..store.engine import in_transaction
+from ..store.rows import AuditRow, DeadLetterRow
 
 #: Records failed events in a handler's own tables.
 OnFailure = Callable[[sa.Connection, Sequence[tuple[Event, Failure]]], None]
@@ -102,10 +104,10 @@ class DeadLetterer:
             in_transaction(self._engine, dead_letters.notified, [letter.id for letter in letters])
 
 
-def last_failure(known: Any) -> Failure:
+def last_failure(known: AttemptState | AuditRow) -> Failure:
     """The reason why an event without further attempts is given up.
 
-    :param known: its audit row
+    :param known: its earlier attempts
     """
     if known.attempt_in_progress or not known.error_code:
         message = f"Each of its {known.attempts} attempts ended because the bridge was killed."
@@ -113,7 +115,7 @@ def last_failure(known: Any) -> Failure:
     return Failure(known.error_code, known.error or "", permanent=True)
 
 
-def _notice(letter: Any) -> str:
+def _notice(letter: DeadLetterRow) -> str:
     """The message about a dead letter: Base64 of JSON, without the body, which may be as long as a message."""
     payload = {
         "v": 1,

@@ -20,7 +20,8 @@ from datetime import datetime, timezone
 import sqlalchemy as sa
 
 from .. import retry
-from ..contract.event import ContractError, Event, decode
+from ..contract.errors import ContractError
+from ..contract.event import Event, decode
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
 from ..store import audit, dead_letters

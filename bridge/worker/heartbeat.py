@@ -7,10 +7,11 @@ import socket
 from collections.abc import Callable, Mapping
 
 from .. import __version__
+from ..contract.agreements import HEARTBEAT_INTERVAL
 from ..odoo import Odoo
 
-#: Seconds between two heartbeats. The addon counts a bridge as silent after some minutes.
-INTERVAL = 30
+#: Seconds between two heartbeats.
+INTERVAL = HEARTBEAT_INTERVAL.total_seconds()
 #: The same after a failed heartbeat, so that an Odoo that is back does not count the bridge as silent for long.
 FAILING_INTERVAL = 5
 

@@ -14,7 +14,7 @@ import structlog
 
 from .. import __version__, connect
 from ..circuit_breaker import CircuitBreaker
-from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
 from ..monitoring import exporter
 from ..monitoring.probes import HealthChecks
 from ..odoo import Odoo
@@ -24,15 +24,13 @@ from ..store.engine import in_transaction
 from . import heartbeat, reconcile, reporter
 from .consumer import Consumer
 from .delivery import BatchProcessor
-from .handlers import Handler, make_handlers
+from .handlers import Handler, make_handlers, needs_odoo
 from .lease_renewal import LeaseKeeper
 from .pauses import Pauses
 from .periodic import PeriodicThread
 
 log = structlog.get_logger()
 
-#: The queues by the names that the command line gives them.
-QUEUES = {"contact": CONTACT_QUEUE, "campaign": CAMPAIGN_QUEUE, "opportunity": OPPORTUNITY_QUEUE}
 #: Threads that delete and hide messages. Azure has no batch delete: each message is one request of a few ms.
 SETTLERS = 6
 
@@ -40,13 +38,13 @@ SETTLERS = 6
 def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
     """Consume queues until ``stop`` is set.
 
-    :param names: keys of :data:`QUEUES`
+    :param names: keys of :data:`bridge.contract.payloads.QUEUES`
     :param stop: set by the caller, from a signal or a test; the batches in hand are finished then
     :return: exit code: 0 if ``stop`` was set by the caller, 1 if a bug ended a consumer
     :raises ConfigurationError: a setting is missing or wrong, or the tables are of another version
     """
     settings.require("queue_connection_string")
-    if "opportunity" in names:
+    if any(needs_odoo(name) for name in names):
         settings.require("odoo_url", "odoo_database", "odoo_api_key")
     # The stack closes in reverse order of what is opened here.
     with ExitStack() as stack:

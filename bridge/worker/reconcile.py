@@ -15,19 +15,23 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
 
 from .. import retry
 from ..circuit_breaker import trip_breaker
-from ..contract.event import ContractError, Event, EventType, format_datetime, from_envelope, parse_json
+from ..contract.errors import ContractError
+from ..contract.event import Event, from_envelope
+from ..contract.fields import format_datetime
+from ..contract.payloads import EventType
+from ..contract.strict_json import parse_json
 from ..errors import Outage
 from ..queue import Queue
 from ..results import Done, Failure, Outcome
 from ..store import audit, opportunities
 from ..store.engine import in_transaction
+from ..store.rows import AuditRow, OpportunityRow
 from . import outcome_log
 from .bisect import bisect_batch
 from .dead_lettering import DeadLetterer, FailedEvent, last_failure
@@ -40,6 +44,8 @@ log = structlog.get_logger()
 BATCH = 32
 #: Share of the interval between two rounds that is random, so that several bridges do not reconcile at the same moment.
 JITTER = 0.2
+
+_RowAndEvent = tuple[AuditRow, Event]
 
 REPAIRED, SKIPPED, FAILED, DRY_RUN = "repaired", "skipped", "failed", "dry run"
 
@@ -107,8 +113,8 @@ class Reconcile:
 
     # --- events without an outcome -----------------------------------------------------------------------------------
 
-    def _finish(self, rows: Sequence[Any]) -> Iterator[Repair]:
-        together: dict[str, list[tuple[Any, Event]]] = {}
+    def _finish(self, rows: Sequence[AuditRow]) -> Iterator[Repair]:
+        together: dict[str, list[_RowAndEvent]] = {}
         for row in rows:
             event = event_of(row)
             if event is None:
@@ -124,7 +130,7 @@ class Reconcile:
             for start in range(0, len(group), BATCH):
                 yield from self._apply(group[start : start + BATCH])
 
-    def _apply(self, group: Sequence[tuple[Any, Event]]) -> Iterator[Repair]:
+    def _apply(self, group: Sequence[_RowAndEvent]) -> Iterator[Repair]:
         if self._stop.is_set():
             return
         claimed = in_transaction(self._engine, self._claim, group)
@@ -143,12 +149,12 @@ class Reconcile:
             attempts = row.attempts + (event.id not in exhausted)
             yield self._settle(row, event, outcomes[event.id], attempts)
 
-    def _claim(self, connection: sa.Connection, group: Sequence[tuple[Any, Event]]) -> list[tuple[Any, Event]]:
+    def _claim(self, connection: sa.Connection, group: Sequence[_RowAndEvent]) -> list[_RowAndEvent]:
         # By id, the order in which every transaction locks audit rows.
         by_id = sorted(group, key=lambda item: item[1].id)
         return [(row, event) for row, event in by_id if audit.claim(connection, event.id, self._cutoff)]
 
-    def _settle(self, row: Any, event: Event, outcome: Outcome, attempts: int) -> Repair:
+    def _settle(self, row: AuditRow, event: Event, outcome: Outcome, attempts: int) -> Repair:
         if isinstance(outcome, Done):
             outcome_log.applied(event, outcome, attempts=attempts, first_tried_at=row.started_at)
             return Repair(event.id, event.manychat_id, "unfinished", REPAIRED, outcome.status)
@@ -160,7 +166,7 @@ class Reconcile:
         reason = "A concurrent transaction held its opportunity. The next round tries again."
         return Repair(event.id, event.manychat_id, "unfinished", FAILED, reason)
 
-    def _record_failure(self, row: Any, event: Event, failure: Failure, attempts: int) -> str:
+    def _record_failure(self, row: AuditRow, event: Event, failure: Failure, attempts: int) -> str:
         """Record the failed attempt; what comes next, in words."""
         is_dead = retry.is_given_up(failure, attempts, self._max_attempts)
         # There is no message any more: the dead letter holds the message that the event would travel as.
@@ -184,12 +190,12 @@ class Reconcile:
 
     # --- opportunities that SQL thinks are not in Odoo ---------------------------------------------------------------
 
-    def _unsynced(self, connection: sa.Connection) -> list[tuple[Any, Any]]:
+    def _unsynced(self, connection: sa.Connection) -> list[tuple[OpportunityRow, AuditRow | None]]:
         rows = opportunities.unsynced(connection, self._cutoff)
         newest = audit.rows(connection, [row.event_id for row in rows if row.event_id])
-        return [(row, newest.get(row.event_id)) for row in rows]
+        return [(row, newest.get(row.event_id or "")) for row in rows]
 
-    def _synchronise(self, found: Sequence[tuple[Any, Any]]) -> Iterator[Repair]:
+    def _synchronise(self, found: Sequence[tuple[OpportunityRow, AuditRow | None]]) -> Iterator[Repair]:
         handle = self._handlers[EventType.OPPORTUNITY.queue].handle
         for opportunity, row in found:
             if self._stop.is_set():
@@ -199,7 +205,7 @@ class Reconcile:
                 continue
             event = event_of(row) if row else None
             obstacle = _obstacle(row, event)
-            if event is None or obstacle:
+            if row is None or event is None or obstacle:
                 result, reason = SKIPPED, obstacle
             elif self._dry_run:
                 result, reason = DRY_RUN, f"Its newest event was applied: {row.outcome}."
@@ -215,7 +221,7 @@ class Reconcile:
             )
 
 
-def event_of(row: Any) -> Event | None:
+def event_of(row: AuditRow) -> Event | None:
     """The event of an audit row; ``None`` if its payload was removed, or no longer fits the contract."""
     try:
         return from_envelope(
@@ -233,7 +239,7 @@ def event_of(row: Any) -> Event | None:
         return None
 
 
-def _obstacle(row: Any, event: Event | None) -> str:
+def _obstacle(row: AuditRow | None, event: Event | None) -> str:
     """The reason why an opportunity's newest event is not applied again; empty if there is none."""
     if row is None or (event is None and row.outcome not in (audit.DEAD_LETTERED, audit.DISCARDED)):
         return "The payload of its newest event was removed; the person's next event brings it up to date."

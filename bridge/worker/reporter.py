@@ -14,11 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from ..contract.event import format_datetime
+from ..contract.fields import format_datetime
 from ..errors import OdooRefused
 from ..odoo import Odoo
 from ..store import audit, dead_letters
 from ..store.engine import in_transaction
+from ..store.rows import AuditRow
 from .reconcile import event_of
 
 log = structlog.get_logger()
@@ -54,7 +55,7 @@ def report_outcomes(engine: sa.Engine, odoo: Odoo, stop: threading.Event | None 
         raise refused
 
 
-def _report(engine: sa.Engine, odoo: Odoo, rows: Sequence[Any]) -> OdooRefused | None:
+def _report(engine: sa.Engine, odoo: Odoo, rows: Sequence[AuditRow]) -> OdooRefused | None:
     """Report ``rows`` together; if Odoo refuses, in halves, so that a bad row holds up no other."""
     try:
         busy = odoo.record_outcomes([_payload(row) for row in rows])
@@ -68,14 +69,14 @@ def _report(engine: sa.Engine, odoo: Odoo, rows: Sequence[Any]) -> OdooRefused |
     return None
 
 
-def _payload(row: Any) -> dict[str, Any]:
+def _payload(row: AuditRow) -> dict[str, Any]:
     payload = {
         "event_id": row.event_id,
-        "state": STATES.get(row.outcome, "done"),
+        "state": STATES.get(row.outcome or "", "done"),
         "outcome": row.outcome,
         "code": row.error_code,
         "message": row.error,
-        "finished_at": format_datetime(row.finished_at),
+        "finished_at": format_datetime(row.finished_at) if row.finished_at else None,
         "retries": row.retries,
     }
     # Odoo may have never seen an event that did not come through its webhook, so the event goes with its outcome.

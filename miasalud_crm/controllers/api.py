@@ -1,4 +1,4 @@
-"""What all our routes share: the key, and the one shape of answers and errors."""
+"""What all routes of the addon share: the check of the key, and one format of answers and errors."""
 
 import json
 import logging
@@ -10,47 +10,47 @@ import psycopg2
 from odoo import http
 from odoo.http import request
 
-from bridge.contract import webhook
-from bridge.contract.webhook import KEY_TAG, Refusal
+from bridge.contract import keys, webhook
+from bridge.contract.throttle import Throttle
+from bridge.contract.webhook import WebhookError
 
 _logger = logging.getLogger(__name__)
 
-#: Another request is inserting the same event. Odoo would sleep for seconds before it tries again; once is enough here,
-#: since the second try sees what the other request did.
+#: Tries when another request is inserting the same event. Odoo itself would sleep for seconds before the second try,
+#: which already sees what the other request did.
 TRIES = 3
 
-
-#: Who guessed keys of late, from where.
-throttle = webhook.Throttle()
+#: Addresses that sent wrong keys lately.
+throttle = Throttle()
 
 
 def route(path, method):
-    """Like ``http.route``, for a JSON endpoint of ours.
+    """Like ``http.route``, for a JSON endpoint of this addon.
 
-    The endpoint returns ``(status, body)`` or raises ``Refusal``; any other failure is a 503 without details. All
-    methods reach it, so that a wrong one is answered in our shape too; ``HEAD``, which uptime monitors like to send,
-    counts as ``GET``. No session is kept: a bot has no cookies.
+    The endpoint returns ``(status, body)`` or raises ``WebhookError``; any other failure is a 503 without details.
+    Requests with a wrong method come here too, so that their answer has the same format. ``HEAD``, which uptime
+    monitors send, counts as ``GET``. No session is kept: a bot has no cookies.
     """
 
     def decorate(endpoint):
-        # readonly: for Odoo, a route without a login reads only, unless it says otherwise.
+        # readonly: Odoo's default for a route without a login is a read-only transaction.
         @http.route(path, type="http", auth="none", readonly=False, csrf=False, save_session=False)
         @wraps(endpoint)
         def respond(self, **_query):
             try:
-                asked = request.httprequest.method
-                if asked != method and (asked, method) != ("HEAD", "GET"):
+                used = request.httprequest.method
+                if used != method and (used, method) != ("HEAD", "GET"):
                     raise webhook.wrong_method(method)
                 return _answer(*_with_retries(endpoint, self))
-            except Refusal as refusal:
-                return _answer(refusal.status, refusal.body, refusal.headers)
+            except WebhookError as error:
+                return _answer(error.status, error.body, error.headers)
             except Exception as error:
                 request.env.cr.rollback()
                 where = "".join(traceback.format_tb(error.__traceback__))
-                # The error's own text may hold what the bot sent.
+                # Without the error's text: it may hold personal data.
                 _logger.error("%s failed: %s\n%s", path, type(error).__name__, where)
-                refusal = webhook.unavailable()
-                return _answer(refusal.status, refusal.body, refusal.headers)
+                answer = webhook.unavailable()
+                return _answer(answer.status, answer.body, answer.headers)
 
         return respond
 
@@ -78,11 +78,11 @@ def _answer(status, body, headers=()):
 def authenticate():
     """The ``manychat.api.key`` of the request's ``X-API-KEY``.
 
-    :raises Refusal: 401: there is none, or it is unknown, revoked or expired (the answer does not say which), or it
-        stands in the address, and so in the logs of every server on the way; 429: too many wrong ones from there
+    :raises WebhookError: 401: the key is missing, unknown, revoked or expired (the answer does not say which), or it is
+        in the address, and so in the logs of every server on the way; 429: too many wrong keys from this address
     """
     http_request = request.httprequest
-    if KEY_TAG in http_request.query_string.decode("latin-1"):
+    if keys.TAG in http_request.query_string.decode("latin-1"):
         raise webhook.key_in_address()
     key = request.env["manychat.api.key"]._authenticate(http_request.headers.get("X-API-KEY", ""))
     if not key:

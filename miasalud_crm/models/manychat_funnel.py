@@ -5,9 +5,9 @@ from .manychat_stage_history import CHAT, PERSON
 
 
 class ManychatFunnel(models.Model):
-    """The funnel: one row per stay of an opportunity in a stage, with what the opportunity is grouped and filtered by.
+    """The funnel: one row per stage period, with the fields of the opportunity that users group and filter by.
 
-    Opportunities are counted once in whatever is shown (a stage, a month, a total), however often they came back.
+    Each group (a stage, a month, a total) counts an opportunity once, no matter how often it came back.
     """
 
     _name = "manychat.funnel"
@@ -41,7 +41,7 @@ class ManychatFunnel(models.Model):
         "manychat.stage.map": ["stage_id", "sequence", "active"],
     }
 
-    # What it is about
+    # Dimensions
     lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True)
     map_id = fields.Many2one("manychat.stage.map", "ManyChat Stage", readonly=True)
     stage_id = fields.Many2one("crm.stage", "Pipeline Stage", readonly=True)
@@ -59,61 +59,65 @@ class ManychatFunnel(models.Model):
     company_id = fields.Many2one("res.company", readonly=True)
     status = fields.Selection([("open", "Open"), ("won", "Won"), ("lost", "Lost")], "Status Now", readonly=True)
 
-    # Counted: each holds the opportunity's id where it counts, so that one that came twice counts once
+    # Measures: each holds the opportunity's id where it counts, so that an opportunity that came twice counts once
     entered = fields.Integer(
         readonly=True, aggregator="count_distinct", help="How many opportunities have entered the stage."
     )
-    staying = fields.Integer(
+    in_stage = fields.Integer(
         "In Stage Now",
         readonly=True,
         aggregator="count_distinct",
-        help="How many opportunities are in the stage now. Lost ones are in none.",
+        help="How many opportunities are in the stage now. Lost opportunities are in no stage.",
     )
-    leaving = fields.Integer(
-        "Left",
+    left = fields.Integer(
         readonly=True,
         aggregator="count_distinct",
-        help="How many opportunities have left the stage, lost ones included. One that has come back since is also "
-        "among those in the stage now.",
+        help="How many opportunities have left the stage, including lost ones. An opportunity that has come back also "
+        "counts as in the stage now.",
     )
-    losing = fields.Integer(
-        "Lost",
+    lost = fields.Integer(
         readonly=True,
         aggregator="count_distinct",
         help="How many opportunities were lost (or archived) while they were in the stage.",
     )
-    advancing = fields.Integer(
+    advanced = fields.Integer(
         "Went Further",
         readonly=True,
         aggregator="count_distinct",
-        help="How many opportunities were later in a stage that comes after this one in the stage map, or in a won "
-        "one, however they got there.",
+        help="How many opportunities later reached a stage further down the stage map, or a won stage, by any way.",
     )
     convertible = fields.Integer(
-        "Can Go Further", readonly=True, aggregator="count_distinct", help="What the conversion is a part of."
+        "Can Go Further",
+        readonly=True,
+        aggregator="count_distinct",
+        help="The opportunities from which the conversion is calculated.",
     )
     conversion = fields.Float(
         "Conversion (%)",
         readonly=True,
         aggregator="avg",
         digits=(5, 1),
-        help="Of the opportunities that entered the stage, the part that went further: that were later in a stage that "
-        "comes after it in the stage map, or in a won one. Stages may be skipped, and going back in between does not "
-        "matter. Nothing comes after a won stage, so it has no conversion.",
+        help="The part of the opportunities in the stage that later reached a stage further down the stage map, or a "
+        "won stage. They may skip stages or go back in between. A won stage has no conversion: no stage comes after "
+        "it.",
     )
     hours = fields.Float(
         "Median Time in Stage (hh:mm)",
         readonly=True,
         aggregator="avg",
-        help="Half of the stays were shorter, half longer, in hours and minutes. Only stays that have ended count, "
-        "each for itself if an opportunity came more than once.",
+        help="Half of the completed stage periods were shorter, half were longer, in hours and minutes. If an "
+        "opportunity came more than once, each period counts.",
     )
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
 
     @property
     def _table_query(self):
         return SQL(
             """
-            WITH step AS (  -- the steps of the funnel: mapped stages in the map's order; a won stage is the end of it
+            WITH step AS (  -- the steps of the funnel: mapped stages in the map's order; a won stage is its end
                 SELECT stage.id AS stage_id, map.id AS map_id,
                        CASE WHEN stage.is_won THEN 'infinity'
                             WHEN map.id IS NOT NULL
@@ -122,7 +126,7 @@ class ManychatFunnel(models.Model):
              LEFT JOIN (SELECT DISTINCT ON (stage_id) id, stage_id, sequence
                           FROM manychat_stage_map
                          ORDER BY stage_id, active DESC, sequence, id) map ON map.stage_id = stage.id
-            ), stay AS (
+            ), stage_period AS (
                 SELECT history.*, step.map_id, step.position,
                        max(step.position) OVER (
                            PARTITION BY history.lead_id ORDER BY history.id DESC
@@ -130,16 +134,16 @@ class ManychatFunnel(models.Model):
                   FROM manychat_stage_history history
              LEFT JOIN step ON step.stage_id = history.stage_id
             )
-            SELECT stay.id,
-                   stay.lead_id,
-                   stay.map_id,
-                   stay.stage_id,
-                   stay.previous_stage_id,
-                   stay.next_stage_id,
-                   stay.entered_at,
-                   stay.left_at,
-                   stay.moved_by,
-                   stay.user_id AS mover_id,
+            SELECT sp.id,
+                   sp.lead_id,
+                   sp.map_id,
+                   sp.stage_id,
+                   sp.previous_stage_id,
+                   sp.next_stage_id,
+                   sp.entered_at,
+                   sp.left_at,
+                   sp.moved_by,
+                   sp.user_id AS mover_id,
                    lead.manychat_channel AS channel,
                    lead.manychat_commercial_advisor_id AS commercial_advisor_id,
                    lead.manychat_medical_advisor_id AS medical_advisor_id,
@@ -147,27 +151,27 @@ class ManychatFunnel(models.Model):
                    lead.team_id,
                    lead.company_id,
                    CASE WHEN NOT lead.active THEN 'lost' WHEN now_in.is_won THEN 'won' ELSE 'open' END AS status,
-                   stay.lead_id AS entered,
-                   CASE WHEN stay.left_at IS NULL THEN stay.lead_id END AS staying,
-                   CASE WHEN stay.left_at IS NOT NULL THEN stay.lead_id END AS leaving,
-                   CASE WHEN stay.lost THEN stay.lead_id END AS losing,
-                   CASE WHEN stay.furthest_later > stay.position THEN stay.lead_id END AS advancing,
-                   CASE WHEN stay.position < 'infinity' THEN stay.lead_id END AS convertible,
-                   CASE WHEN stay.position < 'infinity'
-                        THEN CASE WHEN stay.furthest_later > stay.position THEN 100 ELSE 0 END END AS conversion,
-                   EXTRACT(EPOCH FROM stay.left_at - stay.entered_at) / 3600.0 AS hours
-              FROM stay
-              JOIN crm_lead lead ON lead.id = stay.lead_id
+                   sp.lead_id AS entered,
+                   CASE WHEN sp.left_at IS NULL THEN sp.lead_id END AS in_stage,
+                   CASE WHEN sp.left_at IS NOT NULL THEN sp.lead_id END AS "left",
+                   CASE WHEN sp.lost THEN sp.lead_id END AS lost,
+                   CASE WHEN sp.furthest_later > sp.position THEN sp.lead_id END AS advanced,
+                   CASE WHEN sp.position < 'infinity' THEN sp.lead_id END AS convertible,
+                   CASE WHEN sp.position < 'infinity'
+                        THEN CASE WHEN sp.furthest_later > sp.position THEN 100 ELSE 0 END END AS conversion,
+                   EXTRACT(EPOCH FROM sp.left_at - sp.entered_at) / 3600.0 AS hours
+              FROM stage_period sp
+              JOIN crm_lead lead ON lead.id = sp.lead_id
          LEFT JOIN crm_stage now_in ON now_in.id = lead.stage_id
             """
         )
 
     def _read_group_select(self, aggregate_spec, query):
-        # Neither a part nor a median can be put together from those of smaller groups: each group has its own.
+        # The part and the median of a group do not follow from those of its subgroups: compute them for each group.
         if aggregate_spec == "conversion:avg":
             return SQL(
                 "100.0 * COUNT(DISTINCT %s) / NULLIF(COUNT(DISTINCT %s), 0)",
-                self._field_to_sql(self._table, "advancing", query),
+                self._field_to_sql(self._table, "advanced", query),
                 self._field_to_sql(self._table, "convertible", query),
             )
         if aggregate_spec == "hours:avg":
@@ -177,11 +181,11 @@ class ManychatFunnel(models.Model):
         return super()._read_group_select(aggregate_spec, query)
 
     # ------------------------------------------------------------
-    # From a figure to its opportunities
+    # Actions
     # ------------------------------------------------------------
 
     def action_open_lead(self):
-        """The opportunity of this row."""
+        """Open the opportunity of this row."""
         self.ensure_one()
         return {
             "type": "ir.actions.act_window",
@@ -189,6 +193,11 @@ class ManychatFunnel(models.Model):
             "res_id": self.lead_id.id,
             "views": [(self.env.ref("crm.crm_lead_view_form").id, "form")],
         }
+
+    def action_open_leads(self):
+        """Open the opportunities of the selected rows, or of all shown rows; lost ones included."""
+        rows = self or self.search(self.env.context.get("active_domain", []))
+        return self._leads_action(rows.lead_id)
 
     @api.model
     def _leads_action(self, leads):
@@ -200,8 +209,3 @@ class ManychatFunnel(models.Model):
             "domain": [("id", "in", leads.ids)],
             "context": {"active_test": False, "create": False},
         }
-
-    def action_open_leads(self):
-        """The opportunities of the selected rows; of all rows shown if none is selected. Lost ones are among them."""
-        rows = self or self.search(self.env.context.get("active_domain", []))
-        return self._leads_action(rows.lead_id)

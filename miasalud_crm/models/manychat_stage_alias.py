@@ -1,13 +1,13 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
-from bridge.contract.event import normalize_label
+from bridge.contract.fields import normalize_label
 
 
 class ManychatStageAlias(models.Model):
     """Another number or label under which a ManyChat stage has been seen: renamed, misspelt, or from an older bot.
 
-    An alias without a stage is *open*: such a stage arrived, nobody has said yet what it means, and its events wait.
+    An alias without a stage is *open*: the stage has arrived, is not mapped yet, and its events wait.
     """
 
     _name = "manychat.stage.alias"
@@ -24,11 +24,15 @@ class ManychatStageAlias(models.Model):
     manychat_stage_id = fields.Integer(
         "ManyChat Stage ID",
         aggregator=None,
-        help="If set, the alias answers to this number, and the label only explains it.",
+        help="If set, only this number counts; the label is a comment.",
     )
     map_id = fields.Many2one("manychat.stage.map", "Stands For", ondelete="cascade", index=True)
     is_open = fields.Boolean("Open", compute="_compute_is_open", store=True, precompute=True)
     waiting_count = fields.Integer("Events Waiting", compute="_compute_waiting_count")
+
+    # ------------------------------------------------------------
+    # Constraints
+    # ------------------------------------------------------------
 
     @api.constrains("name", "manychat_stage_id")
     def _check_unambiguous(self):
@@ -49,6 +53,10 @@ class ManychatStageAlias(models.Model):
                         "“%s” is the name of a ManyChat stage itself, so it cannot be an alias.", alias.display_name
                     )
                 )
+
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
 
     @api.depends("name")
     def _compute_label_key(self):
@@ -76,6 +84,10 @@ class ManychatStageAlias(models.Model):
         for alias in self:
             alias.waiting_count = waiting.get(alias, 0)
 
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
     @api.model_create_multi
     def create(self, vals_list):
         aliases = super().create(vals_list)
@@ -101,16 +113,16 @@ class ManychatStageAlias(models.Model):
                 )
 
     # ------------------------------------------------------------
-    # On the screen
+    # Actions
     # ------------------------------------------------------------
 
     def action_view_waiting_events(self):
-        """The events that wait for somebody to say what these stages mean."""
+        """Open the events that wait until a user maps these stages."""
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
         return {**action, "domain": [("alias_id", "in", self.ids), ("state", "=", "failed")], "context": {}}
 
     def action_map_to_new_row(self):
-        """A new row of the stage map, filled in as far as it is known. Saving it releases the events."""
+        """Open a new row of the stage map, with the known values. Saving it releases the events."""
         self.ensure_one()
         taken = self.env["manychat.stage.map"].sudo().search([("active", "=", True)]).stage_id
         same_name = (
@@ -132,7 +144,7 @@ class ManychatStageAlias(models.Model):
         }
 
     def action_discard(self):
-        """Give up the events that wait for these stages. The stages leave the list, until they arrive again."""
+        """Discard the events that wait for these stages. The stages leave the list until they arrive again."""
         self.check_access("unlink")
         events = self.env["manychat.event"].search([("alias_id", "in", self.ids), ("state", "=", "failed")])
         if events:
@@ -141,11 +153,47 @@ class ManychatStageAlias(models.Model):
         self.filtered("is_open").unlink()
         return True
 
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    @api.model
+    def _open(self, number, label):
+        """Find the alias of an unknown stage, or create an open one.
+
+        :param number: ManyChat stage number or ``None``
+        :param label: label or ``None``
+        """
+        if number:
+            domain = [("manychat_stage_id", "=", number)]
+        else:
+            domain = [("label_key", "=", normalize_label(label)), ("manychat_stage_id", "=", 0)]
+        return self.search(domain, limit=1) or self.create({"name": label, "manychat_stage_id": number or 0})
+
+    def _release_events(self):
+        """Send the events again that waited for these aliases."""
+        events = self.env["manychat.event"].sudo().search([("alias_id", "in", self.ids), ("state", "=", "failed")])
+        events._requeue()
+        if events:
+            # A list that is edited in place has no other way to show a message.
+            self.env.user._bus_send(
+                "simple_notification",
+                {
+                    "type": "success",
+                    "title": ", ".join(self.mapped("display_name")),
+                    "message": self.env._("Events released, now on their way to the pipeline: %s.", len(events)),
+                },
+            )
+
+    # ------------------------------------------------------------
+    # Cron
+    # ------------------------------------------------------------
+
     @api.model
     def _cron_release(self):
-        """Let events go through whose stage has come to be known without anybody releasing them.
+        """Release events whose stage is mapped by now.
 
-        It happens when a person maps a stage in the very moment in which an event of that stage is being refused.
+        A user may map a stage at the very moment at which an event of that stage fails. No other code releases it.
         """
         events = self.env["manychat.event"].search(
             [("state", "=", "failed"), ("code", "=", "unmapped_stage"), ("payload", "!=", False)], limit=1000
@@ -157,31 +205,3 @@ class ManychatStageAlias(models.Model):
             return resolve(state.get("stage_id"), state.get("stage"))
 
         events.filtered(is_mapped)._requeue()
-
-    def _release_events(self):
-        """Send the events that waited for these aliases on their way again."""
-        events = self.env["manychat.event"].sudo().search([("alias_id", "in", self.ids), ("state", "=", "failed")])
-        events._requeue()
-        if events:
-            # A list that is edited in place has no other way to answer.
-            self.env.user._bus_send(
-                "simple_notification",
-                {
-                    "type": "success",
-                    "title": ", ".join(self.mapped("display_name")),
-                    "message": self.env._("Events released, now on their way to the pipeline: %s.", len(events)),
-                },
-            )
-
-    @api.model
-    def _open(self, number, label):
-        """The alias for an unknown stage, created open if it is not there.
-
-        :param number: ManyChat stage number or ``None``
-        :param label: label or ``None``
-        """
-        if number:
-            domain = [("manychat_stage_id", "=", number)]
-        else:
-            domain = [("label_key", "=", normalize_label(label)), ("manychat_stage_id", "=", 0)]
-        return self.search(domain, limit=1) or self.create({"name": label, "manychat_stage_id": number or 0})

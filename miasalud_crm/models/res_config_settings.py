@@ -3,7 +3,7 @@ from odoo.exceptions import ValidationError
 
 from ..queues import queue_report
 from .crm_lead import CHAT_URL_ID, CHAT_URL_PARAMETER
-from .crm_lead_apply import DEFAULT_TEAM_PARAMETER
+from .crm_lead_conversation import DEFAULT_TEAM_PARAMETER
 from .manychat_alert import DEFAULT_SILENT_MINUTES, RECEIVER_PARAMETER, SILENT_PARAMETER
 from .manychat_event import DEFAULT_RETENTION_DAYS, RETENTION_PARAMETER
 
@@ -27,20 +27,49 @@ class ResConfigSettings(models.TransientModel):
         "Alert Receiver",
         config_parameter=RECEIVER_PARAMETER,
         domain=[("share", "=", False)],
-        help="Gets an activity when events fail, do not reach the queue, or the bridge is silent. If nobody is chosen: "
-        "the leader of the first sales team that has one, else an administrator.",
+        help="Gets an activity when events fail, do not reach the queue, or the bridge is silent. Empty: the leader of "
+        "the first sales team that has one, else an administrator.",
     )
     manychat_silent_minutes = fields.Integer(
         "Bridge Silent For",
         default=DEFAULT_SILENT_MINUTES,
-        help="Minutes without a sign of life of any bridge after which the alert receiver hears of it. 0: never.",
+        help="Alert after this many minutes without a heartbeat from any bridge. 0: never.",
     )
     manychat_default_team_id = fields.Many2one(
         "crm.team",
         "Default ManyChat Team",
-        help="The team of new opportunities whose stage names none in the Stage Map. It is the same for all companies.",
+        help="The team of new opportunities whose stage has no team in the Stage Map. It applies to all companies.",
     )
     manychat_expiring_key_count = fields.Integer("Keys About to Expire", compute="_compute_manychat_expiring_key_count")
+
+    # ------------------------------------------------------------
+    # Constraints
+    # ------------------------------------------------------------
+
+    @api.constrains("manychat_retention_days", "manychat_chat_url")
+    def _check_manychat(self):
+        for settings in self:
+            if settings.manychat_retention_days < 1:
+                raise ValidationError(self.env._("ManyChat events must be kept for one day at least."))
+            url = settings.manychat_chat_url
+            if url and not (url.startswith("https://") and CHAT_URL_ID in url):
+                raise ValidationError(
+                    self.env._("The address of a chat must begin with https:// and contain %s.", CHAT_URL_ID)
+                )
+
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
+    def _compute_manychat_expiring_key_count(self):
+        is_admin = self.env.user.has_group("base.group_system")
+        keys = self.env["manychat.api.key"].sudo()
+        domain = [("expires_soon", "=", True), ("test_manychat_id", "=", False)]
+        self.manychat_expiring_key_count = keys.search_count(domain) if is_admin else 0
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
 
     @api.model
     def get_values(self):
@@ -52,28 +81,21 @@ class ResConfigSettings(models.TransientModel):
 
     def set_values(self):
         result = super().set_values()
-        # Untouched it stays as it is: whoever cannot see another company's team must not remove it by saving.
+        # Only if changed: a user who cannot see another company's team must not remove it by saving.
         if self.manychat_default_team_id != self._manychat_default_team():
             team_id = self.manychat_default_team_id.id
             self.env["ir.config_parameter"].sudo().set_param(DEFAULT_TEAM_PARAMETER, team_id)
-        # By hand, since Odoo takes a parameter of 0 for one that is not set.
+        # Set here, because Odoo deletes a parameter of 0.
         minutes = max(self.manychat_silent_minutes, 0)
         self.env["ir.config_parameter"].sudo().set_param(SILENT_PARAMETER, str(minutes))
         return result
 
-    def _manychat_default_team(self):
-        """The default team, if the user may see it."""
-        team_id = self.env["ir.config_parameter"].sudo().get_param(DEFAULT_TEAM_PARAMETER)
-        return self.env["crm.team"].search([("id", "=", int(team_id or 0))])
-
-    def _compute_manychat_expiring_key_count(self):
-        is_admin = self.env.user.has_group("base.group_system")
-        keys = self.env["manychat.api.key"].sudo()
-        domain = [("expires_soon", "=", True), ("test_manychat_id", "=", False)]
-        self.manychat_expiring_key_count = keys.search_count(domain) if is_admin else 0
+    # ------------------------------------------------------------
+    # Actions
+    # ------------------------------------------------------------
 
     def action_manychat_test_queue(self):
-        """Say whether the queue answers, or what to do."""
+        """Show whether the queue answers, or what to do."""
         report = queue_report()
         works = report["status"] == "ok"
         return {
@@ -88,17 +110,15 @@ class ResConfigSettings(models.TransientModel):
         }
 
     def action_manychat_expiring_keys(self):
-        """The list of keys, those first that expire soon."""
+        """Open the keys that expire soon."""
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_api_key_action")
         return {**action, "context": {"search_default_expires_soon": 1}}
 
-    @api.constrains("manychat_retention_days", "manychat_chat_url")
-    def _check_manychat(self):
-        for settings in self:
-            if settings.manychat_retention_days < 1:
-                raise ValidationError(self.env._("ManyChat events must be kept for one day at least."))
-            url = settings.manychat_chat_url
-            if url and not (url.startswith("https://") and CHAT_URL_ID in url):
-                raise ValidationError(
-                    self.env._("The address of a chat must begin with https:// and contain %s.", CHAT_URL_ID)
-                )
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    def _manychat_default_team(self):
+        """The default team, if the user may see it."""
+        team_id = self.env["ir.config_parameter"].sudo().get_param(DEFAULT_TEAM_PARAMETER)
+        return self.env["crm.team"].search([("id", "=", int(team_id or 0))])

@@ -8,12 +8,13 @@ from azure.storage.queue import QueueServiceClient
 from odoo.tests import TransactionCase, tagged
 from odoo.tools import mute_logger
 
-from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType, accept, decode
+from bridge.contract.event import accept, decode
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
 
 from .. import configuration
 from .common import QueueCase, at
 
-RELAY_LOGGER = "odoo.addons.miasalud_crm.models.manychat_event"
+RELAY_LOGGER = "odoo.addons.miasalud_crm.models.manychat_event_relay"
 
 
 @tagged("post_install", "-at_install")
@@ -101,7 +102,7 @@ class TestRelay(QueueCase, TransactionCase):
         self.assertEqual((row.state, row.code), ("failed", "undeliverable"))
         self.assertEqual(self.on_queue(CONTACT_QUEUE), [second])
 
-    def test_claimed_events_are_left_to_whoever_claimed_them_for_a_while(self):
+    def test_claimed_events_are_left_to_their_relay_for_a_while(self):
         self.enqueue(1)
         first = self.env["manychat.event"]._claim(10)
         self.assertEqual(len(first), 1)

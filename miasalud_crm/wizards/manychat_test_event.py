@@ -2,20 +2,21 @@ import secrets
 from datetime import timedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import UserError
 
 from ..models.manychat_setup import TEST_ID, TEST_ID_PATTERN
+from ..rights import managers_only
 
 #: How long the key of a test is valid.
 KEY_LIFETIME = timedelta(minutes=10)
-#: Each hop takes less than a second when all is well. After so many seconds we say what holds the event up.
+#: A hop takes less than a second if all works. After this time the test shows what delays the event.
 PATIENCE = timedelta(seconds=12)
 
 
 class ManychatTestEvent(models.TransientModel):
-    """A test from end to end: two real events, which the browser sends to the real webhook as a bot would.
+    """An end-to-end test: the browser sends two real events to the real webhook, as a bot does.
 
-    The first creates an opportunity of an invented person, the second moves it on.
+    The first event creates an opportunity of an invented person. The second event moves it.
     """
 
     _name = "manychat.test.event"
@@ -26,27 +27,139 @@ class ManychatTestEvent(models.TransientModel):
     second_map_id = fields.Many2one("manychat.stage.map", "Moves To", readonly=True, ondelete="cascade")
     key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null")
 
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    def _body(self, row):
+        # Without a date: it counts as of its receipt, so that the browser's clock does not matter.
+        state = {"stage_id": row.manychat_stage_id} if row.manychat_stage_id else {"stage": row.name}
+        return {
+            "manychat_id": self.manychat_id,
+            "first_name": "ManyChat",
+            "last_name": "Test",
+            "state": state | {"summary": self.env._("A test event, sent from Getting Started.")},
+        }
+
+    def _own(self):
+        """This test, as superuser; it must be the user's own.
+
+        :raises UserError: Odoo has deleted the test, as it does after an hour
+        """
+        test = self.sudo().exists().filtered(lambda test: test.create_uid == self.env.user)
+        if len(test) != 1:
+            raise UserError(self.env._("This test is over. Start a new one."))
+        return test
+
+    def _lead(self):
+        return self.env["manychat.identity"].search([("manychat_id", "=", self.manychat_id)]).lead_id
+
     @api.model
+    def _delete_leftovers(self):
+        """As superuser: the opportunity may belong to any team or company."""
+        identities = self.env["manychat.identity"].sudo().search([("manychat_id", "=like", TEST_ID_PATTERN)])
+        identities = identities.filtered(lambda identity: TEST_ID.fullmatch(identity.manychat_id))
+        # Keep an opportunity that a user merged with a real person's.
+        leads = identities.lead_id.filtered(lambda lead: lead.manychat_identity_ids <= identities)
+        events = self.env["manychat.event"].sudo().search([("manychat_id", "=like", TEST_ID_PATTERN)])
+        events.filtered(lambda event: event.state != "done").write({"state": "discarded", "alias_id": False})
+        leads.unlink()
+
+    # ------------------------------------------------------------
+    # Business: the hops
+    # ------------------------------------------------------------
+
+    def _hops(self, event, is_second):
+        """The hops of one event, as :meth:`progress` returns them.
+
+        :param event: its ``manychat.event``, or an empty one until the webhook has received it
+        """
+        row = self.second_map_id if is_second else self.first_map_id
+        applied = event.state == "done"
+        failed = event.state in ("failed", "discarded")
+        taken = bool(event.applied_at or event.attempt_count)
+        queued = bool(event.queued_at) or taken
+        # The title says what has happened when the hop is done.
+        moved = self.env._("Opportunity moved to “%s”", row.stage_id.name)
+        created = self.env._("Opportunity created in “%s”", row.stage_id.name)
+        hops = [
+            ("accepted", bool(event), self.env._("Accepted by the webhook"), event.received_at),
+            ("queued", queued, self.env._("Put on the queue"), event.queued_at),
+            ("taken", taken, self.env._("Taken by the bridge"), event.applied_at),
+            ("moved" if is_second else "created", applied, moved if is_second else created, event.applied_at),
+        ]
+        shown, open_before = [], not event
+        for name, done, title, moment in hops:
+            state, text = "done" if done else "todo", ""
+            if not done and not open_before:
+                open_before = True
+                state, text = "running", ""
+                if failed:
+                    state, text = "stopped", event.message or self.env._("The event was discarded.")
+                elif event.attempt_count:
+                    text = f"{event.reason} {event.message}"  # still running: the bridge tries again
+                elif fields.Datetime.now() - (event.queued_at or event.received_at) > PATIENCE:
+                    state, text = "stopped", self._why_it_waits(name, event)
+            at = done and moment and self._time_of_day(moment)
+            shown.append({"name": name, "state": state, "title": title, "at": at or "", "text": text})
+        return shown
+
+    def _why_it_waits(self, hop, event):
+        """Why ``event`` waits at ``hop``, and what to do."""
+        setup = self.env["manychat.setup"]
+        if hop == "queued":
+            queue = setup._queue_step()
+            if queue["state"] != "done":
+                return queue["text"]
+            job = self.env.ref("miasalud_crm.cron_relay")
+            if not job.active:
+                return self.env._(
+                    "The scheduled action “%s” is archived. An administrator activates it under Settings ▸ Technical ▸ "
+                    "Scheduled Actions.",
+                    job.name,
+                )
+            return self.env._(
+                "The queue answers, but the scheduled action “%s” has not put the event there. The server's "
+                "administrator checks that Odoo runs scheduled actions (max_cron_threads is not 0).",
+                job.name,
+            )
+        bridge = setup._bridge_step()
+        if bridge["state"] != "done":
+            return bridge["text"]
+        return self.env._(
+            "The bridge has not taken the event off the queue. %s The bridge may have just stopped, be paused, or read "
+            "another storage account. Run “python -m bridge check” where the bridge is installed to find out.",
+            bridge["text"],
+        )
+
+    def _time_of_day(self, moment):
+        return fields.Datetime.context_timestamp(self, moment).strftime("%H:%M:%S")
+
+    # ------------------------------------------------------------
+    # RPC
+    # ------------------------------------------------------------
+
+    @api.model
+    @managers_only
     def stages(self):
         """The stages that a test can use, in order: dicts of ``id`` and ``name``. For sales managers."""
-        self._manager_only()
         return [
             {"id": row.id, "name": f"{row.name} → {row.stage_id.name}"}
             for row in self.env["manychat.stage.map"].search([])
         ]
 
     @api.model
+    @managers_only
     def start(self, first_map_id, second_map_id):
         """Prepare a test.
 
         :param int first_map_id: the stage, as ``manychat.stage.map``, in which the opportunity is created
         :param int second_map_id: the one to which it is moved
-        :return dict: ``id`` of the test; ``key``, for a few minutes and for this test's person only; ``bodies``, of the
-            two requests
+        :return dict: ``id`` of the test; ``key``, valid for a few minutes and for the test's person only; ``bodies`` of
+            the two requests
         :raises AccessError: the user is no sales manager
-        :raises UserError: the two stages are one, or one of them is not mapped any more
+        :raises UserError: the two stages are the same, or one of them is no longer mapped
         """
-        self._manager_only()
         rows = self.env["manychat.stage.map"].search([("id", "in", [first_map_id, second_map_id])])
         if len(rows) != 2:
             raise UserError(self.env._("Choose two different stages that are mapped."))
@@ -64,22 +177,13 @@ class ManychatTestEvent(models.TransientModel):
         )
         return {"id": test.id, "key": key, "bodies": [test._body(first), test._body(second)]}
 
-    def _body(self, row):
-        # Without a date: it counts as of its receipt, so that the browser's clock does not matter.
-        state = {"stage_id": row.manychat_stage_id} if row.manychat_stage_id else {"stage": row.name}
-        return {
-            "manychat_id": self.manychat_id,
-            "first_name": "ManyChat",
-            "last_name": "Test",
-            "state": state | {"summary": self.env._("A test event, sent from Getting Started.")},
-        }
-
+    @managers_only
     def progress(self):
-        """How far the test has got.
+        """Progress of the test.
 
         :return dict: ``events``: for each of the two a list of hops, dicts of ``name``, ``state`` (``todo``,
-            ``running``, ``done``, ``stopped``), ``title``, ``at`` (time of day), ``text``; ``received``: how many of
-            the events have been; ``applied``: how many have gone all the way; ``lead_id``, of the opportunity, or False
+            ``running``, ``done``, ``stopped``), ``title``, ``at`` (time of day), ``text``; ``received``: how many
+            events the webhook has received; ``applied``: how many are done; ``lead_id`` of the opportunity, or False
         """
         test = self._own()
         events = self.env["manychat.event"].sudo().search([("manychat_id", "=", test.manychat_id)], order="id", limit=2)
@@ -92,114 +196,13 @@ class ManychatTestEvent(models.TransientModel):
             "lead_id": lead.id,
         }
 
+    @managers_only
     def finish(self):
-        """The test is over, or given up: its key goes."""
+        """End the test: delete its key."""
         test = self._own()
         test.key_id.unlink()
 
+    @managers_only
     def delete_opportunity(self):
-        """Remove what this test, and earlier ones, left behind in Odoo; what is still on its way is given up."""
+        """Delete what this test and earlier tests left in Odoo. Their waiting events are discarded."""
         self._own()._delete_leftovers()
-
-    # ------------------------------------------------------------
-    # Internal
-    # ------------------------------------------------------------
-
-    def _manager_only(self):
-        if not self.env.user.has_group("sales_team.group_sale_manager"):
-            raise AccessError(self.env._("Only sales managers may send test events."))
-
-    def _own(self):
-        """This test, as superuser; it must be the user's own.
-
-        :raises UserError: the test is forgotten, as tests are after an hour
-        """
-        self._manager_only()
-        test = self.sudo().exists().filtered(lambda test: test.create_uid == self.env.user)
-        if len(test) != 1:
-            raise UserError(self.env._("This test is over. Start a new one."))
-        return test
-
-    def _lead(self):
-        return self.env["manychat.identity"].search([("manychat_id", "=", self.manychat_id)]).lead_id
-
-    @api.model
-    def _delete_leftovers(self):
-        """As superuser, whichever team or company the opportunity fell to."""
-        identities = self.env["manychat.identity"].sudo().search([("manychat_id", "=like", TEST_ID_PATTERN)])
-        identities = identities.filtered(lambda identity: TEST_ID.fullmatch(identity.manychat_id))
-        # Not one that somebody merged with a real person's.
-        leads = identities.lead_id.filtered(lambda lead: lead.manychat_identity_ids <= identities)
-        events = self.env["manychat.event"].sudo().search([("manychat_id", "=like", TEST_ID_PATTERN)])
-        events.filtered(lambda event: event.state != "done").write({"state": "discarded", "alias_id": False})
-        leads.unlink()
-
-    # ------------------------------------------------------------
-    # The hops
-    # ------------------------------------------------------------
-
-    def _hops(self, event, is_second):
-        """The way of one event, as :meth:`progress` gives it.
-
-        :param event: its ``manychat.event``, or an empty one while it has not been received
-        """
-        row = self.second_map_id if is_second else self.first_map_id
-        applied = event.state == "done"
-        failed = event.state in ("failed", "discarded")
-        taken = bool(event.applied_at or event.refusals)
-        queued = bool(event.queued_at) or taken
-        # A hop is named by what has happened once it is done.
-        moved = self.env._("Opportunity moved to “%s”", row.stage_id.name)
-        created = self.env._("Opportunity created in “%s”", row.stage_id.name)
-        hops = [
-            ("accepted", bool(event), self.env._("Accepted by the webhook"), event.received_at),
-            ("queued", queued, self.env._("Put on the queue"), event.queued_at),
-            ("taken", taken, self.env._("Taken by the bridge"), event.applied_at),
-            ("moved" if is_second else "created", applied, moved if is_second else created, event.applied_at),
-        ]
-        shown, open_before = [], not event
-        for name, done, title, moment in hops:
-            state, text = "done" if done else "todo", ""
-            if not done and not open_before:
-                open_before = True
-                state, text = "running", ""
-                if failed:
-                    state, text = "stopped", event.message or self.env._("The event was discarded.")
-                elif event.refusals:
-                    text = f"{event.reason} {event.message}"  # still running: the bridge tries again
-                elif fields.Datetime.now() - (event.queued_at or event.received_at) > PATIENCE:
-                    state, text = "stopped", self._why_it_waits(name, event)
-            at = done and moment and self._time_of_day(moment)
-            shown.append({"name": name, "state": state, "title": title, "at": at or "", "text": text})
-        return shown
-
-    def _why_it_waits(self, hop, event):
-        """What holds ``event`` up at ``hop``, and what to do about it."""
-        setup = self.env["manychat.setup"]
-        if hop == "queued":
-            queue = setup._queue_step()
-            if queue["state"] != "done":
-                return queue["text"]
-            job = self.env.ref("miasalud_crm.cron_relay")
-            if not job.active:
-                return self.env._(
-                    "The scheduled action “%s” is archived. An administrator activates it under Settings ▸ Technical ▸ "
-                    "Scheduled Actions.",
-                    job.name,
-                )
-            return self.env._(
-                "The queue answers, but the scheduled action “%s” has not carried the event there. Whoever runs the "
-                "server checks that Odoo runs scheduled actions (max_cron_threads is not 0).",
-                job.name,
-            )
-        bridge = setup._bridge_step()
-        if bridge["state"] != "done":
-            return bridge["text"]
-        return self.env._(
-            "The bridge has not taken the event off the queue. %s It may have stopped just now, be paused, or read "
-            "another storage account: “python -m bridge check”, run where the bridge is, says which.",
-            bridge["text"],
-        )
-
-    def _time_of_day(self, moment):
-        return fields.Datetime.context_timestamp(self, moment).strftime("%H:%M:%S")

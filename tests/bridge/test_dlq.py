@@ -13,7 +13,8 @@ import sys
 import pytest
 
 from bridge.cli.dlq import harmless
-from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, Event
+from bridge.contract.event import Event
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 
 from .conftest import PATIENCE, Cli, World, contact, eventually, stage
 

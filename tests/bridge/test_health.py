@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from bridge.cli import status
-from bridge.contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE
 from bridge.monitoring import health
 from bridge.monitoring.probes import BackgroundCheck, HealthChecks
 from bridge.results import Done, Failure

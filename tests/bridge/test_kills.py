@@ -97,7 +97,7 @@ def test_killed_after_the_commit_and_before_the_delete(world: World) -> None:
 def test_an_event_that_was_in_hand_when_a_bridge_died_is_tried_alone(world: World) -> None:
     suspect, *others = [stage(f"MC{number}") for number in range(6)]
     taken = [audit.ReceivedEvent(suspect, suspect.type.queue, None)]
-    in_transaction(world.engine, lambda connection: audit.begin(connection, taken))
+    in_transaction(world.engine, audit.begin, taken)
     world.send(suspect, *others)
     world.start_bridge()
     world.settle(suspect, *others)

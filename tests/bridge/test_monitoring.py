@@ -18,11 +18,11 @@ import requests
 import yaml
 
 import bridge.api.request_metrics  # noqa: F401 (its metrics join the others)
-from bridge.contract.event import EventType
+from bridge.contract.payloads import EventType
 from bridge.metrics import REGISTRY
 from bridge.monitoring.exporter import HealthCollector
 from bridge.monitoring.probes import ALL_QUEUES, CheckResult, HealthSnapshot, QueueHealth, SqlHealth
-from bridge.store.watch import StoreSeen
+from bridge.store.snapshot import StoreSnapshot
 
 from ..webhook_cases import CONTACT
 from .conftest import ROOT, Cli, World, contact, eventually, free_port, make, stage
@@ -62,7 +62,7 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 
 def offered() -> dict[str, set[str]]:
     """The labels of every sample that a bridge exports, by its name."""
-    sql = CheckResult("ok", value=SqlHealth("sqlite", "1", StoreSeen({}, {}, {}, 0)))
+    sql = CheckResult("ok", value=SqlHealth("sqlite", "1", StoreSnapshot({}, {}, {}, 0)))
     queues = {name: CheckResult("ok", value=QueueHealth(0, None)) for name in ALL_QUEUES}
     health = HealthCollector(Stub(HealthSnapshot(queues=queues, sql=sql, odoo=None)))  # type: ignore[arg-type]
     names: dict[str, set[str]] = {name: set(labels) for name, labels in ITS_OWN.items()}

@@ -82,7 +82,7 @@ def test_an_opportunity_that_reads_pending_although_its_event_was_applied_is_put
     event = stage("MC1")
     lose(world, event)
     world.odoo.manychat_apply([event.envelope()])
-    in_transaction(world.engine, lambda connection: audit.finish(connection, {event.id: Done("created", 1, None, "A")}))
+    in_transaction(world.engine, audit.finish, {event.id: Done("created", 1, None, "A")})
     assert [row.odoo_sync_status for row in world.rows("opportunities")] == ["pending"]
     assert "1 repaired" in cli("reconcile").stdout
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bridge.contract.event import OPPORTUNITY_QUEUE, Event
+from bridge.contract.event import Event
+from bridge.contract.payloads import OPPORTUNITY_QUEUE
 
 from .conftest import Cli, World, contact, stage
 

@@ -1,7 +1,7 @@
 """The store's tests run on any database: SQLite by default, or what TEST_DATABASE_URL names.
 
 TEST_DATABASE_OPTIONS gives options of ``create_engine`` as JSON. The tests make their tables in that database and drop
-them at the end, so it must be one for tests.
+them at the end, so it must be one for tests. Babelfish can stand in for SQL Server (see ``babelfish.py``).
 """
 
 from __future__ import annotations
@@ -15,9 +15,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bridge.contract.event import Event, EventType, accept
+from bridge.contract.event import Event, accept
+from bridge.contract.payloads import EventType
 from bridge.store import migrate, retention, schema
 from bridge.store.engine import create_engine, in_transaction
+
+from . import babelfish
+
+babelfish.attach()
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +59,7 @@ class Store:
 
     def run(self, function: Any, *arguments: Any, **named: Any) -> Any:
         """``function(connection, …)`` in a transaction."""
-        return in_transaction(self.engine, lambda connection: function(connection, *arguments, **named))
+        return in_transaction(self.engine, function, *arguments, **named)
 
     def rows(self, table: str, **where: Any) -> list[Any]:
         with self.engine.connect() as connection:

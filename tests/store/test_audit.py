@@ -125,7 +125,7 @@ def test_eight_bridges_that_begin_the_same_events_make_one_row_each(store: Store
 
     def begin(shift: int) -> None:
         rotated = [taken(event) for event in events[shift:] + events[:shift]]
-        in_transaction(store.engine, lambda connection: audit.begin(connection, rotated))
+        in_transaction(store.engine, audit.begin, rotated)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(begin, range(8)))

@@ -16,7 +16,7 @@ from ... import retry
 from ...contract.event import Event
 from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from ...odoo import Odoo
-from ...results import Done, Failure, Outcome, Postponed
+from ...results import Conflict, Done, Failure, Outcome
 from ...store import audit, opportunities
 from ...store.engine import in_transaction
 
@@ -51,14 +51,14 @@ def _finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]]) -
 
 def _apply(odoo: Odoo, events: Sequence[Event]) -> dict[str, Outcome]:
     """Call Odoo until no event meets a conflict, or for the last time; the outcomes by event id."""
-    outcomes: dict[str, Outcome] = {event.id: Postponed() for event in sorted(events, key=lambda event: event.order)}
+    outcomes: dict[str, Outcome] = {event.id: Conflict() for event in sorted(events, key=lambda event: event.order)}
     by_id = {event.id: event for event in events}
 
     def call() -> bool:
-        left = [by_id[event_id] for event_id, outcome in outcomes.items() if isinstance(outcome, Postponed)]
+        left = [by_id[event_id] for event_id, outcome in outcomes.items() if isinstance(outcome, Conflict)]
         results = _call(odoo, left)
         outcomes.update({event.id: _outcome(result) for event, result in zip(left, results, strict=True)})
-        return any(isinstance(outcome, Postponed) for outcome in outcomes.values())
+        return any(isinstance(outcome, Conflict) for outcome in outcomes.values())
 
     Retrying(
         retry=retry_if_result(bool),
@@ -96,7 +96,7 @@ def _call(odoo: Odoo, events: Sequence[Event]) -> list[dict[str, Any]]:
 def _outcome(result: dict[str, Any]) -> Outcome:
     status = result.get("status")
     if status == "retry":
-        return Postponed()
+        return Conflict()
     if status in APPLIED:
         return Done(
             status,

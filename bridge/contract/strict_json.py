@@ -1,0 +1,87 @@
+"""Strict JSON: bytes become one JSON object, or a :class:`ContractError`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from .errors import ContractError
+from .fields import clean
+from .outcomes import ErrorCode
+
+#: Deepest nesting of a body. The contract needs two levels; a bot's own extra fields get some room.
+MAX_JSON_DEPTH = 16
+
+
+def parse_json(body: bytes | str) -> dict[str, Any]:
+    """Parse ``body`` as one JSON object in UTF-8. Refuse what JSON parsers disagree about.
+
+    Two mistakes of bots are accepted, because their meaning is clear: an unresolved placeholder without quotation marks
+    is an empty field, and a text may contain a line break.
+
+    :raises ContractError: ``not_json``: not UTF-8, not JSON (``NaN`` is not JSON), not an object, a duplicate key, or
+        nested deeper than :data:`MAX_JSON_DEPTH`
+    """
+    try:
+        text = body if isinstance(body, str) else body.decode("utf-8-sig")
+        value = _loads(text)
+    except UnicodeDecodeError as error:
+        raise ContractError(ErrorCode.NOT_JSON, "The body is not UTF-8 text.") from error
+    except json.JSONDecodeError as error:
+        raise ContractError(
+            ErrorCode.NOT_JSON, f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+        ) from error
+    except RecursionError as error:
+        raise ContractError(ErrorCode.NOT_JSON, "The body is nested too deeply.") from error
+    except ContractError:
+        raise
+    except ValueError as error:  # an integer with more digits than Python converts
+        raise ContractError(ErrorCode.NOT_JSON, "The body holds a number that is too long.") from error
+    if not isinstance(value, dict):
+        raise ContractError(ErrorCode.NOT_JSON, "The body must be a JSON object: {…}.")
+    if _depth(value) > MAX_JSON_DEPTH:
+        raise ContractError(ErrorCode.NOT_JSON, "The body is nested too deeply.")
+    return value
+
+
+# A JSON text, or an unresolved placeholder without quotation marks: {{first_name|fallback:""|to_json:true}}.
+_TEXT_OR_PLACEHOLDER = re.compile(r'"(?:\\.|[^"\\])*"|\{\{[^{}]*\}\}', re.DOTALL)
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        mended = _TEXT_OR_PLACEHOLDER.sub(lambda found: found[0] if found[0].startswith('"') else "null", text)
+        try:
+            return json.loads(mended, strict=False, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        except json.JSONDecodeError:
+            raise error from None  # the first error: its line and column are those of the original text
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ContractError(ErrorCode.NOT_JSON, f"Duplicate key “{clean(twice)[:64]}” in the body.")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ContractError(ErrorCode.NOT_JSON, f"The body is not JSON: {name} is not a JSON value.")
+
+
+def _depth(value: Any) -> int:
+    """Nesting of ``value``, counted without recursion."""
+    deepest, level = 0, [value]
+    while level:
+        deepest += 1
+        level = [
+            child
+            for node in level
+            if isinstance(node, (dict, list))
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+    return deepest
