@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from . import __version__
 from .contract.event import Event
+from .contract.outcomes import APPLIED, ErrorCode, EventOutcome
 from .contract.payloads import EventType
 from .results import DESCRIPTIONS
 
@@ -33,7 +34,7 @@ CALL = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 
 
 Info("miasalud_bridge", "Which version runs.", registry=REGISTRY).info({"version": __version__})
 
-OPPORTUNITY_OUTCOMES = ("created", "moved", "updated", "unchanged", "stale", "discarded")
+OPPORTUNITY_OUTCOMES = (*APPLIED, EventOutcome.DISCARDED)
 
 EVENTS = Counter(
     "miasalud_events",
@@ -114,10 +115,10 @@ OUTAGE_SECONDS = Counter(
 def _begin() -> None:
     """Series that may stay at 0 for long exist from the start: what appears with 1 has, to Prometheus, never risen."""
     for kind in EventType:
-        applied = OPPORTUNITY_OUTCOMES if kind is EventType.OPPORTUNITY else ("stored",)
-        for outcome in (*applied, "known", "dead_lettered"):
+        applied = OPPORTUNITY_OUTCOMES if kind is EventType.OPPORTUNITY else (EventOutcome.STORED,)
+        for outcome in (*applied, "known", EventOutcome.DEAD_LETTERED):
             EVENTS.labels(kind.value, outcome)
-        for code in ("refused", "sql_refused", "failed", "postponed", "other"):
+        for code in (ErrorCode.REFUSED, ErrorCode.SQL_REFUSED, ErrorCode.FAILED, "postponed", "other"):
             RETRIES.labels(kind.value, code)
     for code in (*DESCRIPTIONS, "other"):
         DEAD_LETTERED.labels(code)
@@ -165,7 +166,7 @@ def retried(event: Event, code: str) -> None:
 
 def dead_lettered(event: Event | None, code: str) -> None:
     """:param event: ``None`` if the message could not be read as one"""
-    EVENTS.labels(event.type.value if event else "unreadable", "dead_lettered").inc()
+    EVENTS.labels(event.type.value if event else "unreadable", EventOutcome.DEAD_LETTERED).inc()
     DEAD_LETTERED.labels(reason(code)).inc()
 
 

@@ -27,6 +27,7 @@ from .. import metrics
 from ..circuit_breaker import Dependency
 from ..contract.errors import ContractError
 from ..contract.event import Event, decode
+from ..contract.outcomes import ErrorCode
 from ..errors import Outage
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
@@ -281,7 +282,7 @@ class Consumer(threading.Thread):
         outcomes = isolate(events, self._handler.handle) if events else {}
         for delivery in misplaced:
             about = f"Events of type {delivery.event.type.value} belong on {delivery.event.type.queue}."
-            outcomes[delivery.event.id] = Failure("wrong_queue", about, permanent=True)
+            outcomes[delivery.event.id] = Failure(ErrorCode.WRONG_QUEUE.value, about, permanent=True)
         self._settle(batch, group, outcomes)
 
     def _settle(self, batch: _Batch, group: Sequence[_Delivery], outcomes: Mapping[str, Outcome]) -> None:

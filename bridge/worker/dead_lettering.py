@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from ..contract.event import Event
 from ..contract.fields import format_datetime
+from ..contract.outcomes import ErrorCode
 from ..queue import Queue
 from ..results import Failure
 from ..store import audit, dead_letters
@@ -108,7 +109,7 @@ def last_failure(known: Any) -> Failure:
     """Why an event is given up that has no attempts left, from its audit row."""
     if known.attempt_in_progress or not known.error_code:
         about = f"Each of its {known.attempts} attempts ended with the bridge being killed."
-        return Failure("crashed", about, permanent=True)
+        return Failure(ErrorCode.CRASHED.value, about, permanent=True)
     return Failure(known.error_code, known.error or "", permanent=True)
 
 

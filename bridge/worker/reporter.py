@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import structlog
 
 from ..contract.fields import format_datetime
+from ..contract.outcomes import ReportedState
 from ..errors import OdooRefused, Outage
 from ..log import kind
 from ..odoo import Odoo
@@ -32,7 +33,11 @@ INTERVAL_FAILING = 10
 #: Outcomes told in one call.
 BATCH = 200
 #: Odoo's words for our outcomes; all others mean that the event is done.
-STATES = {audit.DEAD_LETTERED: "failed", audit.DISCARDED: "discarded", audit.ERASED: "erased"}
+STATES = {
+    audit.DEAD_LETTERED: ReportedState.FAILED,
+    audit.DISCARDED: ReportedState.DISCARDED,
+    audit.ERASED: ReportedState.ERASED,
+}
 
 
 class Reporter(threading.Thread):
@@ -108,7 +113,7 @@ def _tell(engine: sa.Engine, odoo: Odoo, rows: Sequence[Any]) -> OdooRefused | N
 def _told(row: Any) -> dict[str, Any]:
     told = {
         "event_id": row.event_id,
-        "state": STATES.get(row.outcome, "done"),
+        "state": STATES.get(row.outcome, ReportedState.DONE).value,
         "outcome": row.outcome,
         "code": row.error_code,
         "message": row.error,
@@ -149,6 +154,9 @@ def close_discarded(engine: sa.Engine, odoo: Odoo, discarded: Mapping[str, int])
     if unknown:
         # SQL was set up anew since: there is nothing left to close.
         odoo.report(
-            [{"event_id": event_id, "state": "discarded", "retries": discarded[event_id]} for event_id in unknown]
+            [
+                {"event_id": event_id, "state": ReportedState.DISCARDED.value, "retries": discarded[event_id]}
+                for event_id in unknown
+            ]
         )
     log.info("discards_taken", count=len(discarded))

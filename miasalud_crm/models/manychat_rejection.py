@@ -2,6 +2,8 @@ import re
 
 from odoo import api, fields, models
 
+from bridge.contract.outcomes import ErrorCode
+
 #: How many refused requests are kept, so that a bot in a loop cannot fill the database.
 KEPT = 500
 #: After how many further ones the oldest are deleted: a bot in a loop does not wait for the daily cleaning.
@@ -34,10 +36,10 @@ class ManychatRejection(models.Model):
     @api.depends("code")
     def _compute_advice(self):
         advice = {
-            "not_json": self.env._(
+            ErrorCode.NOT_JSON: self.env._(
                 "The body is no JSON object. Compare it with the one under Requests for ManyChat: quotes and commas."
             ),
-            "invalid": self.env._("In ManyChat, open the External Request and correct the fields named here."),
+            ErrorCode.INVALID: self.env._("In ManyChat, open the External Request and correct the fields named here."),
             "too_large": self.env._("Have the External Request send fewer or shorter fields."),
             "unsupported_media_type": self.env._(
                 "In ManyChat, add the header Content-Type with the value application/json to the External Request."

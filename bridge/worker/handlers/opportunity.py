@@ -14,16 +14,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...contract.event import Event
+from ...contract.outcomes import APPLIED, ErrorCode
 from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from ...odoo import Odoo
 from ...results import Conflict, Done, Failure, Outcome
 from ...store import audit, opportunities
 from ...store.engine import in_transaction
 
-#: Odoo's words for an event that is applied.
-APPLIED = {"created", "moved", "updated", "unchanged", "stale"}
-#: Codes of errors that trying again cannot mend. All else ("refused": Odoo raised something) may pass.
-PERMANENT = {"unmapped_stage", "invalid"}
+#: Codes of errors that a retry cannot fix. All others ("refused": Odoo raised something) may pass.
+PERMANENT = {ErrorCode.UNMAPPED_STAGE, ErrorCode.INVALID}
 #: Odoo says "retry" when another transaction worked on the same opportunities. Then we call again after some
 #: milliseconds; inside Odoo the repeat would sleep for seconds, and hold a worker meanwhile.
 RETRY_PAUSE = (0.020, 0.200)
@@ -95,9 +94,9 @@ def _outcome(result: dict[str, Any]) -> Outcome:
             stage_before=_text(result.get("stage_before"), 256),
             stage_after=_text(result.get("stage_after"), 256),
         )
-    code = _text(result.get("code"), 64) or "refused"
-    if code == audit.DISCARDED:
-        # Somebody gave it up in Odoo while it was on its way: so it is settled, and no dead letter.
+    code = _text(result.get("code"), 64) or ErrorCode.REFUSED.value
+    if code == ErrorCode.DISCARDED:
+        # An Odoo user discarded it while it was on its way: it is settled, and no dead letter.
         return Done(audit.DISCARDED)
     message = _text(result.get("message"), 10_000) or "Odoo gave no reason."
     return Failure(code, message, permanent=code in PERMANENT)
