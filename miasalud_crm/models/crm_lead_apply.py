@@ -208,7 +208,7 @@ class CrmLead(models.Model):
                 event = from_envelope(envelope)
                 if event.type is not EventType.OPPORTUNITY:
                     raise ContractError(
-                        ErrorCode.INVALID.value, f"An event of type “{event.type.value}” concerns no opportunity."
+                        ErrorCode.INVALID, f"An event of type “{event.type.value}” concerns no opportunity."
                     )
                 valid.setdefault(event.id, (event, []))[1].append(position)
             except ContractError as error:
