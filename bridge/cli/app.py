@@ -140,7 +140,7 @@ def api(
     try:
         from ..api.serve import serve
     except ModuleNotFoundError as error:
-        fail(f"The API needs {error.name}: pip install 'miasalud-bridge[worker,api]'", MISUSED)
+        fail(f"The API needs {error.name}. In a checkout, run: pip install '.[worker,api]'", MISUSED)
     settings = load_settings()
     serve(settings, host or settings.api_host, port or settings.api_port)
 

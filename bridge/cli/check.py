@@ -10,7 +10,7 @@ import requests
 from ..connect import open_engine, open_odoo, open_queue
 from ..monitoring import probes
 from ..settings import Settings, variable
-from ..store.watch import StoreSeen
+from ..store.snapshot import StoreSnapshot
 
 #: Seconds for an answer of the API, which asks nobody else for this one.
 API_SECONDS = 3
@@ -64,7 +64,7 @@ def _sql(settings: Settings) -> str:
     return ", ".join([f"{seen.dialect}, revision {seen.revision}", *notices(seen.store)])
 
 
-def notices(store: StoreSeen) -> list[str]:
+def notices(store: StoreSnapshot) -> list[str]:
     """What an operator should know of, if there is any."""
     state = [f"PAUSED {name} since {since:%Y-%m-%d %H:%M} UTC" for name, since in sorted(store.paused.items())]
     if letters := sum(store.letters.values()):

@@ -27,9 +27,10 @@ from ..monitoring.probes import PATHS
 from ..queue import Queue
 from ..results import description
 from ..settings import Settings
-from ..store import story
+from ..store import history
 from ..store.audit import DEAD_LETTERED
 from ..store.engine import in_transaction
+from ..store.rows import AuditSummary
 from .console import FAILED, MISUSED, fail, load_settings, out, visible
 
 T = TypeVar("T")
@@ -146,8 +147,10 @@ def trace(
 
 def _like(asking: _Asking, beginning: str) -> list[str]:
     """Ids of the events that begin like that, whoever knows of them."""
-    ids = {row.event_id for row in asking.sql(lambda connection: story.events_like(connection, beginning)) or []}
-    ids |= set(asking.sql(lambda connection: story.letters_like(connection, beginning)) or [])
+    ids = {
+        row.event_id for row in asking.sql(lambda connection: history.events_with_prefix(connection, beginning)) or []
+    }
+    ids |= set(asking.sql(lambda connection: history.dead_lettered_with_prefix(connection, beginning)) or [])
     ids |= {row["event_id"] for row in asking.odoo(event_id=beginning)}
     ids |= {event_id for event_id in asking.waiting() if event_id.startswith(beginning)}
     return sorted(ids)
@@ -161,13 +164,16 @@ def _events_of(asking: _Asking, manychat_id: str) -> dict[str, dict[str, Any]]:
             found[event_id] = _line(event_id, type=told["type"], outcome="on the queue", manychat_id=manychat_id)
     for row in asking.odoo(manychat_id=manychat_id):
         found[row["event_id"]] = _line_of_odoo(row)
-    for row in asking.sql(lambda connection: story.events_of(connection, manychat_id)) or []:
-        found[row.event_id] = _line_of_audit(row)
+    for event in asking.sql(lambda connection: history.events_of(connection, manychat_id)) or []:
+        found[event.event_id] = _line_of_audit(event)
     return dict(sorted(found.items(), key=lambda item: item[1]["occurred_at"] or "~", reverse=True))
 
 
 def _brief(asking: _Asking, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    rows = asking.sql(lambda connection: [row for each in ids for row in story.events_like(connection, each)]) or []
+    rows = (
+        asking.sql(lambda connection: [row for each in ids for row in history.events_with_prefix(connection, each)])
+        or []
+    )
     return {event_id: _line(event_id) for event_id in ids} | {row.event_id: _line_of_audit(row) for row in rows}
 
 
@@ -181,7 +187,7 @@ def _line_of_odoo(row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _line_of_audit(row: Any) -> dict[str, Any]:
+def _line_of_audit(row: AuditSummary) -> dict[str, Any]:
     outcome = row.outcome or "unfinished"
     return _line(
         row.event_id,
@@ -204,11 +210,11 @@ def _line(event_id: str, **known: Any) -> dict[str, Any]:
 def _story(asking: _Asking, event_id: str) -> dict[str, Any]:
     """Everything that is known of one event, as JSON."""
     odoo = next(iter(asking.odoo(event_id=event_id)), None)
-    rows: list[Any] = asking.sql(lambda connection: story.events_like(connection, event_id)) or []
+    rows = asking.sql(lambda connection: history.events_with_prefix(connection, event_id)) or []
     audit = _json(rows[0]) if rows else None
     waiting = asking.waiting().get(event_id)
     who = next((told["manychat_id"] for told in (audit, odoo, waiting) if told and told["manychat_id"]), None)
-    kept = asking.sql(lambda connection: story.kept(connection, event_id, who))
+    kept = asking.sql(lambda connection: history.details(connection, event_id, who))
     letter = _json(kept.dead_letter) if kept and kept.dead_letter else None
     opportunity = _json(kept.opportunity) if kept and kept.opportunity else None
     told = {
@@ -230,7 +236,7 @@ def _story(asking: _Asking, event_id: str) -> dict[str, Any]:
 
 def _json(row: Any) -> dict[str, Any]:
     return {
-        name: format_datetime(value) if isinstance(value, datetime) else value for name, value in row._mapping.items()
+        name: format_datetime(value) if isinstance(value, datetime) else value for name, value in row._asdict().items()
     }
 
 

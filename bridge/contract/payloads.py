@@ -305,10 +305,11 @@ def parse_payload(event_type: EventType, payload: Mapping[str, Any]) -> Payload:
 
 def field_errors(error: ValidationError) -> list[dict[str, str]]:
     """The errors of ``error`` as ``{"field", "message"}``, without the rejected values: they may be personal data."""
-    return [_field_error(item) for item in error.errors(include_url=False, include_input=False)]
+    return [field_error(item) for item in error.errors(include_url=False, include_input=False)]
 
 
-def _field_error(item: Any) -> dict[str, str]:
+def field_error(item: Any) -> dict[str, str]:
+    """One of pydantic's errors as ``{"field", "message"}``."""
     path = [str(part) for part in item["loc"]]
     message = item["msg"].removeprefix("Value error, ")
     # A rule on several fields names the one to fill in: "stage_id: give …".
@@ -318,6 +319,8 @@ def _field_error(item: Any) -> dict[str, str]:
         message = named[2]
     elif item["type"] == "missing":
         message = "must not be empty"
+    elif item["type"] == "extra_forbidden":
+        message = "is not known here"
     elif item["type"] in ("model_type", "model_attributes_type", "dict_type"):
         message = "must be an object: {…}"
     return {"field": ".".join(path), "message": message}

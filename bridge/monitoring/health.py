@@ -14,7 +14,7 @@ from ..contract.fields import format_datetime
 from ..contract.payloads import DEAD_LETTER_QUEUE
 from ..results import description
 from ..settings import Settings
-from ..store.watch import WINDOW, Path
+from ..store.snapshot import WINDOW, QueueSnapshot
 from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, Answer, Seen, Watch, age
 
 
@@ -59,7 +59,7 @@ def report(seen: Seen, now: datetime | None = None) -> dict[str, Any]:
 def _path(seen: Seen, queue: str, now: datetime) -> dict[str, Any]:
     messages = seen.queues[queue].seen
     store = seen.sql.seen.store if seen.sql.seen else None
-    path = store.paths.get(queue, Path()) if store else None
+    path = store.paths.get(queue, QueueSnapshot()) if store else None
     lag = seen.lag(queue, now)
     paused = store.paused.get(queue) if store else None
     return {

@@ -25,9 +25,9 @@ from ..log import kind
 from ..odoo import Odoo
 from ..queue import Queue
 from ..settings import variable
-from ..store import migrate, watch
+from ..store import migrate, snapshot
 from ..store.engine import in_transaction
-from ..store.watch import StoreSeen
+from ..store.snapshot import StoreSnapshot
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class SqlSeen:
 
     dialect: str
     revision: str | None
-    store: StoreSeen | None
+    store: StoreSnapshot | None
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def sql_seen(engine: sa.Engine) -> SqlSeen:
         raise ConfigurationError(
             f"Its tables are at revision {current}, not {needed}. Run: python -m bridge db upgrade"
         )
-    return SqlSeen(engine.dialect.name, current, in_transaction(engine, watch.look))
+    return SqlSeen(engine.dialect.name, current, in_transaction(engine, snapshot.take))
 
 
 _head = functools.cache(migrate.head)

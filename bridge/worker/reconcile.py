@@ -184,7 +184,7 @@ class Reconcile:
     def _unsynced(self, connection: sa.Connection) -> list[tuple[Any, Any]]:
         rows = opportunities.unsynced(connection, self._cutoff)
         newest = audit.rows(connection, [row.event_id for row in rows if row.event_id])
-        return [(row, newest.get(row.event_id)) for row in rows]
+        return [(row, newest.get(row.event_id or "")) for row in rows]
 
     def _synchronise(self, found: Sequence[tuple[Any, Any]]) -> Iterator[Case]:
         handle = self._handlers[EventType.OPPORTUNITY.queue].handle

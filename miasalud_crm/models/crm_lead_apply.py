@@ -35,7 +35,8 @@ CREATED_BY_EVENTS = ("manychat_", "utm_source")
 
 
 class CrmLead(models.Model):
-    # A file of its own: applying events takes as much code as all the rest of the model.
+    """Applying a batch of events: the RPC, bisecting, and the savepoint."""
+
     _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
     # ------------------------------------------------------------
@@ -54,7 +55,7 @@ class CrmLead(models.Model):
                 return self._manychat_apply_batch(events)
         except Exception as error:
             if not _is_conflict(error) and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-                raise  # the database is in trouble; no event is at fault
+                raise  # a problem of the database, not of an event
             if len(events) == 1:
                 event = events[0]
                 refused = _result(event.id, "retry") if _is_conflict(error) else self._manychat_refuse(event, error)
@@ -118,7 +119,7 @@ class CrmLead(models.Model):
             elif batch.rows[event.id].state == "done":
                 results[event.id] = _known_result(batch.rows[event.id])
             elif batch.rows[event.id].state == "discarded":
-                message = self.env._("An Odoo user discarded this event. Retry in Odoo takes that back.")
+                message = self.env._("A user discarded this event in Odoo. Press Retry in Odoo to apply it.")
                 results[event.id] = _result(event.id, "error", code=ErrorCode.DISCARDED.value, message=message)
             elif stage := resolve(event.payload.state.stage_id, event.payload.state.stage):
                 pending.append((event, stage))
@@ -193,7 +194,7 @@ class CrmLead(models.Model):
         :raises UserError: ``events`` is no list
         """
         if not isinstance(events, list | tuple):
-            raise UserError(self.env._("Events come as a list."))
+            raise UserError(self.env._("The events must be a list."))
         self = self.with_context(
             **{
                 APPLYING: True,

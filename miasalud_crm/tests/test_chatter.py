@@ -76,6 +76,6 @@ class TestChatter(ManychatCase):
         self.apply(opportunity(stage=21, minutes=1))
         self.assertEqual(self.newest().notified_partner_ids, vera.partner_id)
 
-    def test_nobody_is_asked_to_follow_them_apart(self):
+    def test_no_user_is_asked_to_follow_them_apart(self):
         subtypes = self.env["mail.message.subtype"].search([("res_model", "=", "crm.lead"), ("hidden", "=", False)])
         self.assertFalse([name for name in subtypes.mapped("name") if "Chat" in name])

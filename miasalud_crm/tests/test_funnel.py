@@ -206,7 +206,7 @@ class TestFunnel(ManychatCase):
             self.chat(name, 0, 17)
         self.lead("Ana").user_id = vera
         self.lead("Beto").user_id = omar
-        # Vera: her own, and Clara's, which is nobody's.
+        # Vera: her own, and Clara's, which is unassigned.
         self.assertEqual(self.funnel("map_id", user=vera)[17,][0], 2)
         self.assertEqual(self.funnel("map_id", user=omar)[17,][0], 3)
 

@@ -70,13 +70,13 @@ class TestImport(ManychatCase):
         ]
         result = self.load(["name", "manychat_stage_id", "stage_id"], lines)
         self.assertFalse(result["ids"])
-        told = defaultdict(str)
+        shown = defaultdict(str)
         for message in result["messages"]:
-            told[message["record"]] += message["message"]
-        self.assertNotIn(0, told)
-        self.assertIn("17 already belongs", told[1])
-        self.assertIn("No existe", told[2])
-        self.assertIn("already belongs to another ManyChat stage", told[3])
+            shown[message["record"]] += message["message"]
+        self.assertNotIn(0, shown)
+        self.assertIn("17 already belongs", shown[1])
+        self.assertIn("No existe", shown[2])
+        self.assertIn("already belongs to another ManyChat stage", shown[3])
         self.assertEqual(self.state(), before)
 
     def test_a_duplicate_within_the_file_is_told(self):

@@ -51,6 +51,6 @@ class TestRename(ManychatCase):
         self.env.invalidate_all()
         self.assertEqual(
             of_funnel.context,
-            "{'graph_measure': 'lost', 'pivot_measures': ['entered', 'in_stage', 'left', 'advanced']}",
+            "{'graph_measure': 'lost', 'pivot_measures': ['entered', 'in_stage', \"left\", 'advanced']}",
         )
         self.assertEqual(of_leads.context, measures)

@@ -50,9 +50,9 @@ class TestSetup(QueueCase, TransactionCase):
 
     def test_the_checklist_tells_nothing_of_the_keys_themselves(self):
         key = self.env["manychat.api.key"]._generate("Secreta")
-        told = str(self.env["manychat.setup"].with_user(self.manager).checklist())
-        self.assertNotIn(key[:12], told)
-        self.assertNotIn("Secreta", told)
+        shown = str(self.env["manychat.setup"].with_user(self.manager).checklist())
+        self.assertNotIn(key[:12], shown)
+        self.assertNotIn("Secreta", shown)
 
     def test_a_queue_that_answers_is_green(self):
         self.assertEqual(self.step("queue")["state"], "done")

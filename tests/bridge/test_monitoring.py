@@ -22,7 +22,7 @@ from bridge.contract.payloads import EventType
 from bridge.metrics import REGISTRY
 from bridge.monitoring.exporter import Looks
 from bridge.monitoring.probes import ALL_QUEUES, Answer, QueueSeen, Seen, SqlSeen
-from bridge.store.watch import StoreSeen
+from bridge.store.snapshot import StoreSnapshot
 
 from ..webhook_cases import CONTACT
 from .conftest import ROOT, Cli, World, contact, eventually, free_port, make, stage
@@ -62,7 +62,7 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 
 def offered() -> dict[str, set[str]]:
     """The labels of every sample that a bridge exports, by its name."""
-    sql = Answer("ok", seen=SqlSeen("sqlite", "1", StoreSeen({}, {}, {}, 0)))
+    sql = Answer("ok", seen=SqlSeen("sqlite", "1", StoreSnapshot({}, {}, {}, 0)))
     queues = {name: Answer("ok", seen=QueueSeen(0, None)) for name in ALL_QUEUES}
     looks = Looks(Stub(Seen(queues=queues, sql=sql, odoo=None)))  # type: ignore[arg-type]
     names: dict[str, set[str]] = {name: set(labels) for name, labels in ITS_OWN.items()}

@@ -1,7 +1,7 @@
 """The store's tests run on any database: SQLite by default, or what TEST_DATABASE_URL names.
 
 TEST_DATABASE_OPTIONS gives options of ``create_engine`` as JSON. The tests make their tables in that database and drop
-them at the end, so it must be one for tests.
+them at the end, so it must be one for tests. Babelfish can stand in for SQL Server (see ``babelfish.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from bridge.contract.event import Event, accept
 from bridge.contract.payloads import EventType
 from bridge.store import migrate, retention, schema
 from bridge.store.engine import create_engine, in_transaction
+
+from . import babelfish
+
+babelfish.attach()
 
 
 @pytest.fixture(scope="session")
