@@ -121,33 +121,33 @@ class CrmLead(models.Model):
             elif batch.rows[event.id].state == "discarded":
                 message = self.env._("A user discarded this event in Odoo. Press Retry in Odoo to apply it.")
                 results[event.id] = _result(event.id, "error", code=ErrorCode.DISCARDED.value, message=message)
-            elif stage := resolve(event.payload.state.stage_id, event.payload.state.stage):
-                pending.append((event, stage))
+            elif stage_map := resolve(event.payload.state.stage_id, event.payload.state.stage):
+                pending.append((event, stage_map))
             else:
                 results[event.id] = self._manychat_fail_unmapped(event, batch.rows[event.id])
-        batch.load_references([event for event, _stage in pending])
-        for events_and_stages in batch.rounds(pending):
-            results |= self._manychat_apply_round(events_and_stages, batch)
+        batch.load_references([event for event, _stage_map in pending])
+        for pairs in batch.rounds(pending):
+            results |= self._manychat_apply_round(pairs, batch)
             self._manychat_flush()
         return results
 
-    def _manychat_apply_round(self, events_and_stages, batch):
+    def _manychat_apply_round(self, pairs, batch):
         """Apply at most one event of each opportunity.
 
-        :param list events_and_stages: pairs of event and ``manychat.stage.map``
+        :param list pairs: pairs of event and ``manychat.stage.map``
         :param EventBatch batch: its ``leads`` are extended by the created ones
         :return dict: event id → result
         """
         # The same order everywhere: two bridges that create the same people would otherwise wait for each other.
         new_contacts = sorted(
-            ((event, stage) for event, stage in events_and_stages if event.manychat_id not in batch.leads),
-            key=lambda event_and_stage: event_and_stage[0].manychat_id,
+            ((event, stage_map) for event, stage_map in pairs if event.manychat_id not in batch.leads),
+            key=lambda pair: pair[0].manychat_id,
         )
-        moves = [(event, stage) for event, stage in events_and_stages if event.manychat_id in batch.leads]
+        moves = [(event, stage_map) for event, stage_map in pairs if event.manychat_id in batch.leads]
         outcomes = self._manychat_create(new_contacts, batch)
         outcomes |= self._manychat_move(moves, batch)
         results = {}
-        for event, _stage in events_and_stages:
+        for event, _stage_map in pairs:
             lead = batch.leads[event.manychat_id]
             status, stage_before = outcomes[event.id]
             results[event.id] = _result(

@@ -6,7 +6,7 @@ from bridge.contract.outcomes import ErrorCode
 
 #: How many refused requests are kept: a bot in a loop must not fill the database.
 KEPT = 500
-#: The oldest are deleted after this many new ones: a bot in a loop sends more than the daily cleaning can wait for.
+#: The oldest are deleted after this many new ones: a bot in a loop would fill the database before the daily cleaning.
 TRIMMED_EVERY = 100
 BODY_KEPT_CHARS = 4000
 
