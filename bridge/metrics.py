@@ -12,6 +12,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 
 from . import __version__
+from .contract.outcomes import APPLIED, ErrorCode, EventOutcome
 from .contract.payloads import EventType
 from .results import DESCRIPTIONS
 
@@ -27,7 +28,7 @@ CALL = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 
 
 Info("miasalud_bridge", "The running version.", registry=REGISTRY).info({"version": __version__})
 
-OPPORTUNITY_OUTCOMES = ("created", "moved", "updated", "unchanged", "stale", "discarded")
+OPPORTUNITY_OUTCOMES = (*APPLIED, EventOutcome.DISCARDED)
 
 EVENTS = Counter(
     "miasalud_events",
@@ -111,10 +112,10 @@ OUTAGE_SECONDS = Counter(
 def _create_series() -> None:
     """Make the series that may stay at 0 for long: Prometheus sees no rise in a series that appears with 1."""
     for kind in EventType:
-        applied = OPPORTUNITY_OUTCOMES if kind is EventType.OPPORTUNITY else ("stored",)
-        for outcome in (*applied, "duplicate", "dead_lettered"):
+        applied = OPPORTUNITY_OUTCOMES if kind is EventType.OPPORTUNITY else (EventOutcome.STORED,)
+        for outcome in (*applied, "duplicate", EventOutcome.DEAD_LETTERED):
             EVENTS.labels(kind.value, outcome)
-        for code in ("refused", "sql_refused", "failed", "conflict", "other"):
+        for code in (ErrorCode.REFUSED, ErrorCode.SQL_REFUSED, ErrorCode.FAILED, "conflict", "other"):
             RETRIES.labels(kind.value, code)
     for code in (*DESCRIPTIONS, "other"):
         DEAD_LETTERED.labels(code)

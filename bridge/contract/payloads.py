@@ -271,12 +271,17 @@ class EventType(str, Enum):
 
 
 def type_of(payload: Mapping[str, Any], queue: str) -> EventType:
-    """The type of a bare payload on ``queue``, by the fields that only one of the queue's types has."""
-    *others, assumed = (each for each in EventType if each.queue == queue)
-    for event_type in others:
-        if own_fields(event_type, [*others, assumed]) & payload.keys():
+    """The type of a bare payload on ``queue``, by the fields that only one of the queue's types has.
+
+    :raises ContractError: ``invalid``: the queue carries no events
+    """
+    candidates = [each for each in EventType if each.queue == queue]
+    if not candidates:
+        raise ContractError(ErrorCode.INVALID, f"The queue {queue} carries no events.")
+    for event_type in candidates[:-1]:
+        if own_fields(event_type, candidates) & payload.keys():
             return event_type
-    return assumed
+    return candidates[-1]
 
 
 def own_fields(event_type: EventType, among: Iterable[EventType]) -> set[str]:

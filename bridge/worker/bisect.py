@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from ..contract.event import Event
+from ..contract.outcomes import ErrorCode
 from ..errors import OdooRefused, Outage
 from ..log import kind
 from ..results import Failure, Outcome
@@ -40,10 +41,10 @@ def bisect_batch(
 
 def _failure(error: Exception) -> Failure:
     if isinstance(error, OdooRefused):
-        code, message = "refused", f"Odoo refused it: {error.message} ({error.name})"
+        code, message = ErrorCode.REFUSED, f"Odoo refused it: {error.message} ({error.name})"
     elif isinstance(error, DBAPIError):
-        code, message = "sql_refused", f"The database refused it: {error.orig}"
+        code, message = ErrorCode.SQL_REFUSED, f"The database refused it: {error.orig}"
     else:
-        code, message = "failed", f"{kind(error)}: {error}"
+        code, message = ErrorCode.FAILED, f"{kind(error)}: {error}"
     # PostgreSQL stores no NUL in a text.
-    return Failure(code, message.replace("\0", ""))
+    return Failure(code.value, message.replace("\0", ""))

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from ..contract.event import Event
 from ..contract.fields import format_datetime
+from ..contract.outcomes import ErrorCode
 from ..queue import Queue
 from ..results import Failure
 from ..store import audit, dead_letters
@@ -111,7 +112,7 @@ def last_failure(known: AttemptState | AuditRow) -> Failure:
     """
     if known.attempt_in_progress or not known.error_code:
         message = f"Each of its {known.attempts} attempts ended because the bridge was killed."
-        return Failure("crashed", message, permanent=True)
+        return Failure(ErrorCode.CRASHED.value, message, permanent=True)
     return Failure(known.error_code, known.error or "", permanent=True)
 
 

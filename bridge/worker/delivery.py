@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from .. import retry
 from ..contract.errors import ContractError
 from ..contract.event import Event, decode
+from ..contract.outcomes import ErrorCode
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
 from ..store import audit, dead_letters
@@ -193,7 +194,7 @@ class BatchProcessor:
         outcomes = bisect_batch(events, self._handler.handle) if events else {}
         for delivery in misplaced:
             message = f"Events of type {delivery.event.type.value} belong on {delivery.event.type.queue}."
-            outcomes[delivery.event.id] = Failure("wrong_queue", message, permanent=True)
+            outcomes[delivery.event.id] = Failure(ErrorCode.WRONG_QUEUE.value, message, permanent=True)
         self._settle(batch, group, outcomes)
 
     def _settle(self, batch: Batch, group: Sequence[Delivery], outcomes: Mapping[str, Outcome]) -> None:

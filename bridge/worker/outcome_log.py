@@ -9,6 +9,7 @@ import structlog
 
 from .. import metrics
 from ..contract.event import Event
+from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
 
 log = structlog.get_logger()
@@ -70,14 +71,14 @@ def retried(event: Event, failure: Failure, *, attempts: int, retry_in: int | No
 
 def dead_lettered(event: Event, failure: Failure, *, attempts: int) -> None:
     """An event is given up."""
-    metrics.EVENTS.labels(event.type.value, "dead_lettered").inc()
+    metrics.EVENTS.labels(event.type.value, EventOutcome.DEAD_LETTERED).inc()
     metrics.DEAD_LETTERED.labels(metrics.reason(failure.code)).inc()
     log.error("event_dead_lettered", **_about(event), code=failure.code, attempts=attempts)
 
 
 def unreadable(queue: str, message_id: str, code: str) -> None:
     """A message that is not an event is given up."""
-    metrics.EVENTS.labels("unreadable", "dead_lettered").inc()
+    metrics.EVENTS.labels("unreadable", EventOutcome.DEAD_LETTERED).inc()
     metrics.DEAD_LETTERED.labels(metrics.reason(code)).inc()
     log.error("message_unreadable", queue=queue, message_id=message_id, code=code)
 

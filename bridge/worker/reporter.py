@@ -15,6 +15,7 @@ import sqlalchemy as sa
 import structlog
 
 from ..contract.fields import format_datetime
+from ..contract.outcomes import ReportedState
 from ..errors import OdooRefused
 from ..odoo import Odoo
 from ..store import audit, dead_letters
@@ -33,7 +34,11 @@ JITTER = 0.2
 #: Outcomes in one call.
 BATCH = 200
 #: Odoo's states for our outcomes. All other outcomes mean that the event is done.
-STATES = {audit.DEAD_LETTERED: "failed", audit.DISCARDED: "discarded", audit.ERASED: "erased"}
+STATES = {
+    audit.DEAD_LETTERED: ReportedState.FAILED,
+    audit.DISCARDED: ReportedState.DISCARDED,
+    audit.ERASED: ReportedState.ERASED,
+}
 
 
 def report_outcomes(engine: sa.Engine, odoo: Odoo, stop: threading.Event | None = None) -> None:
@@ -72,7 +77,7 @@ def _report(engine: sa.Engine, odoo: Odoo, rows: Sequence[AuditRow]) -> OdooRefu
 def _payload(row: AuditRow) -> dict[str, Any]:
     payload = {
         "event_id": row.event_id,
-        "state": STATES.get(row.outcome or "", "done"),
+        "state": STATES.get(row.outcome or "", ReportedState.DONE).value,
         "outcome": row.outcome,
         "code": row.error_code,
         "message": row.error,
@@ -98,7 +103,10 @@ def close_discarded(engine: sa.Engine, odoo: Odoo, discarded: Mapping[str, int])
     if unknown:
         # The tables were made anew since then: there is nothing left to close.
         odoo.record_outcomes(
-            [{"event_id": event_id, "state": "discarded", "retries": discarded[event_id]} for event_id in unknown]
+            [
+                {"event_id": event_id, "state": ReportedState.DISCARDED.value, "retries": discarded[event_id]}
+                for event_id in unknown
+            ]
         )
     log.info("discards_applied", count=len(discarded))
 

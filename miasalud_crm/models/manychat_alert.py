@@ -9,7 +9,7 @@ _logger = logging.getLogger(__name__)
 
 RECEIVER_PARAMETER = "miasalud_crm.alert_user_id"
 SILENT_PARAMETER = "miasalud_crm.bridge_silent_minutes"
-#: Default time before a silent bridge becomes an activity for a person. A restart takes less.
+#: Default time until a silent bridge becomes an alert. A restart of the bridge takes less.
 DEFAULT_SILENT_MINUTES = 10
 ACTIVITY = "mail.mail_activity_data_warning"
 

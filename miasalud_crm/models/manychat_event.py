@@ -3,7 +3,7 @@ import json
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from bridge.contract.outcomes import ErrorCode, EventOutcome
+from bridge.contract.outcomes import ErrorCode, EventOutcome, ReportedState
 from bridge.contract.payloads import EventType
 
 from ..rights import managers_only
@@ -36,9 +36,9 @@ class ManychatEvent(models.Model):
         [
             ("pending", "Waiting for the Queue"),
             ("queued", "On the Queue"),
-            ("done", "Done"),
-            ("failed", "Failed"),
-            ("discarded", "Discarded"),
+            (ReportedState.DONE.value, "Done"),
+            (ReportedState.FAILED.value, "Failed"),
+            (ReportedState.DISCARDED.value, "Discarded"),
         ],
         required=True,
         readonly=True,
@@ -232,7 +232,7 @@ class ManychatEvent(models.Model):
             raise UserError(self.env._("Only failed events can be discarded. None of the selected events has failed."))
         events.sudo().write({"state": "discarded", "alias_id": False})
         # The bridge does not know an event that never reached its queue.
-        events.sudo().filtered(lambda event: event.code != "undeliverable").discard_to_report = True
+        events.sudo().filtered(lambda event: event.code != ErrorCode.UNDELIVERABLE).discard_to_report = True
 
     # ------------------------------------------------------------
     # Cron

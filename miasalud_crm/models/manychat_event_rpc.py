@@ -6,6 +6,7 @@ from odoo import api, models
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
+from bridge.contract.outcomes import ErrorCode, EventOutcome, ReportedState
 
 from ..moments import iso_utc
 from ..rights import bridge_only
@@ -123,7 +124,7 @@ class ManychatEvent(models.Model):
         events = self.search([("manychat_id", "=", manychat_id)])
         unfinished = events.filtered(lambda event: event.state in ("pending", "failed"))
         # Discarded, not failed: without its payload, no user can fix it.
-        unfinished.write({"state": "discarded", "outcome": "error", "code": "erased", "alias_id": False})
+        unfinished.write({"state": "discarded", "outcome": "error", "code": ErrorCode.ERASED.value, "alias_id": False})
         events.write({"manychat_id": False, "payload": False, "message": False})
         rejections = self.env["manychat.rejection"].search([("body", "!=", False)])._about(manychat_id)
         result = {"events": len(events), "rejections": len(rejections), "lead_ids": identity.lead_id.ids}
@@ -160,8 +161,8 @@ def _one_outcome(outcome):
     message = str(outcome.get("message") or "").replace("\x00", "")[:MESSAGE_KEPT_CHARS]
     return {
         "event_id": outcome["event_id"],
-        "state": outcome["state"] if outcome["state"] in ("failed", "discarded", "erased") else "done",
-        "outcome": outcome.get("outcome") if outcome.get("outcome") in outcomes else "stored",
+        "state": outcome["state"] if outcome["state"] in list(ReportedState) else ReportedState.DONE.value,
+        "outcome": outcome.get("outcome") if outcome.get("outcome") in outcomes else EventOutcome.STORED.value,
         "code": outcome.get("code") or None,
         "message": message or None,
         "finished_at": outcome.get("finished_at") or None,

@@ -2,9 +2,11 @@ import re
 
 from odoo import api, fields, models
 
+from bridge.contract.outcomes import ErrorCode
+
 #: How many refused requests are kept: a bot in a loop must not fill the database.
 KEPT = 500
-#: The oldest are deleted after this many new ones: a bot in a loop sends more than the daily cleaning can wait for.
+#: The oldest are deleted after this many new ones: a bot in a loop would fill the database before the daily cleaning.
 TRIMMED_EVERY = 100
 BODY_KEPT_CHARS = 4000
 
@@ -34,11 +36,11 @@ class ManychatRejection(models.Model):
     @api.depends("code")
     def _compute_advice(self):
         advice = {
-            "not_json": self.env._(
+            ErrorCode.NOT_JSON: self.env._(
                 "The body is not a JSON object. Compare it with the one under Requests for ManyChat: check quotes and "
                 "commas."
             ),
-            "invalid": self.env._("In ManyChat, open the External Request and correct the fields named here."),
+            ErrorCode.INVALID: self.env._("In ManyChat, open the External Request and correct the fields named here."),
             "too_large": self.env._("Make the External Request send fewer or shorter fields."),
             "unsupported_media_type": self.env._(
                 "In ManyChat, add the header Content-Type with the value application/json to the External Request."

@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
 from bridge.contract.fields import normalize_label
+from bridge.contract.outcomes import ErrorCode
 
 
 class ManychatStageAlias(models.Model):
@@ -196,7 +197,8 @@ class ManychatStageAlias(models.Model):
         A user may map a stage at the very moment at which an event of that stage fails. No other code releases it.
         """
         events = self.env["manychat.event"].search(
-            [("state", "=", "failed"), ("code", "=", "unmapped_stage"), ("payload", "!=", False)], limit=1000
+            [("state", "=", "failed"), ("code", "=", ErrorCode.UNMAPPED_STAGE.value), ("payload", "!=", False)],
+            limit=1000,
         )
         resolve = self.env["manychat.stage.map"]._resolver()
 

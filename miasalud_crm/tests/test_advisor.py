@@ -173,7 +173,7 @@ class TestAdvisor(ManychatCase):
         self.apply(opportunity(stage=19, minutes=15, commercial_advisor_id=701))
         self.assertEqual(self.lead().user_id, self.omar)
 
-    def test_a_medical_adviser_whom_a_person_chose_stays(self):
+    def test_a_medical_adviser_that_a_user_chose_stays(self):
         doctors = self.env["manychat.advisor"].create(
             [{"external_id": number, "role": "medical", "name": f"Dra. {number}"} for number in (101, 102, 103)]
         )

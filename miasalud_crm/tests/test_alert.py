@@ -26,7 +26,7 @@ class TestAlert(ManychatCase):
         self.env["manychat.bridge"].create({"name": "test/1", "last_seen": last_seen})
 
     def check(self):
-        """Look for trouble, as every minute; the open activities."""
+        """Look for problems, as every minute, and return the open activities."""
         self.env["manychat.alert"]._cron_check()
         return self.env["mail.activity"].search([("res_model", "=", "manychat.alert")])
 

@@ -63,7 +63,7 @@ class TestApplyFailures(ManychatCase):
 
     # --- Refusals
 
-    def test_one_bad_event_does_no_harm_to_its_neighbours(self):
+    def test_one_bad_event_does_not_stop_the_others(self):
         good = [opportunity(f"MC-{number}", first_name="Buena") for number in range(9)]
         bad = opportunity("MC-BAD", first_name="Mala")
         create = self.registry["crm.lead"].create
@@ -91,7 +91,7 @@ class TestApplyFailures(ManychatCase):
         self.assertEqual(results[1]["event_id"], broken["id"])
         self.assertIn("state", results[1]["message"])
 
-    def test_an_empty_batch_is_no_mistake(self):
+    def test_an_empty_batch_is_no_error(self):
         self.assertEqual(self.apply(), [])
 
     def test_something_else_than_a_list_is_refused(self):
@@ -106,7 +106,7 @@ class TestApplyFailures(ManychatCase):
         self.assertEqual([result["status"] for result in results], ["created", "error", "created"])
         self.assertEqual(results[1]["code"], "invalid")
 
-    def test_the_database_in_trouble_is_no_events_fault(self):
+    def test_a_failure_of_the_database_blames_no_event(self):
         def cancelled(*args):
             raise psycopg2.errors.QueryCanceled("x")
 

@@ -9,7 +9,7 @@ from .common import ManychatCase
 
 @tagged("post_install", "-at_install")
 class TestDemo(ManychatCase):
-    """Demo data shows the dashboard full, and no time in it contradicts another."""
+    """Demo data fills the dashboard, and its times do not contradict each other."""
 
     @classmethod
     def setUpClass(cls):

@@ -39,7 +39,7 @@ class TestEventLog(ManychatCase):
                 getattr(event.with_user(self.manager), action)()
 
     def refused(self, *envelopes, times=1):
-        """Odoo refuses to create the opportunities of these events, that many times; their rows."""
+        """Let Odoo refuse to create the opportunities of these events, that many times; return their rows."""
 
         def refuse(leads, vals_list):
             raise UserError("No se puede.")  # pylint: disable=translation-required

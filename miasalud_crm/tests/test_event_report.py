@@ -77,7 +77,7 @@ class TestEventReport(ManychatCase):
         self.dead_lettered(contact(), retries=1)
         self.assertEqual(row.state, "failed")
 
-    def test_what_was_stored_after_all_is_done_whatever_was_thought_of_it(self):
+    def test_an_event_that_was_stored_after_all_is_done_in_any_state(self):
         row = self.queued(contact())
         self.dead_lettered(contact())
         row.action_retry()
@@ -91,7 +91,7 @@ class TestEventReport(ManychatCase):
         row = self.row(event["id"])
         self.assertEqual((row.message, row.alias_id.manychat_stage_id), (message, 99))
 
-    def test_a_discard_in_odoo_is_told_to_the_bridge_until_it_has_heard(self):
+    def test_a_discard_in_odoo_goes_to_the_bridge_until_it_confirms(self):
         row = self.queued(contact())
         self.dead_lettered(contact())
         row.action_discard()
@@ -101,7 +101,7 @@ class TestEventReport(ManychatCase):
         self.record(row.event_id, "discarded")
         self.assertEqual((row.state, self.unreported_discards()), ("discarded", {}))
 
-    def test_a_discard_that_was_taken_back_is_not_told(self):
+    def test_a_discard_that_was_undone_does_not_go_to_the_bridge(self):
         row = self.queued(contact())
         self.dead_lettered(contact())
         row.action_discard()
@@ -144,7 +144,7 @@ class TestEventReport(ManychatCase):
         self.assertEqual(rows.mapped("state"), ["done", "failed"])
         self.assertEqual((rows[0].outcome, len(rows[1].message)), ("stored", 2000))
 
-    def test_a_whole_batch_is_one_statement_however_many(self):
+    def test_a_whole_batch_is_one_statement(self):
         events = [contact(f"MC-{number}") for number in range(30)]
         for event in events:
             self.queued(event)

@@ -9,7 +9,7 @@ COLUMNS = ["id", "name", "manychat_stage_id", "stage_id/id", "team_id", "sequenc
 
 @tagged("post_install", "-at_install")
 class TestImport(ManychatCase):
-    """The stage map goes out to a spreadsheet and comes back, as anything else in Odoo does."""
+    """Export and import of the stage map, with Odoo's own spreadsheets."""
 
     def setUp(self):
         super().setUp()
@@ -59,7 +59,7 @@ class TestImport(ManychatCase):
         self.assertEqual((second.stage_id, first.stage_id), stages)
         self.assertEqual((second.manychat_stage_id, first.manychat_stage_id), numbers)
 
-    def test_each_wrong_line_is_told_by_itself_and_nothing_is_imported(self):
+    def test_each_wrong_line_has_its_own_error_and_nothing_is_imported(self):
         self.env["crm.stage"].create([{"name": "Libre"}, {"name": "Libre también"}])
         before = self.state()
         lines = [
@@ -79,7 +79,7 @@ class TestImport(ManychatCase):
         self.assertIn("already belongs to another ManyChat stage", shown[3])
         self.assertEqual(self.state(), before)
 
-    def test_a_duplicate_within_the_file_is_told(self):
+    def test_a_duplicate_within_the_file_is_reported(self):
         self.env["crm.stage"].create([{"name": "Libre"}, {"name": "Libre también"}])
         result = self.load(
             ["name", "manychat_stage_id", "stage_id"], [["Una", 90, "Libre"], ["UNA", 91, "Libre también"]]

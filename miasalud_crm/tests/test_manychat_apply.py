@@ -20,7 +20,7 @@ class TestManychatApply(ManychatCase):
         for _label, number, name in STAGES:
             self.assertEqual(self.lead(f"MC-{number}").stage_id.name, name)
 
-    def test_a_stage_may_come_by_its_label_however_it_is_written(self):
+    def test_a_stage_is_found_by_its_label_in_any_spelling(self):
         result = self.apply(opportunity(stage=None, label="  comienza   COTIZACIO\u0301N "))[0]
         self.assertEqual(result["stage_after"], "Comienza Cotización")
 
@@ -102,7 +102,7 @@ class TestManychatApply(ManychatCase):
         names = ["Recién Suscrito Pendiente AC", "Comienza AC", "Derivado a AE", "Comienza AC"]
         self.assertEqual(self.stage_messages(self.lead()), list(pairwise(names)))
 
-    def test_results_come_in_the_order_of_the_call_whatever_the_order_of_the_events(self):
+    def test_results_keep_the_order_of_the_call_with_any_order_of_events(self):
         newer, older = opportunity(stage=21, minutes=5), opportunity(stage=17, minutes=1)
         results = self.apply(newer, older)
         self.assertEqual([result["event_id"] for result in results], [newer["id"], older["id"]])
@@ -120,7 +120,7 @@ class TestManychatApply(ManychatCase):
         self.assertEqual(self.apply(opportunity(stage=17, minutes=0.0049))[0]["status"], "stale")
         self.assertEqual(self.apply(opportunity(stage=18, minutes=0.0051))[0]["status"], "moved")
 
-    def test_of_two_events_of_one_moment_the_later_received_counts(self):
+    def test_the_later_received_of_two_simultaneous_events_counts(self):
         self.apply(opportunity(stage=21, minutes=5, received=7))
         self.assertEqual(self.apply(opportunity(stage=17, minutes=5, received=6))[0]["status"], "stale")
         self.assertEqual(self.apply(opportunity(stage=18, minutes=5, received=8))[0]["status"], "moved")
@@ -270,7 +270,7 @@ class TestManychatApply(ManychatCase):
         self.apply(opportunity("MC-A", minutes=1, commercial_advisor_id=700))
         self.assertRecordValues(self.lead("MC-A"), [{"user_id": vera.id, "team_id": chosen.id}])
 
-    def test_a_salesperson_who_may_not_be_is_left_out_and_the_event_goes_through(self):
+    def test_a_salesperson_without_access_is_left_out_and_the_event_is_applied(self):
         company = self.env["res.company"].create({"name": "Otra Empresa"})
         team = self.env["crm.team"].create({"name": "Otro", "company_id": company.id})
         self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 17)]).team_id = team
@@ -316,7 +316,7 @@ class TestManychatApply(ManychatCase):
 
     # --- The event log
 
-    def test_the_event_row_tells_what_became_of_the_event(self):
+    def test_the_event_row_shows_the_result_of_the_event(self):
         self.apply(opportunity(stage=17))
         event = opportunity(stage=18, minutes=1)
         self.apply(event)

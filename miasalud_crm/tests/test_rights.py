@@ -39,7 +39,7 @@ class TestRights(ManychatCase):
         self.everything = {"MC-VERA", "MC-UNASSIGNED", "MC-LOST", "MC-OMAR", "MC-THERE"}
 
     def seen(self, model, user):
-        """The ManyChat ids in ``model`` that ``user`` sees, in whichever way they look."""
+        """The ManyChat ids in ``model`` that ``user`` sees, the same in every way of reading."""
         records = self.env[model].with_user(user)
         domain = [("manychat_id", "=like", "MC-%")]
         by_search = set(records.search(domain).mapped("manychat_id"))
@@ -91,7 +91,7 @@ class TestRights(ManychatCase):
             shown = self.env["manychat.event"].with_user(user).search_count(action["domain"])
             self.assertEqual((lead.manychat_event_count, shown), (2, 2))
 
-    def test_only_managers_see_what_an_event_said(self):
+    def test_only_managers_see_the_payload_of_an_event(self):
         event = self.lead("MC-VERA").manychat_identity_ids.lead_id
         event = self.env["manychat.event"].search([("lead_id", "=", event.id)])
         with self.assertRaises(AccessError):

@@ -33,7 +33,7 @@ class TestTestEvent(QueueCase, HttpCase, ManychatCase):
         return self.opener.post(self.base_url() + WEBHOOK, json=body, headers=headers, timeout=30)
 
     def bridge_takes(self, test):
-        """What a bridge does with the events of the test that it finds on the queue."""
+        """Apply the events of the test, as a bridge does when it finds them on the queue."""
         events = self.env["manychat.event"].search([("manychat_id", "=", test.sudo().manychat_id)], order="id")
         events.filtered(lambda event: event.state == "pending").write(
             {"state": "queued", "queued_at": fields.Datetime.now()}

@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
+from bridge.api.audit import AuditQuery
 from bridge.contract import keys
 from bridge.contract.agreements import HEARTBEAT_INTERVAL, SILENT_AFTER, STUCK_AFTER
-from bridge.contract.outcomes import ErrorCode
+from bridge.contract.outcomes import ErrorCode, EventOutcome
 from bridge.results import DESCRIPTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,11 @@ def test_one_lost_heartbeat_is_no_silence() -> None:
 def test_every_code_of_a_dead_letter_is_described() -> None:
     only_in_odoo = {ErrorCode.UNDELIVERABLE, ErrorCode.DISCARDED, ErrorCode.ERASED}
     assert DESCRIPTIONS.keys() == set(ErrorCode) - only_in_odoo
+
+
+def test_the_api_filters_by_every_outcome() -> None:
+    outcomes, _none = get_args(AuditQuery.model_fields["outcome"].annotation)
+    assert set(get_args(outcomes)) == {"open", *EventOutcome}
 
 
 def test_a_key_tells_its_kind_and_hides_its_rest() -> None:

@@ -14,16 +14,15 @@ from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_af
 
 from ... import retry
 from ...contract.event import Event
+from ...contract.outcomes import APPLIED, ErrorCode
 from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from ...odoo import Odoo
 from ...results import Conflict, Done, Failure, Outcome
 from ...store import audit, opportunities
 from ...store.engine import in_transaction
 
-#: Odoo's statuses of an event that is applied.
-APPLIED = {"created", "moved", "updated", "unchanged", "stale"}
 #: Codes of errors that another attempt cannot mend. All others may pass (``refused``: Odoo raised an exception).
-PERMANENT = {"unmapped_stage", "invalid"}
+PERMANENT = {ErrorCode.UNMAPPED_STAGE, ErrorCode.INVALID}
 
 
 class _BrokenCall(OdooRefused):
@@ -104,8 +103,8 @@ def _outcome(result: dict[str, Any]) -> Outcome:
             stage_before=_text(result.get("stage_before"), 256),
             stage_after=_text(result.get("stage_after"), 256),
         )
-    code = _text(result.get("code"), 64) or "refused"
-    if code == audit.DISCARDED:
+    code = _text(result.get("code"), 64) or ErrorCode.REFUSED.value
+    if code == ErrorCode.DISCARDED:
         # An Odoo user discarded it while it was on its way: it is settled, and does not become a dead letter.
         return Done(audit.DISCARDED)
     message = _text(result.get("message"), 10_000) or "Odoo gave no reason."
