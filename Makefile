@@ -5,7 +5,7 @@ export ODOO ODOO_SRC
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-browser test-faults soak screenshots translations lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-browser test-faults test-docs soak screenshots translations generate docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ test-browser: ## what people see of it, in a browser, in English and in Spanish
 test-faults: ## a running system, broken in every way for a minute; properties and concurrency
 	@$(stack) test faults
 
+test-docs: ## README and docs: links, names and the commands in them
+	@$(stack) test docs
+
 MINUTES ?= 10
 soak: ## the same for MINUTES=10, with a table at the end; FAULT_SEED=N repeats a run
 	@$(stack) soak $(MINUTES)
@@ -61,6 +64,12 @@ screenshots: ## the pictures of README and app page anew, from a running system 
 
 translations: ## the addon's terms anew into i18n/*.pot and *.po; says which lack a translation
 	@$(stack) translations
+
+generate: ## .env.example, docs/settings.md and the addon's README anew, from what they describe
+	@$(stack) generate
+
+docs: ## the documentation as a site, in .miasalud/site
+	@$(stack) docs
 
 lint: ## ruff, pylint-odoo, mypy
 	@$(stack) test lint

@@ -17,6 +17,7 @@ from ..contract import keys, webhook
 from ..contract.errors import ContractError
 from ..contract.fields import MAX_BODY_BYTES
 from ..contract.keys import Scope
+from ..contract.outcomes import ErrorCode
 from ..contract.payloads import EventType
 from ..contract.strict_json import parse_json
 from ..contract.webhook import WebhookError
@@ -144,7 +145,7 @@ async def _read_body(request: Request) -> bytes:
                 raise webhook.too_large()
     except ClientDisconnect:
         # The caller has gone. A 400 in the metrics, because this is no failure of the API.
-        raise WebhookError(400, "not_json", "The body is incomplete.") from None
+        raise WebhookError(400, ErrorCode.NOT_JSON.value, "The body is incomplete.") from None
     # The framework looks here for a body that was read already.
     request._body = bytes(body)
     return bytes(body)

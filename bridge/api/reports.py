@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from .. import metrics
 from ..contract.fields import format_datetime
 from ..monitoring import health
-from ..monitoring.exporter import GOOD_FOR, Looks
-from ..monitoring.probes import Watch
+from ..monitoring.exporter import MAX_AGE, HealthCollector
+from ..monitoring.probes import HealthChecks
 from .context import Context
 from .resource import authenticated_router
 
@@ -27,7 +27,7 @@ open_router = APIRouter(tags=["health"])
 @router.get("/health", summary="State of the queue, SQL, Odoo, the bridges and each path")
 def report(request: Request) -> dict[str, Any]:
     """`status` is `ok` or `degraded`. `problems` says why. A value that could not be read is `null`."""
-    answer = health.report(_watch(request).look(TIMEOUT, GOOD_FOR))
+    answer = health.report(_checks(request).run(TIMEOUT, MAX_AGE))
     keys = Context.of(request).keys
     read_at = format_datetime(keys.read_at) if keys.read_at else None
     answer["api_keys"] = {"source": "file" if keys.are_cached else "sql", "read_at": read_at}
@@ -40,16 +40,16 @@ def report(request: Request) -> dict[str, Any]:
 
 @open_router.get("/metrics", include_in_schema=False)
 def expose(request: Request) -> Response:
-    looks = CollectorRegistry()
-    looks.register(Looks(_watch(request)))
-    return Response(generate_latest(metrics.REGISTRY) + generate_latest(looks), media_type=CONTENT_TYPE_LATEST)
+    checks = CollectorRegistry()
+    checks.register(HealthCollector(_checks(request)))
+    return Response(generate_latest(metrics.REGISTRY) + generate_latest(checks), media_type=CONTENT_TYPE_LATEST)
 
 
-def _watch(request: Request) -> Watch:
+def _checks(request: Request) -> HealthChecks:
     """The same for all requests, so that they share recent results."""
     state = request.app.state
-    if not hasattr(state, "watch"):
-        state.watch = health.open_watch(Context.of(request).settings)
-    watch = state.watch
-    assert isinstance(watch, Watch)
-    return watch
+    if not hasattr(state, "health_checks"):
+        state.health_checks = health.open_checks(Context.of(request).settings)
+    checks = state.health_checks
+    assert isinstance(checks, HealthChecks)
+    return checks

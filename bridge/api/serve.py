@@ -13,7 +13,7 @@ import uvicorn
 from .. import __version__, connect
 from ..contract.payloads import QUEUES, EventType
 from ..errors import BadConnectionString, ConfigurationError
-from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, Probe
+from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, BackgroundCheck
 from ..queue import Queue
 from ..settings import Settings, secret, variable
 from .app import create_app
@@ -57,7 +57,7 @@ def _read_first_keys(keys: KeyStore, file: Path) -> None:
 
     :raises ConfigurationError: SQL has no tables of this version
     """
-    asking = Probe(keys.refresh, SQL_ADVICE).begin(good_for=0)
+    asking = BackgroundCheck(keys.refresh, SQL_ADVICE).begin(max_age=0)
     try:
         answer = asking.result(SQL_SECONDS)
     except NotInTime:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import and_, bindparam, case, func, not_, or_
 
 from ..contract.event import Event
+from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
 from . import dead_letters
 from .rows import AuditRow
@@ -19,13 +20,13 @@ from .schema import audit
 from .upsert import find
 
 #: ``outcome`` of an event that only SQL needs: Odoo has no part in it.
-STORED = "stored"
+STORED = EventOutcome.STORED.value
 #: … of an event that was given up. It may come again and then starts afresh.
-DEAD_LETTERED = "dead_lettered"
+DEAD_LETTERED = EventOutcome.DEAD_LETTERED.value
 #: … of one that a person settled without applying it, and of one whose person was erased. Neither is tried again, but
 #: for a discarded one that somebody has Odoo send once more after all.
-DISCARDED = "discarded"
-ERASED = "erased"
+DISCARDED = EventOutcome.DISCARDED.value
+ERASED = EventOutcome.ERASED.value
 
 _A = audit.c
 _ROW = _A.event_id == bindparam("this_event_id")

@@ -69,7 +69,7 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
     try:
         engine = sa.create_engine(parsed, **settings)
     except ImportError as error:
-        extra = " Install miasalud-bridge[azure-sql]." if "pyodbc" in str(error) else ""
+        extra = " In a checkout, run: pip install '.[azure-sql]'" if "pyodbc" in str(error) else ""
         raise BadDatabaseUrl(f"its driver is not installed ({error.name or error}).{extra}") from None
     except (NoSuchModuleError, ArgumentError, TypeError) as error:
         raise BadDatabaseUrl(str(error)) from None

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from ..contract.event import Event
+from ..contract.outcomes import EventOutcome
 from ..contract.payloads import Opportunity
 from ..results import Done, Failure
 from .campaigns import ensure_advisors
@@ -141,7 +142,9 @@ def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], no
     if with_lead:
         connection.execute(_SET_LEAD, with_lead)
     connection.execute(_SUCCEED, rows)
-    _append_stages(connection, [item for item in items if item[1].status in ("created", "moved")], now)
+    _append_stages(
+        connection, [item for item in items if item[1].status in (EventOutcome.CREATED, EventOutcome.MOVED)], now
+    )
 
 
 def fail(connection: sa.Connection, failures: Collection[tuple[Event, Failure]], now: datetime | None = None) -> None:

@@ -24,7 +24,7 @@ class AuditRow(NamedTuple):
     tried_at: datetime | None
     finished_at: datetime | None
     attempts: int
-    in_attempt: bool
+    attempt_in_progress: bool
     outcome: str | None
     error_code: str | None
     error: str | None
@@ -51,7 +51,7 @@ class AuditSummary(NamedTuple):
     tried_at: datetime | None
     finished_at: datetime | None
     attempts: int
-    in_attempt: bool
+    attempt_in_progress: bool
     outcome: str | None
     error_code: str | None
     lead_id: int | None

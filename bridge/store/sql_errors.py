@@ -61,7 +61,7 @@ _ODBC_STATES = {
     "28000": "login refused",
     "42000": "login refused, or a right is missing",
     "IM002": "the ODBC driver is not installed",
-    "01000": "the ODBC driver cannot be loaded; pip install 'miasalud-bridge[azure-sql]' brings Microsoft's",
+    "01000": "the ODBC driver cannot be loaded; in a checkout, pip install '.[azure-sql]' installs it",
 }
 
 

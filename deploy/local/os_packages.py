@@ -60,6 +60,7 @@ POSTGRES = Need("the PostgreSQL server", "postgresql", lambda: postgres_bin() is
 ODBC = Need("unixODBC's library, which pyodbc loads", "libodbc2", lambda: ctypes.util.find_library("odbc") is not None)
 NGINX = Need("the proxy of the fail-over tests", "nginx", lambda: nginx() is not None)
 CHROMIUM = Need("a browser for the browser tests", "chromium", lambda: chromium() is not None)
+CURL = Need("curl, which the docs show", "curl", lambda: shutil.which("curl") is not None)
 
 
 def ensure(*needs: Need) -> None:

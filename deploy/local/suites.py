@@ -69,7 +69,7 @@ def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
     else:
         # apt-get has one lock. What can't be had, the suites that need it tell of.
         with suppress(Missing):
-            os_packages.ensure(os_packages.POSTGRES, os_packages.CHROMIUM, os_packages.NGINX)
+            os_packages.ensure(os_packages.POSTGRES, os_packages.CHROMIUM, os_packages.NGINX, os_packages.CURL)
         outcomes = _run_side_by_side(LANES, odoo)
     _print_summary(outcomes)
     tests = [outcome for outcome in outcomes if outcome.name not in _LINTERS]
@@ -117,13 +117,20 @@ def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 
 
 def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    others = [f"--ignore={path}" for path in ("tests/store", "tests/e2e", "tests/browser", "tests/faults")]
+    others = [
+        f"--ignore={path}" for path in ("tests/docs", "tests/store", "tests/e2e", "tests/browser", "tests/faults")
+    ]
     monitoring = prometheus.install()
     programs = {"AZURITE": str(azurite.install())} | ({"PROMETHEUS": str(monitoring)} if monitoring else {})
     # Each process has queues and files of its own. One more than there are processors in a small machine: most of these
     # tests wait for processes that start, or for time to pass.
     together = ["-n", "3", "--dist", "worksteal"]
     yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], **programs)
+
+
+def _docs(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
+    os_packages.ensure(os_packages.CURL)
+    yield _pytest("docs", _BIN / "python", ["tests/docs", "-n", "2"])
 
 
 def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
@@ -200,6 +207,7 @@ def _ready(make_odoo: Callable[[], Odoo]) -> Odoo:
 SUITES: dict[str, Suite] = {
     "lint": _lint,
     "bridge": _bridge,
+    "docs": _docs,
     "store": _store,
     "addon": _addon,
     "e2e": _e2e,
@@ -209,7 +217,7 @@ SUITES: dict[str, Suite] = {
 #: All of them, side by side: what waits in one lane leaves the processors to the other. They share nothing but the
 #: machine: the second lane has PostgreSQL to itself, which its last suite breaks.
 LANES: Sequence[Lane] = (
-    [("lint", _lint), ("bridge", _bridge), ("store", _store_on_sqlite)],
+    [("lint", _lint), ("bridge", _bridge), ("docs", _docs), ("store", _store_on_sqlite)],
     [("addon", _addon), ("store", _store_on_servers), ("e2e", _e2e), ("browser", _browser), ("faults", _faults)],
 )
 
