@@ -295,7 +295,7 @@ def test_letters_of_what_was_given_up_in_odoo_are_closed_also_on_their_way_back(
     assert [row.status for row in store.rows("dead_letters")] == ["discarded", "discarded", "open"]
 
 
-def test_an_event_in_somebodys_hands_is_not_discarded_under_them(store: Store) -> None:
+def test_an_event_that_a_bridge_is_handling_is_not_discarded(store: Store) -> None:
     event = contact()
     store.run(audit.begin, [taken(event)])
     store.run(audit.discard, event.id)

@@ -146,7 +146,7 @@ def test_letters_named_by_many_ids_are_each_found_once_in_order_and_page_by_page
     events = [contact(n, f"MC{n}") for n in range(retention.CHUNK + 50)]
     store.run(dead_letters.put, [letter(event, message_id=event.id, code=f"c{event.id[0] > '7'}") for event in events])
     ids = [row.id for row in store.rows("dead_letters")]
-    # The first of them by both its ids, and some that are nobody's.
+    # The first of them by both its ids, and some of no letter.
     wanted = Filter(ids=ids[: len(ids) // 2], event_ids=[event.id for event in events[:1] + events[100:]] + ["none"])
 
     assert [row.id for row in store.run(dead_letters.search, wanted)] == ids

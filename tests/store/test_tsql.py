@@ -219,7 +219,7 @@ def test_parameters_whose_types_sql_server_cannot_tell_are_found(sql: str) -> No
         check_types_of_parameters(sql)
 
 
-def test_people_are_told_apart_by_every_letter_also_on_sql_server() -> None:
+def test_ids_of_people_are_case_sensitive_also_on_sql_server() -> None:
     # SQL Server's default collation would take "abc" and "ABC" for one.
     for column in (schema.contacts.c.manychat_id, schema.audit.c.event_id, schema.channels.c.name_key):
         assert "BIN2" in column.type.compile(dialect=DIALECT)
