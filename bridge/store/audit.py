@@ -194,7 +194,7 @@ def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | 
                     "new_lead_id": outcome.lead_id,
                     "new_stage_before": outcome.stage_before,
                     "new_stage_after": outcome.stage_after,
-                    # What Odoo applied, it knows.
+                    # Odoo knows the outcomes of its own.
                     "new_reported_at": None if outcome.status == STORED else now,
                     "now": now,
                 }
