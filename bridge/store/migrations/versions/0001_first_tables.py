@@ -68,7 +68,7 @@ def unique_where(name: str, table: str, columns: list[str], where: str) -> None:
 
 
 def upgrade() -> None:
-    create_directories()
+    create_channels_advisors_and_campaigns()
     create_contacts()
     create_campaign_contacts()
     create_opportunities()
@@ -76,7 +76,7 @@ def upgrade() -> None:
     create_dead_letters()
 
 
-def create_directories() -> None:
+def create_channels_advisors_and_campaigns() -> None:
     op.create_table(
         "channels",
         sa.Column("id", sa.Integer, primary_key=True),
