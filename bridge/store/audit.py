@@ -93,7 +93,7 @@ _DISCARD = (
     .values(outcome=DISCARDED, finished_at=_NOW, reported_at=None)
 )
 # Only if the row is as it was reported: a newer outcome is reported next.
-_REPORTED = (
+_MARK_REPORTED = (
     audit.update()
     .where(
         _ROW,
@@ -258,12 +258,12 @@ def unreported(connection: sa.Connection, limit: int, after: int = 0) -> list[Au
     return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id).limit(limit))]
 
 
-def reported(connection: sa.Connection, rows: Sequence[AuditRow], now: datetime | None = None) -> None:
+def mark_reported(connection: sa.Connection, rows: Sequence[AuditRow], now: datetime | None = None) -> None:
     """Note that Odoo knows the outcomes of these rows, as they were read."""
     now = now or datetime.now(timezone.utc)
     if rows:
         connection.execute(
-            _REPORTED,
+            _MARK_REPORTED,
             [
                 {
                     "this_event_id": row.event_id,

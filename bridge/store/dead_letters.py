@@ -117,7 +117,7 @@ def unnotified(connection: sa.Connection, message_ids: Collection[str]) -> list[
     return [DeadLetterRow._make(row) for row in find(connection, statement, _D.message_id, message_ids)]
 
 
-def notified(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
+def mark_notified(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
     """Note that the notices of these letters are on the dead-letter queue."""
     now = now or datetime.now(timezone.utc)
     for some in chunks(ids):
@@ -227,7 +227,7 @@ def counts(connection: sa.Connection, wanted: Filter) -> dict[str, int]:
     return dict(found)
 
 
-def replayed(connection: sa.Connection, letter: DeadLetterRow, event: Event, now: datetime | None = None) -> None:
+def mark_replayed(connection: sa.Connection, letter: DeadLetterRow, event: Event, now: datetime | None = None) -> None:
     """Note that the letter is back on a queue.
 
     :param letter: the row as it was read. A letter that was given up again meanwhile, with another message, stays open

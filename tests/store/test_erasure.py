@@ -162,7 +162,7 @@ def test_nothing_unfinished_or_open_is_ever_purged(store: Store) -> None:
     store.run(audit.finish, {unsynced.id: Done("created", 7, None, "A")}, NOON)
     replayed = contact(3, "MC4")
     store.run(dead_letters.put, [letter(dead), letter(message_id="unreadable"), letter(replayed, message_id="r")])
-    store.run(dead_letters.replayed, store.rows("dead_letters", message_id="r")[0], replayed)
+    store.run(dead_letters.mark_replayed, store.rows("dead_letters", message_id="r")[0], replayed)
     tables = [store.rows(table) for table in schema.metadata.tables]
 
     far = datetime.now(timezone.utc) + 10_000 * DAY

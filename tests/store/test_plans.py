@@ -163,7 +163,7 @@ def exercise(store: Store) -> None:
         store.run(audit.fail, {person.id: Failure("refused", "no")}, dead=True)
         store.run(dead_letters.put, [letter(person, message_id="m8"), letter(message_id="m9")])
     store.run(dead_letters.messages_given_up, [person.id])
-    store.run(dead_letters.notified, [row.id for row in store.run(dead_letters.unnotified, ["m8", "m9"])])
+    store.run(dead_letters.mark_notified, [row.id for row in store.run(dead_letters.unnotified, ["m8", "m9"])])
     for wanted in (
         Filter(),
         Filter(manychat_id="P1"),
@@ -175,7 +175,7 @@ def exercise(store: Store) -> None:
         store.run(dead_letters.search, wanted, limit=50, after=17)
         store.run(dead_letters.counts, wanted)
     [first, *_] = store.run(dead_letters.search, Filter(), limit=1)
-    store.run(dead_letters.replayed, first, move)
+    store.run(dead_letters.mark_replayed, first, move)
     store.run(dead_letters.discard, first)
     store.run(dead_letters.discard_all, [person.id])
     store.run(audit.discard, person.id)
@@ -183,7 +183,7 @@ def exercise(store: Store) -> None:
     store.run(audit.unfinished, NOON - timedelta(days=1), ["contact"])
     store.run(audit.rows, [person.id])
     store.run(audit.wrong_clocks, NOON + timedelta(days=1))
-    store.run(audit.reported, store.run(audit.unreported, 50))
+    store.run(audit.mark_reported, store.run(audit.unreported, 50))
     store.run(audit.report_again, [person.id])
     store.run(opportunities.unsynced, NOON - timedelta(days=1))
     store.run(pauses.pause, ["a"])

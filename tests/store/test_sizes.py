@@ -112,14 +112,14 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(audit.fail, failures, dead=True)
     call(audit.unfinished, NOON, [f"t{n}" for n in range(4)])  # types are four
     call(dead_letters.put, letters)
-    call(dead_letters.notified, [row.id for row in call(dead_letters.unnotified, [f"u{n}" for n in numbers])])
+    call(dead_letters.mark_notified, [row.id for row in call(dead_letters.unnotified, [f"u{n}" for n in numbers])])
     call(dead_letters.messages_given_up, events)
     assert len(call(dead_letters.search, wanted)) == sum(call(dead_letters.counts, wanted).values()) == MANY
     call(dead_letters.discard_all, events)
     call(dead_letters.resolve, events)
     call(audit.finish, {event_id: Done("stored") for event_id in events})
     call(opportunities.finish, {move.id: (move, Done("created", 1, None, "A")) for move in moves})
-    call(audit.reported, list(call(audit.rows, events).values()))
+    call(audit.mark_reported, list(call(audit.rows, events).values()))
     call(audit.report_again, events)
     call(api_keys.set_last_used, dict.fromkeys(numbers, NOON))
     call(api_keys.revoke, numbers)
