@@ -201,24 +201,24 @@ def _rows_of(
     result = []
     for change in changes:
         contact_id = contact_ids[change.event.manychat_id]
-        mine = known.setdefault(contact_id, {})
-        campaign_id = change.campaign_id or _most_recent(mine, change.event.occurred_at)
-        if campaign_id not in mine:
-            if change.is_assignment and None in mine:
+        by_campaign = known.setdefault(contact_id, {})
+        campaign_id = change.campaign_id or _most_recent(by_campaign, change.event.occurred_at)
+        if campaign_id not in by_campaign:
+            if change.is_assignment and None in by_campaign:
                 # Updates came before any assignment. This is the assignment that they belong to.
-                row_id, assigned_at = mine.pop(None)
+                row_id, assigned_at = by_campaign.pop(None)
                 connection.execute(_TAKE_OVER, {"row_id": row_id, "new_campaign_id": campaign_id, "now": now})
             else:
                 values = {"contact_id": contact_id, "campaign_id": campaign_id, "created_at": now, "updated_at": now}
                 inserted = connection.execute(campaign_contacts.insert().values(values)).inserted_primary_key
                 assert inserted is not None
                 row_id, assigned_at = inserted[0], None
-            mine[campaign_id] = (row_id, assigned_at)
-        row_id, assigned_at = mine[campaign_id]
+            by_campaign[campaign_id] = (row_id, assigned_at)
+        row_id, assigned_at = by_campaign[campaign_id]
         if change.is_assignment:
             at = change.event.occurred_at
             connection.execute(_ASSIGNED, {"row_id": row_id, "new_assigned_at": at, "now": now})
-            mine[campaign_id] = (row_id, max(assigned_at or at, at))
+            by_campaign[campaign_id] = (row_id, max(assigned_at or at, at))
         result.append(row_id)
     return result
 

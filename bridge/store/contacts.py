@@ -177,7 +177,7 @@ def append_states(connection: sa.Connection, states: Sequence[tuple[int, str, st
     """
     if not states:
         return
-    there = {
+    existing = {
         row[0]
         for row in find(
             connection,
@@ -195,7 +195,7 @@ def append_states(connection: sa.Connection, states: Sequence[tuple[int, str, st
             "event_id": event.id,
         }
         for contact_id, state, category, event in states
-        if event.id not in there
+        if event.id not in existing
     ]
     if rows:
         connection.execute(contact_states.insert(), rows)

@@ -86,14 +86,14 @@ def put(connection: sa.Connection, letters: Sequence[DeadLetter], now: datetime 
     """Store ``letters``. An existing letter of an event is opened again; an existing unreadable one stays as it is."""
     now = now or datetime.now(timezone.utc)
     events = {letter.event_id: letter for letter in letters if letter.event_id is not None}
-    there = {row[0] for row in find(connection, sa.select(_D.event_id), _D.event_id, events)}
-    if there:
-        connection.execute(_REOPEN, [_reopened(events[event_id], now) for event_id in sorted(there)])
+    existing = {row[0] for row in find(connection, sa.select(_D.event_id), _D.event_id, events)}
+    if existing:
+        connection.execute(_REOPEN, [_reopened(events[event_id], now) for event_id in sorted(existing)])
     unreadable = {letter.message_id: letter for letter in letters if letter.event_id is None}
     statement = sa.select(_D.message_id).where(_D.event_id.is_(None))
-    kept = {row[0] for row in find(connection, statement, _D.message_id, unreadable)}
-    new = [letter for event_id, letter in events.items() if event_id not in there]
-    new += [letter for message_id, letter in unreadable.items() if message_id not in kept]
+    existing_unreadable = {row[0] for row in find(connection, statement, _D.message_id, unreadable)}
+    new = [letter for event_id, letter in events.items() if event_id not in existing]
+    new += [letter for message_id, letter in unreadable.items() if message_id not in existing_unreadable]
     if new:
         connection.execute(
             dead_letters.insert(), [{**letter.__dict__, "last_tried_at": now, "status": OPEN} for letter in new]
@@ -250,9 +250,9 @@ def discard(connection: sa.Connection, letter: DeadLetterRow, now: datetime | No
     :param letter: the row as it was read
     :return: ``False`` if the letter is no longer open, or was given up again meanwhile
     """
-    done = connection.execute(
+    result = connection.execute(
         dead_letters.update()
         .where(_D.id == letter.id, _D.status == OPEN, _D.message_id == letter.message_id)
         .values(status=DISCARDED, discarded_at=now or datetime.now(timezone.utc))
     )
-    return done.rowcount == 1
+    return result.rowcount == 1

@@ -42,7 +42,7 @@ def erase(connection: sa.Connection, manychat_id: str, now: datetime | None = No
     label = f"erased-{secrets.token_hex(16)}"
     contact = sa.select(contacts.c.id).where(contacts.c.manychat_id == manychat_id).scalar_subquery()
     opportunity = sa.select(opportunities.c.id).where(opportunities.c.manychat_id == manychat_id).scalar_subquery()
-    done = {
+    counts = {
         what: connection.execute(statement).rowcount
         for what, statement in {
             # First the contact, which the bridges lock first as well.
@@ -59,8 +59,8 @@ def erase(connection: sa.Connection, manychat_id: str, now: datetime | None = No
     unreadable = _unreadable_letters_of(connection, manychat_id)
     for letter_id in unreadable:
         connection.execute(_empty_letters(dead_letters.c.id == letter_id, now))
-    done["dead letters"] += len(unreadable)
-    return done
+    counts["dead letters"] += len(unreadable)
+    return counts
 
 
 def unreadable_letters(connection: sa.Connection) -> int:

@@ -43,18 +43,23 @@ def refuse_tables_of_others(connection: sa.Connection) -> None:
 
     :raises ConfigurationError: naming the tables, and what to do
     """
-    revision = _revision(connection)
-    if revision is None:
-        theirs = sorted(metadata.tables.keys() & set(sa.inspect(connection).get_table_names(schema_of(connection))))
-        what = f"has tables of another program with names that the bridge needs ({', '.join(theirs)})" if theirs else ""
-    else:
-        what = "" if revision in revisions() else f"is at revision {revision} of another program, or of a newer bridge"
-    if what:
+    problem = _problem(connection)
+    if problem:
         schemas = "" if connection.dialect.name == "sqlite" else ", or a schema of its own in BRIDGE_DATABASE_SCHEMA"
         raise ConfigurationError(
-            f"The database {what}. Nothing was changed. Give the bridge a database of its own in "
+            f"The database {problem}. Nothing was changed. Give the bridge a database of its own in "
             f"BRIDGE_DATABASE_URL{schemas}."
         )
+
+
+def _problem(connection: sa.Connection) -> str | None:
+    revision = _revision(connection)
+    if revision is not None:
+        return (
+            None if revision in revisions() else f"is at revision {revision} of another program, or of a newer bridge"
+        )
+    names = sorted(metadata.tables.keys() & set(sa.inspect(connection).get_table_names(schema_of(connection))))
+    return f"has tables of another program with names that the bridge needs ({', '.join(names)})" if names else None
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:

@@ -176,7 +176,7 @@ def _append_stages(connection: sa.Connection, moves: Collection[tuple[Event, Don
         return
     event_ids = [event.id for event, _ in moves]
     column = opportunity_stages.c.event_id
-    there = {row[0] for row in find(connection, sa.select(column), column, event_ids)}
+    existing = {row[0] for row in find(connection, sa.select(column), column, event_ids)}
     statement = sa.select(_O.manychat_id, _O.id)
     ids = {row[0]: row[1] for row in find(connection, statement, _O.manychat_id, [e.manychat_id for e, _ in moves])}
     rows = [
@@ -190,7 +190,7 @@ def _append_stages(connection: sa.Connection, moves: Collection[tuple[Event, Don
             "event_id": event.id,
         }
         for event, outcome in moves
-        if event.id not in there
+        if event.id not in existing
     ]
     if rows:
         connection.execute(opportunity_stages.insert(), rows)

@@ -19,8 +19,8 @@ def paused(connection: sa.Connection) -> dict[str, datetime]:
 def pause(connection: sa.Connection, queues: Collection[str], now: datetime | None = None) -> None:
     """Pause ``queues``. A queue that is paused already keeps its time."""
     now = now or datetime.now(timezone.utc)
-    there = {row[0] for row in find(connection, sa.select(pauses.c.queue), pauses.c.queue, queues)}
-    new = [{"queue": name, "paused_at": now} for name in sorted(set(queues) - there)]
+    existing = {row[0] for row in find(connection, sa.select(pauses.c.queue), pauses.c.queue, queues)}
+    new = [{"queue": name, "paused_at": now} for name in sorted(set(queues) - existing)]
     if new:
         connection.execute(pauses.insert(), new)
 

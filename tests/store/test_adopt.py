@@ -300,7 +300,7 @@ def test_what_does_not_fit_is_refused_until_the_operator_decides(adopt: Adopting
         (
             'key = "ContactoID"',
             'key = "canal_id"',
-            "canal_id does not identify rows of Contactos de ManyChat: 2 rows repeat the value",
+            "Contactos de ManyChat: 2 rows repeat the value of another",
         ),
     ],
 )
