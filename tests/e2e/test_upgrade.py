@@ -21,8 +21,11 @@ FIRST_RELEASE = "8eb8da5"
 EVENTS = """
 import json
 from datetime import datetime, timedelta, timezone
-from bridge.contract.event import accept
-from bridge.contract.payloads import EventType
+try:
+    from bridge.contract.event import accept
+    from bridge.contract.payloads import EventType
+except ModuleNotFoundError:  # the first release
+    from bridge.events import EventType, accept
 parameters = env["ir.config_parameter"]
 if not parameters.get_param("prueba.began"):
     parameters.set_param("prueba.began", (datetime.now(timezone.utc) - timedelta(hours=2)).isoformat())
