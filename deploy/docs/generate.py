@@ -6,6 +6,8 @@ A test fails when one of them differs from what this writes.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from deploy.proxy.__main__ import TEMPLATE, rendered
+
 from . import addon_readme, settings
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +17,7 @@ FILES: Mapping[Path, Callable[[], str]] = {
     ROOT / ".env.example": settings.env_example,
     ROOT / "docs" / "settings.md": settings.page,
     ROOT / "miasalud_crm" / "README.rst": addon_readme.text,
+    TEMPLATE: lambda: rendered(TEMPLATE.read_text(encoding="utf-8")),
 }
 
 
