@@ -65,7 +65,7 @@ screenshots: ## the pictures of README and app page anew, from a running system 
 translations: ## the addon's terms anew into i18n/*.pot and *.po; says which lack a translation
 	@$(stack) translations
 
-generate: ## .env.example, docs/settings.md and the addon's README anew, from what they describe
+generate: ## the files that come from others: settings page, .env.example, addon's README, the proxy's paths
 	@$(stack) generate
 
 docs: ## the documentation as a site, in .miasalud/site
