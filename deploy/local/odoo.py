@@ -21,6 +21,10 @@ from .supervision import own_environment
 DATA = STATE / "odoo-data"
 """Odoo's data_dir for all databases: their attachments are in filestore/DATABASE."""
 
+# Odoo's pins have wheels for the first; of the second it knows (it refuses code that newer ones compile otherwise).
+_PYTHONS = (">=3.10,<3.13", ">=3.10,<3.14")
+# Pinned to versions without a wheel for Python 3.13: the next ones that have one.
+_ON_313 = {"lxml": "lxml>=5.3,<6", "markupsafe": "MarkupSafe>=3,<4", "rjsmin": "rjsmin>=1.2.3,<2"}
 # Out of Odoo's own list: needs compilers and headers, for nothing that we use …
 _WITHOUT = {"python-ldap", "psycopg2", "psycopg2-binary", "cbor2"}
 # … and in: these have wheels. A gevent that finds newer zope packages, or a setuptools without pkg_resources,
@@ -47,7 +51,7 @@ class Odoo:
         wanted = STATE / f"odoo-{self.label}-requirements.txt"
         wanted.write_text("\n".join([*self._requirements(), *_OURS]) + "\n")
         arguments = ["--requirement", str(wanted), "--editable", "."]
-        environments.make(self.venv, arguments, depends_on=[wanted, ROOT / "pyproject.toml"])
+        environments.make(self.venv, arguments, depends_on=[wanted, ROOT / "pyproject.toml"], pythons=_PYTHONS)
         packages = next((self.venv / "lib").glob("python*/site-packages"))
         (packages / "odoo-source.pth").write_text(f"{self.source.root}\n")
 
@@ -155,8 +159,19 @@ class Odoo:
         if self.source.requirements is None:
             return (Path(__file__).parent / f"odoo-{self.source.version}-requirements.txt").read_text().splitlines()
         lines = self.source.requirements.read_text().splitlines()
-        kept = [line for line in lines if re.split(r"[^\w.-]", line.strip(), maxsplit=1)[0].lower() not in _WITHOUT]
-        return [*kept, *(_INSTEAD_18 if self.source.version == "18.0" else _INSTEAD)]
+        kept = [_below_313(line) if _name(line) in _ON_313 else line for line in lines if _name(line) not in _WITHOUT]
+        newer = [f"{requirement}; python_version >= '3.13'" for requirement in _ON_313.values()]
+        return [*kept, *newer, *(_INSTEAD_18 if self.source.version == "18.0" else _INSTEAD)]
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0].lower()
+
+
+def _below_313(requirement: str) -> str:
+    pin, _, condition = requirement.partition("#")[0].partition(";")
+    conditions = [condition.strip(), "python_version < '3.13'"]
+    return f"{pin.strip()}; {' and '.join(filter(None, conditions))}"
 
 
 def chosen(version: str | None = None, tree: str | None = None) -> Odoo:

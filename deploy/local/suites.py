@@ -69,7 +69,9 @@ def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
     else:
         # apt-get has one lock. What can't be had, the suites that need it tell of.
         with suppress(Missing):
-            os_packages.ensure(os_packages.POSTGRES, os_packages.CHROMIUM, os_packages.NGINX)
+            os_packages.ensure(
+                os_packages.POSTGRES, os_packages.CHROMIUM, os_packages.PLAYWRIGHT_LIBRARY, os_packages.NGINX
+            )
         outcomes = _run_side_by_side(LANES, odoo)
     _print_summary(outcomes)
     tests = [outcome for outcome in outcomes if outcome.name not in _LINTERS]
@@ -178,7 +180,7 @@ def _e2e(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
 
 
 def _browser(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    os_packages.ensure(os_packages.CHROMIUM)
+    os_packages.ensure(os_packages.CHROMIUM, os_packages.PLAYWRIGHT_LIBRARY)
     odoo = _ready(make_odoo)
     yield _pytest(f"in the browser on Odoo {odoo.source.version}", _BIN / "python", ["tests/browser"])
 
