@@ -7,7 +7,7 @@ import sys
 # more at the very end, takes a quarter of a short command's time, and finds nothing.
 gc.disable()
 try:
-    from .cli import main
+    from .cli.app import main
 except ModuleNotFoundError as error:
     # Beside Odoo only the contract is installed; what the commands need is an extra.
     sys.exit(f"The bridge's commands need {error.name}: pip install 'miasalud-bridge[worker]'")

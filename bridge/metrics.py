@@ -1,7 +1,7 @@
 """What the bridge counts and measures, for Prometheus.
 
 Here is what happens inside one process, noted where it happens. What a process can only know by looking (depths,
-dead letters, pauses) is looked up when somebody asks: see ``bridge.exposition``.
+dead letters, pauses) is looked up when somebody asks: see ``bridge.monitoring.exporter``.
 
 No label's values come from outside: types, queues, outcomes and reasons are closed lists, so that the number of series
 is bounded, and no person's data or id ever becomes one.
@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 
 from . import __version__
-from .events import Event, EventType
+from .contract.event import Event, EventType
 from .reasons import MEANINGS
 
 #: Not the library's global one: whoever imports a module of ours into a program with metrics of its own mixes nothing.

@@ -17,7 +17,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from . import metrics
-from .outage import Outage
+from .circuit_breaker import Outage
 
 #: Seconds for connecting, and for the answer to a batch (a batch of 32 takes well under one).
 CONNECT_SECONDS = 5

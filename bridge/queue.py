@@ -20,13 +20,13 @@ from azure.core.exceptions import (
 )
 from azure.storage.queue import LinearRetry, QueueClient
 
-from .outage import Outage
+from .circuit_breaker import Outage
 
 #: Seconds for connecting, and for an answer to one request.
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
 #: Within one request, the SDK tries this often again, after about this many seconds. Its defaults would block for 85 s
-#: while the service is down; waiting out an outage is bridge.outage's work.
+#: while the service is down; waiting out an outage is bridge.circuit_breaker's work.
 RETRIES = 1
 RETRY_SECONDS = 0.2
 

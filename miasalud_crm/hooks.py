@@ -7,7 +7,7 @@ from odoo import fields
 from odoo.tools import SQL
 from odoo.tools.sql import column_exists
 
-from bridge.events import normalize_label
+from bridge.contract.event import normalize_label
 
 _logger = logging.getLogger(__name__)
 

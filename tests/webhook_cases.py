@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.events import EventType
-from bridge.intake import ROUTES
+from bridge.contract.event import EventType
+from bridge.contract.webhook import ROUTES
 
 from .contract import test_documents_examples as document
 

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from ..store.listing import ADVISORS
 from ..store.schema import advisors
+from .crud import Body
 from .fields import Email, Id, MomentFilter, Name, Phone
 from .paging import WrittenQuery
 from .resource import writable
-from .writing import Body
 
 
 class AdvisorFields(Body):

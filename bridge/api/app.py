@@ -12,11 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__
-from ..intake import Refusal
-from ..outage import Outage
-from . import advisors, answers, campaigns, channels, contacts, openapi, readings, reports, webhooks
+from ..circuit_breaker import Outage
+from ..contract.webhook import Refusal
+from . import advisors, campaigns, channels, contacts, errors, openapi, readings, reports, webhooks
 from .context import Context
-from .measures import Measured
+from .request_metrics import Measured
 
 health = APIRouter(tags=["health"])
 
@@ -66,10 +66,10 @@ def create_app(context: Context) -> FastAPI:
         # A redirect would lose a bot's POST. _EitherSlash does it instead.
         redirect_slashes=False,
         exception_handlers={
-            Refusal: answers.on_refusal,
-            Outage: answers.on_outage,
-            RequestValidationError: answers.on_invalid,
-            HTTPException: answers.on_http_error,
+            Refusal: errors.on_refusal,
+            Outage: errors.on_outage,
+            RequestValidationError: errors.on_invalid,
+            HTTPException: errors.on_http_error,
         },
     )
     app.state.bridge = context

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..store.listing import CAMPAIGNS
 from ..store.schema import campaigns
+from .crud import Body
 from .fields import Id, IdFilter, LabelFilter, Moment, MomentFilter, Money, Name, ShortLabel
 from .paging import WrittenQuery
 from .resource import writable
-from .writing import Body
 
 
 class CampaignFields(Body):

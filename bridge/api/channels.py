@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict
 
 from ..store.listing import CHANNELS
 from ..store.schema import channels
+from .crud import Body
 from .fields import Id, LabelFilter, MomentFilter, RequiredName, Text
 from .paging import WrittenQuery
 from .resource import writable
-from .writing import Body
 
 
 class NewChannel(Body):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..store.listing import CONTACTS
 from ..store.schema import contacts
+from .crud import Body
 from .fields import (
     Email,
     Id,
@@ -24,7 +25,6 @@ from .fields import (
 )
 from .paging import WrittenQuery
 from .resource import writable
-from .writing import Body
 
 
 class ContactFields(Body):

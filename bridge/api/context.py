@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from anyio import CapacityLimiter
 from fastapi import Request
 
-from ..events import EventType
-from ..intake import Throttle
+from ..contract.event import EventType
+from ..contract.webhook import Throttle
 from ..queue import Queue
 from ..settings import Settings
-from .keys import Keys
+from .key_store import Keys
 
 #: Events put onto their queues at once.
 THREADS = 40

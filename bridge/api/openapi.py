@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from ..events import EventType
-from ..examples import EXAMPLES
+from ..contract.event import EventType
+from ..contract.examples import EXAMPLES
 
 _REFERENCE = "#/components/schemas/{model}"
 

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..events import MAX_INT, format_datetime
+from ..contract.event import MAX_INT, format_datetime
 from ..store.engine import in_transaction
 from ..store.listing import Listing, page
-from .answers import invalid
 from .context import Context
+from .errors import invalid
 
 Item = TypeVar("Item", bound=BaseModel)
 
@@ -59,7 +59,7 @@ def listed(request: Request, listing: Listing, model: type[Item], query: Query, 
     """One page.
 
     :param fixed: filters that are not the caller's to choose
-    :raises bridge.intake.Refusal: 422: the cursor is none of ours, or a parameter stands twice
+    :raises bridge.contract.webhook.Refusal: 422: the cursor is none of ours, or a parameter stands twice
     """
     for name in request.query_params:
         if len(request.query_params.getlist(name)) > 1:

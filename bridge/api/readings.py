@@ -11,7 +11,7 @@ from fastapi import Query as Parameters
 from pydantic import BaseModel, Field, field_validator
 
 from ..store.listing import AUDIT, CAMPAIGN_CONTACTS, OPPORTUNITIES, OPPORTUNITY_STAGES, Listing
-from .answers import not_found
+from .errors import not_found
 from .fields import IdFilter, LabelFilter, ManyChatId, MomentFilter
 from .paging import Page, Query, WrittenQuery, listed
 from .resource import NOT_FOUND, Row, add_list, guarded
@@ -203,7 +203,7 @@ Item = TypeVar("Item", bound=BaseModel)
 
 
 def _one(request: Request, listing: Listing, model: type[Item], **filters: Any) -> Item:
-    """:raises bridge.intake.Refusal: 404"""
+    """:raises bridge.contract.webhook.Refusal: 404"""
     rows = listed(request, listing, model, Query(limit=1), **filters).items
     if not rows:
         raise not_found("There is no such row.")

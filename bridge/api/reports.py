@@ -8,10 +8,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from .. import health, metrics
-from ..events import format_datetime
-from ..exposition import GOOD_FOR, Looks
-from ..probes import Watch
+from .. import metrics
+from ..contract.event import format_datetime
+from ..monitoring import health
+from ..monitoring.exporter import GOOD_FOR, Looks
+from ..monitoring.probes import Watch
 from .context import Context
 from .resource import guarded
 

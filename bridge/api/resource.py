@@ -13,12 +13,12 @@ from fastapi import Query as Parameters
 from pydantic import BaseModel
 
 from ..store.listing import Listing
-from . import writing
-from .answers import ALWAYS, WITH_BODY, documented
+from . import crud
+from .auth import DOCUMENTED_KEY, Guarded
+from .crud import Body
+from .errors import ALWAYS, WITH_BODY, documented
 from .fields import RowId
-from .guard import DOCUMENTED_KEY, Guarded
 from .paging import Page, Query, listed
-from .writing import Body
 
 Row = Annotated[RowId, Path()]
 NOT_FOUND = documented(404)
@@ -96,7 +96,7 @@ def writable(
         summary=f"Create {one}",
     )
     def create(request: Request, body: new, response: Response) -> Any:  # type: ignore[valid-type]
-        row = writing.create(request, table, body)
+        row = crud.create(request, table, body)
         response.headers["Location"] = f"{router.prefix}/{row.id}"
         return row._mapping
 
@@ -108,7 +108,7 @@ def writable(
         summary=f"Get {one}",
     )
     def get(request: Request, row_id: Row) -> Any:
-        return writing.get(request, table, row_id)._mapping
+        return crud.get(request, table, row_id)._mapping
 
     @router.put(
         "/{row_id}",
@@ -118,7 +118,7 @@ def writable(
         summary=f"Replace {one}",
     )
     def replace(request: Request, row_id: Row, body: replacement) -> Any:  # type: ignore[valid-type]
-        return writing.replace(request, table, row_id, body)._mapping
+        return crud.replace(request, table, row_id, body)._mapping
 
     @router.patch(
         "/{row_id}",
@@ -128,7 +128,7 @@ def writable(
         summary="Change some fields",
     )
     def change_row(request: Request, row_id: Row, body: change) -> Any:  # type: ignore[valid-type]
-        return writing.change(request, table, row_id, body)._mapping
+        return crud.change(request, table, row_id, body)._mapping
 
     @router.delete(
         "/{row_id}",
@@ -138,6 +138,6 @@ def writable(
         summary=f"Delete {one}",
     )
     def delete(request: Request, row_id: Row) -> None:
-        writing.delete(request, table, row_id)
+        crud.delete(request, table, row_id)
 
     return router

@@ -10,15 +10,16 @@ from pathlib import Path
 import structlog
 import uvicorn
 
-from .. import __version__, worker
-from ..events import EventType
-from ..probes import NOT_CONFIGURED, SQL_ADVICE, Probe
+from .. import __version__
+from ..contract.event import EventType
+from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, Probe
 from ..queue import BadConnectionString, Queue
 from ..settings import ConfigurationError, Settings, secret, variable
+from ..worker import process
 from .app import create_app
 from .context import Context
-from .kept_keys import NotKept
-from .keys import Keys
+from .key_cache import NotKept
+from .key_store import Keys
 
 log = structlog.get_logger()
 
@@ -33,11 +34,11 @@ GRACE = 10
 def open_context(settings: Settings) -> Context:
     """:raises ConfigurationError: it cannot work as it is set up"""
     settings.require("queue_connection_string")
-    engine = worker.open_engine(settings)
+    engine = process.open_engine(settings)
     try:
         queues = {
             name: Queue(secret(settings.queue_connection_string), name, read_seconds=QUEUE_SECONDS)
-            for name in worker.QUEUES.values()
+            for name in process.QUEUES.values()
         }
     except BadConnectionString as error:
         raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None

@@ -15,15 +15,15 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Security
 from fastapi.responses import Response
 
-from .. import intake
-from ..events import Event, EventType
-from ..intake import ROUTES
-from ..outage import Outage
+from ..circuit_breaker import Outage
+from ..contract import webhook
+from ..contract.event import Event, EventType
+from ..contract.webhook import ROUTES
 from ..store import audit
 from ..store.engine import in_transaction
-from .answers import ALWAYS, WITH_BODY, answer
+from .auth import DOCUMENTED_KEY, Webhook
 from .context import Context
-from .guard import DOCUMENTED_KEY, Webhook
+from .errors import ALWAYS, WITH_BODY, answer
 from .openapi import body_of
 
 log = structlog.get_logger()
@@ -63,7 +63,7 @@ def _add(event_type: EventType) -> None:
     method, path = ROUTES[event_type]
 
     async def receive(request: Request) -> Response:
-        is_dry_run = intake.is_dry_run(request.headers.get("X-Dry-Run"))
+        is_dry_run = webhook.is_dry_run(request.headers.get("X-Dry-Run"))
         # A dry run asks SQL, so it waits with all others who do.
         limiter = None if is_dry_run else Context.of(request).threads
         return await to_thread.run_sync(_receive, request, event_type, is_dry_run, limiter=limiter)
@@ -86,7 +86,7 @@ for _event_type in EventType:
 
 
 def _receive(request: Request, event_type: EventType, is_dry_run: bool) -> Response:
-    event = intake.read_event(
+    event = webhook.read_event(
         event_type,
         request.state.body,
         received_at=datetime.now(timezone.utc),
@@ -98,7 +98,7 @@ def _receive(request: Request, event_type: EventType, is_dry_run: bool) -> Respo
         return answer(200, _forecast(context, event))
     context.queues[event_type].send_or_create(event.encode())
     log.info("event_accepted", event_id=event.id, manychat_id=event.manychat_id, type=event.type.value)
-    return answer(202, intake.accepted(event))
+    return answer(202, webhook.accepted(event))
 
 
 def _forecast(context: Context, event: Event) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _forecast(context: Context, event: Event) -> dict[str, Any]:
     with contextlib.suppress(Outage):
         reading = context.engine.execution_options(reading=True)
         known = bool(in_transaction(reading, lambda connection: audit.progress(connection, [event.id])))
-    forecast = intake.forecast(event, duplicate=known)
+    forecast = webhook.forecast(event, duplicate=known)
     if event.type is EventType.OPPORTUNITY:
         forecast["stage"] = None
         forecast["message"] = "Which stage the opportunity would enter, Odoo says; this standby does not ask it."

@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import and_, bindparam, case, func, not_, or_
 
-from ..events import Event
-from ..outcomes import Done, Failure
+from ..contract.event import Event
+from ..results import Done, Failure
 from . import dead_letters
 from .schema import audit
 from .upsert import find

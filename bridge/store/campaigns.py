@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import and_, bindparam, or_
 
-from ..events import CampaignAssignment, CampaignContact, Event
+from ..contract.event import CampaignAssignment, CampaignContact, Event
 from . import recency
 from .contacts import append_states, ensure_contacts, lock
 from .schema import advisors, campaign_contacts, campaigns

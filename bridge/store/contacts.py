@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from ..events import Contact, Event, Opportunity, normalize_label
+from ..contract.event import Contact, Event, Opportunity, normalize_label
 from . import recency
 from .schema import channels, contact_states, contacts
 from .upsert import carried, ensure, find, if_empty

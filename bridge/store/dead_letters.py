@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from ..events import Event
+from ..contract.event import Event
 from .schema import dead_letters
 from .upsert import chunks, find
 

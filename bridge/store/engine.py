@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .. import metrics
-from ..outage import Outage
+from ..circuit_breaker import Outage
 from . import babelfish, odbc
 
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from ..events import Event, Opportunity
-from ..outcomes import Done, Failure
+from ..contract.event import Event, Opportunity
+from ..results import Done, Failure
 from . import recency
 from .campaigns import ensure_advisors
 from .contacts import complete_from_opportunities

@@ -8,14 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Table, and_, bindparam, or_
 
-from ..events import Event
+from ..contract.event import Event
 from .upsert import find
 
 
 def newer(table: Table) -> sa.ColumnElement[bool]:
     """Whether the event bound by :func:`binds` is newer than the one whose data the row holds.
 
-    The order is that of :attr:`bridge.events.Event.order`: by when it happened, then by receipt, then by id.
+    The order is that of :attr:`bridge.contract.event.Event.order`: by when it happened, then by receipt, then by id.
     """
     at, received_at, event_id = table.c.event_at, table.c.event_received_at, table.c.event_id
     new_at = bindparam("new_event_at", type_=at.type)

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..events import MAX_INT
+from ..contract.event import MAX_INT
 from .contacts import channel_key
 from .schema import (
     advisors,

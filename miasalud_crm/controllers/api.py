@@ -10,8 +10,8 @@ import psycopg2
 from odoo import http
 from odoo.http import request
 
-from bridge import intake
-from bridge.intake import KEY_TAG, Refusal
+from bridge.contract import webhook
+from bridge.contract.webhook import KEY_TAG, Refusal
 
 _logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ TRIES = 3
 
 
 #: Who guessed keys of late, from where.
-throttle = intake.Throttle()
+throttle = webhook.Throttle()
 
 
 def route(path, method):
@@ -40,7 +40,7 @@ def route(path, method):
             try:
                 asked = request.httprequest.method
                 if asked != method and (asked, method) != ("HEAD", "GET"):
-                    raise intake.wrong_method(method)
+                    raise webhook.wrong_method(method)
                 return _answer(*_with_retries(endpoint, self))
             except Refusal as refusal:
                 return _answer(refusal.status, refusal.body, refusal.headers)
@@ -49,7 +49,7 @@ def route(path, method):
                 where = "".join(traceback.format_tb(error.__traceback__))
                 # The error's own text may hold what the bot sent.
                 _logger.error("%s failed: %s\n%s", path, type(error).__name__, where)
-                refusal = intake.unavailable()
+                refusal = webhook.unavailable()
                 return _answer(refusal.status, refusal.body, refusal.headers)
 
         return respond
@@ -83,13 +83,13 @@ def authenticate():
     """
     http_request = request.httprequest
     if KEY_TAG in http_request.query_string.decode("latin-1"):
-        raise intake.key_in_address()
+        raise webhook.key_in_address()
     key = request.env["manychat.api.key"]._authenticate(http_request.headers.get("X-API-KEY", ""))
     if not key:
         address = http_request.remote_addr
         if seconds := throttle.wrong_key(address):
-            raise intake.too_many_wrong_keys(seconds)
+            raise webhook.too_many_wrong_keys(seconds)
         _logger.info("A request to %s from %s has no valid key.", http_request.path, address)
-        raise intake.no_valid_key()
+        raise webhook.no_valid_key()
     key._touch()
     return key

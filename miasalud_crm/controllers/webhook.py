@@ -3,9 +3,9 @@ from datetime import datetime, timezone
 from odoo import http
 from odoo.http import request
 
-from bridge import intake
-from bridge.events import EventType
-from bridge.intake import ROUTES, Refusal
+from bridge.contract import webhook
+from bridge.contract.event import EventType
+from bridge.contract.webhook import ROUTES, Refusal
 
 from .api import authenticate, route
 
@@ -43,12 +43,12 @@ class ManychatWebhook(http.Controller):
         received_at = datetime.now(timezone.utc)
         key = authenticate()
         http_request = request.httprequest
-        dry_run = intake.is_dry_run(http_request.headers.get("X-Dry-Run"))
+        dry_run = webhook.is_dry_run(http_request.headers.get("X-Dry-Run"))
         body = b""
         try:
-            intake.check_headers(http_request.content_length, http_request.mimetype)
+            webhook.check_headers(http_request.content_length, http_request.mimetype)
             body = http_request.get_data()
-            event = intake.read_event(
+            event = webhook.read_event(
                 event_type,
                 body,
                 received_at=received_at,
@@ -67,12 +67,12 @@ class ManychatWebhook(http.Controller):
             return 200, self._forecast(event)
         webhook_user = request.env.ref("miasalud_crm.user_webhook")
         request.env["manychat.event"].with_user(webhook_user)._enqueue(event, key)
-        return 202, intake.accepted(event)
+        return 202, webhook.accepted(event)
 
     def _forecast(self, event):
         """What would become of ``event``, storing nothing."""
         known = request.env["manychat.event"].sudo().search_count([("event_id", "=", event.id)], limit=1)
-        forecast = intake.forecast(event, duplicate=bool(known))
+        forecast = webhook.forecast(event, duplicate=bool(known))
         if event.type is EventType.OPPORTUNITY:
             state = event.payload.state
             stage = request.env["manychat.stage.map"].sudo()._resolver()(state.stage_id, state.stage)

@@ -6,7 +6,7 @@ from datetime import timedelta, timezone
 
 from odoo import api, models
 
-from bridge.events import EventType, accept, format_datetime
+from bridge.contract.event import EventType, accept, format_datetime
 
 from ..hooks import create_users, map_stages
 from ..models.manychat_event import naive_utc

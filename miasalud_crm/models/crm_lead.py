@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from odoo import api, fields, models
 
-from bridge.events import format_datetime
+from bridge.contract.event import format_datetime
 
 from .manychat_advisor import COMMERCIAL, MEDICAL
 from .manychat_event import naive_utc

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
-from bridge.events import ContractError, EventType, format_datetime, from_envelope
+from bridge.contract.event import ContractError, EventType, format_datetime, from_envelope
 
 from .manychat_advisor import COMMERCIAL, MEDICAL
 from .manychat_event import naive_utc
@@ -49,7 +49,7 @@ class CrmLead(models.Model):
         The batch is applied as a whole; only if that fails is it halved, until the event at fault stands alone. An
         event applied before is not applied again: its result then is that of the first time, with code ``duplicate``.
 
-        :param list events: envelopes as on the queue (see ``bridge.events``), in any order
+        :param list events: envelopes as on the queue (see ``bridge.contract.event``), in any order
         :return list: one dict per event, in the same order: ``event_id``; ``status`` (``created``, ``moved``,
             ``updated``, ``unchanged``, ``stale``, ``retry``, ``error``); ``lead_id``; ``stage_before`` and
             ``stage_after`` (names); ``code`` and ``message``. Values that do not apply are ``False``.

@@ -15,7 +15,7 @@ class CrmLead(models.Model):
         An event that only repeats the adviser decides nothing: bots send all they know each time.
 
         :param dict said: the values that the event carries
-        :param bridge.events.Event event: an event newer than all that is known
+        :param bridge.contract.event.Event event: an event newer than all that is known
         """
         self.ensure_one()
         if said.get("manychat_commercial_advisor_id") in (None, self.manychat_commercial_advisor_id.id):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 
-from bridge.intake import KEY_PREFIX_LENGTH, KEY_TAG
+from bridge.contract.webhook import KEY_PREFIX_LENGTH, KEY_TAG
 
 # "Last used" is written at most this often: written at each request it would be one hot row.
 LAST_USED_RESOLUTION = timedelta(minutes=1)

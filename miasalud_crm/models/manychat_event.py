@@ -10,7 +10,7 @@ from psycopg2.extras import Json
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError
 
-from bridge.events import ContractError, EventType, from_envelope
+from bridge.contract.event import ContractError, EventType, from_envelope
 
 from .. import configuration, cron_threads
 from ..queues import Queues
@@ -223,7 +223,7 @@ class ManychatEvent(models.Model):
     def _enqueue(self, event, key):
         """Commit ``event`` to the outbox, as the request's own transaction commits; the relay is woken by that.
 
-        :param bridge.events.Event event: a valid event
+        :param bridge.contract.event.Event event: a valid event
         :param key: the ``manychat.api.key`` of the caller
         :return bool: False if the event was there already
         :raises psycopg2.errors.SerializationFailure: the same event is being inserted by another request;

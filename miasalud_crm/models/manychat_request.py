@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 from odoo import api, models
 from odoo.exceptions import AccessError
 
-from bridge.events import EventType
-from bridge.intake import ROUTES
+from bridge.contract.event import EventType
+from bridge.contract.webhook import ROUTES
 
 #: Where the key goes; keys are shown once and stored nowhere, so nobody can fill it in here.
 KEY_PLACEHOLDER = "<your key>"

@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
-from bridge.events import normalize_label
+from bridge.contract.event import normalize_label
 
 
 class ManychatStageAlias(models.Model):

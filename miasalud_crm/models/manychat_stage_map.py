@@ -3,7 +3,7 @@ from collections import defaultdict
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
-from bridge.events import normalize_label
+from bridge.contract.event import normalize_label
 
 
 class ManychatStageMap(models.Model):

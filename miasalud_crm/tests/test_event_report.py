@@ -3,7 +3,7 @@ from datetime import datetime, timezone
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
 
-from bridge.events import EventType, accept, format_datetime
+from bridge.contract.event import EventType, accept, format_datetime
 
 from .common import ManychatCase, at, opportunity
 

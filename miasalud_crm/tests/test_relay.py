@@ -8,7 +8,7 @@ from azure.storage.queue import QueueServiceClient
 from odoo.tests import TransactionCase, tagged
 from odoo.tools import mute_logger
 
-from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType, accept, decode
+from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType, accept, decode
 
 from .. import configuration
 from .common import QueueCase, at

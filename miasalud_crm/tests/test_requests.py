@@ -5,8 +5,8 @@ from datetime import datetime, timezone
 from odoo.exceptions import AccessError
 from odoo.tests import TransactionCase, new_test_user, tagged
 
-from bridge.events import EventType, accept, parse_json
-from bridge.intake import ROUTES
+from bridge.contract.event import EventType, accept, parse_json
+from bridge.contract.webhook import ROUTES
 
 #: What people write, and what breaks JSON that is put together carelessly.
 NASTY = 'Ana "La Güera"\nGarcía \\ {x} 😀'

@@ -6,8 +6,8 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
-from bridge.events import EventType
-from bridge.intake import ROUTES
+from bridge.contract.event import EventType
+from bridge.contract.webhook import ROUTES
 
 from ..controllers.api import throttle
 from .common import ManychatCase, QueueCase, opportunity

@@ -6,7 +6,7 @@ import psycopg2
 from odoo import sql_db
 from odoo.tests import TransactionCase, tagged
 
-from bridge.events import EventType, accept
+from bridge.contract.event import EventType, accept
 
 from ..models.ir_cron import OFTEN, _notifier
 from .common import at

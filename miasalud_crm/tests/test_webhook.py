@@ -5,8 +5,8 @@ from odoo import fields
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
-from bridge import examples
-from bridge.intake import ROUTES
+from bridge.contract import examples
+from bridge.contract.webhook import ROUTES
 
 from ..controllers.api import throttle
 from ..models.manychat_rejection import KEPT, TRIMMED_EVERY
@@ -214,8 +214,8 @@ class TestWebhook(QueueCase, HttpCase):
     def test_the_report_tells_what_waits_and_whether_the_bridge_lives(self):
         self.call(CONTACT, EXAMPLES[CONTACT][1])
         bridge = self.env["manychat.bridge"].with_user(self.env.ref("miasalud_crm.user_bridge"))
-        bridge.heartbeat("prueba:1", "0.1.0")
-        bridge.heartbeat("prueba:1", "0.1.0")
+        bridge.worker.heartbeat("prueba:1", "0.1.0")
+        bridge.worker.heartbeat("prueba:1", "0.1.0")
         report = self.call("/api/v1/reports/health", method="GET").json()
         self.assertEqual((report["events"]["waiting"], report["bridge"]["version"]), (1, "0.1.0"))
         self.assertEqual(report["queue"]["status"], "ok")

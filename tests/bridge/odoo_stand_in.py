@@ -15,7 +15,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from bridge.events import from_envelope
+from bridge.contract.event import from_envelope
 
 STAGES = {16: "Recién Suscrito Sin Asignar", 17: "Recién Suscrito Pendiente AC", 25: "Comienza Cotización"}
 DATABASE, LOGIN, KEY = "stand-in", "manychat_bridge", "stand-in-key"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.api import kept_keys
-from bridge.api.kept_keys import MAX_AGE, KeptKeys, Key, NotKept
-from bridge.api_keys import Scope, digest
+from bridge.api import key_cache
+from bridge.api.key_cache import MAX_AGE, KeptKeys, Key, NotKept
+from bridge.cli.app.key import Scope, digest
 from bridge.store.engine import create_engine
 
 from ..webhook_cases import CONTACT
@@ -128,8 +128,8 @@ def silent_sql(cli: Cli, file: Path) -> Iterator[str]:
         url = f"postgresql+psycopg://u:p@127.0.0.1:{server.getsockname()[1]}/crm"
         cli.environment["BRIDGE_DATABASE_URL"] = url
         bot = Key(id=1, digest=digest("mck_bot"), scope=Scope.write, expires_at=None)
-        database = kept_keys.which(create_engine(url))
-        kept_keys.save(file, KeptKeys(database=database, read_at=datetime.now(timezone.utc), keys=(bot,)))
+        database = key_cache.which(create_engine(url))
+        key_cache.save(file, KeptKeys(database=database, read_at=datetime.now(timezone.utc), keys=(bot,)))
         yield "mck_bot"
 
 
@@ -156,44 +156,44 @@ def kept(tmp_path: Path) -> Path:
 
 def _save(path: Path, read_at: datetime) -> None:
     key = Key(id=1, digest=digest("mck_x"), scope=Scope.webhook, expires_at=None, name="Bot")
-    kept_keys.save(path, KeptKeys(database="ours", read_at=read_at, keys=(key,)))
+    key_cache.save(path, KeptKeys(database="ours", read_at=read_at, keys=(key,)))
 
 
 def test_what_was_kept_is_read_back(kept: Path) -> None:
-    (key,) = kept_keys.load(kept, "ours").keys
+    (key,) = key_cache.load(kept, "ours").keys
     assert (key.id, key.digest, key.scope, key.expires_at) == (1, digest("mck_x"), Scope.webhook, None)
 
 
 def test_another_databases_keys_are_none(kept: Path) -> None:
     with pytest.raises(NotKept, match="another database"):
-        kept_keys.load(kept, "theirs")
+        key_cache.load(kept, "theirs")
 
 
 def test_each_database_and_each_schema_of_it_has_its_own() -> None:
     urls = ("postgresql+psycopg://u:p@a/one", "postgresql+psycopg://u:p@b/one", "postgresql+psycopg://u:p@a/two")
     engines = [create_engine(url) for url in urls] + [create_engine(urls[0], schema="crm")]
-    assert len({kept_keys.which(engine) for engine in engines}) == 4
+    assert len({key_cache.which(engine) for engine in engines}) == 4
     other_password = create_engine("postgresql+psycopg://u:new@a/one")
-    assert kept_keys.which(other_password) == kept_keys.which(engines[0])
+    assert key_cache.which(other_password) == key_cache.which(engines[0])
 
 
 def test_a_file_that_others_could_have_written_is_not_believed(kept: Path) -> None:
     kept.chmod(0o620)
     with pytest.raises(NotKept, match="others"):
-        kept_keys.load(kept, "ours")
+        key_cache.load(kept, "ours")
 
 
 def test_a_file_from_long_ago_is_not_believed(kept: Path) -> None:
     _save(kept, datetime.now(timezone.utc) - MAX_AGE - timedelta(minutes=1))
     with pytest.raises(NotKept, match="7 days"):
-        kept_keys.load(kept, "ours")
+        key_cache.load(kept, "ours")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"database": "ours"}', '{"keys": "\\u0000"}'])
 def test_half_a_file_is_none(kept: Path, text: str) -> None:
     kept.write_text(text)
     with pytest.raises(NotKept, match="not whole"):
-        kept_keys.load(kept, "ours")
+        key_cache.load(kept, "ours")
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

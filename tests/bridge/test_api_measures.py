@@ -6,8 +6,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.events import EventType
-from bridge.intake import ROUTES
+from bridge.contract.event import EventType
+from bridge.contract.webhook import ROUTES
 
 from .api import Api
 

@@ -12,7 +12,7 @@ from bridge.api.advisors import NewAdvisor
 from bridge.api.campaigns import NewCampaign
 from bridge.api.channels import NewChannel
 from bridge.api.contacts import NewContact
-from bridge.events import Event, EventType, accept
+from bridge.contract.event import Event, EventType, accept
 from bridge.store.campaigns import apply_campaign_events
 from bridge.store.contacts import apply_contacts
 from bridge.store.engine import in_transaction

@@ -15,8 +15,8 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
 
-from bridge.events import EventType, accept
-from bridge.examples import EXAMPLES
+from bridge.contract.event import EventType, accept
+from bridge.contract.examples import EXAMPLES
 from bridge.store.audit import Taken, begin
 from bridge.store.campaigns import apply_campaign_events
 from bridge.store.contacts import apply_contacts

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType, decode
-from bridge.intake import ROUTES, Throttle
+from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType, decode
+from bridge.contract.webhook import ROUTES, Throttle
 from bridge.queue import Queue
 from bridge.store.audit import Taken, begin
 from bridge.store.engine import in_transaction

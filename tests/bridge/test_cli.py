@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bridge import __version__
-from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 
 from .conftest import Cli, World, eventually, stage
 

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
-from bridge.outage import Dependency
+from bridge.circuit_breaker import Dependency
+from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
 
 from .conftest import World, contact, eventually, make, stage
 
@@ -222,7 +222,7 @@ def test_lines_about_an_event_name_it(world: World) -> None:
 def test_a_dependency_that_fails_right_after_a_good_probe_is_probed_less_often() -> None:
     import threading
 
-    from bridge.outage import Outage
+    from bridge.circuit_breaker import Outage
 
     class Waits(threading.Event):
         def __init__(self) -> None:

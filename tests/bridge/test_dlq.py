@@ -12,8 +12,8 @@ import sys
 
 import pytest
 
-from bridge.dlq import harmless
-from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE, Event
+from bridge.cli.app.dlq import harmless
+from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, Event
 
 from .conftest import PATIENCE, Cli, World, contact, eventually, stage
 

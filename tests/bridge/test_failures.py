@@ -7,10 +7,10 @@ import base64
 import pytest
 import sqlalchemy as sa
 
-from bridge import retry
-from bridge.events import CONTACT_QUEUE, MAX_MESSAGE_CHARS, OPPORTUNITY_QUEUE
-from bridge.outcomes import Failure
-from bridge.replay import replay
+from bridge.contract.event import CONTACT_QUEUE, MAX_MESSAGE_CHARS, OPPORTUNITY_QUEUE
+from bridge.results import Failure
+from bridge.worker import retry
+from bridge.worker.replay import replay
 
 from .conftest import World, contact, eventually, stage
 

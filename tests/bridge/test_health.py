@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bridge import health, status
-from bridge.events import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE
-from bridge.outcomes import Done, Failure
-from bridge.probes import Probe, Watch
+from bridge.cli.app import status
+from bridge.contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.monitoring import health
+from bridge.monitoring.probes import Probe, Watch
+from bridge.results import Done, Failure
 from bridge.settings import Settings
 from bridge.store import audit, dead_letters, pauses
 from bridge.store.audit import Taken

@@ -17,11 +17,11 @@ import pytest
 import requests
 import yaml
 
-import bridge.api.measures  # noqa: F401 (its metrics join the others)
-from bridge.events import EventType
-from bridge.exposition import Looks
+import bridge.api.request_metrics  # noqa: F401 (its metrics join the others)
+from bridge.contract.event import EventType
 from bridge.metrics import REGISTRY
-from bridge.probes import ALL_QUEUES, Answer, QueueSeen, Seen, SqlSeen
+from bridge.monitoring.exporter import Looks
+from bridge.monitoring.probes import ALL_QUEUES, Answer, QueueSeen, Seen, SqlSeen
 from bridge.store.watch import StoreSeen
 
 from ..webhook_cases import CONTACT

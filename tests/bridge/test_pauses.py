@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 
 from .conftest import Cli, World, contact, eventually, stage
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 
 import sqlalchemy as sa
 
-from bridge.events import Event
-from bridge.outcomes import Done, Failure
+from bridge.contract.event import Event
+from bridge.results import Done, Failure
 from bridge.store import audit, dead_letters, opportunities, schema
 from bridge.store.dead_letters import DeadLetter
 from bridge.store.engine import in_transaction

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bridge.events import Event, EventType
+from bridge.contract.event import Event, EventType
 from bridge.odoo import Odoo
-from bridge.reporter import close_discarded, report
+from bridge.worker.reporter import close_discarded, report
 
 from .conftest import Cli, World, contact, eventually, make, stage
 from .odoo_stand_in import DATABASE, KEY, LOGIN

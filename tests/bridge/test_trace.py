@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bridge.events import OPPORTUNITY_QUEUE, Event
+from bridge.contract.event import OPPORTUNITY_QUEUE, Event
 
 from .conftest import Cli, World, contact, stage
 

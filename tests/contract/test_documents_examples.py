@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 
-from bridge.events import (
+from bridge.contract.event import (
     CAMPAIGN_QUEUE,
     CONTACT_QUEUE,
     OPPORTUNITY_QUEUE,
@@ -18,7 +18,7 @@ from bridge.events import (
     decode,
     parse_json,
 )
-from bridge.examples import EXAMPLES
+from bridge.contract.examples import EXAMPLES
 
 RECEIVED = datetime(2025, 7, 12, tzinfo=timezone.utc)
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import events
-from bridge.events import (
+from bridge.contract import event
+from bridge.contract.event import (
     CAMPAIGN_QUEUE,
     CONTACT_QUEUE,
     MAX_BODY_BYTES,
@@ -447,7 +447,7 @@ def test_the_contract_needs_nothing_but_pydantic() -> None:
     import sys
     from pathlib import Path
 
-    tree = ast.parse(Path(events.__file__).read_text())
+    tree = ast.parse(Path(event.__file__).read_text())
     imported = {
         (node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0]
         for node in ast.walk(tree)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from azure.storage.queue import QueueClient
 
-from bridge.events import CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 from tests.world import Chat, World
 
 STAGES = {

@@ -19,7 +19,7 @@ FIRST_RELEASE = "8eb8da5"
 EVENTS = """
 import json
 from datetime import datetime, timedelta, timezone
-from bridge.events import EventType, accept
+from bridge.contract.event import EventType, accept
 parameters = env["ir.config_parameter"]
 if not parameters.get_param("prueba.began"):
     parameters.set_param("prueba.began", (datetime.now(timezone.utc) - timedelta(hours=2)).isoformat())

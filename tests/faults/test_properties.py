@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bridge.events import Event, EventType, accept
+from bridge.contract.event import Event, EventType, accept
 from bridge.odoo import Odoo
 
 from .system import System

@@ -20,7 +20,7 @@ import requests
 from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueClient
 
-from bridge.events import OPPORTUNITY_QUEUE, EventType, accept
+from bridge.contract.event import OPPORTUNITY_QUEUE, EventType, accept
 
 from .system import System
 

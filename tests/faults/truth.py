@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueServiceClient
 
-from bridge.events import DEAD_LETTER_QUEUE
+from bridge.contract.event import DEAD_LETTER_QUEUE
 
 from .system import QUEUES, System
 from .traffic import Ledger

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bridge.events import Event, EventType, accept
+from bridge.contract.event import Event, EventType, accept
 from bridge.store import migrate, retention, schema
 from bridge.store.engine import create_engine, in_transaction
 

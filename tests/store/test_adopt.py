@@ -14,11 +14,11 @@ import sqlalchemy as sa
 import sqlglot
 from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
 
-from bridge.adopt import adoption, guesses, mapping
-from bridge.adopt.adoption import Adoption, Tally
-from bridge.adopt.checks import Refused, resolve
+from bridge.importer import adoption, guesses, mapping, source
+from bridge.importer.adoption import Adoption, Tally
+from bridge.importer.checks import Refused, resolve
 from bridge.settings import ConfigurationError
-from bridge.store import migrate, source
+from bridge.store import migrate
 from bridge.store.campaigns import apply_campaign_events
 from bridge.store.contacts import apply_contacts
 from bridge.store.engine import create_engine

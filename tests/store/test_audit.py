@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
-from bridge.outcomes import Done, Failure
+from bridge.results import Done, Failure
 from bridge.store import audit, dead_letters, erasure, schema
 from bridge.store.dead_letters import DeadLetter, Filter
 from bridge.store.engine import in_transaction

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from bridge.events import ContractError, EventType, accept
+from bridge.contract.event import ContractError, EventType, accept
 from bridge.store.contacts import apply_contacts, channel_key, complete_from_opportunities
 from bridge.store.engine import in_transaction
 

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 import sqlalchemy as sa
 
-from bridge.events import Event
-from bridge.outcomes import Done, Failure
+from bridge.contract.event import Event
+from bridge.results import Done, Failure
 from bridge.store import audit, campaigns, contacts, dead_letters, erasure, opportunities, retention, schema
 from bridge.store.erasure import NO_PAYLOAD
 

@@ -28,5 +28,7 @@ def test_the_migrations_are_one_line_numbered_without_a_gap() -> None:
 
 
 def test_starting_a_bridge_does_not_load_alembic() -> None:
-    code = "import sys, bridge.cli; sys.exit(sorted(name for name in sys.modules if name.startswith('alembic')) or 0)"
+    code = (
+        "import sys, bridge.cli.app; sys.exit(sorted(name for name in sys.modules if name.startswith('alembic')) or 0)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0

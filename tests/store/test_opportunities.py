@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from bridge.outcomes import Done, Failure
+from bridge.results import Done, Failure
 from bridge.store import opportunities
 
 from .conftest import NOON, Store, opportunity

@@ -21,9 +21,9 @@ import pytest
 import sqlalchemy as sa
 
 import bridge.store
-from bridge.outcomes import Done, Failure
+from bridge.importer import writer
+from bridge.results import Done, Failure
 from bridge.store import (
-    adoption,
     api_keys,
     audit,
     campaigns,
@@ -208,10 +208,10 @@ def exercise(store: Store) -> None:
 
 def exercise_adoption(store: Store) -> None:
     """Rows that another system had, new and known."""
-    store.run(adoption.known, ["P1", "P-none"])
+    store.run(writer.known, ["P1", "P-none"])
     for table, rows in adopted_rows().items():
         for dry_run in (True, False, False):
-            store.run(adoption.put, table, rows, NOON, dry_run=dry_run)
+            store.run(writer.put, table, rows, NOON, dry_run=dry_run)
 
 
 def exercise_api(store: Store) -> None:

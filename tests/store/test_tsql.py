@@ -15,13 +15,12 @@ import sqlglot
 from sqlalchemy.dialects import mssql
 from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
 
-from bridge.outcomes import Done, Failure
+from bridge.importer import catalog, writer
+from bridge.results import Done, Failure
 from bridge.store import (
-    adoption,
     api_keys,
     audit,
     campaigns,
-    catalog,
     contacts,
     dead_letters,
     erasure,
@@ -131,7 +130,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     for table, rows in adopted_rows().items():
         # The second time there is something to fill in.
         for more in ({}, {"name": "n", "last_name": "l", "last_state": "s"}):
-            store.run(adoption.put, table, [row | more for row in rows], NOON, dry_run=False)
+            store.run(writer.put, table, [row | more for row in rows], NOON, dry_run=False)
     store.run(erasure.erase, "MC1")
     store.run(erasure.unreadable_letters)
 

@@ -1,0 +1,143 @@
+"""``python -m bridge db adopt``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Column as Heading
+from rich.table import Table as Grid
+
+from ..importer import guesses, mapping, source
+from ..importer.adoption import Adoption, Some, Tally
+from ..importer.checks import Refused, resolve
+from ..importer.source import Table
+from ..settings import ConfigurationError, Settings, secret, variable
+from ..store import migrate
+from ..store.engine import BadDatabaseUrl
+from ..worker import process
+from .console import FAILED, MISUSED, fail, load_settings, out, visible
+
+
+def adopt(
+    mapping_file: Annotated[
+        Path | None, typer.Option("--mapping", metavar="FILE", help="Which of your tables and columns are which.")
+    ] = None,
+    describe: Annotated[
+        bool,
+        typer.Option("--describe", help="Show what there is; with --mapping FILE, write a first mapping to correct."),
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what would be done, and what is in the way.")
+    ] = False,
+    source_url: Annotated[
+        str | None,
+        typer.Option(help="The database to read. Default: BRIDGE_ADOPT_URL, else BRIDGE_DATABASE_URL."),
+    ] = None,
+    schema: Annotated[str | None, typer.Option(help="Look at this schema only.")] = None,
+) -> None:
+    """Take over contacts, their states and campaigns from tables that you have already.
+
+    1. `--describe --mapping FILE` writes a first mapping. Correct it. 2. `--mapping FILE --check` changes nothing. 3.
+    `--mapping FILE` copies. Your tables are only read. Run again it copies what has come since; what the bridge has
+    written itself is never overwritten. Exits with 1 if something is in the way, 2 if called wrongly.
+    """
+    settings = load_settings()
+    origin = _open(settings, source_url)
+    if describe or mapping_file is None:
+        _describe(origin, schema, mapping_file)
+        return
+    wanted = mapping.load(mapping_file)
+    target = process.open_engine(settings)
+    if not check or target.dialect.name != "sqlite":
+        process.require_schema(target)
+    elif migrate.current(target) != migrate.head():
+        raise ConfigurationError("The bridge's database has no tables yet. Run: python -m bridge db upgrade")
+    try:
+        parts, zone = resolve(wanted, origin, source.tables(origin, schema))
+        with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+            task = progress.add_task("Checking", total=None)
+            adoption = Adoption(origin, target, parts, zone, lambda count: progress.advance(task, count))
+            progress.update(task, total=adoption.rows())
+            adoption.survey()
+            progress.update(task, description="Counting" if check else "Copying")
+            tallies = list(adoption.run(dry_run=check))
+        _report(tallies, check=check)
+    except Refused as refused:
+        for reason in refused.reasons:
+            typer.echo(visible(reason), err=True)
+        sys.exit(FAILED)
+
+
+def _open(settings: Settings, url: str | None) -> sa.Engine:
+    name, options = "--source-url", {}
+    if url is None and settings.adopt_url is not None:
+        name, url = variable("adopt_url"), secret(settings.adopt_url)
+    if url is None:
+        name, url, options = variable("database_url"), secret(settings.database_url), settings.database_options
+    try:
+        return source.open_source(url, options)
+    except BadDatabaseUrl as error:
+        raise ConfigurationError(f"{name}: {error}") from None
+
+
+def _describe(origin: sa.Engine, schema: str | None, file: Path | None) -> None:
+    found = source.tables(origin, schema)
+    if not found:
+        fail("There are no tables but the system's and the bridge's own.", FAILED)
+    for table in found:
+        out.print(_grid(table))
+    if file is None:
+        return
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(guesses.starter(found))
+    except FileExistsError:
+        fail(f"{file} is there already and was not touched. Name another file.", MISUSED)
+    except OSError as error:
+        fail(f"{file} cannot be written: {error.strerror}", MISUSED)
+    out.print(f"Wrote {file}. Correct it, then: python -m bridge db adopt --mapping {file} --check", soft_wrap=True)
+
+
+def _grid(table: Table) -> Grid:
+    title = f"{table.full_name} · {table.rows:,} rows"
+    grid = Grid("column", "type", "NULL", "key", title=escape(visible(title)), title_justify="left", width=80)
+    for column in table.columns:
+        keys = ["key"] if column.name in table.key else []
+        keys += [f"→ {column.refers_to}"] if column.refers_to else []
+        cells = (column.name, column.type, "yes" if column.nullable else "", " ".join(keys))
+        grid.add_row(*(escape(visible(cell)) for cell in cells))
+    return grid
+
+
+def _report(tallies: list[Tally], *, check: bool) -> None:
+    # The names of ours are what the mapping has: whole.
+    name = Heading("", no_wrap=True)
+    grid = Grid(
+        name,
+        Heading("read from", overflow="fold"),
+        title="Would be written" if check else "Written",
+        title_justify="left",
+    )
+    for heading in ("found", "new", "filled", "there", "left out"):
+        grid.add_column(heading, justify="right")
+    for tally in tallies:
+        left_out = sum(some.count for some in tally.skipped.values())
+        numbers = (tally.found, tally.new, tally.filled, tally.same, left_out)
+        grid.add_row(tally.name, escape(visible(tally.source)), *(f"{number:,}" for number in numbers))
+    out.print(grid)
+    for tally in tallies:
+        for verb, reasons in (("left out", tally.skipped), ("shortened or left empty", tally.changed)):
+            for reason, some in reasons.items():
+                out.print(
+                    escape(visible(f"{tally.name}: {some.count:,} {verb}: {reason} {_keys(some)}")), soft_wrap=True
+                )
+
+
+def _keys(some: Some) -> str:
+    return f"({', '.join(str(key) for key in some.keys)}{' …' if some.count > len(some.keys) else ''})"

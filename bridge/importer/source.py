@@ -1,0 +1,241 @@
+"""A database of somebody else's, read and never written: its tables, and their rows page by page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mssql
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.sql.elements import quoted_name
+
+from ..store import engine as engines
+from ..store import migrate
+from ..store.engine import BadDatabaseUrl, in_transaction, patience
+from ..store.schema import metadata
+from .catalog import Catalog
+
+#: Schemas that databases keep for themselves.
+_SYSTEM = re.compile(r"information_schema|sys|guest|pg_.*|db_.*", re.IGNORECASE)
+_READS = re.compile(r"\s*(SELECT|WITH|PRAGMA|SHOW|SET TRANSACTION|BEGIN|ROLLBACK)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Column:
+    """:ivar kind: "text", "integer", "number", "moment" (a time with its zone), "time" (without), "date" or "other"
+    :ivar refers_to: ``table.column``, if it is a foreign key
+    """
+
+    name: str
+    type: str
+    kind: str
+    nullable: bool
+    refers_to: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """:ivar key: its primary key's columns; a view has none
+    :ivar rows: how many
+    """
+
+    schema: str | None
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    rows: int
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+    def column(self, name: str) -> Column | None:
+        """The column by that name; in other letters' case if there is none in the same."""
+        same = [column for column in self.columns if column.name == name]
+        same = same or [column for column in self.columns if column.name.casefold() == name.casefold()]
+        return same[0] if len(same) == 1 else None
+
+
+def open_source(url: str, options: Mapping[str, Any] | None = None) -> sa.Engine:
+    """An engine that only reads: the database sees to that on SQLite and PostgreSQL. SQL Server knows no such thing, so
+    anything but a SELECT is refused here, on all of them.
+
+    :raises BadDatabaseUrl: not a URL, not a file, or its driver is not installed
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise BadDatabaseUrl("not a database URL such as sqlite:///miasalud.db") from None
+    if parsed.get_backend_name() == "sqlite":
+        # Not by engine.create_engine, which would turn on a write-ahead log in the user's file.
+        path = Path(parsed.database or "")
+        if not path.is_file():
+            raise BadDatabaseUrl(f"there is no file {path}")
+        url = f"sqlite:///file:{quote(str(path.resolve()))}?mode=ro&uri=true"
+        engine = sa.create_engine(url, hide_parameters=True, **(options or {}))
+    else:
+        engine = engines.create_engine(url, options)
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(postgresql_readonly=True)
+    sa.event.listen(engine, "before_cursor_execute", _only_reads)
+    return engine
+
+
+def _only_reads(_connection: Any, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool) -> None:
+    if not _READS.match(statement):
+        raise AssertionError("nothing but reading is done in a database that is adopted")
+
+
+def tables(engine: sa.Engine, only_schema: str | None = None) -> list[Table]:
+    """All tables and views but the system's and the bridge's own, with their number of rows.
+
+    :raises bridge.store.engine.StoreUnavailable: the database is away, or forbids it
+    """
+
+    def look(connection: sa.Connection) -> list[Table]:
+        with patience(connection):
+            return list(_tables(connection, only_schema))
+
+    return in_transaction(engine, look)
+
+
+def _tables(connection: sa.Connection, only_schema: str | None) -> Iterator[Table]:
+    inspector = Catalog(connection) if connection.dialect.name == "mssql" else sa.inspect(connection)
+    is_sqlite = connection.dialect.name == "sqlite"
+    schemas: list[str | None] = [None] if is_sqlite else [*inspector.get_schema_names()]
+    for schema in schemas:
+        if schema is not None and (_SYSTEM.fullmatch(schema) or only_schema not in (None, schema)):
+            continue
+        names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
+        hidden = _our_names(connection, schema) if "alembic_version" in names else set()
+        for name in names:
+            if name not in hidden:
+                yield _table(connection, inspector, schema, name)
+
+
+def _our_names(connection: sa.Connection, schema: str | None) -> set[str]:
+    version = sa.table("alembic_version", sa.column("version_num"), schema=schema)
+    found = set(connection.execute(sa.select(version.c.version_num)).scalars())
+    return {*metadata.tables, "alembic_version"} if found and found <= migrate.revisions() else set()
+
+
+def _table(connection: sa.Connection, inspector: sa.Inspector | Catalog, schema: str | None, name: str) -> Table:
+    references = {
+        column: f"{key['referred_table']}.{key['referred_columns'][0]}"
+        for key in inspector.get_foreign_keys(name, schema)
+        for column in key["constrained_columns"]
+    }
+    columns = tuple(
+        Column(
+            column["name"],
+            _type_name(column["type"], connection.dialect),
+            _kind(column["type"]),
+            bool(column["nullable"]),
+            references.get(column["name"]),
+        )
+        for column in inspector.get_columns(name, schema)
+    )
+    key = tuple(inspector.get_pk_constraint(name, schema)["constrained_columns"])
+    table = Table(schema, name, columns, key, 0)
+    rows = connection.execute(sa.select(sa.func.count()).select_from(_selectable(table))).scalar_one()
+    return Table(schema, name, columns, key, rows)
+
+
+def _type_name(type_: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> str:
+    try:
+        return re.sub(r" COLLATE .*", "", type_.compile(dialect)).lower()
+    except SQLAlchemyError:
+        return "unknown"
+
+
+def _kind(type_: sa.types.TypeEngine[Any]) -> str:
+    if isinstance(type_, sa.DateTime):
+        zoned = getattr(type_, "timezone", False) or isinstance(type_, mssql.DATETIMEOFFSET)
+        return "moment" if zoned else "time"
+    kinds: tuple[tuple[type, str], ...] = (
+        (mssql.DATETIMEOFFSET, "moment"),
+        (sa.Date, "date"),
+        (sa.Boolean, "other"),
+        (sa.Integer, "integer"),
+        (sa.Numeric, "number"),
+        (sa.String, "text"),
+    )
+    return next((kind for class_, kind in kinds if isinstance(type_, class_)), "other")
+
+
+def _selectable(table: Table) -> sa.TableClause:
+    # Without types, so that values come as the driver has them: SQLAlchemy's SQLite types refuse dates of other forms.
+    return sa.table(
+        _quoted(table.name),
+        *(sa.column(_quoted(column.name)) for column in table.columns),
+        schema=_quoted(table.schema) if table.schema else None,
+    )
+
+
+def _quoted(name: str) -> quoted_name:
+    return quoted_name(name, quote=True)
+
+
+def page_statement(table: Table, key: str, columns: Sequence[str], after: Any | None, limit: int) -> sa.Select[Any]:
+    """The next ``limit`` rows by ``key``: it, then ``columns``. Pages by key stay right while rows are added."""
+    selectable = _selectable(table)
+    order = selectable.c[key]
+    chosen = [order.label("k")]
+    for number, name in enumerate(columns):
+        column = table.column(name)
+        assert column is not None
+        expression: sa.ColumnElement[Any] = selectable.c[name]
+        if "datetimeoffset" in column.type:
+            # pyodbc cannot read it: the same moment, in UTC and without saying so.
+            expression = sa.cast(sa.func.switchoffset(expression, sa.literal_column("'+00:00'")), mssql.DATETIME2(6))
+        chosen.append(expression.label(f"c{number}"))
+    statement = sa.select(*chosen).order_by(order).limit(limit)
+    return statement if after is None else statement.where(order > after)
+
+
+def pages(engine: sa.Engine, table: Table, key: str, columns: Sequence[str], size: int) -> Iterator[Sequence[Any]]:
+    """All rows, ``size`` at a time, each page read in a short transaction of its own.
+
+    :param key: a column that is unique and never NULL (see :func:`key_faults`)
+    """
+    after: Any | None = None
+    while True:
+        statement = page_statement(table, key, columns, after, size)
+
+        def read(connection: sa.Connection, statement: sa.Select[Any] = statement) -> Sequence[Any]:
+            return connection.execute(statement).all()
+
+        rows = in_transaction(engine, read)
+        if rows:
+            yield rows
+        if len(rows) < size:
+            return
+        after = rows[-1][0]
+
+
+def key_statement(table: Table, key: str) -> sa.Select[int, int]:
+    """How many values, and how many different ones, ``key`` has."""
+    column = _selectable(table).c[key]
+    return sa.select(sa.func.count(column), sa.func.count(sa.distinct(column)))
+
+
+def key_faults(engine: sa.Engine, table: Table, key: str) -> str | None:
+    """Why rows cannot be told apart by ``key``; ``None`` if they can."""
+    if table.key == (key,):
+        return None
+
+    def count(connection: sa.Connection) -> tuple[int, int]:
+        with patience(connection):
+            row = connection.execute(key_statement(table, key)).one()
+            return row[0], row[1]
+
+    filled, different = in_transaction(engine, count)
+    if filled < table.rows:
+        return f"{table.rows - filled} rows have none"
+    return f"{filled - different} rows have one that another has too" if different < filled else None

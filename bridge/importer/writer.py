@@ -1,0 +1,168 @@
+"""Writing rows that another database had before us: what is missing is made, what is there only completed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from ..store.campaigns import ensure_advisors, ensure_campaigns
+from ..store.contacts import channel_key, ensure_channels, lock
+from ..store.schema import advisors, campaign_contacts, campaigns, channels, contact_states, contacts
+from ..store.upsert import find, if_empty
+
+#: A row that is to be written: values by column of ours. Two names more stand for what has no number here yet:
+#: ``channel``, the name of one, and ``manychat_id``, in tables that refer to a contact.
+Row = Mapping[str, Any]
+
+#: Dates that belong to a column: filled together with it, or not at all.
+_PAIRS = {
+    "commercial_assignment_date": "commercial_advisor_id",
+    "medical_assignment_date": "medical_advisor_id",
+}
+#: What says how new a row's data is, or when it was written, is no data to complete.
+_NEVER_FILLED = {"id", "created_at", "updated_at", "event_at", "event_received_at", "event_id", "name_key"}
+#: Nor is anything of a state in the history.
+_APPENDED = (contact_states,)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """:ivar new: rows made
+    :ivar filled: rows that were there, with something empty that is not empty now
+    :ivar same: rows that were there
+    """
+
+    new: int
+    filled: int
+    same: int
+
+
+def put(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: datetime, *, dry_run: bool) -> Counts:
+    """Write ``rows``, of which no two are the same, or only count what would be written.
+
+    Written again they change nothing. What the product has written since is newer, and stays as it is.
+    """
+    rows = _with_references(connection, table, rows, now, dry_run=dry_run)
+    identity = IDENTITIES[table]
+    there = _find(connection, table, identity, rows)
+    new = [row for row in rows if identity(row) not in there]
+    filled = [
+        {"row_id": found.id, "now": now, **gaps}
+        for row in rows
+        if (found := there.get(identity(row))) is not None and (gaps := _gaps(table, found, row))
+    ]
+    if not dry_run:
+        if new:
+            connection.execute(table.insert(), [_complete(table, row, now) for row in new])
+        if filled:
+            connection.execute(_FILL[table], filled)
+    return Counts(len(new), len(filled), len(rows) - len(new) - len(filled))
+
+
+def known(connection: sa.Connection, manychat_ids: Iterable[str]) -> dict[str, int]:
+    """Ids of those contacts that are there."""
+    return _ids(connection, contacts.c.manychat_id, manychat_ids)
+
+
+def _ids(connection: sa.Connection, key: sa.Column[Any], values: Iterable[str]) -> dict[str, int]:
+    return {row[0]: row[1] for row in find(connection, sa.select(key, key.table.c.id), key, set(values))}
+
+
+def _with_references(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: datetime, *, dry_run: bool
+) -> list[dict[str, Any]]:
+    """``rows`` with our numbers in place of names. In a dry run what would be made first has a number below zero."""
+    done = [dict(row) for row in rows]
+    if "channel_id" in table.c:
+        names = {row["channel"] for row in done if row.get("channel")}
+        keys = {channel_key(name) for name in names}
+        numbers = _ids(connection, channels.c.name_key, keys) if dry_run else ensure_channels(connection, names, now)
+        for row in done:
+            name = row.pop("channel", None)
+            row["channel_id"] = numbers.get(channel_key(name), -1) if name else None
+    if "contact_id" in table.c:
+        people = known(connection, (row["manychat_id"] for row in done))
+        for number, row in enumerate(done, start=1):
+            row["contact_id"] = people.get(row.pop("manychat_id"), -number)
+        if not dry_run:
+            lock(connection, people.values())
+    if table is campaign_contacts and not dry_run:
+        ensure_campaigns(connection, (row.get("campaign_id") for row in done), now)
+        ensure_advisors(connection, (row.get("commercial_advisor_id") for row in done), "commercial", now)
+        ensure_advisors(connection, (row.get("medical_advisor_id") for row in done), "medical", now)
+    return done
+
+
+#: By what a row is known again.
+IDENTITIES: dict[sa.Table, Callable[[Row], Any]] = {
+    channels: lambda row: row["name_key"],
+    advisors: lambda row: row["id"],
+    campaigns: lambda row: row["id"],
+    contacts: lambda row: row["manychat_id"],
+    contact_states: lambda row: row["event_id"],
+    campaign_contacts: lambda row: (row["contact_id"], row.get("campaign_id")),
+}
+#: The column by which it is looked for.
+_LOOKED_UP = {
+    channels: channels.c.name_key,
+    advisors: advisors.c.id,
+    campaigns: campaigns.c.id,
+    contacts: contacts.c.manychat_id,
+    contact_states: contact_states.c.event_id,
+    campaign_contacts: campaign_contacts.c.contact_id,
+}
+
+
+def _find(
+    connection: sa.Connection, table: sa.Table, identity: Callable[[Row], Any], rows: Iterable[Row]
+) -> dict[Any, Any]:
+    column = _LOOKED_UP[table]
+    found = find(connection, sa.select(table), column, {row[column.name] for row in rows})
+    return {identity(each._mapping): each for each in found}
+
+
+def _gaps(table: sa.Table, found: Any, row: Row) -> dict[str, Any]:
+    """Parameters of the statement that fills what is empty in ``found`` and not in ``row``; empty if nothing is."""
+    if table in _APPENDED:
+        return {}
+    gaps: dict[str, Any] = {}
+    for column in _fillable(table):
+        # A date without its adviser, or the other way round, is of another assignment.
+        pair = (column.name, *(each for ours in _PAIRS.items() if column.name in ours for each in ours))
+        is_gap = all(getattr(found, name) is None for name in pair)
+        gaps[f"new_{column.name}"] = row.get(column.name) if is_gap else None
+    return gaps if any(value is not None for value in gaps.values()) else {}
+
+
+def _complete(table: sa.Table, row: Row, now: datetime) -> dict[str, Any]:
+    """Every column but the number that the database gives, so that all rows are written by one statement."""
+    given = {column.name: row.get(column.name) for column in table.columns if column.name != "id" or "id" in row}
+    stamps = {"created_at": row.get("created_at") or now, "updated_at": now}
+    return given | {name: value for name, value in stamps.items() if name in table.c}
+
+
+def _fillable(table: sa.Table) -> list[sa.Column[Any]]:
+    return [column for column in table.columns if column.name not in _NEVER_FILLED and not _is_identity(column)]
+
+
+def _is_identity(column: sa.Column[Any]) -> bool:
+    return column.name in ("contact_id", "campaign_id", "manychat_id")
+
+
+_FILL = {
+    table: table.update()
+    .where(table.c.id == bindparam("row_id"))
+    .values(
+        {
+            **{column.name: if_empty(column) for column in _fillable(table)},
+            "updated_at": bindparam("now", type_=table.c.updated_at.type),
+        }
+    )
+    for table in IDENTITIES
+    if table not in _APPENDED
+}

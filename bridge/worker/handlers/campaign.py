@@ -1,0 +1,24 @@
+"""Campaign assignments and campaign-contact updates: SQL only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from ...contract.event import Event
+from ...results import Done, Outcome
+from ...store import audit, campaigns
+from ...store.engine import in_transaction
+
+
+def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
+    """Write the assignments and states, and close the events' audit rows, in one transaction."""
+    done = {event.id: Done(audit.STORED) for event in events}
+
+    def work(connection: sa.Connection) -> None:
+        campaigns.apply_campaign_events(connection, events)
+        audit.finish(connection, done)
+
+    in_transaction(engine, work)
+    return dict(done)

@@ -1,0 +1,218 @@
+"""``python -m bridge run``: everything that one bridge process consists of, its start and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import FrameType
+
+import sqlalchemy as sa
+import structlog
+
+from .. import __version__
+from ..circuit_breaker import Dependency
+from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Event
+from ..monitoring.exporter import serve
+from ..monitoring.probes import Watch
+from ..odoo import Odoo
+from ..queue import BadConnectionString, Queue, create_all
+from ..results import Failure
+from ..settings import ConfigurationError, Settings, secret, variable
+from ..store import migrate, opportunities
+from ..store.engine import BadDatabaseUrl, create_engine, in_transaction
+from .consumer import Consumer, Handler
+from .handlers import campaign, contact, opportunity
+from .heartbeat import Heartbeat
+from .lease_renewal import LeaseKeeper
+from .pauses import Pauses
+from .reconcile import Reconciler
+from .reporter import Reporter, close_discarded
+
+log = structlog.get_logger()
+
+#: The queues by the names that the command line gives them.
+QUEUES = {"contact": CONTACT_QUEUE, "campaign": CAMPAIGN_QUEUE, "opportunity": OPPORTUNITY_QUEUE}
+#: Threads that delete messages: one delete is a request of some milliseconds, and there is none for many at once.
+DISPOSERS = 6
+
+
+def run(settings: Settings, names: Sequence[str]) -> int:
+    """Consume the queues until SIGTERM or SIGINT.
+
+    :param names: keys of :data:`QUEUES`
+    :return: exit code: 0 when it was told to stop, 1 when it stopped by an error of its own
+    :raises ConfigurationError: it cannot start as it is set up
+    """
+    settings.require("queue_connection_string")
+    if "opportunity" in names:
+        settings.require("odoo_url", "odoo_database", "odoo_api_key")
+    engine = open_engine(settings)
+    queues = {name: open_queue(settings, QUEUES[name]) for name in names}
+    dead_letter_queue = open_queue(settings, DEAD_LETTER_QUEUE)
+    odoo = open_odoo(settings) if settings.odoo_url and settings.odoo_database and settings.odoo_api_key else None
+
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        log.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+
+    sql = Dependency("SQL", lambda: in_transaction(engine, lambda connection: connection.execute(sa.select(1))))
+    queue = Dependency("queue", lambda: create_all([*queues.values(), dead_letter_queue]))
+    log.info("starting", version=__version__, queues=sorted(names), database=engine.dialect.name, pid=os.getpid())
+    # Before anything else: while the bridge waits for something, its metrics are what tells so.
+    stop_serving = (
+        serve(
+            Watch(lambda: engine, lambda name: open_queue(settings, name), None),
+            settings.metrics_host,
+            settings.metrics_port,
+        )
+        if settings.metrics_port
+        else None
+    )
+    if not sql.wait_until_up(stop):
+        return 0
+    require_schema(engine)
+
+    leases = LeaseKeeper(settings.visibility_timeout)
+    pauses = Pauses(engine)
+    pool = ThreadPoolExecutor(DISPOSERS, thread_name_prefix="dispose")
+    handlers = make_handlers(engine, queues, sql, queue, odoo)
+    consumers = [
+        Consumer(
+            handler,
+            engine,
+            dead_letter_queue,
+            leases,
+            pool,
+            stop,
+            pauses,
+            batch_size=settings.batch_size,
+            visibility_timeout=settings.visibility_timeout,
+            max_attempts=settings.max_attempts,
+            poll_interval=settings.poll_interval,
+        )
+        for handler in handlers
+    ]
+    tellers: list[Heartbeat | Reporter] = []
+    if odoo:
+        tellers = [Heartbeat(odoo, partial(close_discarded, engine, odoo)), Reporter(engine, odoo)]
+    reconciler = Reconciler(
+        engine,
+        handlers,
+        dead_letter_queue,
+        pauses,
+        stop,
+        interval=settings.reconcile_interval,
+        max_attempts=settings.max_attempts,
+        visibility_timeout=settings.visibility_timeout,
+    )
+    leases.start()
+    for consumer in consumers:
+        consumer.start()
+    for teller in tellers:
+        teller.start()
+    reconciler.start()
+
+    stop.wait()
+    # The order matters. Consumers first: they take no more, finish what they have in hand, and wait for its deletes.
+    # Until then leases must be kept and deletes made, or what was finished would come again; and Odoo should hear from
+    # us, since we are alive.
+    for consumer in consumers:
+        consumer.join()
+    reconciler.join()
+    leases.close()
+    pool.shutdown()
+    for teller in tellers:
+        teller.close()
+    if stop_serving:
+        stop_serving()
+    for each in [*queues.values(), dead_letter_queue]:
+        each.close()
+    engine.dispose()
+    crashed = any(consumer.crashed for consumer in consumers)
+    log.info("stopped", code="crashed" if crashed else "asked")
+    return 1 if crashed else 0
+
+
+def make_handlers(
+    engine: sa.Engine, queues: Mapping[str, Queue], sql: Dependency, queue: Dependency, odoo: Odoo | None
+) -> list[Handler]:
+    """What is done with the events of each queue.
+
+    :param queues: by keys of :data:`QUEUES`
+    :param odoo: may be missing if the opportunities' queue is
+    """
+    handlers = [
+        Handler(
+            queues[name],
+            partial({"contact": contact.handle, "campaign": campaign.handle}[name], engine),
+            lambda connection, failures: None,
+            [sql, queue],
+        )
+        for name in queues
+        if name != "opportunity"
+    ]
+    if "opportunity" in queues:
+        assert odoo is not None
+        handlers.append(
+            Handler(
+                queues["opportunity"],
+                partial(opportunity.handle, engine, odoo),
+                _note_opportunity_failures,
+                [sql, queue, Dependency("Odoo", odoo.probe)],
+            )
+        )
+    return handlers
+
+
+def open_engine(settings: Settings) -> sa.Engine:
+    """:raises ConfigurationError: naming the variable"""
+    try:
+        return create_engine(
+            settings.database_url.get_secret_value(), settings.database_options, settings.database_schema
+        )
+    except BadDatabaseUrl as error:
+        raise ConfigurationError(f"{variable('database_url')}: {error}") from None
+
+
+def open_queue(settings: Settings, name: str) -> Queue:
+    """:raises ConfigurationError: naming the variable"""
+    settings.require("queue_connection_string")
+    try:
+        return Queue(secret(settings.queue_connection_string), name)
+    except BadConnectionString as error:
+        raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None
+
+
+def open_odoo(settings: Settings) -> Odoo:
+    """:raises ConfigurationError: naming the variables that are not set"""
+    settings.require("odoo_url", "odoo_database", "odoo_api_key")
+    assert settings.odoo_url is not None
+    assert settings.odoo_database is not None
+    return Odoo(settings.odoo_url, settings.odoo_database, settings.odoo_login, secret(settings.odoo_api_key))
+
+
+def require_schema(engine: sa.Engine) -> None:
+    """Refuse to work on tables of another version. The embedded database is brought up to date instead.
+
+    :raises ConfigurationError: saying what to run
+    """
+    if engine.dialect.name == "sqlite":
+        migrate.upgrade(engine)
+    elif (current := migrate.current(engine)) != migrate.head():
+        raise ConfigurationError(
+            f"The database has {f'revision {current}' if current else 'no tables'} of this product; this version "
+            f"needs revision {migrate.head()}. Run: python -m bridge db upgrade"
+        )
+
+
+def _note_opportunity_failures(connection: sa.Connection, failures: Sequence[tuple[Event, Failure]]) -> None:
+    opportunities.fail(connection, failures)
