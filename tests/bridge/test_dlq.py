@@ -16,6 +16,7 @@ from bridge.cli.app.dlq import harmless
 from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, Event
 
 from .conftest import PATIENCE, Cli, World, contact, eventually, stage
+from .program import Program
 
 
 @pytest.fixture
@@ -122,12 +123,7 @@ def test_a_replay_killed_at_any_moment_loses_nothing_and_doubles_nothing(cli: Cl
     world.odoo.stages[99] = "Nueva etapa"
     queue = world.queues[OPPORTUNITY_QUEUE]
     for sent in (1, 10):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bridge", "dlq", "replay"],
-            env=cli.environment,
-            cwd=cli.folder,
-            stdout=subprocess.DEVNULL,
-        )
+        process = Program(["dlq", "replay"], cli.environment, cli.folder)
         eventually(lambda: queue.depth() >= sent or process.poll() is not None)  # noqa: B023
         process.kill()
         process.wait(PATIENCE)
