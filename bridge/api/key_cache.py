@@ -5,7 +5,7 @@ nothing but the queue. Of the places that are there when SQL is not, a file is t
 one more thing to be away, and whoever can read the queues' account should not learn from it who may write to them.
 
 In the file are digests, scopes and dates, no names. A digest gives no key away: keys are 256 random bits (see
-:func:`bridge.cli.app.key.digest`), those taken in with ``--existing`` as good as Odoo or whoever else made them, and SQL
+:func:`bridge.cli.key.digest`), those taken in with ``--existing`` as good as Odoo or whoever else made them, and SQL
 holds the same digests.
 """
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from bridge.api.app import create_app
 from bridge.api.serve import open_context
-from bridge.cli.app.key import digest
+from bridge.cli.key import digest
 from bridge.settings import Settings
 from bridge.store import api_keys
 from bridge.store.engine import in_transaction

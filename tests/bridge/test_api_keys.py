@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from bridge.cli.app.key import digest
+from bridge.cli.key import digest
 from bridge.store import api_keys
 from bridge.store.engine import in_transaction
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from bridge.cli.app.key import digest
+from bridge.cli.key import digest
 from bridge.store import api_keys
 from bridge.store.engine import in_transaction
 
