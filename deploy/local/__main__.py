@@ -11,7 +11,7 @@ from . import azurite, demo, odoo, stack, suites
 from . import translations as translation_files
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
-from .postgres import Cluster
+from .postgres import CLUSTERS, Cluster
 from .say import quote, say
 from .state import State
 from .supervision import Supervision, own_environment
@@ -54,7 +54,8 @@ def down() -> None:
     for folder in stack.running():
         Supervision(folder).stop()
         say(f"Stopped {folder.name}.")
-    Cluster().stop()
+    for cluster in map(Cluster, CLUSTERS):
+        cluster.stop()
 
 
 @app.command()
@@ -68,8 +69,8 @@ def status() -> None:
         state = State(folder / "state.json")
         say(f"  Odoo       port {state.get('odoo port')}, login admin, password {state.get('admin password')}")
         say(f"  API        port {state.get('api port')}, described at /docs")
-    cluster = Cluster()
-    say(f"PostgreSQL {f'port {cluster.port}' if cluster.is_running() else 'is not running'}")
+    for cluster in map(Cluster, CLUSTERS):
+        say(f"PostgreSQL {f'port {cluster.port}' if cluster.is_running() else 'is not running'} ({cluster.folder})")
     if not folders:
         say("Nothing else runs: `make demo` makes and starts it, `make up` starts it again.")
 
@@ -125,7 +126,8 @@ def put_in_order() -> None:
 @app.command()
 def clean() -> None:
     """Deletes all that was made in this checkout. The cache with Odoo's source stays."""
-    Cluster().remove()
+    for cluster in map(Cluster, CLUSTERS):
+        cluster.remove()
     shutil.rmtree(STATE)
 
 

@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -14,12 +15,16 @@ from .odoo_source import OdooSource
 from .os_packages import Missing
 from .paths import ROOT, STATE
 from .ports import HOST
-from .postgres import ROLE, Cluster
+from .postgres import MAIN, ROLE, Cluster
 from .say import run_logged, say, step
 from .supervision import own_environment
 
 DATA = STATE / "odoo-data"
-"""Odoo's data_dir for all databases: their attachments are in filestore/DATABASE."""
+"""Odoo's data_dir for all databases, whose names differ in all clusters: their attachments are in filestore/DATABASE."""
+
+# Suites side by side want the same things at the same time; the second one finds them ready.
+_choosing = threading.Lock()
+_installing = threading.Lock()
 
 # Odoo's pins have wheels for the first; of the second it knows (it refuses code that newer ones compile otherwise).
 _PYTHONS = (">=3.10,<3.13", ">=3.10,<3.14")
@@ -45,15 +50,17 @@ class Odoo:
         self.label = source.version + own
         self.venv = STATE / f"venv-odoo-{self.label}"
         self.python = self.venv / "bin" / "python"
+        self._making_template = threading.Lock()
 
     def install(self) -> None:
         """Makes the environment: Odoo's libraries, and of this checkout the contract that addon and bridge share."""
         wanted = STATE / f"odoo-{self.label}-requirements.txt"
-        wanted.write_text("\n".join([*self._requirements(), *_OURS]) + "\n")
         arguments = ["--requirement", str(wanted), "--editable", "."]
-        environments.make(self.venv, arguments, depends_on=[wanted, ROOT / "pyproject.toml"], pythons=_PYTHONS)
-        packages = next((self.venv / "lib").glob("python*/site-packages"))
-        (packages / "odoo-source.pth").write_text(f"{self.source.root}\n")
+        with _installing:
+            wanted.write_text("\n".join([*self._requirements(), *_OURS]) + "\n")
+            environments.make(self.venv, arguments, depends_on=[wanted, ROOT / "pyproject.toml"], pythons=_PYTHONS)
+            packages = next((self.venv / "lib").glob("python*/site-packages"))
+            (packages / "odoo-source.pth").write_text(f"{self.source.root}\n")
 
     def command(self, *arguments: str | Path) -> list[str]:
         """A command line: `python -m odoo …`, which both a git tree and Debian's package understand."""
@@ -89,11 +96,16 @@ class Odoo:
 
     def template(self) -> str:
         """The name of a database with `crm` installed and no demo data; made when this source has none yet."""
-        name = f"miasalud_template_{self.source.version.replace('.', '_')}_{self.source.identity()}"
+        with self._making_template:
+            return self._template()
+
+    def _template(self) -> str:
+        kind = f"miasalud_template_{self.cluster.name}_{self.source.version}".replace("-", "_").replace(".", "_")
+        name = f"{kind}_{self.source.identity()}"
         if self.cluster.exists(name):
             return name
         for stale in self.cluster.names():
-            if stale.startswith(f"miasalud_template_{self.source.version.replace('.', '_')}"):
+            if stale.startswith(kind):
                 self.drop(stale)
         draft = f"{name}_draft"
         self.cluster.create(draft, durable=False)
@@ -164,6 +176,10 @@ class Odoo:
         return [*kept, *newer, *(_INSTEAD_18 if self.source.version == "18.0" else _INSTEAD)]
 
 
+def _filestore(database: str) -> Path:
+    return DATA / "filestore" / database
+
+
 def _name(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0].lower()
 
@@ -174,20 +190,26 @@ def _below_313(requirement: str) -> str:
     return f"{pin.strip()}; {' and '.join(filter(None, conditions))}"
 
 
-def chosen(version: str | None = None, tree: str | None = None) -> Odoo:
-    """Odoo as the make variables ODOO and ODOO_SRC name it, else as the arguments do, else the default."""
+def chosen(version: str | None = None, tree: str | None = None, cluster: str = MAIN) -> Odoo:
+    """Odoo as the make variables ODOO and ODOO_SRC name it, else as the arguments do, else the default.
+
+    :param cluster: where its databases are
+    """
     if os.environ.get("ODOO") or os.environ.get("ODOO_SRC"):
         version, tree = os.environ.get("ODOO"), os.environ.get("ODOO_SRC")
-    return _ready(version or None, tree or None)
+    with _choosing:
+        return _ready(version or None, tree or None, cluster)
 
 
 @cache
-def _ready(version: str | None, tree: str | None) -> Odoo:
+def _ready(version: str | None, tree: str | None, cluster: str) -> Odoo:
+    source = _source(version, tree)
+    os_packages.ensure(os_packages.POSTGRES)
+    return Odoo(source, Cluster(cluster))
+
+
+@cache
+def _source(version: str | None, tree: str | None) -> OdooSource:
     source = odoo_source.find(version, tree)
     say(f"Odoo {source.version} from {source.root}: {source.why}.")
-    os_packages.ensure(os_packages.POSTGRES)
-    return Odoo(source, Cluster())
-
-
-def _filestore(database: str) -> Path:
-    return DATA / "filestore" / database
+    return source

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,15 +78,23 @@ PLAYWRIGHT_LIBRARY = Need(
 )
 
 
+#: apt-get has one lock, and suites side by side may want it at the same time.
+_installing = threading.Lock()
+
+
 def ensure(*needs: Need) -> None:
     """Installs what is missing, as root or with a sudo that asks nothing.
 
     Raises:
         Missing: with the line to run, when it may not or cannot install.
     """
-    missing = [need for need in needs if not need.present()]
-    if not missing:
-        return
+    with _installing:
+        missing = [need for need in needs if not need.present()]
+        if missing:
+            _install(missing)
+
+
+def _install(missing: list[Need]) -> None:
     packages = [need.package for need in missing]
     what = " and ".join(need.what for need in missing)
     line = "apt-get install --no-install-recommends -y " + " ".join(packages)

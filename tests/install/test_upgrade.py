@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from deploy.local.odoo import Odoo
 from deploy.local.paths import ROOT
 from deploy.local.supervision import own_environment
+
+from .conftest import database_name
 
 #: The commit that was release 0.1.0.
 FIRST_RELEASE = "8eb8da5"
@@ -86,14 +89,14 @@ class Upgraded:
 
 
 @pytest.fixture(scope="module")
-def upgraded(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
-    old, odoo = tmp_path_factory.mktemp("first-release"), stack.odoo
+def upgraded(odoo: Odoo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
+    old = tmp_path_factory.mktemp("first-release")
     archive = ["git", "archive", FIRST_RELEASE, "miasalud_crm", "bridge"]
     packed = subprocess.run(archive, cwd=ROOT, capture_output=True, check=False)
     if packed.returncode:
         pytest.skip(f"this checkout doesn't have the first release: {packed.stderr.decode()}")
     subprocess.run(["tar", "-x", "-C", old], input=packed.stdout, check=True)
-    database = f"{stack.database}_upgrade"
+    database = database_name("upgrade", odoo)
     odoo.create(database, durable=False)
     yield Upgraded(odoo, database, old)
     odoo.drop(database)
