@@ -15,6 +15,7 @@ import structlog
 from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set, wait_random_exponential
 
 from . import metrics
+from .errors import Outage
 
 log = structlog.get_logger()
 
@@ -25,15 +26,6 @@ PROBE_LAST = 30.0
 #: Seconds within which a failure after a successful probe means that the probe was too kind (a full disk answers
 #: SELECT 1): then the next probe waits, and longer each time.
 RELAPSE = 10.0
-
-
-class Outage(Exception):
-    """A dependency cannot be used just now.
-
-    The message is for an operator and must be safe to log: no personal data, no secrets.
-    """
-
-    dependency: str = "?"
 
 
 class Dependency:

@@ -17,7 +17,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from . import metrics
-from .circuit_breaker import Outage
+from .errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 
 #: Seconds for connecting, and for the answer to a batch (a batch of 32 takes well under one).
 CONNECT_SECONDS = 5
@@ -35,33 +35,6 @@ _MISCONFIGURED = {
 }
 # Exceptions that mean: Odoo's own database is away, starting, or too busy.
 _UNAVAILABLE = ("psycopg2.", "odoo.sql_db.", "odoo.modules.registry.")
-
-
-class OdooUnavailable(Outage):
-    """Odoo cannot be reached, or cannot work, just now."""
-
-    dependency = "Odoo"
-
-
-class OdooTimeout(OdooUnavailable):
-    """No answer in time. It may have done the work nonetheless; and it may be this very call that is too slow."""
-
-
-class OdooMisconfigured(OdooUnavailable):
-    """Odoo answers, but not to us. The message says what an operator must do."""
-
-
-class OdooRefused(Exception):
-    """Odoo raised an exception of its own in the call.
-
-    :ivar name: the exception's class there, such as ``odoo.exceptions.ValidationError``
-    :ivar message: for people; may hold personal data
-    """
-
-    def __init__(self, name: str, message: str):
-        super().__init__(name)
-        self.name = name
-        self.message = message
 
 
 class Odoo:

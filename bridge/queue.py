@@ -20,7 +20,7 @@ from azure.core.exceptions import (
 )
 from azure.storage.queue import LinearRetry, QueueClient
 
-from .circuit_breaker import Outage
+from .errors import BadConnectionString, QueueMissing, QueueUnavailable
 
 #: Seconds for connecting, and for an answer to one request.
 CONNECT_SECONDS = 3
@@ -32,20 +32,6 @@ RETRY_SECONDS = 0.2
 
 #: What the service answers to whoever no longer holds a message's lease.
 _LEASE_LOST = {"PopReceiptMismatch", "MessageNotFound"}
-
-
-class QueueUnavailable(Outage):
-    """The queue service cannot be used just now."""
-
-    dependency = "queue"
-
-
-class QueueMissing(QueueUnavailable):
-    """There is no queue of that name (yet: ``run`` and ``check`` make it)."""
-
-
-class BadConnectionString(ValueError):
-    """Not an Azure Storage connection string."""
 
 
 @dataclass(frozen=True)

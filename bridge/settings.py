@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from .errors import ConfigurationError
+
 PREFIX = "BRIDGE_"
-
-
-class ConfigurationError(Exception):
-    """A setting is missing or wrong. The message names the variable and says what to do; it holds no secret."""
 
 
 class Settings(BaseSettings):

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__
-from ..circuit_breaker import Outage
 from ..contract.webhook import Refusal
+from ..errors import Outage
 from . import advisors, campaigns, channels, contacts, errors, openapi, readings, reports, webhooks
 from .context import Context
 from .request_metrics import Measured

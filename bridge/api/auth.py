@@ -13,11 +13,11 @@ from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..circuit_breaker import Outage
 from ..cli.key import Scope
 from ..contract import webhook
 from ..contract.event import MAX_BODY_BYTES, ContractError, parse_json
 from ..contract.webhook import Refusal
+from ..errors import Outage
 from . import request_metrics
 from .context import Context
 from .key_cache import Key

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from ..circuit_breaker import Outage
 from ..contract import webhook
 from ..contract.webhook import Refusal
+from ..errors import Outage
 
 
 class FieldError(BaseModel):

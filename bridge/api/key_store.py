@@ -15,13 +15,12 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
-from ..circuit_breaker import Outage
+from .. import connect
 from ..cli.key import Scope, digest
+from ..errors import ConfigurationError, Outage
 from ..log import kind
-from ..settings import ConfigurationError
 from ..store import api_keys
 from ..store.engine import in_transaction
-from ..worker import process
 from . import key_cache
 from .key_cache import KeptKeys, Key, NotKept
 
@@ -80,7 +79,7 @@ class Keys(threading.Thread):
         :raises ConfigurationError: it has no tables of this version
         """
         if self.read_at is None or self.are_from_file:
-            process.require_schema(self._engine)
+            connect.require_schema(self._engine)
         now = datetime.now(timezone.utc)
         rows = in_transaction(self._engine.execution_options(reading=True), api_keys.valid_keys)
         self._keys = tuple(

@@ -10,11 +10,12 @@ from pathlib import Path
 import structlog
 import uvicorn
 
-from .. import __version__
+from .. import __version__, connect
 from ..contract.event import EventType
+from ..errors import BadConnectionString, ConfigurationError
 from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, Probe
-from ..queue import BadConnectionString, Queue
-from ..settings import ConfigurationError, Settings, secret, variable
+from ..queue import Queue
+from ..settings import Settings, secret, variable
 from ..worker import process
 from .app import create_app
 from .context import Context
@@ -34,7 +35,7 @@ GRACE = 10
 def open_context(settings: Settings) -> Context:
     """:raises ConfigurationError: it cannot work as it is set up"""
     settings.require("queue_connection_string")
-    engine = process.open_engine(settings)
+    engine = connect.open_engine(settings)
     try:
         queues = {
             name: Queue(secret(settings.queue_connection_string), name, read_seconds=QUEUE_SECONDS)

@@ -15,10 +15,10 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Security
 from fastapi.responses import Response
 
-from ..circuit_breaker import Outage
 from ..contract import webhook
 from ..contract.event import Event, EventType
 from ..contract.webhook import ROUTES
+from ..errors import Outage
 from ..store import audit
 from ..store.engine import in_transaction
 from .auth import DOCUMENTED_KEY, Webhook

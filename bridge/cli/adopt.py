@@ -13,14 +13,14 @@ from rich.progress import Progress
 from rich.table import Column as Heading
 from rich.table import Table as Grid
 
+from .. import connect
+from ..errors import BadDatabaseUrl, ConfigurationError
 from ..importer import guesses, mapping, source
 from ..importer.adoption import Adoption, Some, Tally
 from ..importer.checks import Refused, resolve
 from ..importer.source import Table
-from ..settings import ConfigurationError, Settings, secret, variable
+from ..settings import Settings, secret, variable
 from ..store import migrate
-from ..store.engine import BadDatabaseUrl
-from ..worker import process
 from .console import FAILED, MISUSED, fail, load_settings, out, visible
 
 
@@ -53,9 +53,9 @@ def adopt(
         _describe(origin, schema, mapping_file)
         return
     wanted = mapping.load(mapping_file)
-    target = process.open_engine(settings)
+    target = connect.open_engine(settings)
     if not check or target.dialect.name != "sqlite":
-        process.require_schema(target)
+        connect.require_schema(target)
     elif migrate.current(target) != migrate.head():
         raise ConfigurationError("The bridge's database has no tables yet. Run: python -m bridge db upgrade")
     try:

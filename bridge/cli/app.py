@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import enum
+import signal
 import sys
+import threading
 from datetime import datetime, timedelta, timezone
+from types import FrameType
 from typing import Annotated, NoReturn
 
+import structlog
 import typer
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.engine import make_url
 
-from .. import __version__
-from ..circuit_breaker import Dependency, Outage
+from .. import __version__, connect
+from ..circuit_breaker import Dependency
 from ..contract.event import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
-from ..odoo import OdooRefused
-from ..settings import ConfigurationError, secret
+from ..errors import ConfigurationError, OdooRefused, Outage
+from ..settings import secret
 from ..store import migrate, pauses, retention
 from ..store.engine import in_transaction
 from ..worker import process
@@ -33,6 +37,8 @@ from .send import guess_type
 from .send import send as send_to_webhook
 from .status import status
 from .trace import trace
+
+log = structlog.get_logger()
 
 app = typer.Typer(
     name="python -m bridge",
@@ -115,7 +121,20 @@ def run(
     goes on by itself.
     """
     names = [each.value for each in queue or list(QueueName)]
-    sys.exit(process.run(load_settings(), list(dict.fromkeys(names))))
+    sys.exit(process.run(load_settings(), list(dict.fromkeys(names)), _stop_on_signals()))
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        log.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    return stop
 
 
 @app.command()
@@ -210,8 +229,8 @@ def resume(queue: Queues = None) -> None:
 
 
 def _switch(queue: list[QueueName] | None, *, pause: bool) -> None:
-    engine = process.open_engine(load_settings())
-    process.require_schema(engine)
+    engine = connect.open_engine(load_settings())
+    connect.require_schema(engine)
     names = sorted({process.QUEUES[each.value] for each in queue or list(QueueName)})
     change = pauses.pause if pause else pauses.resume
     in_transaction(engine, lambda connection: change(connection, names))
@@ -237,12 +256,12 @@ def reconcile(
     """
     settings = load_settings()
     names = [each.value for each in queue or list(QueueName)]
-    engine = process.open_engine(settings)
-    process.require_schema(engine)
-    queues = {name: process.open_queue(settings, process.QUEUES[name]) for name in dict.fromkeys(names)}
-    dead_letter_queue = process.open_queue(settings, DEAD_LETTER_QUEUE)
+    engine = connect.open_engine(settings)
+    connect.require_schema(engine)
+    queues = {name: connect.open_queue(settings, process.QUEUES[name]) for name in dict.fromkeys(names)}
+    dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
     dead_letter_queue.create()
-    odoo = process.open_odoo(settings) if "opportunity" in queues else None
+    odoo = connect.open_odoo(settings) if "opportunity" in queues else None
     handlers = process.make_handlers(
         engine, queues, Dependency("SQL", lambda: None), Dependency("queue", lambda: None), odoo
     )
@@ -282,11 +301,11 @@ def erase(
     if not manychat_id:
         fail("Say whom: --manychat-id.", MISUSED)
     settings = load_settings()
-    engine = process.open_engine(settings)
-    process.require_schema(engine)
-    odoo = process.open_odoo(settings)
+    engine = connect.open_engine(settings)
+    connect.require_schema(engine)
+    odoo = connect.open_odoo(settings)
     queues = (
-        [process.open_queue(settings, name) for name in process.QUEUES.values()]
+        [connect.open_queue(settings, name) for name in process.QUEUES.values()]
         if settings.queue_connection_string
         else []
     )
@@ -331,8 +350,8 @@ def purge(
 
     Never anything unfinished or open. What is known of people stays until they are erased.
     """
-    engine = process.open_engine(load_settings())
-    process.require_schema(engine)
+    engine = connect.open_engine(load_settings())
+    connect.require_schema(engine)
     before = datetime.now(timezone.utc) - older_than
     due = in_transaction(engine, lambda connection: retention.due(connection, before))
     del due["audit payloads" if rows else "audit rows"]
@@ -352,7 +371,7 @@ def purge(
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Create the tables, or bring them up to this version. Does nothing if they are."""
-    engine = process.open_engine(load_settings())
+    engine = connect.open_engine(load_settings())
     before = migrate.current(engine)
     migrate.upgrade(engine)
     if before == migrate.head():
@@ -367,7 +386,7 @@ def db_downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Take the tables back to an earlier revision. What that revision has no place for is deleted."""
-    engine = process.open_engine(load_settings())
+    engine = connect.open_engine(load_settings())
     if not yes:
         typer.confirm(f"Go back to {revision}, deleting what it has no place for?", abort=True)
     migrate.downgrade(engine, revision)
@@ -395,7 +414,7 @@ def db_sql(
 @db.command("current")
 def db_current() -> None:
     """Show the tables' revision, and the one that this version needs. Exits with 1 if they differ."""
-    current = migrate.current(process.open_engine(load_settings()))
+    current = migrate.current(connect.open_engine(load_settings()))
     out.print(f"database: {current or 'no tables'}; needed: {migrate.head()}")
     if current != migrate.head():
         sys.exit(FAILED)

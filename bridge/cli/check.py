@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import requests
 
+from ..connect import open_engine, open_odoo, open_queue
 from ..monitoring import probes
 from ..settings import Settings, variable
 from ..store.watch import StoreSeen
-from ..worker.process import open_engine, open_odoo, open_queue
 
 #: Seconds for an answer of the API, which asks nobody else for this one.
 API_SECONDS = 3

@@ -36,7 +36,7 @@ def fail(message: str, code: int) -> NoReturn:
 def load_settings() -> Settings:
     """Read the settings, and log as they say.
 
-    :raises bridge.settings.ConfigurationError:
+    :raises bridge.errors.ConfigurationError:
     """
     settings = configuration.load()
     log.configure(settings.log_format, settings.log_level)

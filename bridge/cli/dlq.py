@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from .. import connect
 from ..contract.event import format_datetime
 from ..reasons import meaning
 from ..store import audit, dead_letters
@@ -162,11 +163,11 @@ def replay_(
     again.
     """
     settings = load_settings()
-    engine = process.open_engine(settings)
-    process.require_schema(engine)
+    engine = connect.open_engine(settings)
+    connect.require_schema(engine)
     wanted = _filter(reason, queue, since, until, ids, manychat_id)
     total = _announce(engine, wanted, "replay", dry_run=dry_run, yes=yes)
-    queues = {name: process.open_queue(settings, name) for name in process.QUEUES.values()} if total else {}
+    queues = {name: connect.open_queue(settings, name) for name in process.QUEUES.values()} if total else {}
     sent = left = 0
     with _progress() as progress:
         for letter in progress.track(_pages(engine, wanted), total=total, description="Replaying"):
@@ -202,8 +203,8 @@ def discard(
     if wanted == Filter() and not every:
         fail("Say which: give a filter, or --all.", MISUSED)
     settings = load_settings()
-    engine = process.open_engine(settings)
-    process.require_schema(engine)
+    engine = connect.open_engine(settings)
+    connect.require_schema(engine)
     total = _announce(engine, wanted, "discard", dry_run=dry_run, yes=yes)
     if dry_run:
         out.print(f"Would discard {total}.")
@@ -256,8 +257,8 @@ def _filter(
 
 
 def _engine() -> sa.Engine:
-    engine = process.open_engine(load_settings())
-    process.require_schema(engine)
+    engine = connect.open_engine(load_settings())
+    connect.require_schema(engine)
     return engine
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ..circuit_breaker import Outage
+from ..errors import Outage
 from ..odoo import Odoo
 from ..queue import Queue
 from ..store import erasure
@@ -44,8 +44,8 @@ def erase(engine: sa.Engine, odoo: Odoo, queues: Sequence[Queue], manychat_id: s
 
     Odoo first: if it fails nothing is removed, and the command can simply be repeated.
 
-    :raises bridge.circuit_breaker.Outage: Odoo or SQL is away
-    :raises bridge.odoo.OdooRefused:
+    :raises bridge.errors.Outage: Odoo or SQL is away
+    :raises bridge.errors.OdooRefused:
     """
     answer = {} if dry_run else odoo.erase(manychat_id)
     sql: dict[str, int] = {}

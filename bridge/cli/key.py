@@ -13,10 +13,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from .. import connect
 from ..contract.webhook import KEY_PREFIX_LENGTH, KEY_TAG
 from ..store import api_keys
 from ..store.engine import in_transaction
-from ..worker import process
 from .console import MISUSED, count_of, fail, load_settings, out, visible
 from .parsing import age
 
@@ -64,8 +64,8 @@ def create(
 ) -> None:
     """Make a key and print it: this once, since only its hash is stored. A running API takes it within seconds."""
     key = _read_key() if existing else KEY_TAG + secrets.token_urlsafe(32)
-    engine = process.open_engine(load_settings())
-    process.require_schema(engine)
+    engine = connect.open_engine(load_settings())
+    connect.require_schema(engine)
     expires_at = datetime.now(timezone.utc) + expires_in if expires_in else None
     prefix = key[:KEY_PREFIX_LENGTH]
     new = in_transaction(
@@ -94,8 +94,8 @@ def _read_key() -> str:
 @app.command("list")
 def list_keys() -> None:
     """Show the keys: what they open, until when, and when they were last used."""
-    engine = process.open_engine(load_settings())
-    process.require_schema(engine)
+    engine = connect.open_engine(load_settings())
+    connect.require_schema(engine)
     keys = in_transaction(engine, api_keys.all_keys)
     if keys:
         table = Table("id", "key", "name", "opens", "state", "created", "last used")
@@ -127,8 +127,8 @@ def revoke(
     keys: Annotated[list[str], typer.Argument(metavar="KEY…", help="By id, or by the first characters as listed.")],
 ) -> None:
     """Have keys be refused from now on. A running API obeys within seconds."""
-    engine = process.open_engine(load_settings())
-    process.require_schema(engine)
+    engine = connect.open_engine(load_settings())
+    connect.require_schema(engine)
     known = in_transaction(engine, api_keys.all_keys)
     chosen = []
     for wanted in keys:

@@ -17,7 +17,7 @@ def purge(engine: sa.Engine, before: datetime, *, rows: bool, progress: Callable
     :param rows: delete the audit rows too, and not only empty their payloads
     :param progress: called with how many more are done
     :return: how many of each kind
-    :raises bridge.circuit_breaker.Outage: SQL is away
+    :raises bridge.errors.Outage: SQL is away
     """
     audit = ("audit rows", retention.delete_rows) if rows else ("audit payloads", retention.empty_payloads)
     letters = [("dead letters", remove) for remove in (retention.delete_resolved, retention.delete_discarded)]

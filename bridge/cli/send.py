@@ -10,7 +10,7 @@ import requests
 
 from ..contract.event import CampaignAssignment, CampaignContact, Contact, EventType
 from ..contract.webhook import ROUTES
-from ..settings import ConfigurationError
+from ..errors import ConfigurationError
 
 #: Seconds; ManyChat itself gives up after 10.
 TIMEOUT = 30

@@ -18,17 +18,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..circuit_breaker import Outage
+from ..connect import open_engine, open_odoo, open_queue
 from ..contract.event import ContractError, decode, format_datetime
+from ..errors import ConfigurationError, OdooRefused, Outage, QueueMissing
 from ..monitoring.probes import PATHS
-from ..odoo import OdooRefused
-from ..queue import Queue, QueueMissing
+from ..queue import Queue
 from ..reasons import meaning
-from ..settings import ConfigurationError, Settings
+from ..settings import Settings
 from ..store import story
 from ..store.audit import DEAD_LETTERED
 from ..store.engine import in_transaction
-from ..worker.process import open_engine, open_odoo, open_queue
 from .console import FAILED, MISUSED, fail, load_settings, out, visible
 
 T = TypeVar("T")

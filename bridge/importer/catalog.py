@@ -38,7 +38,7 @@ FROM sys.foreign_key_columns"""
 
 
 class Catalog:
-    """The part of ``sqlalchemy.Inspector`` that :mod:`bridge.importer.source` needs, with the same names and results."""
+    """The part of ``sqlalchemy.Inspector`` that :mod:`.source` needs: same names, same results."""
 
     def __init__(self, connection: sa.Connection):
         self._columns: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)

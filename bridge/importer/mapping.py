@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from ..settings import ConfigurationError
+from ..errors import ConfigurationError
 from ..store.schema import Moment, metadata
 
 if sys.version_info >= (3, 11):

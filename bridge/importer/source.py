@@ -15,9 +15,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.sql.elements import quoted_name
 
+from ..errors import BadDatabaseUrl
 from ..store import engine as engines
 from ..store import migrate
-from ..store.engine import BadDatabaseUrl, in_transaction, patience
+from ..store.engine import in_transaction, patience
 from ..store.schema import metadata
 from .catalog import Catalog
 
@@ -95,7 +96,7 @@ def _only_reads(_connection: Any, _cursor: Any, statement: str, _parameters: Any
 def tables(engine: sa.Engine, only_schema: str | None = None) -> list[Table]:
     """All tables and views but the system's and the bridge's own, with their number of rows.
 
-    :raises bridge.store.engine.StoreUnavailable: the database is away, or forbids it
+    :raises bridge.errors.StoreUnavailable: the database is away, or forbids it
     """
 
     def look(connection: sa.Connection) -> list[Table]:

@@ -8,11 +8,11 @@ from typing import Any
 
 from .. import __version__
 from ..cli.check import notices
+from ..connect import open_engine, open_odoo, open_queue
 from ..contract.event import DEAD_LETTER_QUEUE, format_datetime
 from ..reasons import meaning
 from ..settings import Settings
 from ..store.watch import WINDOW, Path
-from ..worker.process import open_engine, open_odoo, open_queue
 from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, Answer, Seen, Watch, age
 
 #: Seconds. Events take less than one; after this long somebody should look. The addon's report has the same limit.

@@ -19,12 +19,12 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from ..circuit_breaker import Outage
 from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from ..errors import ConfigurationError, OdooRefused, Outage
 from ..log import kind
-from ..odoo import Odoo, OdooRefused
+from ..odoo import Odoo
 from ..queue import Queue
-from ..settings import ConfigurationError, variable
+from ..settings import variable
 from ..store import migrate, watch
 from ..store.engine import in_transaction
 from ..store.watch import StoreSeen

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .. import metrics
-from ..circuit_breaker import Outage
+from ..errors import BadDatabaseUrl, StoreUnavailable
 from . import babelfish, odbc
 
 T = TypeVar("T")
@@ -47,16 +47,6 @@ _MSSQL_LOST = {10053, 10054, 10060}
 _MSSQL_TOO_LONG = {2628, 8152}
 # PostgreSQL's: unique violation, serialization failure, deadlock.
 _POSTGRESQL_CONFLICTS = {"23505", "40001", "40P01"}
-
-
-class StoreUnavailable(Outage):
-    """The database cannot be used just now: away, locked, full, or without the tables or rights that we need."""
-
-    dependency = "SQL"
-
-
-class BadDatabaseUrl(ValueError):
-    """The database URL or its options cannot work, in words for whoever set them."""
 
 
 def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: str | None = None) -> sa.Engine:

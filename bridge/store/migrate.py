@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..settings import ConfigurationError
+from ..errors import ConfigurationError
 from .engine import in_transaction, patience, schema_of
 from .schema import metadata
 
@@ -22,7 +22,7 @@ def upgrade(engine: sa.Engine) -> None:
     """Create or update the tables, in one transaction.
 
     :raises ConfigurationError: tables by our names are there, and not ours; nothing was touched
-    :raises bridge.store.engine.StoreUnavailable: the database is away, or forbids it
+    :raises bridge.errors.StoreUnavailable: the database is away, or forbids it
     """
 
     from alembic import command
@@ -60,7 +60,7 @@ def refuse_tables_of_others(connection: sa.Connection) -> None:
 def downgrade(engine: sa.Engine, revision: str) -> None:
     """Take the tables back to ``revision`` (``base`` for none), in one transaction.
 
-    :raises bridge.store.engine.StoreUnavailable: the database is away, or forbids it
+    :raises bridge.errors.StoreUnavailable: the database is away, or forbids it
     """
     from alembic import command
 
@@ -123,7 +123,7 @@ def _in_one_transaction(engine: sa.Engine, work: Callable[[Config], None]) -> No
 def current(engine: sa.Engine) -> str | None:
     """The database's revision; ``None`` if it has none of our tables.
 
-    :raises bridge.store.engine.StoreUnavailable: the database is away
+    :raises bridge.errors.StoreUnavailable: the database is away
     """
     return in_transaction(engine, _revision)
 

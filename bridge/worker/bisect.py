@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from ..circuit_breaker import Outage
 from ..contract.event import Event
+from ..errors import OdooRefused, Outage
 from ..log import kind
-from ..odoo import OdooRefused
 from ..results import Failure, Outcome
 
 log = structlog.get_logger()

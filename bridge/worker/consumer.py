@@ -24,8 +24,9 @@ import sqlalchemy as sa
 import structlog
 
 from .. import metrics
-from ..circuit_breaker import Dependency, Outage
+from ..circuit_breaker import Dependency
 from ..contract.event import ContractError, Event, decode
+from ..errors import Outage
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
 from ..store import audit, dead_letters

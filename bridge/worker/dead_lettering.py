@@ -72,7 +72,7 @@ class Failures:
         """Note ``failed`` in one transaction.
 
         :param dead: they are given up: keep them as dead letters too; what is left to do then is :meth:`notify`
-        :raises bridge.circuit_breaker.Outage: SQL is away
+        :raises bridge.errors.Outage: SQL is away
         """
 
         def work(connection: sa.Connection) -> None:
@@ -86,14 +86,14 @@ class Failures:
     def keep(self, letters: Sequence[DeadLetter]) -> None:
         """Keep messages that are no events; :meth:`notify` comes next here too.
 
-        :raises bridge.circuit_breaker.Outage: SQL is away
+        :raises bridge.errors.Outage: SQL is away
         """
         in_transaction(self._engine, lambda connection: dead_letters.put(connection, letters))
 
     def notify(self, message_ids: Sequence[str]) -> None:
         """Put notices of dead letters on the dead-letter queue, those of them that are not there yet.
 
-        :raises bridge.circuit_breaker.Outage: SQL or the queue is away
+        :raises bridge.errors.Outage: SQL or the queue is away
         """
         letters = in_transaction(self._engine, lambda connection: dead_letters.unnotified(connection, message_ids))
         for letter in letters:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from .. import __version__
-from ..circuit_breaker import Outage
+from ..errors import OdooRefused, Outage
 from ..log import kind
-from ..odoo import Odoo, OdooRefused
+from ..odoo import Odoo
 
 log = structlog.get_logger()
 

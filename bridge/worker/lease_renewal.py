@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from ..circuit_breaker import Outage
+from ..errors import Outage
 from ..queue import Message, Queue
 
 log = structlog.get_logger()

@@ -29,7 +29,7 @@ class Pauses:
     def holds(self, queue: str) -> bool:
         """Whether messages must not be taken from ``queue`` just now.
 
-        :raises bridge.circuit_breaker.Outage: SQL is away
+        :raises bridge.errors.Outage: SQL is away
         """
         with self._lock:
             if time.monotonic() - self._asked_at >= GOOD_FOR:

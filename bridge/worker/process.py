@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from types import FrameType
 
 import sqlalchemy as sa
 import structlog
 
-from .. import __version__
+from .. import __version__, connect
 from ..circuit_breaker import Dependency
 from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Event
 from ..monitoring.exporter import serve
 from ..monitoring.probes import Watch
 from ..odoo import Odoo
-from ..queue import BadConnectionString, Queue, create_all
+from ..queue import Queue, create_all
 from ..results import Failure
-from ..settings import ConfigurationError, Settings, secret, variable
-from ..store import migrate, opportunities
-from ..store.engine import BadDatabaseUrl, create_engine, in_transaction
+from ..settings import Settings
+from ..store import opportunities
+from ..store.engine import in_transaction
 from .consumer import Consumer, Handler
 from .handlers import campaign, contact, opportunity
 from .heartbeat import Heartbeat
@@ -40,29 +38,23 @@ QUEUES = {"contact": CONTACT_QUEUE, "campaign": CAMPAIGN_QUEUE, "opportunity": O
 DISPOSERS = 6
 
 
-def run(settings: Settings, names: Sequence[str]) -> int:
-    """Consume the queues until SIGTERM or SIGINT.
+def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
+    """Consume the queues until ``stop`` is set.
 
     :param names: keys of :data:`QUEUES`
+    :param stop: set by the caller, from a signal handler or a test; what is in hand is finished then
     :return: exit code: 0 when it was told to stop, 1 when it stopped by an error of its own
     :raises ConfigurationError: it cannot start as it is set up
     """
     settings.require("queue_connection_string")
     if "opportunity" in names:
         settings.require("odoo_url", "odoo_database", "odoo_api_key")
-    engine = open_engine(settings)
-    queues = {name: open_queue(settings, QUEUES[name]) for name in names}
-    dead_letter_queue = open_queue(settings, DEAD_LETTER_QUEUE)
-    odoo = open_odoo(settings) if settings.odoo_url and settings.odoo_database and settings.odoo_api_key else None
-
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        log.info("stopping", signal=signal.Signals(number).name)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    engine = connect.open_engine(settings)
+    queues = {name: connect.open_queue(settings, QUEUES[name]) for name in names}
+    dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
+    odoo = (
+        connect.open_odoo(settings) if settings.odoo_url and settings.odoo_database and settings.odoo_api_key else None
+    )
 
     sql = Dependency("SQL", lambda: in_transaction(engine, lambda connection: connection.execute(sa.select(1))))
     queue = Dependency("queue", lambda: create_all([*queues.values(), dead_letter_queue]))
@@ -70,7 +62,7 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     # Before anything else: while the bridge waits for something, its metrics are what tells so.
     stop_serving = (
         serve(
-            Watch(lambda: engine, lambda name: open_queue(settings, name), None),
+            Watch(lambda: engine, lambda name: connect.open_queue(settings, name), None),
             settings.metrics_host,
             settings.metrics_port,
         )
@@ -79,7 +71,7 @@ def run(settings: Settings, names: Sequence[str]) -> int:
     )
     if not sql.wait_until_up(stop):
         return 0
-    require_schema(engine)
+    connect.require_schema(engine)
 
     leases = LeaseKeeper(settings.visibility_timeout)
     pauses = Pauses(engine)
@@ -171,47 +163,6 @@ def make_handlers(
             )
         )
     return handlers
-
-
-def open_engine(settings: Settings) -> sa.Engine:
-    """:raises ConfigurationError: naming the variable"""
-    try:
-        return create_engine(
-            settings.database_url.get_secret_value(), settings.database_options, settings.database_schema
-        )
-    except BadDatabaseUrl as error:
-        raise ConfigurationError(f"{variable('database_url')}: {error}") from None
-
-
-def open_queue(settings: Settings, name: str) -> Queue:
-    """:raises ConfigurationError: naming the variable"""
-    settings.require("queue_connection_string")
-    try:
-        return Queue(secret(settings.queue_connection_string), name)
-    except BadConnectionString as error:
-        raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None
-
-
-def open_odoo(settings: Settings) -> Odoo:
-    """:raises ConfigurationError: naming the variables that are not set"""
-    settings.require("odoo_url", "odoo_database", "odoo_api_key")
-    assert settings.odoo_url is not None
-    assert settings.odoo_database is not None
-    return Odoo(settings.odoo_url, settings.odoo_database, settings.odoo_login, secret(settings.odoo_api_key))
-
-
-def require_schema(engine: sa.Engine) -> None:
-    """Refuse to work on tables of another version. The embedded database is brought up to date instead.
-
-    :raises ConfigurationError: saying what to run
-    """
-    if engine.dialect.name == "sqlite":
-        migrate.upgrade(engine)
-    elif (current := migrate.current(engine)) != migrate.head():
-        raise ConfigurationError(
-            f"The database has {f'revision {current}' if current else 'no tables'} of this product; this version "
-            f"needs revision {migrate.head()}. Run: python -m bridge db upgrade"
-        )
 
 
 def _note_opportunity_failures(connection: sa.Connection, failures: Sequence[tuple[Event, Failure]]) -> None:

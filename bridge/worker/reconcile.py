@@ -22,8 +22,8 @@ import sqlalchemy as sa
 import structlog
 
 from .. import metrics
-from ..circuit_breaker import Outage
 from ..contract.event import ContractError, Event, EventType, format_datetime, from_envelope, parse_json
+from ..errors import Outage
 from ..queue import Queue
 from ..results import Done, Failure, Outcome
 from ..store import audit, opportunities
@@ -94,7 +94,7 @@ class Reconcile:
 
     def cases(self) -> Iterator[Case]:
         """
-        :raises bridge.circuit_breaker.Outage: what is done until then is done; the rest is for the next time
+        :raises bridge.errors.Outage: what is done until then is done; the rest is for the next time
         """
         types = [kind.value for kind in EventType if kind.queue in self._handlers]
         yield from self._finish(in_transaction(self._engine, lambda c: audit.unfinished(c, self._cutoff, types)))

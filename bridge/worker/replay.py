@@ -26,7 +26,7 @@ def replay(engine: sa.Engine, queue: Queue, letter: Any) -> None:
     Killed in between, it may be sent twice: harmless, since it has one id, and is applied once.
 
     :param queue: that of the event's type, which heals one that came by another
-    :raises bridge.circuit_breaker.Outage: the queue or SQL is away
+    :raises bridge.errors.Outage: the queue or SQL is away
     """
     event = event_of(letter)
     assert event is not None

@@ -15,10 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from ..circuit_breaker import Outage
 from ..contract.event import format_datetime
+from ..errors import OdooRefused, Outage
 from ..log import kind
-from ..odoo import Odoo, OdooRefused
+from ..odoo import Odoo
 from ..store import audit, dead_letters
 from ..store.engine import in_transaction
 from .reconcile import event_of

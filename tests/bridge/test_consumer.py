@@ -222,7 +222,7 @@ def test_lines_about_an_event_name_it(world: World) -> None:
 def test_a_dependency_that_fails_right_after_a_good_probe_is_probed_less_often() -> None:
     import threading
 
-    from bridge.circuit_breaker import Outage
+    from bridge.errors import Outage
 
     class Waits(threading.Event):
         def __init__(self) -> None:

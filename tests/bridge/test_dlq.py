@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from bridge.cli.app.dlq import harmless
+from bridge.cli.dlq import harmless
 from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, Event
 
 from .conftest import PATIENCE, Cli, World, contact, eventually, stage

@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from bridge import odoo as client
-from bridge.odoo import Odoo, OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
+from bridge.errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
+from bridge.odoo import Odoo
 
 from .conftest import stage
 from .odoo_stand_in import DATABASE, KEY, LOGIN, OdooStandIn

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.settings import ConfigurationError, Settings, load, variable
+from bridge.errors import ConfigurationError
+from bridge.settings import Settings, load, variable
 
 ROOT = Path(__file__).parents[2]
 

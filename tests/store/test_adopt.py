@@ -14,10 +14,10 @@ import sqlalchemy as sa
 import sqlglot
 from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
 
+from bridge.errors import ConfigurationError
 from bridge.importer import adoption, guesses, mapping, source
 from bridge.importer.adoption import Adoption, Tally
 from bridge.importer.checks import Refused, resolve
-from bridge.settings import ConfigurationError
 from bridge.store import migrate
 from bridge.store.campaigns import apply_campaign_events
 from bridge.store.contacts import apply_contacts

@@ -11,13 +11,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from bridge.connect import require_schema
+from bridge.errors import BadDatabaseUrl, ConfigurationError, StoreUnavailable
 from bridge.importer.catalog import Catalog
 from bridge.importer.source import _type_name
-from bridge.settings import ConfigurationError
 from bridge.store import migrate, schema
 from bridge.store.contacts import apply_contacts, ensure_contacts
-from bridge.store.engine import BadDatabaseUrl, StoreUnavailable, create_engine, in_transaction
-from bridge.worker.process import require_schema
+from bridge.store.engine import create_engine, in_transaction
 
 from .conftest import NOON, Store, contact
 

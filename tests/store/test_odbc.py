@@ -9,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
 
+from bridge.errors import StoreUnavailable
 from bridge.store import engine as engines
 from bridge.store import odbc
-from bridge.store.engine import StoreUnavailable, create_engine, describe, in_transaction, is_conflict, is_transient
+from bridge.store.engine import create_engine, describe, in_transaction, is_conflict, is_transient
 
 pyodbc = pytest.importorskip("pyodbc", reason="pyodbc, or unixODBC beneath it, is not installed", exc_type=ImportError)
 needs_driver = pytest.mark.skipif(

@@ -6,8 +6,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from bridge.errors import BadDatabaseUrl
 from bridge.store import audit, contacts, migrate, opportunities, records, schema
-from bridge.store.engine import BadDatabaseUrl, create_engine
+from bridge.store.engine import create_engine
 
 from .conftest import Store, contact, opportunity
 from .test_audit import taken

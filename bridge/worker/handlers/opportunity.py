@@ -14,7 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...contract.event import Event
-from ...odoo import Odoo, OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
+from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
+from ...odoo import Odoo
 from ...results import Done, Failure, Outcome, Postponed
 from ...store import audit, opportunities
 from ...store.engine import in_transaction
@@ -36,7 +37,7 @@ BROKEN_PAUSE = 0.3
 def handle(engine: sa.Engine, odoo: Odoo, events: Sequence[Event]) -> dict[str, Outcome]:
     """Apply the batch.
 
-    :raises bridge.circuit_breaker.Outage: SQL or Odoo cannot be used just now
+    :raises bridge.errors.Outage: SQL or Odoo cannot be used just now
     :raises OdooRefused: the call failed as a whole
     """
     in_transaction(engine, lambda connection: opportunities.record(connection, events))
