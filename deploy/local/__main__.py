@@ -11,7 +11,7 @@ from . import azurite, demo, odoo, stack, suites
 from . import translations as translation_files
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
-from .postgres import CLUSTERS, Cluster
+from .postgres import BREAKABLE, CLUSTERS, MAIN, Cluster
 from .say import quote, say
 from .state import State
 from .supervision import Supervision, own_environment
@@ -85,16 +85,19 @@ def logs() -> None:
 
 
 @app.command()
-def test(names: Annotated[list[str] | None, typer.Argument(help="suites; all if none is named")] = None) -> None:
+def test(
+    names: Annotated[list[str] | None, typer.Argument(help="suites; all if none is named")] = None,
+    only: Annotated[str, typer.Option("-k", help="only the tests that this selects, as pytest's -k does")] = "",
+) -> None:
     """Runs test suites."""
-    if not suites.run(names or [], odoo.chosen):
+    if not suites.run(names or [], suites.Wanted(odoo.chosen, only)):
         raise typer.Exit(1)
 
 
 @app.command()
 def soak(minutes: float) -> None:
     """Breaks a running system of its own for so long, and tells what came of it."""
-    _ready_for_a_stack()
+    _ready_for_a_stack(BREAKABLE)
     # A process of its own: what it needs is in the test suite, which nothing here depends on.
     command = [VENV / "bin" / "python", "-m", "tests.faults.soak", "--minutes", str(minutes)]
     raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
@@ -131,9 +134,9 @@ def clean() -> None:
     shutil.rmtree(STATE)
 
 
-def _ready_for_a_stack() -> None:
+def _ready_for_a_stack(cluster: str = MAIN) -> None:
     """What takes long, ahead of time."""
-    chosen = odoo.chosen()
+    chosen = odoo.chosen(cluster=cluster)
     azurite.install()
     chosen.cluster.start()
     chosen.install()

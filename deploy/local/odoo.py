@@ -20,7 +20,7 @@ from .say import run_logged, say, step
 from .supervision import own_environment
 
 DATA = STATE / "odoo-data"
-"""Odoo's data_dir for all databases, whose names differ in all clusters: their attachments are in filestore/DATABASE."""
+"""Odoo's data_dir: a database's attachments are in filestore/DATABASE, so no two clusters have one of the same name."""
 
 # Suites side by side want the same things at the same time; the second one finds them ready.
 _choosing = threading.Lock()

@@ -28,6 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    os_packages.ensure(os_packages.CHROMIUM, os_packages.PLAYWRIGHT_LIBRARY)
     with sync_playwright() as playwright:
         # Its sandbox needs what containers and root don't have; it visits nothing but our own Odoo.
         running = playwright.chromium.launch(executable_path=os_packages.chromium(), args=["--no-sandbox"])
