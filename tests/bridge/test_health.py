@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bridge.cli.app import status
+from bridge.cli import status
 from bridge.contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE
 from bridge.monitoring import health
 from bridge.monitoring.probes import Probe, Watch
