@@ -17,8 +17,9 @@ from datetime import datetime, timezone
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 
 from . import __version__
-from .contract.event import Event, EventType
-from .reasons import MEANINGS
+from .contract.event import Event
+from .contract.payloads import EventType
+from .results import DESCRIPTIONS
 
 #: Not the library's global one: whoever imports a module of ours into a program with metrics of its own mixes nothing.
 REGISTRY = CollectorRegistry()
@@ -118,7 +119,7 @@ def _begin() -> None:
             EVENTS.labels(kind.value, outcome)
         for code in ("refused", "sql_refused", "failed", "postponed", "other"):
             RETRIES.labels(kind.value, code)
-    for code in (*MEANINGS, "other"):
+    for code in (*DESCRIPTIONS, "other"):
         DEAD_LETTERED.labels(code)
     for dependency in ("queue", "sql", "odoo"):
         OUTAGES.labels(dependency)
@@ -170,7 +171,7 @@ def dead_lettered(event: Event | None, code: str) -> None:
 
 def reason(code: str) -> str:
     """``code`` if it is one of ours. Odoo may say others, and each would be a series for ever."""
-    return code if code in MEANINGS or code == "postponed" else "other"
+    return code if code in DESCRIPTIONS or code == "postponed" else "other"
 
 
 def went_down(dependency: str) -> None:

@@ -82,37 +82,37 @@ class Odoo:
         return {str(event_id): int(retries) for event_id, retries in (discarded or {}).items()}
 
     def report(self, outcomes: Sequence[dict[str, Any]]) -> set[str]:
-        """``manychat.event.report``: tell Odoo what became of events.
+        """``manychat.event.record_outcomes``: tell Odoo what became of events.
 
         :param outcomes: see there
         :return: ids of events on which somebody else was at work: to be told again
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
-        answer = self._call("manychat.event", "report", outcomes=list(outcomes))
+        answer = self._call("manychat.event", "record_outcomes", outcomes=list(outcomes))
         if not isinstance(answer, dict) or not isinstance(answer.get("busy"), list):
-            raise OdooRefused("bad_answer", "manychat.event.report did not say what it did.")
+            raise OdooRefused("bad_answer", "manychat.event.record_outcomes did not say what it did.")
         return set(answer["busy"])
 
     def alive(self) -> list[dict[str, Any]]:
-        """``manychat.bridge.alive``: the bridges that have shown themselves to Odoo lately.
+        """``manychat.bridge.get_active``: the bridges that have shown themselves to Odoo lately.
 
         :return: ``name``, ``version``, ``seconds`` (since the last sign of life) of each, newest first
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
-        answer = self._call("manychat.bridge", "alive")
+        answer = self._call("manychat.bridge", "get_active")
         return list(answer) if isinstance(answer, list) else []
 
     def story(self, *, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
-        """``manychat.event.story``: what Odoo's event log says of an event, or of a person's, without what they said.
+        """Call ``manychat.event.get_history``: the event log of one event or one person, without texts of people.
 
         :param event_id: or the beginning of one
         :return: newest first, at most 50
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
-        answer = self._call("manychat.event", "story", event_id=event_id, manychat_id=manychat_id)
+        answer = self._call("manychat.event", "get_history", event_id=event_id, manychat_id=manychat_id)
         return list(answer) if isinstance(answer, list) else []
 
     def erase(self, manychat_id: str) -> dict[str, Any]:

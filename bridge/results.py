@@ -1,16 +1,17 @@
-"""What became of one event, as the handlers tell the consumer."""
+"""What became of one event, as a handler returns it, and what each error code means to an operator."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from .contract.outcomes import ErrorCode
 
 
 @dataclass(frozen=True)
 class Done:
     """The event is applied, or has otherwise come to its end, and its audit row says so.
 
-    :ivar status: ``stored`` (SQL only) or Odoo's word: ``created``, ``moved``, ``updated``, ``unchanged``, ``stale``,
-        ``discarded`` (by a person there)
+    :ivar status: one of :class:`bridge.contract.outcomes.EventOutcome`: ``stored``, Odoo's answer, or ``discarded``
     """
 
     status: str
@@ -23,7 +24,7 @@ class Done:
 class Failure:
     """The event failed for a reason of its own.
 
-    :ivar code: for machines, such as ``unmapped_stage``
+    :ivar code: one of :class:`bridge.contract.outcomes.ErrorCode`, or another one that Odoo gave
     :ivar message: for people; may hold personal data, so it belongs in SQL and never in a log line
     :ivar permanent: whether trying again is pointless
     """
@@ -34,8 +35,25 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Postponed:
-    """Nobody's fault: others worked on the same opportunity all the while. Comes again soon, and does not count."""
+class Conflict:
+    """A concurrent transaction held the opportunity. Retried soon; not counted as an attempt."""
 
 
-Outcome = Done | Failure | Postponed
+Outcome = Done | Failure | Conflict
+
+#: What each code of a dead letter means and what to do about it, without anybody's data.
+DESCRIPTIONS: dict[str, str] = {
+    ErrorCode.NOT_JSON: "Not a JSON object. Fix the program that put it on the queue.",
+    ErrorCode.INVALID: "It breaks a rule of the contract; `dlq show` names the field.",
+    ErrorCode.WRONG_QUEUE: "It was on the queue of another type. A replay puts it on its own.",
+    ErrorCode.UNMAPPED_STAGE: "Map the stage in Odoo, under Stage Aliases. The event then continues by itself.",
+    ErrorCode.REFUSED: "Odoo refused it; `dlq show` has Odoo's message. Fix the cause, then replay.",
+    ErrorCode.SQL_REFUSED: "The database refused it; `dlq show` has its message. Fix the cause, then replay.",
+    ErrorCode.FAILED: "An error in the bridge. Please report it, with what `dlq show` says.",
+    ErrorCode.CRASHED: "The process ended during each attempt: out of memory, or a bug. Replay it once and watch.",
+}
+
+
+def description(code: str) -> str:
+    """What ``code`` means and what to do about it."""
+    return DESCRIPTIONS.get(code, "`dlq show` has the details.")

@@ -2,7 +2,7 @@
     "name": "MiaSalud CRM",
     "summary": "ManyChat conversations move opportunities through the pipeline",
     # Without the Odoo series in front, so that the one version installs on 18.0 and on 19.0.
-    "version": "0.1.0",
+    "version": "0.2.0",
     "category": "Sales/CRM",
     "author": "MiaSalud",
     "website": "https://github.com/miasalud/miasalud-crm",
@@ -32,7 +32,6 @@
         "views/res_config_settings_views.xml",
         "views/miasalud_crm_menus.xml",
     ],
-    "demo": ["demo/manychat_demo.xml"],
     "assets": {"web.assets_backend": ["miasalud_crm/static/src/**/*"]},
     "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",

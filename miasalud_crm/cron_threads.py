@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 _lock = threading.Lock()
 
 
-def revive():
+def restart_if_dead():
     """Start this server's cron threads again if they have died."""
     running = server.server
     if not isinstance(running, server.ThreadedServer) or not config["max_cron_threads"]:

@@ -7,7 +7,7 @@ from odoo import fields
 from odoo.tools import SQL
 from odoo.tools.sql import column_exists
 
-from bridge.contract.event import normalize_label
+from bridge.contract.fields import normalize_label
 
 _logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ def post_init_hook(env):
     create_users(env)
     map_stages(env)
     adopt_manychat_ids(env)
+    load_demo(env)
 
 
 def uninstall_hook(env):
@@ -75,8 +76,6 @@ def map_stages(env):
     New stages follow all others, so that what people create still begins where it always did. They have no XML id:
     Odoo would delete them when the app is uninstalled.
     """
-    if env["manychat.stage.map"].search_count([], limit=1):
-        return  # demo data, which is loaded first, had need of them
     existing = _stages_by_name(env)
     sequence = max(env["crm.stage"].search([]).mapped("sequence"), default=0)
     for position, (label, number, name) in enumerate(STAGES):
@@ -99,6 +98,17 @@ def _stages_by_name(env):
         for stage in env["crm.stage"].with_context(lang=lang).search([]):
             found[normalize_label(stage.name)] |= env["crm.stage"].browse(stage.id)
     return found
+
+
+def load_demo(env):
+    """Create the demo conversations, in a database with demo data.
+
+    Here and not in a demo file: those would need a model of our own in every production registry.
+    """
+    if env["ir.module.module"].search_count([("name", "=", "miasalud_crm"), ("demo", "=", True)]):
+        from .demo import conversations
+
+        conversations.load(env)
 
 
 def adopt_manychat_ids(env):

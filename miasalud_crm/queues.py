@@ -14,7 +14,7 @@ from azure.core.exceptions import (
 )
 from azure.storage.queue import QueueServiceClient
 
-from bridge.contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
 
 from . import configuration
 

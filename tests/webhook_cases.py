@@ -6,14 +6,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.contract.event import EventType
-from bridge.contract.webhook import ROUTES
+from bridge.contract.payloads import EventType
 
 from .contract import test_documents_examples as document
 
-CONTACT = ROUTES[EventType.CONTACT]
-OPPORTUNITY = ROUTES[EventType.OPPORTUNITY]
-UPDATE = ROUTES[EventType.CAMPAIGN_CONTACT]
+CONTACT = EventType.CONTACT.route
+OPPORTUNITY = EventType.OPPORTUNITY.route
+UPDATE = EventType.CAMPAIGN_CONTACT.route
 
 _STAGE = {"stage_id": 17, "date": "2026-03-02T09:00:00Z"}
 
@@ -63,7 +62,7 @@ _MESSY = opportunity(
 )
 _EXAMPLES = {
     "contact": (CONTACT, document.CONTACT),
-    "assignment": (ROUTES[EventType.CAMPAIGN_ASSIGNMENT], document.ASSIGNMENT),
+    "assignment": (EventType.CAMPAIGN_ASSIGNMENT.route, document.ASSIGNMENT),
     "update": (UPDATE, document.UPDATE),
     "contact of the migration": (CONTACT, document.MIGRATION_CONTACT),
     "opportunity": (OPPORTUNITY, document.OPPORTUNITY),
@@ -94,7 +93,7 @@ _INVALID: dict[str, tuple[tuple[str, str], Any, tuple[str, ...]]] = {
     ),
     "impossible day": (OPPORTUNITY, opportunity(entry_date="2026-02-30T00:00:00Z"), ("entry_date",)),
     "negative adviser": (OPPORTUNITY, opportunity(medical_advisor_id=-1), ("medical_advisor_id",)),
-    "half a campaign": (ROUTES[EventType.CAMPAIGN_ASSIGNMENT], {"manychat_id": "MC-CASE"}, ("campaign_id",)),
+    "half a campaign": (EventType.CAMPAIGN_ASSIGNMENT.route, {"manychat_id": "MC-CASE"}, ("campaign_id",)),
     "long name": (CONTACT, {"manychat_id": "MC-CASE", "nombre_lead": "x" * 257}, ("nombre_lead",)),
     "list for a name": (CONTACT, {"manychat_id": "MC-CASE", "nombre_lead": []}, ("nombre_lead",)),
     "grows too long": (

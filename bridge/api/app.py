@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__
-from ..contract.webhook import Refusal
+from ..contract.webhook import WebhookError
 from ..errors import Outage
 from . import advisors, campaigns, channels, contacts, errors, openapi, readings, reports, webhooks
 from .context import Context
@@ -66,7 +66,7 @@ def create_app(context: Context) -> FastAPI:
         # A redirect would lose a bot's POST. _EitherSlash does it instead.
         redirect_slashes=False,
         exception_handlers={
-            Refusal: errors.on_refusal,
+            WebhookError: errors.on_refusal,
             Outage: errors.on_outage,
             RequestValidationError: errors.on_invalid,
             HTTPException: errors.on_http_error,

@@ -13,10 +13,13 @@ from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..cli.key import Scope
-from ..contract import webhook
-from ..contract.event import MAX_BODY_BYTES, ContractError, parse_json
-from ..contract.webhook import Refusal
+from ..contract import keys, webhook
+from ..contract.errors import ContractError
+from ..contract.fields import MAX_BODY_BYTES
+from ..contract.keys import Scope
+from ..contract.payloads import EventType
+from ..contract.strict_json import parse_json
+from ..contract.webhook import WebhookError
 from ..errors import Outage
 from . import request_metrics
 from .context import Context
@@ -29,7 +32,7 @@ DOCUMENTED_KEY = APIKeyHeader(
     name="X-API-KEY", auto_error=False, description="`python -m bridge key create NAME --scope read|write|webhook`"
 )
 _WITH_BODY = {"POST", "PUT", "PATCH"}
-_TYPES = {path: event_type for event_type, (_, path) in webhook.ROUTES.items()}
+_TYPES = {event_type.spec.path: event_type for event_type in EventType}
 
 
 class Guarded(APIRoute):
@@ -39,7 +42,10 @@ class Guarded(APIRoute):
         return Scope.read if method in ("GET", "HEAD") else Scope.write
 
     def check_body(self, body: bytes) -> None:
-        """:raises Refusal: 400. Strictly, before the framework reads it: it would take ``NaN``, and a name twice."""
+        """Read the body strictly, before the framework does: it would accept ``NaN`` and duplicate keys.
+
+        :raises WebhookError: 400
+        """
         try:
             parse_json(body)
         except ContractError as error:
@@ -55,7 +61,7 @@ class Guarded(APIRoute):
                     request.state.body = await _read_body(request)
                     self.check_body(request.state.body)
                 response = await handle(request)
-            except Refusal as refusal:
+            except WebhookError as refusal:
                 # For the bot's builder. Odoo keeps such requests; here the log must do, without what was sent.
                 if request.method in _WITH_BODY:
                     log.info("request_refused", path=request.url.path, code=refusal.code, key=request.state.key.name)
@@ -90,7 +96,7 @@ class Webhook(Guarded):
             try:
                 response = await handle(request)
                 answer = "accepted" if response.status_code == 202 else "valid"
-            except Refusal as refusal:
+            except WebhookError as refusal:
                 answer = refusal.code
                 raise
             finally:
@@ -103,10 +109,10 @@ class Webhook(Guarded):
 def authenticate(request: Request, needed: Scope) -> Key:
     """The key of the request's ``X-API-KEY``.
 
-    :raises Refusal: 401, 403 or 429, as Odoo's webhook; 503 if no key is known yet
+    :raises WebhookError: 401, 403 or 429, as Odoo's webhook; 503 if no key is known yet
     """
     context = Context.of(request)
-    if webhook.KEY_TAG in request.url.query:
+    if keys.TAG in request.url.query:
         raise webhook.key_in_address()
     if not context.keys.are_known:
         raise webhook.unavailable()
@@ -116,14 +122,16 @@ def authenticate(request: Request, needed: Scope) -> Key:
             raise webhook.too_many_wrong_keys(seconds)
         raise webhook.no_valid_key()
     if not key.scope.allows(needed):
-        raise Refusal(403, "forbidden", f"This key opens “{key.scope.value}”; here one for “{needed.value}” is needed.")
+        raise WebhookError(
+            403, "forbidden", f"This key opens “{key.scope.value}”; here one for “{needed.value}” is needed."
+        )
     return key
 
 
 async def _read_body(request: Request) -> bytes:
     """The body, of which no more is kept in memory than may be.
 
-    :raises Refusal: 413 or 415
+    :raises WebhookError: 413 or 415
     """
     length = request.headers.get("Content-Length", "")
     media_type = request.headers.get("Content-Type", "").partition(";")[0]
@@ -136,7 +144,7 @@ async def _read_body(request: Request) -> bytes:
                 raise webhook.too_large()
     except ClientDisconnect:
         # Nobody is there to hear it; but this is no failure of ours, which would wake somebody up.
-        raise Refusal(400, "not_json", "The body ended before it was whole.") from None
+        raise WebhookError(400, "not_json", "The body ended before it was whole.") from None
     # Where the framework looks for what was read already.
     request._body = bytes(body)
     return bytes(body)

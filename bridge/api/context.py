@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from anyio import CapacityLimiter
 from fastapi import Request
 
-from ..contract.event import EventType
-from ..contract.webhook import Throttle
+from ..contract.payloads import EventType
+from ..contract.throttle import Throttle
 from ..queue import Queue
 from ..settings import Settings
 from .key_store import Keys

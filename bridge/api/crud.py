@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -11,15 +11,16 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, model_validator
 from sqlalchemy.exc import IntegrityError
 
-from ..contract.webhook import Refusal
+from ..contract.webhook import WebhookError
 from ..store import records
-from ..store.engine import in_transaction
+from ..store.engine import in_transaction, read
 from ..store.records import Duplicate, InUse, NoSuchChannel
 from .context import Context
 from .errors import invalid, not_found
 
 log = structlog.get_logger()
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 #: What an answer holds and nobody can set: allowed in a body, so that what was read can be sent back, and dropped.
 READ_ONLY = {"created_at", "updated_at"}
@@ -41,17 +42,16 @@ class Body(BaseModel):
 def create(request: Request, table: sa.Table, body: Body) -> Any:
     """
     :return: the new row
-    :raises Refusal: 409 or 422
+    :raises WebhookError: 409 or 422
     """
-    row = _write(request, lambda connection: records.create(connection, table, body.model_dump()))
+    row = _write(request, records.create, table, body.model_dump())
     _note(request, table, row.id, "created", row)
     return row
 
 
 def get(request: Request, table: sa.Table, row_id: int) -> Any:
-    """:raises Refusal: 404"""
-    reading = Context.of(request).engine.execution_options(reading=True)
-    row = in_transaction(reading, lambda connection: records.get(connection, table, row_id))
+    """:raises WebhookError: 404"""
+    row = read(Context.of(request).engine, records.get, table, row_id)
     if row is None:
         raise _no_row(table)
     return row
@@ -61,7 +61,7 @@ def replace(request: Request, table: sa.Table, row_id: int, body: Body) -> Any:
     """Write every field; those that the body leaves out become empty.
 
     :return: the row as it is now
-    :raises Refusal: 404, 409 or 422
+    :raises WebhookError: 404, 409 or 422
     """
     return _update(request, table, row_id, body.model_dump())
 
@@ -70,14 +70,14 @@ def change(request: Request, table: sa.Table, row_id: int, body: Body) -> Any:
     """Write only the fields that the body has.
 
     :return: the row as it is now
-    :raises Refusal: 404, 409 or 422
+    :raises WebhookError: 404, 409 or 422
     """
     return _update(request, table, row_id, body.model_dump(exclude_unset=True))
 
 
 def delete(request: Request, table: sa.Table, row_id: int) -> None:
-    """:raises Refusal: 404 or 409"""
-    if not _write(request, lambda connection: records.delete(connection, table, row_id)):
+    """:raises WebhookError: 404 or 409"""
+    if not _write(request, records.delete, table, row_id):
         raise _no_row(table)
     _note(request, table, row_id, "deleted")
 
@@ -89,19 +89,24 @@ def _update(request: Request, table: sa.Table, row_id: int, values: dict[str, An
         value = values.pop(name, None)
         if value is not None and value != getattr(before, name):
             raise invalid(name, "cannot be changed; make another one")
-    row = _write(request, lambda connection: records.update(connection, table, row_id, values))
+    row = _write(request, records.update, table, row_id, values)
     if row is None:
         raise _no_row(table)
     _note(request, table, row_id, "updated", row)
     return row
 
 
-def _write(request: Request, work: Callable[[sa.Connection], Result]) -> Result:
+def _write(
+    request: Request,
+    work: Callable[Concatenate[sa.Connection, Arguments], Result],
+    *arguments: Arguments.args,
+    **named: Arguments.kwargs,
+) -> Result:
     try:
-        return in_transaction(Context.of(request).engine, work)
+        return in_transaction(Context.of(request).engine, work, *arguments, **named)
     except Duplicate as error:
         message = f"There is one with this {error.field} already: id {error.row_id}."
-        raise Refusal(
+        raise WebhookError(
             409, "duplicate", message, [{"field": error.field, "message": f"is that of id {error.row_id} already"}]
         ) from None
     except NoSuchChannel:
@@ -113,11 +118,11 @@ def _write(request: Request, work: Callable[[sa.Connection], Result]) -> Result:
         raise _in_use("something else") from None
 
 
-def _in_use(by: str) -> Refusal:
-    return Refusal(409, "in_use", f"It cannot be deleted or referred to: {by} depends on it.")
+def _in_use(by: str) -> WebhookError:
+    return WebhookError(409, "in_use", f"It cannot be deleted or referred to: {by} depends on it.")
 
 
-def _no_row(table: sa.Table) -> Refusal:
+def _no_row(table: sa.Table) -> WebhookError:
     return not_found(f"There is no such row in {table.name}.")
 
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from ..contract import webhook
-from ..contract.webhook import Refusal
+from ..contract.webhook import WebhookError
 from ..errors import Outage
 
 
@@ -77,20 +77,20 @@ def answer(status: int, body: Any, headers: Iterable[tuple[str, str]] = ()) -> R
     return Response(content, status, made)
 
 
-def refuse(refusal: Refusal) -> Response:
+def refuse(refusal: WebhookError) -> Response:
     return answer(refusal.status, refusal.body, refusal.headers)
 
 
-def not_found(what: str = "There is nothing at this address.") -> Refusal:
-    return Refusal(404, "not_found", what)
+def not_found(what: str = "There is nothing at this address.") -> WebhookError:
+    return WebhookError(404, "not_found", what)
 
 
-def invalid(field: str, message: str) -> Refusal:
-    return Refusal(422, "invalid", f"{field}: {message}", [{"field": field, "message": message}])
+def invalid(field: str, message: str) -> WebhookError:
+    return WebhookError(422, "invalid", f"{field}: {message}", [{"field": field, "message": message}])
 
 
 async def on_refusal(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
+    assert isinstance(error, WebhookError)
     return refuse(error)
 
 
@@ -103,7 +103,7 @@ async def on_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [_field_error(item) for item in error.errors()]
     message = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors)
-    return refuse(Refusal(422, "invalid", message, errors))
+    return refuse(WebhookError(422, "invalid", message, errors))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
@@ -113,7 +113,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         return refuse(webhook.wrong_method(", ".join(_methods(request))))
     if error.status_code == 404:
         return refuse(not_found())
-    return refuse(Refusal(error.status_code, "invalid", "The request is malformed."))
+    return refuse(WebhookError(error.status_code, "invalid", "The request is malformed."))
 
 
 def _methods(request: Request) -> Sequence[str]:

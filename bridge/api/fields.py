@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
 
-from ..contract import event
-from ..contract.event import MAX_INT
+from ..contract import fields
+from ..contract.fields import MAX_INT
 
 _NULL = {"type": "null"}
 
@@ -30,21 +30,21 @@ def _given(value: Any) -> Any:
 _VISIBLE = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": r"[^\s\x00-\x1f\x7f]"}
 
 ManyChatId = Annotated[
-    event.ManyChatId,
+    fields.ManyChatId,
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 64, "pattern": "[1-9A-Za-z]"}),
 ]
 #: In a change: it may be said again, not changed.
-SameManyChatId = Annotated[event.Phone, _text(64)]
-Name = Annotated[event.Name, _text(256)]
-RequiredName = Annotated[event.Name, AfterValidator(_given), WithJsonSchema(_VISIBLE)]
-Phone = Annotated[event.Phone, _text(64)]
-Email = Annotated[event.Email, _text(320)]
-Label = Annotated[event.Label, _text(256)]
+SameManyChatId = Annotated[fields.Phone, _text(64)]
+Name = Annotated[fields.Name, _text(256)]
+RequiredName = Annotated[fields.Name, AfterValidator(_given), WithJsonSchema(_VISIBLE)]
+Phone = Annotated[fields.Phone, _text(64)]
+Email = Annotated[fields.Email, _text(320)]
+Label = Annotated[fields.Label, _text(256)]
 #: As long as a phone number may be, hence its rule.
-ShortLabel = Annotated[event.Phone, _text(64)]
-Text = Annotated[event.Summary, _text(event.MAX_BODY_BYTES)]
-Id = Annotated[event.Id, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_INT}, _NULL]})]
-Moment = Annotated[event.Moment, WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, _NULL]})]
+ShortLabel = Annotated[fields.Phone, _text(64)]
+Text = Annotated[fields.Summary, _text(fields.MAX_BODY_BYTES)]
+Id = Annotated[fields.Id, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_INT}, _NULL]})]
+Moment = Annotated[fields.Moment, WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, _NULL]})]
 
 _LARGEST = 999_999_999_999
 
@@ -63,9 +63,9 @@ Money = Annotated[
 
 # A filter that is given must say something: "?manychat_id=" is a mistake in the caller, not a wish for everybody.
 _PRESENT = AfterValidator(_given)
-LabelFilter = Annotated[event.Label, _PRESENT, WithJsonSchema(_VISIBLE)]
-IdFilter = Annotated[event.Id, _PRESENT, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_INT})]
-MomentFilter = Annotated[event.Moment, _PRESENT, WithJsonSchema({"type": "string", "format": "date-time"})]
+LabelFilter = Annotated[fields.Label, _PRESENT, WithJsonSchema(_VISIBLE)]
+IdFilter = Annotated[fields.Id, _PRESENT, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_INT})]
+MomentFilter = Annotated[fields.Moment, _PRESENT, WithJsonSchema({"type": "string", "format": "date-time"})]
 
 #: A row's id in the address.
 RowId = Annotated[int, Field(ge=1, le=MAX_INT)]

@@ -21,7 +21,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..cli.key import Scope
+from ..contract.keys import Scope
 from ..store.engine import schema_of
 
 #: A file older than this is not believed. An outage of SQL does not last so long; but a folder may come back from a

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 import structlog
 
 from .. import connect
-from ..cli.key import Scope, digest
+from ..contract.keys import Scope, digest
 from ..errors import ConfigurationError, Outage
 from ..log import kind
 from ..store import api_keys
-from ..store.engine import in_transaction
+from ..store.engine import in_transaction, read
 from . import key_cache
 from .key_cache import KeptKeys, Key, NotKept
 
@@ -81,7 +81,7 @@ class Keys(threading.Thread):
         if self.read_at is None or self.are_from_file:
             connect.require_schema(self._engine)
         now = datetime.now(timezone.utc)
-        rows = in_transaction(self._engine.execution_options(reading=True), api_keys.valid_keys)
+        rows = read(self._engine, api_keys.valid_keys)
         self._keys = tuple(
             Key(id=row.id, digest=row.digest, scope=Scope(row.scope), expires_at=row.expires_at, name=row.name)
             for row in rows
@@ -135,5 +135,5 @@ class Keys(threading.Thread):
             if key_id not in self._noted or moment - self._noted[key_id] >= LAST_USED_RESOLUTION
         }
         if due:
-            in_transaction(self._engine, lambda connection: api_keys.used(connection, due))
+            in_transaction(self._engine, api_keys.used, due)
             self._noted.update(due)

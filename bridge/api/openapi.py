@@ -7,8 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from ..contract.event import EventType
-from ..contract.examples import EXAMPLES
+from ..contract.payloads import EventType
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -16,7 +15,7 @@ _REFERENCE = "#/components/schemas/{model}"
 def body_of(event_type: EventType) -> dict[str, Any]:
     """The ``requestBody`` of an event's webhook, which reads the body itself."""
     schema = {"$ref": _REFERENCE.format(model=_name(event_type))}
-    return {"required": True, "content": {"application/json": {"schema": schema, "example": EXAMPLES[event_type]}}}
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": event_type.spec.example}}}
 
 
 def _name(event_type: EventType) -> str:

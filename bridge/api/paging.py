@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..contract.event import MAX_INT, format_datetime
-from ..store.engine import in_transaction
+from ..contract.fields import MAX_INT, format_datetime
+from ..store.engine import read
 from ..store.listing import Listing, page
 from .context import Context
 from .errors import invalid
@@ -59,7 +59,7 @@ def listed(request: Request, listing: Listing, model: type[Item], query: Query, 
     """One page.
 
     :param fixed: filters that are not the caller's to choose
-    :raises bridge.contract.webhook.Refusal: 422: the cursor is none of ours, or a parameter stands twice
+    :raises bridge.contract.webhook.WebhookError: 422: the cursor is none of ours, or a parameter stands twice
     """
     for name in request.query_params:
         if len(request.query_params.getlist(name)) > 1:
@@ -67,11 +67,15 @@ def listed(request: Request, listing: Listing, model: type[Item], query: Query, 
     sort = query.sort
     by, descending = sort.removeprefix("-"), sort.startswith("-")
     after = _decode(query.cursor, sort, _largest(listing.id)) if query.cursor else None
-    rows, following = in_transaction(
-        Context.of(request).engine.execution_options(reading=True),
-        lambda connection: page(
-            connection, listing, query.filters() | fixed, by, descending=descending, after=after, limit=query.limit
-        ),
+    rows, following = read(
+        Context.of(request).engine,
+        page,
+        listing,
+        query.filters() | fixed,
+        by,
+        descending=descending,
+        after=after,
+        limit=query.limit,
     )
     return Page(
         items=[model.model_validate(dict(row._mapping)) for row in rows],

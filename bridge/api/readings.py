@@ -203,7 +203,7 @@ Item = TypeVar("Item", bound=BaseModel)
 
 
 def _one(request: Request, listing: Listing, model: type[Item], **filters: Any) -> Item:
-    """:raises bridge.contract.webhook.Refusal: 404"""
+    """:raises bridge.contract.webhook.WebhookError: 404"""
     rows = listed(request, listing, model, Query(limit=1), **filters).items
     if not rows:
         raise not_found("There is no such row.")

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from .. import metrics
-from ..contract.event import format_datetime
+from ..contract.fields import format_datetime
 from ..monitoring import health
 from ..monitoring.exporter import GOOD_FOR, Looks
 from ..monitoring.probes import Watch

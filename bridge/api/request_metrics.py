@@ -13,7 +13,7 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..contract.event import EventType
+from ..contract.payloads import EventType
 from ..metrics import CALL, REGISTRY
 
 #: Asked by whoever supervises, every few seconds, for ever.

@@ -11,12 +11,11 @@ import structlog
 import uvicorn
 
 from .. import __version__, connect
-from ..contract.event import EventType
+from ..contract.payloads import QUEUES, EventType
 from ..errors import BadConnectionString, ConfigurationError
 from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, Probe
 from ..queue import Queue
 from ..settings import Settings, secret, variable
-from ..worker import process
 from .app import create_app
 from .context import Context
 from .key_cache import NotKept
@@ -39,7 +38,7 @@ def open_context(settings: Settings) -> Context:
     try:
         queues = {
             name: Queue(secret(settings.queue_connection_string), name, read_seconds=QUEUE_SECONDS)
-            for name in process.QUEUES.values()
+            for name in QUEUES.values()
         }
     except BadConnectionString as error:
         raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None

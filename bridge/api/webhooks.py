@@ -16,11 +16,11 @@ from fastapi import APIRouter, Request, Security
 from fastapi.responses import Response
 
 from ..contract import webhook
-from ..contract.event import Event, EventType
-from ..contract.webhook import ROUTES
+from ..contract.event import Event
+from ..contract.payloads import EventType
 from ..errors import Outage
 from ..store import audit
-from ..store.engine import in_transaction
+from ..store.engine import read
 from .auth import DOCUMENTED_KEY, Webhook
 from .context import Context
 from .errors import ALWAYS, WITH_BODY, answer
@@ -32,12 +32,6 @@ router = APIRouter(
     route_class=Webhook, tags=["webhooks"], responses=ALWAYS | WITH_BODY, dependencies=[Security(DOCUMENTED_KEY)]
 )
 
-_TITLES = {
-    EventType.CONTACT: "A person subscribed, or what is known of them changed",
-    EventType.CAMPAIGN_ASSIGNMENT: "A person was assigned to a campaign",
-    EventType.CAMPAIGN_CONTACT: "An update of that assignment",
-    EventType.OPPORTUNITY: "A conversation entered a stage",
-}
 _HEADERS = [
     {
         "name": "X-Dry-Run",
@@ -60,7 +54,7 @@ _VALID = {"description": "A dry run: it would be accepted.", "content": {"applic
 
 
 def _add(event_type: EventType) -> None:
-    method, path = ROUTES[event_type]
+    method, path = event_type.route
 
     async def receive(request: Request) -> Response:
         is_dry_run = webhook.is_dry_run(request.headers.get("X-Dry-Run"))
@@ -73,7 +67,7 @@ def _add(event_type: EventType) -> None:
         receive,
         methods=[method],
         status_code=202,
-        summary=_TITLES[event_type],
+        summary=event_type.spec.title,
         operation_id=f"send_{event_type.value}",
         response_class=Response,
         responses={200: _VALID, 202: _ACCEPTED},
@@ -105,8 +99,7 @@ def _forecast(context: Context, event: Event) -> dict[str, Any]:
     """What would become of ``event``. Which Odoo stage a ManyChat stage means, only Odoo knows."""
     known: bool | None = None
     with contextlib.suppress(Outage):
-        reading = context.engine.execution_options(reading=True)
-        known = bool(in_transaction(reading, lambda connection: audit.progress(connection, [event.id])))
+        known = bool(read(context.engine, audit.attempt_states, [event.id]))
     forecast = webhook.forecast(event, duplicate=known)
     if event.type is EventType.OPPORTUNITY:
         forecast["stage"] = None

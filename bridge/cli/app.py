@@ -19,17 +19,20 @@ from sqlalchemy.engine import make_url
 
 from .. import __version__, connect
 from ..circuit_breaker import Dependency
-from ..contract.event import DEAD_LETTER_QUEUE, ContractError, EventType, parse_json
+from ..contract.errors import ContractError
+from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES, EventQueue, EventType
+from ..contract.strict_json import parse_json
 from ..errors import ConfigurationError, OdooRefused, Outage
 from ..settings import secret
 from ..store import migrate, pauses, retention
 from ..store.engine import in_transaction
 from ..worker import process
+from ..worker.handlers import HANDLERS
 from ..worker.reconcile import REPAIRED, Case, Reconcile, grace
 from . import check as checks
 from . import dlq, key
 from .adopt import adopt
-from .console import FAILED, MISUSED, QueueName, count_of, fail, load_settings, out, visible
+from .console import FAILED, MISUSED, count_of, fail, load_settings, out, visible
 from .erase import erase as erase_person
 from .parsing import age
 from .purge import purge as purge_settled
@@ -57,15 +60,6 @@ app.command()(status)
 app.command()(trace)
 
 
-class TypeName(str, enum.Enum):
-    """The events' types, as in the envelope."""
-
-    contact = "contact"
-    campaign_assignment = "campaign_assignment"
-    campaign_contact = "campaign_contact"
-    opportunity = "opportunity"
-
-
 class DatabaseKind(str, enum.Enum):
     """The databases that there is SQL for."""
 
@@ -75,7 +69,7 @@ class DatabaseKind(str, enum.Enum):
 
 
 Queues = Annotated[
-    list[QueueName] | None,
+    list[EventQueue] | None,
     typer.Option("--queue", help="Only this queue; give it several times for several. Default: all."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
@@ -120,7 +114,7 @@ def run(
     Run as many of these as the load needs, on one machine or many. If SQL, Odoo or the queue is down it waits, and
     goes on by itself.
     """
-    names = [each.value for each in queue or list(QueueName)]
+    names = [each.value for each in queue or list(EventQueue)]
     sys.exit(process.run(load_settings(), list(dict.fromkeys(names)), _stop_on_signals()))
 
 
@@ -176,7 +170,7 @@ def send(
         typer.Argument(metavar="FILE", help="A file with one payload as JSON; - for standard input."),
     ],
     event_type: Annotated[
-        TypeName | None, typer.Option("--type", help="What the payload is. Default: what its fields say.")
+        EventType | None, typer.Option("--type", help="What the payload is. Default: what its fields say.")
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="Where the webhooks are. Default: BRIDGE_WEBHOOK_URL, else BRIDGE_ODOO_URL.")
@@ -189,7 +183,7 @@ def send(
     """
     settings = load_settings()
     body = file.read()
-    kind = EventType(event_type.value) if event_type else _guess(body)
+    kind = event_type or _guess(body)
     url = url or settings.webhook_url or settings.odoo_url
     if not url:
         settings.require("webhook_url")
@@ -228,14 +222,14 @@ def resume(queue: Queues = None) -> None:
     _switch(queue, pause=False)
 
 
-def _switch(queue: list[QueueName] | None, *, pause: bool) -> None:
+def _switch(queue: list[EventQueue] | None, *, pause: bool) -> None:
     engine = connect.open_engine(load_settings())
     connect.require_schema(engine)
-    names = sorted({process.QUEUES[each.value] for each in queue or list(QueueName)})
+    names = sorted({each.azure_name for each in queue or list(EventQueue)})
     change = pauses.pause if pause else pauses.resume
     in_transaction(engine, lambda connection: change(connection, names))
     paused = in_transaction(engine, pauses.paused)
-    for name in process.QUEUES.values():
+    for name in QUEUES.values():
         state = f"paused since {paused[name]:%Y-%m-%d %H:%M:%S} UTC" if name in paused else "not paused"
         out.print(f"{name}: {state}", soft_wrap=True)
 
@@ -255,13 +249,13 @@ def reconcile(
     `run` does the same every BRIDGE_RECONCILE_INTERVAL seconds. Never reverts what a person decided in Odoo since.
     """
     settings = load_settings()
-    names = [each.value for each in queue or list(QueueName)]
+    names = [each.value for each in queue or list(EventQueue)]
     engine = connect.open_engine(settings)
     connect.require_schema(engine)
-    queues = {name: connect.open_queue(settings, process.QUEUES[name]) for name in dict.fromkeys(names)}
+    queues = {name: connect.open_queue(settings, QUEUES[name]) for name in dict.fromkeys(names)}
     dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
     dead_letter_queue.create()
-    odoo = connect.open_odoo(settings) if "opportunity" in queues else None
+    odoo = connect.open_odoo(settings) if any(HANDLERS[QUEUES[name]].needs_odoo for name in queues) else None
     handlers = process.make_handlers(
         engine, queues, Dependency("SQL", lambda: None), Dependency("queue", lambda: None), odoo
     )
@@ -305,9 +299,7 @@ def erase(
     connect.require_schema(engine)
     odoo = connect.open_odoo(settings)
     queues = (
-        [connect.open_queue(settings, name) for name in process.QUEUES.values()]
-        if settings.queue_connection_string
-        else []
+        [connect.open_queue(settings, name) for name in QUEUES.values()] if settings.queue_connection_string else []
     )
     if not dry_run and not yes:
         typer.confirm("Remove this person for good?", abort=True)

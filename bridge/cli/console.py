@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import sys
 from typing import NoReturn
 
@@ -18,14 +17,6 @@ FAILED = 1
 MISUSED = 2
 
 out = Console()
-
-
-class QueueName(str, enum.Enum):
-    """The queues by their short names."""
-
-    contact = "contact"
-    campaign = "campaign"
-    opportunity = "opportunity"
 
 
 def fail(message: str, code: int) -> NoReturn:

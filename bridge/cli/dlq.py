@@ -18,14 +18,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from .. import connect
-from ..contract.event import format_datetime
-from ..reasons import meaning
+from ..contract.fields import format_datetime
+from ..contract.payloads import QUEUES, EventQueue
+from ..results import description
 from ..store import audit, dead_letters
 from ..store.dead_letters import Filter
 from ..store.engine import in_transaction
-from ..worker import process
 from ..worker.replay import event_of, replay
-from .console import FAILED, MISUSED, QueueName, confirm_bulk, count_of, fail, load_settings, out, short_name, visible
+from .console import FAILED, MISUSED, confirm_bulk, count_of, fail, load_settings, out, short_name, visible
 from .parsing import moment
 
 #: Letters read at once: each may be as long as a message can be.
@@ -62,7 +62,7 @@ class Form(str, enum.Enum):
 Reason = Annotated[
     str | None, typer.Option("--reason", "--code", help="Only those with this code, e.g. unmapped_stage.")
 ]
-OneQueue = Annotated[QueueName | None, typer.Option("--queue", help="Only those from this queue.")]
+OneQueue = Annotated[EventQueue | None, typer.Option("--queue", help="Only those from this queue.")]
 Since = Annotated[
     datetime | None,
     typer.Option(parser=moment, metavar="TIME", help="Only those last tried then or later: a time (UTC), or 2h."),
@@ -133,7 +133,7 @@ def show(
         typer.echo(json.dumps(told, ensure_ascii=True))
         return
     grid = Table.grid(padding=(0, 2))
-    for name, value in {**told, "what to do": meaning(letter.code)}.items():
+    for name, value in {**told, "what to do": description(letter.code)}.items():
         if value is not None and name != "body":
             grid.add_row(name.replace("_", " "), escape(visible(str(value))))
     event = event_of(letter)
@@ -167,7 +167,7 @@ def replay_(
     connect.require_schema(engine)
     wanted = _filter(reason, queue, since, until, ids, manychat_id)
     total = _announce(engine, wanted, "replay", dry_run=dry_run, yes=yes)
-    queues = {name: connect.open_queue(settings, name) for name in process.QUEUES.values()} if total else {}
+    queues = {name: connect.open_queue(settings, name) for name in QUEUES.values()} if total else {}
     sent = left = 0
     with _progress() as progress:
         for letter in progress.track(_pages(engine, wanted), total=total, description="Replaying"):
@@ -226,7 +226,7 @@ def _discard(connection: sa.Connection, letter: Any) -> bool:
 
 def _filter(
     reason: str | None = None,
-    queue: QueueName | None = None,
+    queue: EventQueue | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     ids: list[str] | None = None,
@@ -247,7 +247,7 @@ def _filter(
     return Filter(
         statuses=statuses,
         code=reason,
-        queue=process.QUEUES[queue.value] if queue else None,
+        queue=queue.azure_name if queue else None,
         manychat_id=manychat_id,
         ids=tuple(own),
         event_ids=tuple(events),
@@ -309,7 +309,7 @@ def _print_table(letters: list[Any]) -> None:
         table.add_row(*(escape(visible(str(cell))) for cell in cells))
     out.print(table)
     for code in sorted({letter.code for letter in letters}):
-        out.print(escape(f"{code}: {meaning(code)}"), soft_wrap=True)
+        out.print(escape(f"{code}: {description(code)}"), soft_wrap=True)
 
 
 def _told(letter: Any, body: bool) -> dict[str, Any]:

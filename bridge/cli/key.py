@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import enum
-import hashlib
-import secrets
 import sys
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
@@ -14,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import connect
-from ..contract.webhook import KEY_PREFIX_LENGTH, KEY_TAG
+from ..contract.keys import Scope, digest, new_key, prefix
 from ..store import api_keys
 from ..store.engine import in_transaction
 from .console import MISUSED, count_of, fail, load_settings, out, visible
@@ -24,23 +21,6 @@ from .parsing import age
 SHORTEST = 20
 
 app = typer.Typer(no_args_is_help=True, help="The keys of the API.")
-
-
-class Scope(str, enum.Enum):
-    """What a key opens."""
-
-    webhook = "webhook"
-    read = "read"
-    write = "write"
-
-    def allows(self, needed: Scope) -> bool:
-        """``write`` opens everything, the others only what they are called."""
-        return self is needed or self is Scope.write
-
-
-def digest(key: str) -> str:
-    """What is stored of a key. A plain hash will do: a key is 256 random bits, so there is nothing to guess."""
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 @app.command()
@@ -63,21 +43,25 @@ def create(
     ] = False,
 ) -> None:
     """Make a key and print it: this once, since only its hash is stored. A running API takes it within seconds."""
-    key = _read_key() if existing else KEY_TAG + secrets.token_urlsafe(32)
+    key = _read_key() if existing else new_key()
     engine = connect.open_engine(load_settings())
     connect.require_schema(engine)
     expires_at = datetime.now(timezone.utc) + expires_in if expires_in else None
-    prefix = key[:KEY_PREFIX_LENGTH]
     new = in_transaction(
         engine,
         lambda connection: api_keys.add(
-            connection, name=name[:256], prefix=prefix, digest=digest(key), scope=scope.value, expires_at=expires_at
+            connection,
+            name=name[:256],
+            prefix=prefix(key),
+            digest=digest(key),
+            scope=scope.value,
+            expires_at=expires_at,
         ),
     )
     if not new:
         fail("This key is there already: see `key list`.", MISUSED)
     if existing:
-        out.print(f"Taken in: {prefix}…")
+        out.print(f"Taken in: {prefix(key)}…")
     else:
         typer.echo("The key, for the header X-API-KEY. It is shown this once:", err=True)
         typer.echo(key)

@@ -8,8 +8,7 @@ from typing import Any
 
 import requests
 
-from ..contract.event import CampaignAssignment, CampaignContact, Contact, EventType
-from ..contract.webhook import ROUTES
+from ..contract.payloads import EventType, Payload, own_fields
 from ..errors import ConfigurationError
 
 #: Seconds; ManyChat itself gives up after 10.
@@ -30,18 +29,16 @@ class Answer:
 
 def guess_type(payload: Mapping[str, Any]) -> EventType | None:
     """The type whose own fields ``payload`` has; ``None`` if it could be any."""
-    if "state" in payload:
-        return EventType.OPPORTUNITY
-    fields = {
-        EventType.CAMPAIGN_ASSIGNMENT: CampaignAssignment.model_fields.keys(),
-        EventType.CAMPAIGN_CONTACT: CampaignContact.model_fields.keys(),
-        EventType.CONTACT: Contact.model_fields.keys(),
-    }
-    own = {
-        event_type: names - {name for other, names_ in fields.items() if other is not event_type for name in names_}
-        for event_type, names in fields.items()
-    }
-    hits = [event_type for event_type, names in own.items() if names & payload.keys()]
+    without = []
+    for event_type in EventType:
+        required = {name for name, field in event_type.model.model_fields.items() if field.is_required()}
+        # A type with a required field of its own (an opportunity's state) is there if the field is.
+        if distinctive := required - Payload.model_fields.keys():
+            if distinctive <= payload.keys():
+                return event_type
+        else:
+            without.append(event_type)
+    hits = [event_type for event_type in without if own_fields(event_type, without) & payload.keys()]
     return hits[0] if len(hits) == 1 else None
 
 
@@ -51,7 +48,7 @@ def send(url: str, key: str, event_type: EventType, body: bytes) -> Answer:
     :param url: of the server, without the path
     :raises ConfigurationError: nothing answers there
     """
-    method, path = ROUTES[event_type]
+    method, path = event_type.route
     try:
         response = requests.request(
             method,

@@ -19,11 +19,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..connect import open_engine, open_odoo, open_queue
-from ..contract.event import ContractError, decode, format_datetime
+from ..contract.errors import ContractError
+from ..contract.event import decode
+from ..contract.fields import format_datetime
 from ..errors import ConfigurationError, OdooRefused, Outage, QueueMissing
 from ..monitoring.probes import PATHS
 from ..queue import Queue
-from ..reasons import meaning
+from ..results import description
 from ..settings import Settings
 from ..store import story
 from ..store.audit import DEAD_LETTERED
@@ -284,7 +286,7 @@ def _conclusion(told: Mapping[str, Any]) -> str:
     audit, odoo, letter = (told[name] or {} for name in ("audit", "odoo", "dead_letter"))
     if audit.get("outcome") == DEAD_LETTERED or letter.get("status") == "open":
         code = letter.get("code") or audit.get("error_code") or "?"
-        return f"Given up: {code}. {meaning(code)}"
+        return f"Given up: {code}. {description(code)}"
     if audit.get("outcome"):
         return f"Done: {audit['outcome']}."
     if told["queue"]:

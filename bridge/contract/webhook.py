@@ -1,38 +1,26 @@
-"""Taking in an event over HTTP: what Odoo's webhook and the bridge's standby webhook share.
+"""What both webhooks decide alike: Odoo's, and the bridge's standby.
 
-Both must give the same answer to the same request, since a proxy may send a bot to either. So everything that decides
-an answer without a database is here; each server adds how it reads a request, knows its keys and stores an event. Like
-:mod:`bridge.contract.event` it is installed beside Odoo, and imports nothing else than that.
+Both must give the same answer to the same request, because a proxy may send a bot to either. Every decision that needs
+no database is here. Each server adds how it reads a request, checks keys and stores an event.
 """
 
 from __future__ import annotations
 
-import math
-import threading
-import time
-from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from .event import MAX_BODY_BYTES, ContractError, Event, EventType, accept, parse_json
+from .errors import ContractError
+from .event import Event, accept
+from .fields import MAX_BODY_BYTES
+from .payloads import EventType
+from .strict_json import parse_json
 
-#: Method and path of each type's webhook.
-ROUTES = {
-    EventType.CONTACT: ("POST", "/api/v1/manychat/webhook/contact"),
-    EventType.CAMPAIGN_ASSIGNMENT: ("POST", "/api/v1/manychat/webhook/campaign-assignment"),
-    EventType.CAMPAIGN_CONTACT: ("PUT", "/api/v1/manychat/campaign-contacts/update-by-manychat-id"),
-    EventType.OPPORTUNITY: ("POST", "/api/v1/manychat/webhook/crm-opportunity"),
-}
-#: How a key of either server begins: tells a leaked key's kind to whoever finds it, also to secret scanners.
-KEY_TAG = "mck_"
-#: Long enough to recognise a key by, far too short to guess the rest from.
-KEY_PREFIX_LENGTH = len(KEY_TAG) + 8
 #: Seconds after which a sender should try again what could not be stored.
 RETRY_AFTER = 5
 
 
-class Refusal(Exception):
+class WebhookError(Exception):
     """An answer other than success, in the shape that all our errors have.
 
     :ivar status: of HTTP
@@ -59,38 +47,38 @@ class Refusal(Exception):
         return {"status": "error", "code": self.code, "message": self.message, "errors": self.errors}
 
 
-def wrong_method(allowed: str) -> Refusal:
-    return Refusal(405, "method_not_allowed", f"Use {allowed} here.", headers=[("Allow", allowed)])
+def wrong_method(allowed: str) -> WebhookError:
+    return WebhookError(405, "method_not_allowed", f"Use {allowed} here.", headers=[("Allow", allowed)])
 
 
-def no_valid_key() -> Refusal:
+def no_valid_key() -> WebhookError:
     """The answer does not say how the key is wrong."""
-    return Refusal(401, "unauthorized", "The header X-API-KEY is missing, or the key in it is not valid.")
+    return WebhookError(401, "unauthorized", "The header X-API-KEY is missing, or the key in it is not valid.")
 
 
-def key_in_address() -> Refusal:
+def key_in_address() -> WebhookError:
     message = (
         "A key stands in the address, where logs keep it. Revoke it, and send the new one in the header X-API-KEY."
     )
-    return Refusal(401, "key_in_address", message)
+    return WebhookError(401, "key_in_address", message)
 
 
-def too_many_wrong_keys(seconds: int) -> Refusal:
+def too_many_wrong_keys(seconds: int) -> WebhookError:
     message = f"Too many requests without a valid key. Try again in {seconds} seconds."
-    return Refusal(429, "too_many_wrong_keys", message, headers=[("Retry-After", str(seconds))])
+    return WebhookError(429, "too_many_wrong_keys", message, headers=[("Retry-After", str(seconds))])
 
 
-def too_large() -> Refusal:
-    return Refusal(413, "too_large", f"The body has more than {MAX_BODY_BYTES} bytes.")
+def too_large() -> WebhookError:
+    return WebhookError(413, "too_large", f"The body has more than {MAX_BODY_BYTES} bytes.")
 
 
-def unavailable() -> Refusal:
+def unavailable() -> WebhookError:
     message = "The request could not be stored. Nothing of it was kept; please send it again."
-    return Refusal(503, "unavailable", message, headers=[("Retry-After", str(RETRY_AFTER))])
+    return WebhookError(503, "unavailable", message, headers=[("Retry-After", str(RETRY_AFTER))])
 
 
-def of_contract(error: ContractError) -> Refusal:
-    return Refusal(400 if error.code == "not_json" else 422, error.code, error.message, error.errors)
+def of_contract(error: ContractError) -> WebhookError:
+    return WebhookError(400 if error.code == "not_json" else 422, error.code, error.message, error.errors)
 
 
 def check_headers(content_length: int | None, media_type: str) -> None:
@@ -98,12 +86,12 @@ def check_headers(content_length: int | None, media_type: str) -> None:
 
     :param content_length: as the header says; ``None`` if it does not
     :param media_type: of ``Content-Type``, without parameters
-    :raises Refusal: 413 or 415
+    :raises WebhookError: 413 or 415
     """
     if (content_length or 0) > MAX_BODY_BYTES:
         raise too_large()
     if media_type.strip().lower() != "application/json":
-        raise Refusal(415, "unsupported_media_type", "Send the header Content-Type: application/json.")
+        raise WebhookError(415, "unsupported_media_type", "Send the header Content-Type: application/json.")
 
 
 def read_event(
@@ -114,7 +102,7 @@ def read_event(
     :param received_at: when the request arrived, with time zone
     :param source: which server it is
     :param idempotency_key: the header ``Idempotency-Key``
-    :raises Refusal: 413, 400 or 422
+    :raises WebhookError: 413, 400 or 422
     """
     if len(body) > MAX_BODY_BYTES:  # sent in chunks, without a length
         raise too_large()
@@ -148,43 +136,3 @@ def forecast(event: Event, duplicate: bool | None) -> dict[str, Any]:
         "queue": event.type.queue,
         "payload": event.payload.canonical(),
     }
-
-
-class Throttle:
-    """Slows down callers who guess keys. Whoever has a valid key never comes here: a refused event is a patient lost.
-
-    In memory and not in a database: an attacker's requests must not become writes. A library would be one more package
-    beside Odoo's pinned ones, for these few lines.
-    """
-
-    #: Wrong keys that an address may try within :data:`WINDOW` seconds, in each process.
-    TRIES = 10
-    WINDOW = 60
-    #: Addresses remembered; of more than that the longest silent are forgotten, so that memory stays small.
-    ADDRESSES = 10_000
-
-    def __init__(self) -> None:
-        # address → moments (monotonic seconds) of its latest wrong keys
-        self._wrong_keys: OrderedDict[str, deque[float]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def wrong_key(self, address: str) -> int:
-        """Count one wrong key of ``address``.
-
-        :return: 0, or the seconds after which the address may try again
-        """
-        now = time.monotonic()
-        with self._lock:
-            moments = self._wrong_keys.setdefault(address, deque(maxlen=self.TRIES))
-            self._wrong_keys.move_to_end(address)
-            if len(self._wrong_keys) > self.ADDRESSES:
-                self._wrong_keys.popitem(last=False)
-            if len(moments) == self.TRIES and now - moments[0] < self.WINDOW:
-                return math.ceil(self.WINDOW - (now - moments[0]))
-            moments.append(now)
-            return 0
-
-    def forget(self) -> None:
-        """Start anew, for tests."""
-        with self._lock:
-            self._wrong_keys.clear()

@@ -11,8 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
+from ..store import engine as database
 from ..store.contacts import channel_key
-from ..store.engine import describe, in_transaction
+from ..store.engine import describe
 from . import source, writer
 from .checks import Part, Refused
 from .mapping import Field
@@ -291,13 +292,10 @@ class Adoption:
         if not rows:
             return
 
-        def put(connection: sa.Connection) -> writer.Counts:
-            values = [read.values for read in rows]
-            return writer.put(connection, part.target, values, self._now, dry_run=dry_run)
-
-        engine = self.target.execution_options(reading=True) if dry_run else self.target
+        run = database.read if dry_run else database.in_transaction
         try:
-            counts = in_transaction(engine, put)
+            values = [row.values for row in rows]
+            counts = run(self.target, writer.put, part.target, values, self._now, dry_run=dry_run)
         except (DataError, IntegrityError) as error:
             said = (
                 f"[{part.name}] the database does not take a batch ({describe(error)}), {part.key} {rows[0].key} to "
@@ -311,8 +309,7 @@ class Adoption:
     def _of_known_people(self, rows: list[_Read], tally: Tally) -> list[_Read]:
         named = {read.values["manychat_id"] for read in rows}
         mapped = set(self._people.values())
-        engine = self.target.execution_options(reading=True)
-        there = mapped | in_transaction(engine, lambda connection: writer.known(connection, named - mapped)).keys()
+        there = mapped | database.read(self.target, writer.known, named - mapped).keys()
         for read in rows:
             if read.values["manychat_id"] not in there:
                 tally.skipped.setdefault("its contact is not there, or left out", Some()).add(read.key)

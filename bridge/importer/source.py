@@ -98,15 +98,15 @@ def tables(engine: sa.Engine, only_schema: str | None = None) -> list[Table]:
 
     :raises bridge.errors.StoreUnavailable: the database is away, or forbids it
     """
-
-    def look(connection: sa.Connection) -> list[Table]:
-        with patience(connection):
-            return list(_tables(connection, only_schema))
-
-    return in_transaction(engine, look)
+    return in_transaction(engine, _tables, only_schema)
 
 
-def _tables(connection: sa.Connection, only_schema: str | None) -> Iterator[Table]:
+def _tables(connection: sa.Connection, only_schema: str | None) -> list[Table]:
+    with patience(connection):
+        return list(_each_table(connection, only_schema))
+
+
+def _each_table(connection: sa.Connection, only_schema: str | None) -> Iterator[Table]:
     inspector = Catalog(connection) if connection.dialect.name == "mssql" else sa.inspect(connection)
     is_sqlite = connection.dialect.name == "sqlite"
     schemas: list[str | None] = [None] if is_sqlite else [*inspector.get_schema_names()]
@@ -207,17 +207,16 @@ def pages(engine: sa.Engine, table: Table, key: str, columns: Sequence[str], siz
     """
     after: Any | None = None
     while True:
-        statement = page_statement(table, key, columns, after, size)
-
-        def read(connection: sa.Connection, statement: sa.Select[Any] = statement) -> Sequence[Any]:
-            return connection.execute(statement).all()
-
-        rows = in_transaction(engine, read)
+        rows = in_transaction(engine, _all, page_statement(table, key, columns, after, size))
         if rows:
             yield rows
         if len(rows) < size:
             return
         after = rows[-1][0]
+
+
+def _all(connection: sa.Connection, statement: sa.Select[Any]) -> Sequence[Any]:
+    return connection.execute(statement).all()
 
 
 def key_statement(table: Table, key: str) -> sa.Select[int, int]:
@@ -230,13 +229,13 @@ def key_faults(engine: sa.Engine, table: Table, key: str) -> str | None:
     """Why rows cannot be told apart by ``key``; ``None`` if they can."""
     if table.key == (key,):
         return None
-
-    def count(connection: sa.Connection) -> tuple[int, int]:
-        with patience(connection):
-            row = connection.execute(key_statement(table, key)).one()
-            return row[0], row[1]
-
-    filled, different = in_transaction(engine, count)
+    filled, different = in_transaction(engine, _count_keys, table, key)
     if filled < table.rows:
         return f"{table.rows - filled} rows have none"
     return f"{filled - different} rows have one that another has too" if different < filled else None
+
+
+def _count_keys(connection: sa.Connection, table: Table, key: str) -> tuple[int, int]:
+    with patience(connection):
+        row = connection.execute(key_statement(table, key)).one()
+        return row[0], row[1]

@@ -19,7 +19,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .. import metrics
-from ..reasons import MEANINGS
+from ..results import DESCRIPTIONS
 from .probes import PATHS, Seen, Watch, age
 
 log = structlog.get_logger()
@@ -53,7 +53,7 @@ class Looks(Collector):
         if seen.sql.seen and seen.sql.seen.store:
             store = seen.sql.seen.store
             letters = _gauge("miasalud_dead_letters_open", "Dead letters that nobody has dealt with.", "reason")
-            known = dict.fromkeys([*MEANINGS, "other"], 0)
+            known = dict.fromkeys([*DESCRIPTIONS, "other"], 0)
             for code, count in store.letters.items():
                 known[metrics.reason(code)] += count
             for reason, count in known.items():

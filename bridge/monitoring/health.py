@@ -9,8 +9,9 @@ from typing import Any
 from .. import __version__
 from ..cli.check import notices
 from ..connect import open_engine, open_odoo, open_queue
-from ..contract.event import DEAD_LETTER_QUEUE, format_datetime
-from ..reasons import meaning
+from ..contract.fields import format_datetime
+from ..contract.payloads import DEAD_LETTER_QUEUE
+from ..results import description
 from ..settings import Settings
 from ..store.watch import WINDOW, Path
 from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, Answer, Seen, Watch, age
@@ -119,4 +120,6 @@ def _problems(
 
 def meanings(by_reason: dict[str, int]) -> list[tuple[str, int, str]]:
     """Reason, number, and what to do, the most frequent first."""
-    return [(reason, by_reason[reason], meaning(reason)) for reason in sorted(by_reason, key=lambda r: -by_reason[r])]
+    return [
+        (reason, by_reason[reason], description(reason)) for reason in sorted(by_reason, key=lambda r: -by_reason[r])
+    ]

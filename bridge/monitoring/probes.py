@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
 from ..errors import ConfigurationError, OdooRefused, Outage
 from ..log import kind
 from ..odoo import Odoo
@@ -34,7 +34,7 @@ T = TypeVar("T")
 OK, UNAVAILABLE, NOT_CONFIGURED = "ok", "unavailable", "not_configured"
 
 #: The queues that events wait on; and the one for notices of dead letters, which somebody else empties.
-PATHS = (CONTACT_QUEUE, CAMPAIGN_QUEUE, OPPORTUNITY_QUEUE)
+PATHS = tuple(QUEUES.values())
 ALL_QUEUES = (*PATHS, DEAD_LETTER_QUEUE)
 
 QUEUE_ADVICE = f"Is the storage account (or Azurite) running, and {variable('queue_connection_string')} its own?"

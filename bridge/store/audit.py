@@ -44,7 +44,7 @@ _BEGIN_AGAIN = (
             (and_(_OPEN, not_(_OVERRULED)), _A.attempts + sa.literal_column("1")), else_=sa.literal_column("1")
         ),
         retries=case((_OVERRULED, sa.cast(_RETRIES, _A.retries.type)), else_=_A.retries),
-        in_attempt=True,
+        attempt_in_progress=True,
         tried_at=_NOW,
         outcome=None,
         finished_at=None,
@@ -56,7 +56,7 @@ _FINISH = (
     .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, _A.outcome == DISCARDED))
     .values(
         outcome=bindparam("new_outcome", type_=_A.outcome.type),
-        in_attempt=False,
+        attempt_in_progress=False,
         finished_at=_NOW,
         error_code=None,
         error=None,
@@ -70,7 +70,7 @@ _FAIL = (
     audit.update()
     .where(_ROW, _OPEN)
     .values(
-        in_attempt=False,
+        attempt_in_progress=False,
         error_code=bindparam("new_error_code", type_=_A.error_code.type),
         error=bindparam("new_error", type_=_A.error.type),
         outcome=bindparam("new_outcome", type_=_A.outcome.type),
@@ -82,34 +82,34 @@ _FAIL = (
 _CLAIM = (
     audit.update()
     .where(_ROW, _OPEN, func.coalesce(_A.tried_at, _A.started_at) < bindparam("cutoff", type_=_A.tried_at.type))
-    .values(attempts=_A.attempts + 1, in_attempt=True, tried_at=_NOW)
+    .values(attempts=_A.attempts + 1, attempt_in_progress=True, tried_at=_NOW)
 )
 _DISCARD = (
     audit.update()
     .where(_ROW, _A.outcome == DEAD_LETTERED)
     .values(outcome=DISCARDED, finished_at=_NOW, reported_at=None)
 )
-# Only as it was told: what came of it since is told next.
+# Only if the row is as it was reported: a newer outcome is reported next.
 _REPORTED = (
     audit.update()
     .where(
         _ROW,
-        _A.outcome == bindparam("told_outcome", type_=_A.outcome.type),
-        _A.retries == bindparam("told_retries", type_=_A.retries.type),
-        _A.attempts == bindparam("told_attempts", type_=_A.attempts.type),
+        _A.outcome == bindparam("reported_outcome", type_=_A.outcome.type),
+        _A.retries == bindparam("reported_retries", type_=_A.retries.type),
+        _A.attempts == bindparam("reported_attempts", type_=_A.attempts.type),
     )
     .values(reported_at=_NOW)
 )
 _REPORT_AGAIN = audit.update().where(_ROW, _A.outcome.is_not(None)).values(reported_at=None)
-_GIVE_BACK = (
+_RELEASE_ATTEMPT = (
     audit.update()
-    .where(_ROW, _OPEN, _A.in_attempt == sa.true(), _A.attempts > 0)
-    .values(attempts=_A.attempts - 1, in_attempt=False)
+    .where(_ROW, _OPEN, _A.attempt_in_progress == sa.true(), _A.attempts > 0)
+    .values(attempts=_A.attempts - 1, attempt_in_progress=False)
 )
 
 
 @dataclass(frozen=True)
-class Taken:
+class ReceivedEvent:
     """An event as it came off a queue."""
 
     event: Event
@@ -118,15 +118,15 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far an event got before.
+class AttemptState:
+    """What earlier attempts of an event came to.
 
-    :ivar in_attempt: its last attempt never ended: the process died with it, or another bridge is at it right now
-    :ivar retries: how often a person had Odoo send it again, as far as the bridge has seen
+    :ivar attempt_in_progress: its last attempt has not ended: a bridge is working on it, or was killed by it
+    :ivar retries: how often an Odoo user had it sent again, as far as the bridge has seen
     """
 
     attempts: int
-    in_attempt: bool
+    attempt_in_progress: bool
     outcome: str | None
     error_code: str | None
     error: str | None
@@ -146,26 +146,28 @@ class Progress:
         return event.retries > self.retries and self.outcome in (None, DEAD_LETTERED, DISCARDED)
 
 
-def progress(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Progress]:
+def attempt_states(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, AttemptState]:
     """How far those of the events got that were seen before, by event id."""
-    columns = (_A.attempts, _A.in_attempt, _A.outcome, _A.error_code, _A.error, _A.started_at, _A.retries)
+    columns = (_A.attempts, _A.attempt_in_progress, _A.outcome, _A.error_code, _A.error, _A.started_at, _A.retries)
     statement = sa.select(_A.event_id, *columns)
-    return {row[0]: Progress(*row[1:]) for row in find(connection, statement, _A.event_id, event_ids)}
+    return {row[0]: AttemptState(*row[1:]) for row in find(connection, statement, _A.event_id, event_ids)}
 
 
-def begin(connection: sa.Connection, taken: Sequence[Taken], now: datetime | None = None) -> dict[str, Progress]:
+def begin(
+    connection: sa.Connection, received: Sequence[ReceivedEvent], now: datetime | None = None
+) -> dict[str, AttemptState]:
     """Count an attempt of each event, *before* it is made: an event that kills the process must not be tried for ever.
 
     :return: how far each event had got before, by event id, without those that are new
     """
     now = now or datetime.now(timezone.utc)
-    before = progress(connection, [item.event.id for item in taken])
+    before = attempt_states(connection, [item.event.id for item in received])
     again: list[dict[str, Any]] = [
         {"this_event_id": item.event.id, "new_retries": item.event.retries, "now": now}
-        for item in taken
+        for item in received
         if item.event.id in before
     ]
-    new = [_row(item, now) for item in taken if item.event.id not in before]
+    new = [_row(item, now) for item in received if item.event.id not in before]
     if again:
         connection.execute(_BEGIN_AGAIN, sorted(again, key=lambda row: row["this_event_id"]))
     if new:
@@ -224,10 +226,10 @@ def fail(
         )
 
 
-def give_back(connection: sa.Connection, event_ids: Collection[str]) -> None:
-    """An outage ended the attempt: it does not count."""
+def release_attempt(connection: sa.Connection, event_ids: Collection[str]) -> None:
+    """Undo the counting of attempts that an outage or a conflict ended."""
     if event_ids:
-        connection.execute(_GIVE_BACK, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
+        connection.execute(_RELEASE_ATTEMPT, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
 
 
 def claim(connection: sa.Connection, event_id: str, cutoff: datetime, now: datetime | None = None) -> bool:
@@ -253,27 +255,27 @@ def unreported(connection: sa.Connection, limit: int, after: int = 0) -> list[An
     return list(connection.execute(statement.order_by(_A.id).limit(limit)))
 
 
-def reported(connection: sa.Connection, told: Sequence[Any], now: datetime | None = None) -> None:
-    """Odoo knows the outcomes of these rows, as they were read."""
+def reported(connection: sa.Connection, rows: Sequence[Any], now: datetime | None = None) -> None:
+    """Note that Odoo knows the outcomes of these rows, as they were read."""
     now = now or datetime.now(timezone.utc)
-    if told:
+    if rows:
         connection.execute(
             _REPORTED,
             [
                 {
                     "this_event_id": row.event_id,
-                    "told_outcome": row.outcome,
-                    "told_retries": row.retries,
-                    "told_attempts": row.attempts,
+                    "reported_outcome": row.outcome,
+                    "reported_retries": row.retries,
+                    "reported_attempts": row.attempts,
                     "now": now,
                 }
-                for row in sorted(told, key=lambda row: str(row.event_id))
+                for row in sorted(rows, key=lambda row: str(row.event_id))
             ],
         )
 
 
 def report_again(connection: sa.Connection, event_ids: Collection[str]) -> None:
-    """Have Odoo told once more what became of these events."""
+    """Report the outcomes of these events to Odoo once more."""
     if event_ids:
         connection.execute(_REPORT_AGAIN, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
 
@@ -299,7 +301,7 @@ def wrong_clocks(connection: sa.Connection, since: datetime) -> int:
     return connection.execute(statement).scalar_one()
 
 
-def _row(item: Taken, now: datetime) -> dict[str, Any]:
+def _row(item: ReceivedEvent, now: datetime) -> dict[str, Any]:
     event = item.event
     return {
         "event_id": event.id,
@@ -316,5 +318,5 @@ def _row(item: Taken, now: datetime) -> dict[str, Any]:
         "started_at": now,
         "tried_at": now,
         "attempts": 1,
-        "in_attempt": True,
+        "attempt_in_progress": True,
     }

@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import and_, bindparam, or_
 
-from ..contract.event import CampaignAssignment, CampaignContact, Event
+from ..contract.event import Event
+from ..contract.payloads import CampaignAssignment, CampaignContact
 from . import recency
 from .contacts import append_states, ensure_contacts, lock
 from .schema import advisors, campaign_contacts, campaigns

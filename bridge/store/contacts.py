@@ -10,7 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from ..contract.event import Contact, Event, Opportunity, normalize_label
+from ..contract.event import Event
+from ..contract.fields import normalize_label
+from ..contract.payloads import Contact, Opportunity
 from . import recency
 from .schema import channels, contact_states, contacts
 from .upsert import carried, ensure, find, if_empty

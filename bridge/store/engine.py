@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
@@ -18,6 +18,7 @@ from .. import metrics
 from ..errors import BadDatabaseUrl, StoreUnavailable
 from . import babelfish, odbc
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Times a transaction runs that keeps meeting others on the same rows. Each meeting means that another one committed,
@@ -110,7 +111,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later could otherwise fail with
-    # "database is locked" without ever having waited. One that only reads needs no lock and waits for nobody.
+    # "database is locked" without ever having waited. One that only reads (see `read`) needs no lock.
     reading = connection.get_execution_options().get("reading", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
@@ -135,21 +136,28 @@ def patience(connection: sa.Connection) -> Iterator[None]:
         driver.timeout = limit  # type: ignore[union-attr]
 
 
-def in_transaction(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-    """Run ``work`` in one transaction and commit it.
+def in_transaction(
+    engine: sa.Engine, work: Callable[Concatenate[sa.Connection, P], T], *arguments: P.args, **named: P.kwargs
+) -> T:
+    """Run ``work(connection, …)`` in one transaction and commit it.
 
-    A duplicate key means that somebody else inserted the row after ``work`` had looked for it; a deadlock, that two
-    waited for each other. Both are answered by running ``work`` again, which now finds the other's row and updates it.
-    This needs no MERGE, no savepoints and no lock hints, and is the same on every database. What Azure SQL breaks off
-    for reasons of its own is run again too, unless that was the commit: then nobody knows whether it holds.
-
-    With ``engine.execution_options(reading=True)`` it must not write.
+    A duplicate key means that another transaction inserted the row after ``work`` had looked for it. A deadlock means
+    that two transactions waited for each other. In both cases ``work`` runs again, finds the other transaction's row
+    and updates it. This needs no MERGE, no savepoints and no lock hints, and is the same on every database. ``work``
+    also runs again after a fault that Azure SQL calls transient, unless the commit failed: its result is then unknown.
 
     :raises StoreUnavailable: the database's fault
     :raises DataError, IntegrityError: the data's fault
     """
     with metrics.sql_transaction():
-        return _repeat(engine, work)
+        return _repeat(engine, lambda connection: work(connection, *arguments, **named))
+
+
+def read(
+    engine: sa.Engine, work: Callable[Concatenate[sa.Connection, P], T], *arguments: P.args, **named: P.kwargs
+) -> T:
+    """Run ``work(connection, …)``, which must not write, as :func:`in_transaction` does. It waits for no writer."""
+    return in_transaction(engine.execution_options(reading=True), work, *arguments, **named)
 
 
 def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:

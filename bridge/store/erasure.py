@@ -86,7 +86,7 @@ def _empty_audit(manychat_id: str, label: str, now: datetime) -> sa.Update:
             outcome=sa.case((undecided, ERASED), else_=audit.c.outcome),
             finished_at=sa.func.coalesce(audit.c.finished_at, _literal(now)),
             reported_at=sa.case((undecided, None), else_=audit.c.reported_at),
-            in_attempt=False,
+            attempt_in_progress=False,
         )
     )
 

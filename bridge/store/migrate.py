@@ -111,13 +111,14 @@ _CREATE_SCHEMA = {
 
 
 def _in_one_transaction(engine: sa.Engine, work: Callable[[Config], None]) -> None:
-    def with_connection(connection: sa.Connection) -> None:
-        config = _config()
-        config.attributes |= {"connection": connection, "schema": schema_of(connection)}
-        with patience(connection):
-            work(config)
+    in_transaction(engine, _with_config, work)
 
-    in_transaction(engine, with_connection)
+
+def _with_config(connection: sa.Connection, work: Callable[[Config], None]) -> None:
+    config = _config()
+    config.attributes |= {"connection": connection, "schema": schema_of(connection)}
+    with patience(connection):
+        work(config)
 
 
 def current(engine: sa.Engine) -> str | None:

@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from ..contract.event import Event, Opportunity
+from ..contract.event import Event
+from ..contract.payloads import Opportunity
 from ..results import Done, Failure
 from . import recency
 from .campaigns import ensure_advisors

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..contract.event import MAX_INT
+from ..contract.fields import MAX_INT
 from .contacts import channel_key
 from .schema import (
     advisors,

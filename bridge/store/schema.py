@@ -226,7 +226,7 @@ audit = Table(
     Column("finished_at", Moment),
     Column("attempts", Integer, nullable=False),
     # An attempt is under way, or ended with its process: then the event is tried alone, away from its neighbours.
-    Column("in_attempt", Boolean, nullable=False),
+    Column("attempt_in_progress", Boolean, nullable=False),
     # NULL until the event is applied or given up: "stored", "created", "moved", "updated", "unchanged", "stale",
     # "dead_lettered", "discarded" (by a person, for good) or "erased" (with the person it spoke of).
     Column("outcome", text(32)),

@@ -25,7 +25,8 @@ import structlog
 
 from .. import metrics
 from ..circuit_breaker import Dependency
-from ..contract.event import ContractError, Event, decode
+from ..contract.errors import ContractError
+from ..contract.event import Event, decode
 from ..errors import Outage
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
@@ -209,7 +210,7 @@ class Consumer(threading.Thread):
                 together.append(delivery)
                 continue
             if known.is_overruled_by(delivery.event):
-                (alone if known.in_attempt else together).append(delivery)
+                (alone if known.attempt_in_progress else together).append(delivery)
                 continue
             delivery.started_at = known.started_at
             delivery.attempts = known.attempts
@@ -227,7 +228,7 @@ class Consumer(threading.Thread):
                     together.append(delivery)
             elif known.attempts >= self._max_attempts:
                 exhausted.append(delivery)
-            elif known.in_attempt:
+            elif known.attempt_in_progress:
                 alone.append(delivery)
             else:
                 together.append(delivery)
@@ -264,7 +265,10 @@ class Consumer(threading.Thread):
         return deliveries
 
     def _attempt(self, batch: _Batch, group: Sequence[_Delivery]) -> None:
-        taken = [audit.Taken(delivery.event, self._queue.name, delivery.messages[0].inserted_at) for delivery in group]
+        taken = [
+            audit.ReceivedEvent(delivery.event, self._queue.name, delivery.messages[0].inserted_at)
+            for delivery in group
+        ]
         before = in_transaction(self._engine, lambda connection: audit.begin(connection, taken))
         batch.begun |= {delivery.event.id for delivery in group}
         for delivery in group:
@@ -316,7 +320,7 @@ class Consumer(threading.Thread):
             self._give_up(batch, given_up)
 
     def _give_up_exhausted(
-        self, batch: _Batch, exhausted: Sequence[_Delivery], before: Mapping[str, audit.Progress]
+        self, batch: _Batch, exhausted: Sequence[_Delivery], before: Mapping[str, audit.AttemptState]
     ) -> None:
         if exhausted:
             self._give_up(batch, [(delivery, last_failure(before[delivery.event.id])) for delivery in exhausted])
@@ -366,7 +370,7 @@ class Consumer(threading.Thread):
         if not event_ids:
             return
         try:
-            in_transaction(self._engine, lambda connection: audit.give_back(connection, event_ids))
+            in_transaction(self._engine, lambda connection: audit.release_attempt(connection, event_ids))
         except Outage as outage:
             self._report(outage)
             self._owed |= event_ids
@@ -381,8 +385,8 @@ class Consumer(threading.Thread):
 
 def _look_up(
     connection: sa.Connection, deliveries: Iterable[_Delivery]
-) -> tuple[dict[str, audit.Progress], dict[str, str]]:
-    before = audit.progress(connection, [delivery.event.id for delivery in deliveries])
+) -> tuple[dict[str, audit.AttemptState], dict[str, str]]:
+    before = audit.attempt_states(connection, [delivery.event.id for delivery in deliveries])
     dead = [event_id for event_id, known in before.items() if known.is_dead]
     return before, dead_letters.messages_given_up(connection, dead)
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..contract.event import Event, format_datetime
+from ..contract.event import Event
+from ..contract.fields import format_datetime
 from ..queue import Queue
 from ..results import Failure
 from ..store import audit, dead_letters
@@ -105,7 +106,7 @@ class Failures:
 
 def last_failure(known: Any) -> Failure:
     """Why an event is given up that has no attempts left, from its audit row."""
-    if known.in_attempt or not known.error_code:
+    if known.attempt_in_progress or not known.error_code:
         about = f"Each of its {known.attempts} attempts ended with the bridge being killed."
         return Failure("crashed", about, permanent=True)
     return Failure(known.error_code, known.error or "", permanent=True)

@@ -13,17 +13,15 @@ import structlog
 
 from .. import __version__, connect
 from ..circuit_breaker import Dependency
-from ..contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Event
+from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
 from ..monitoring.exporter import serve
 from ..monitoring.probes import Watch
 from ..odoo import Odoo
 from ..queue import Queue, create_all
-from ..results import Failure
 from ..settings import Settings
-from ..store import opportunities
 from ..store.engine import in_transaction
 from .consumer import Consumer, Handler
-from .handlers import campaign, contact, opportunity
+from .handlers import HANDLERS
 from .heartbeat import Heartbeat
 from .lease_renewal import LeaseKeeper
 from .pauses import Pauses
@@ -32,8 +30,6 @@ from .reporter import Reporter, close_discarded
 
 log = structlog.get_logger()
 
-#: The queues by the names that the command line gives them.
-QUEUES = {"contact": CONTACT_QUEUE, "campaign": CAMPAIGN_QUEUE, "opportunity": OPPORTUNITY_QUEUE}
 #: Threads that delete messages: one delete is a request of some milliseconds, and there is none for many at once.
 DISPOSERS = 6
 
@@ -41,13 +37,13 @@ DISPOSERS = 6
 def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
     """Consume the queues until ``stop`` is set.
 
-    :param names: keys of :data:`QUEUES`
+    :param names: keys of :data:`bridge.contract.payloads.QUEUES`
     :param stop: set by the caller, from a signal handler or a test; what is in hand is finished then
     :return: exit code: 0 when it was told to stop, 1 when it stopped by an error of its own
     :raises ConfigurationError: it cannot start as it is set up
     """
     settings.require("queue_connection_string")
-    if "opportunity" in names:
+    if any(HANDLERS[QUEUES[name]].needs_odoo for name in names):
         settings.require("odoo_url", "odoo_database", "odoo_api_key")
     engine = connect.open_engine(settings)
     queues = {name: connect.open_queue(settings, QUEUES[name]) for name in names}
@@ -139,31 +135,17 @@ def make_handlers(
 ) -> list[Handler]:
     """What is done with the events of each queue.
 
-    :param queues: by keys of :data:`QUEUES`
-    :param odoo: may be missing if the opportunities' queue is
+    :param queues: by keys of :data:`bridge.contract.payloads.QUEUES`
+    :param odoo: may be missing if no handler of these queues needs it
     """
-    handlers = [
-        Handler(
-            queues[name],
-            partial({"contact": contact.handle, "campaign": campaign.handle}[name], engine),
-            lambda connection, failures: None,
-            [sql, queue],
-        )
-        for name in queues
-        if name != "opportunity"
-    ]
-    if "opportunity" in queues:
-        assert odoo is not None
-        handlers.append(
-            Handler(
-                queues["opportunity"],
-                partial(opportunity.handle, engine, odoo),
-                _note_opportunity_failures,
-                [sql, queue, Dependency("Odoo", odoo.probe)],
-            )
-        )
+    handlers = []
+    for name, events_queue in queues.items():
+        registered, needs = HANDLERS[QUEUES[name]], [sql, queue]
+        if registered.needs_odoo:
+            assert odoo is not None
+            handle = partial(registered.handle, engine, odoo)
+            needs.append(Dependency("Odoo", odoo.probe))
+        else:
+            handle = partial(registered.handle, engine)
+        handlers.append(Handler(events_queue, handle, registered.record_failures, needs))
     return handlers
-
-
-def _note_opportunity_failures(connection: sa.Connection, failures: Sequence[tuple[Event, Failure]]) -> None:
-    opportunities.fail(connection, failures)

@@ -22,7 +22,11 @@ import sqlalchemy as sa
 import structlog
 
 from .. import metrics
-from ..contract.event import ContractError, Event, EventType, format_datetime, from_envelope, parse_json
+from ..contract.errors import ContractError
+from ..contract.event import Event, from_envelope
+from ..contract.fields import format_datetime
+from ..contract.payloads import EventType
+from ..contract.strict_json import parse_json
 from ..errors import Outage
 from ..queue import Queue
 from ..results import Done, Failure, Outcome
@@ -111,7 +115,7 @@ class Reconcile:
                 yield Case(row.event_id, row.manychat_id, "unfinished", EXPLAINED, "What it said is no longer known.")
             elif self._dry_run:
                 yield Case(event.id, event.manychat_id, "unfinished", WOULD, f"Tried {row.attempts} times.")
-            elif row.in_attempt:
+            elif row.attempt_in_progress:
                 # It may have killed the process: alone, it takes no neighbours along.
                 yield from self._apply([(row, event)])
             else:
@@ -142,7 +146,7 @@ class Reconcile:
                 outcomes.update(isolate(events, self._handlers[events[0].type.queue].handle))
         except Outage:
             ids = [event.id for _, event in claimed]
-            in_transaction(self._engine, lambda connection: audit.give_back(connection, ids))
+            in_transaction(self._engine, lambda connection: audit.release_attempt(connection, ids))
             raise
         for row, event in claimed:
             attempts = row.attempts + (event.id not in exhausted)
@@ -172,7 +176,7 @@ class Reconcile:
                 self._failures.notify([failed.message_id])
             about = "given up: see `dlq list`" if dead else f"try {attempts} of {self._max_attempts}, again later"
             return Case(event.id, event.manychat_id, found, FAILED, f"{outcome.code}: {about}")
-        in_transaction(self._engine, lambda connection: audit.give_back(connection, [event.id]))
+        in_transaction(self._engine, lambda connection: audit.release_attempt(connection, [event.id]))
         return Case(event.id, event.manychat_id, found, FAILED, "Others work on the same opportunity: again later.")
 
     # --- opportunities that SQL thinks are not in Odoo ---------------------------------------------------------------

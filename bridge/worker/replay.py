@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..contract.event import ContractError, Event, decode
+from ..contract.errors import ContractError
+from ..contract.event import Event, decode
 from ..queue import Queue
 from ..store import dead_letters
 from ..store.engine import in_transaction

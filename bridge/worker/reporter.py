@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from ..contract.event import format_datetime
+from ..contract.fields import format_datetime
 from ..errors import OdooRefused, Outage
 from ..log import kind
 from ..odoo import Odoo

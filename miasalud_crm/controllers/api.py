@@ -10,8 +10,9 @@ import psycopg2
 from odoo import http
 from odoo.http import request
 
-from bridge.contract import webhook
-from bridge.contract.webhook import KEY_TAG, Refusal
+from bridge.contract import keys, webhook
+from bridge.contract.throttle import Throttle
+from bridge.contract.webhook import WebhookError
 
 _logger = logging.getLogger(__name__)
 
@@ -21,13 +22,13 @@ TRIES = 3
 
 
 #: Who guessed keys of late, from where.
-throttle = webhook.Throttle()
+throttle = Throttle()
 
 
 def route(path, method):
     """Like ``http.route``, for a JSON endpoint of ours.
 
-    The endpoint returns ``(status, body)`` or raises ``Refusal``; any other failure is a 503 without details. All
+    The endpoint returns ``(status, body)`` or raises ``WebhookError``; any other failure is a 503 without details. All
     methods reach it, so that a wrong one is answered in our shape too; ``HEAD``, which uptime monitors like to send,
     counts as ``GET``. No session is kept: a bot has no cookies.
     """
@@ -42,7 +43,7 @@ def route(path, method):
                 if asked != method and (asked, method) != ("HEAD", "GET"):
                     raise webhook.wrong_method(method)
                 return _answer(*_with_retries(endpoint, self))
-            except Refusal as refusal:
+            except WebhookError as refusal:
                 return _answer(refusal.status, refusal.body, refusal.headers)
             except Exception as error:
                 request.env.cr.rollback()
@@ -78,11 +79,11 @@ def _answer(status, body, headers=()):
 def authenticate():
     """The ``manychat.api.key`` of the request's ``X-API-KEY``.
 
-    :raises Refusal: 401: there is none, or it is unknown, revoked or expired (the answer does not say which), or it
-        stands in the address, and so in the logs of every server on the way; 429: too many wrong ones from there
+    :raises WebhookError: 401: the key is missing, unknown, revoked or expired (the answer does not say which), or it is
+        in the address, and so in the logs of every server on the way; 429: too many wrong keys from this address
     """
     http_request = request.httprequest
-    if KEY_TAG in http_request.query_string.decode("latin-1"):
+    if keys.TAG in http_request.query_string.decode("latin-1"):
         raise webhook.key_in_address()
     key = request.env["manychat.api.key"]._authenticate(http_request.headers.get("X-API-KEY", ""))
     if not key:

@@ -4,14 +4,14 @@ from odoo import http
 from odoo.http import request
 
 from bridge.contract import webhook
-from bridge.contract.event import EventType
-from bridge.contract.webhook import ROUTES, Refusal
+from bridge.contract.payloads import EventType
+from bridge.contract.webhook import WebhookError
 
 from .api import authenticate, route
 
 
 def _webhook(event_type):
-    method, path = ROUTES[event_type]
+    method, path = event_type.route
     return route(path, method)
 
 
@@ -38,7 +38,7 @@ class ManychatWebhook(http.Controller):
         """Take one event in.
 
         :return tuple: 202 and the event id; with ``X-Dry-Run: 1`` 200 and what would happen
-        :raises Refusal: nothing of the request reaches the outbox
+        :raises WebhookError: nothing of the request reaches the outbox
         """
         received_at = datetime.now(timezone.utc)
         key = authenticate()
@@ -56,8 +56,8 @@ class ManychatWebhook(http.Controller):
                 idempotency_key=http_request.headers.get("Idempotency-Key"),
             )
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
-                raise Refusal(403, "test_key", "This key is for one test event. Bots need a key of their own.")
-        except Refusal as refusal:
+                raise WebhookError(403, "test_key", "This key is for one test event. Bots need a key of their own.")
+        except WebhookError as refusal:
             if not dry_run:
                 request.env["manychat.rejection"]._record(
                     http_request.path, refusal.code, refusal.message, body, key, refusal.errors

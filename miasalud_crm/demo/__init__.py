@@ -1,1 +1,0 @@
-from . import manychat_demo

@@ -13,8 +13,10 @@ from . import ir_cron
 from . import mail_message_subtype
 from . import manychat_event
 from . import manychat_alert
-from . import manychat_event_story
+from . import manychat_event_relay
+from . import manychat_event_rpc
 from . import crm_lead
+from . import crm_lead_conversation
 from . import crm_lead_apply
 from . import manychat_setup
 from . import manychat_request

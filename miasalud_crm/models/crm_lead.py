@@ -4,10 +4,9 @@ from urllib.parse import quote
 
 from odoo import api, fields, models
 
-from bridge.contract.event import format_datetime
-
+from ..apply.merge import manual_order_key
+from ..moments import naive_utc
 from .manychat_advisor import COMMERCIAL, MEDICAL
-from .manychat_event import naive_utc
 from .manychat_identity import APPLYING
 from .manychat_stage_history import PERSON
 
@@ -73,7 +72,7 @@ class CrmLead(models.Model):
     )
 
     # ------------------------------------------------------------
-    # ManyChat id
+    # Computes
     # ------------------------------------------------------------
 
     @api.depends("manychat_identity_ids.manychat_id", "manychat_identity_ids.sequence")
@@ -110,10 +109,6 @@ class CrmLead(models.Model):
             domain.append(("manychat_identity_ids", "!=" if negative else "=", False))
         return ["&" if negative else "|"] * (len(domain) - 1) + domain
 
-    # ------------------------------------------------------------
-    # On the form
-    # ------------------------------------------------------------
-
     def _compute_manychat_event_count(self):
         events = self.env["manychat.event"].sudo()._read_group([("lead_id", "in", self.ids)], ["lead_id"], ["__count"])
         counts = {lead.id: count for lead, count in events}
@@ -121,12 +116,12 @@ class CrmLead(models.Model):
             lead.manychat_event_count = counts.get(lead.id, 0)
 
     def _compute_manychat_stage_count(self):
-        stays = (
+        periods = (
             self.env["manychat.stage.history"]
             .sudo()
             ._read_group([("lead_id", "in", self.ids)], ["lead_id"], ["__count"])
         )
-        counts = {lead.id: count for lead, count in stays}
+        counts = {lead.id: count for lead, count in periods}
         for lead in self:
             lead.manychat_stage_count = counts.get(lead.id, 0)
 
@@ -139,6 +134,53 @@ class CrmLead(models.Model):
             # https://faq.whatsapp.com/5913398998672934: the number in international form, digits only
             digits = re.sub(r"\D", "", lead.phone or "") if (lead.phone or "").strip().startswith("+") else ""
             lead.manychat_whatsapp_url = f"https://wa.me/{digits}" if digits and manychat_id else False
+
+    def _inverse_phone(self):
+        # Odoo copies a new phone number to the linked customer. The chat never changes customers.
+        if self.env.context.get(APPLYING):
+            return None
+        return super()._inverse_phone()
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        leads = super().create(vals_list)
+        if not self.env.context.get(APPLYING):
+            # Chosen, and not just where opportunities begin.
+            chosen = leads.filtered(
+                lambda lead: (
+                    lead.manychat_identity_ids and lead.stage_id != lead._stage_find(domain=[("fold", "=", False)])
+                )
+            )
+            chosen._manychat_mark_manual_move(datetime.now(timezone.utc))
+        return leads
+
+    def write(self, vals):
+        if self.env.context.get(APPLYING) or not ({"stage_id", "active"} & vals.keys()):
+            return super().write(vals)
+        moved = self.filtered(
+            lambda lead: (
+                ("stage_id" in vals and lead.stage_id.id != vals["stage_id"])
+                or ("active" in vals and lead.active != vals["active"])
+            )
+        )
+        result = super().write(vals)
+        now = datetime.now(timezone.utc)
+        moved._manychat_mark_manual_move(now)
+        moved._manychat_record_decision(now)
+        return result
+
+    def _merge_dependences(self, opportunities):
+        result = super()._merge_dependences(opportunities)
+        self._manychat_merge(opportunities)
+        return result
+
+    # ------------------------------------------------------------
+    # Actions
+    # ------------------------------------------------------------
 
     @api.model
     def _manychat_list_action(self, title, domain):
@@ -162,79 +204,15 @@ class CrmLead(models.Model):
         return {**action, "views": views, "domain": [("lead_id", "=", self.id)], "context": {}}
 
     # ------------------------------------------------------------
-    # Conversations that were there before
+    # Business
     # ------------------------------------------------------------
 
-    @api.model
-    def _manychat_date_last_events(self):
-        """Fill *Last Chat Event* where it is empty although the chat has had its say.
-
-        Run by each installation and upgrade of the addon; only the first one that knows the field has anything to do.
-        The event log may have forgotten the newest event, and a person's move hides it in the opportunity's own order:
-        the newest moment that any of them knows is the best there is. What only a person has touched stays empty.
-        """
-        self.env.flush_all()
-        self.env.cr.execute(
-            """
-            WITH undated AS (
-                SELECT lead.id,
-                       -- an order that ends with an event's id is an event's, else a person's
-                       CASE WHEN lead.manychat_order NOT LIKE '%|' THEN lead.manychat_last_date END AS by_order
-                  FROM crm_lead lead
-                 WHERE lead.manychat_last_event_date IS NULL AND lead.manychat_last_date IS NOT NULL
-            ), known AS (
-                SELECT undated.id,
-                       GREATEST(by_order,
-                           (SELECT max(occurred_at) FROM manychat_event
-                             WHERE lead_id = undated.id AND state = 'done'),
-                           (SELECT max(entered_at) FROM manychat_stage_history
-                             WHERE lead_id = undated.id AND event_id IS NOT NULL)) AS newest
-                  FROM undated
-            )
-            UPDATE crm_lead SET manychat_last_event_date = known.newest
-              FROM known WHERE known.id = crm_lead.id AND known.newest IS NOT NULL
-            """
-        )
-        self.invalidate_model(["manychat_last_event_date"])
-
-    # ------------------------------------------------------------
-    # People's moves
-    # ------------------------------------------------------------
-
-    @api.model_create_multi
-    def create(self, vals_list):
-        leads = super().create(vals_list)
-        if not self.env.context.get(APPLYING):
-            # Chosen, and not just where opportunities begin.
-            chosen = leads.filtered(
-                lambda lead: (
-                    lead.manychat_identity_ids and lead.stage_id != lead._stage_find(domain=[("fold", "=", False)])
-                )
-            )
-            chosen._manychat_stamp(datetime.now(timezone.utc))
-        return leads
-
-    def write(self, vals):
-        if self.env.context.get(APPLYING) or not ({"stage_id", "active"} & vals.keys()):
-            return super().write(vals)
-        moved = self.filtered(
-            lambda lead: (
-                ("stage_id" in vals and lead.stage_id.id != vals["stage_id"])
-                or ("active" in vals and lead.active != vals["active"])
-            )
-        )
-        result = super().write(vals)
-        now = datetime.now(timezone.utc)
-        moved._manychat_stamp(now)
-        moved._manychat_record_decision(now)
-        return result
-
-    def _manychat_stamp(self, moment):
+    def _manychat_mark_manual_move(self, moment):
         """Note that a person decided at ``moment`` (with time zone): events from before it move nothing any more."""
-        stamp = f"{format_datetime(moment)}|{format_datetime(moment)}|"
-        leads = self.filtered(lambda lead: (lead.manychat_order or "") < stamp)
-        # As superuser: the stamp is not up to the rights of whoever moves the opportunity.
-        leads.sudo().write({"manychat_order": stamp, "manychat_last_date": naive_utc(moment)})
+        order_key = manual_order_key(moment)
+        leads = self.filtered(lambda lead: (lead.manychat_order or "") < order_key)
+        # As superuser: the fields are readonly for the user who moves the opportunity.
+        leads.sudo().write({"manychat_order": order_key, "manychat_last_date": naive_utc(moment)})
 
     def _manychat_record_decision(self, moment):
         """Have the stage history of opportunities that follow a conversation tell where a person has put them."""
@@ -255,21 +233,6 @@ class CrmLead(models.Model):
             ],
             begin=False,
         )
-
-    def _inverse_phone(self):
-        # Odoo copies a new phone number to the linked customer. The chat never changes customers.
-        if self.env.context.get(APPLYING):
-            return None
-        return super()._inverse_phone()
-
-    # ------------------------------------------------------------
-    # Merge
-    # ------------------------------------------------------------
-
-    def _merge_dependences(self, opportunities):
-        result = super()._merge_dependences(opportunities)
-        self._manychat_merge(opportunities)
-        return result
 
     def _manychat_merge(self, opportunities):
         """Have ``self`` follow the conversations of ``opportunities`` as well."""
@@ -306,3 +269,35 @@ class CrmLead(models.Model):
         identities = survivor.manychat_identity_ids.with_context(active_test=False)
         identities.duplicate_lead_ids -= survivor | others
         self.env["manychat.event"].sudo().search([("lead_id", "in", others.ids)]).lead_id = survivor
+
+    @api.model
+    def _manychat_date_last_events(self):
+        """Fill *Last Chat Event* where it is empty although the chat has had its say.
+
+        Run by each installation and upgrade of the addon; only the first one that knows the field has anything to do.
+        The event log may have forgotten the newest event, and a person's move hides it in the opportunity's own order:
+        the newest moment that any of them knows is the best there is. What only a person has touched stays empty.
+        """
+        self.env.flush_all()
+        self.env.cr.execute(
+            """
+            WITH undated AS (
+                SELECT lead.id,
+                       -- an order that ends with an event's id is an event's, else a person's
+                       CASE WHEN lead.manychat_order NOT LIKE '%|' THEN lead.manychat_last_date END AS by_order
+                  FROM crm_lead lead
+                 WHERE lead.manychat_last_event_date IS NULL AND lead.manychat_last_date IS NOT NULL
+            ), known AS (
+                SELECT undated.id,
+                       GREATEST(by_order,
+                           (SELECT max(occurred_at) FROM manychat_event
+                             WHERE lead_id = undated.id AND state = 'done'),
+                           (SELECT max(entered_at) FROM manychat_stage_history
+                             WHERE lead_id = undated.id AND event_id IS NOT NULL)) AS newest
+                  FROM undated
+            )
+            UPDATE crm_lead SET manychat_last_event_date = known.newest
+              FROM known WHERE known.id = crm_lead.id AND known.newest IS NOT NULL
+            """
+        )
+        self.invalidate_model(["manychat_last_event_date"])

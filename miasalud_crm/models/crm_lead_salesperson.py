@@ -1,7 +1,7 @@
 from odoo import models
 
+from ..moments import naive_utc
 from .crm_lead import APPLYING
-from .manychat_event import naive_utc
 
 
 class CrmLead(models.Model):
@@ -9,16 +9,16 @@ class CrmLead(models.Model):
 
     _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
-    def _manychat_reassigned(self, said, event):
+    def _manychat_reassigned(self, values, event):
         """Whether the chat names another commercial adviser than so far, later than a person chose the salesperson.
 
         An event that only repeats the adviser decides nothing: bots send all they know each time.
 
-        :param dict said: the values that the event carries
+        :param dict values: what the event carries
         :param bridge.contract.event.Event event: an event newer than all that is known
         """
         self.ensure_one()
-        if said.get("manychat_commercial_advisor_id") in (None, self.manychat_commercial_advisor_id.id):
+        if values.get("manychat_commercial_advisor_id") in (None, self.manychat_commercial_advisor_id.id):
             return False
         if self.user_id.id == (self.manychat_values or {}).get("user_id", False):
             return False  # nobody has chosen one: nothing to overrule

@@ -11,7 +11,7 @@ from odoo.tools import SQL
 _logger = logging.getLogger(__name__)
 
 #: In the context of the job that the webhook wakes.
-OFTEN = "manychat_woken_often"
+KEEP_NOTIFY_CONNECTION = "manychat_keep_notify_connection"
 
 
 class IrCron(models.Model):
@@ -20,7 +20,7 @@ class IrCron(models.Model):
     def _notifydb(self):
         # Odoo makes a connection for each notice, since its pool keeps none to the database “postgres”, on which cron
         # threads listen: a third of what an event's request takes.
-        if self.env.context.get(OFTEN) and _notifier.notify(self.env.cr.dbname):
+        if self.env.context.get(KEEP_NOTIFY_CONNECTION) and _notifier.notify(self.env.cr.dbname):
             return None
         return super()._notifydb()
 

@@ -38,6 +38,10 @@ class ManychatAdvisor(models.Model):
         "Opportunities", compute="_compute_lead_count", help="Open opportunities that name this adviser."
     )
 
+    # ------------------------------------------------------------
+    # Constraints
+    # ------------------------------------------------------------
+
     @api.constrains("external_id", "role")
     def _check_external_id(self):
         for advisor in self:
@@ -60,6 +64,10 @@ class ManychatAdvisor(models.Model):
                     )
                 )
 
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
     @api.depends("external_id", "user_id")
     def _compute_name(self):
         for advisor in self:
@@ -81,6 +89,10 @@ class ManychatAdvisor(models.Model):
         for advisor in self:
             advisor.lead_count = counts.get(advisor, 0)
 
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
     @api.model_create_multi
     def create(self, vals_list):
         advisors = super().create(vals_list)
@@ -94,7 +106,7 @@ class ManychatAdvisor(models.Model):
         return result
 
     # ------------------------------------------------------------
-    # On the screen
+    # Actions
     # ------------------------------------------------------------
 
     def action_view_leads(self):
@@ -111,8 +123,21 @@ class ManychatAdvisor(models.Model):
         return {**action, "context": {"search_default_to_complete": 1} if to_complete else {}}
 
     # ------------------------------------------------------------
-    # Salespeople
+    # Business
     # ------------------------------------------------------------
+
+    @api.model
+    def _find_or_create(self, role, external_ids):
+        """The advisers of ``role`` with these ManyChat ids; unknown ones appear, to be completed by a person.
+
+        :param external_ids: iterable of int
+        :return dict: id → ``manychat.advisor``
+        """
+        wanted = set(external_ids)
+        found = self.with_context(active_test=False).search([("role", "=", role), ("external_id", "in", list(wanted))])
+        missing = sorted(wanted - set(found.mapped("external_id")))
+        found |= self.create([{"role": role, "external_id": external_id} for external_id in missing])
+        return {advisor.external_id: advisor for advisor in found}
 
     def _assign_leads(self):
         """Give open opportunities their salesperson, now that it is known which user their adviser is.
@@ -142,16 +167,3 @@ class ManychatAdvisor(models.Model):
         self.ensure_one()
         user = self.user_id
         return user if user.active and (not company or company in user.company_ids) else user.browse()
-
-    @api.model
-    def _find_or_create(self, role, external_ids):
-        """The advisers of ``role`` with these ManyChat ids; unknown ones appear, to be completed by a person.
-
-        :param external_ids: iterable of int
-        :return dict: id → ``manychat.advisor``
-        """
-        wanted = set(external_ids)
-        found = self.with_context(active_test=False).search([("role", "=", role), ("external_id", "in", list(wanted))])
-        missing = sorted(wanted - set(found.mapped("external_id")))
-        found |= self.create([{"role": role, "external_id": external_id} for external_id in missing])
-        return {advisor.external_id: advisor for advisor in found}

@@ -34,8 +34,9 @@ class ManychatAlert(models.Model):
     since = fields.Datetime(readonly=True, help="When the trouble was noticed; empty when there is none.")
     count = fields.Integer("Events", readonly=True, aggregator=None, help="How many events are concerned.")
 
-    def init(self):
-        self.env.cr.execute("CREATE UNIQUE INDEX IF NOT EXISTS manychat_alert_kind_unique ON manychat_alert (kind)")
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
 
     @api.depends("kind")
     @api.depends_context("lang")
@@ -43,6 +44,17 @@ class ManychatAlert(models.Model):
         kinds = dict(self._fields["kind"]._description_selection(self.env))
         for alert in self:
             alert.display_name = f"ManyChat: {kinds.get(alert.kind)}"
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
+    def init(self):
+        self.env.cr.execute("CREATE UNIQUE INDEX IF NOT EXISTS manychat_alert_kind_unique ON manychat_alert (kind)")
+
+    # ------------------------------------------------------------
+    # Actions
+    # ------------------------------------------------------------
 
     def action_view_events(self):
         """The events that the alert is about."""
@@ -52,47 +64,7 @@ class ManychatAlert(models.Model):
         return {**action, "context": {search or "search_default_on_the_queue": 1}}
 
     # ------------------------------------------------------------
-    # Finding out
-    # ------------------------------------------------------------
-
-    @api.model
-    def _cron_check(self):
-        """Look for trouble. Never raises: Odoo deactivates a job that keeps failing."""
-        for kind, find in (
-            ("failed", self._find_failed),
-            ("silent", self._find_silent),
-            ("stuck", self._find_stuck),
-        ):
-            try:
-                with self.env.cr.savepoint():
-                    found, count = find()
-                    self._note(kind, found, count)
-            except Exception:
-                _logger.exception("Looking for ManyChat alerts (%s) failed; it is tried again in a minute.", kind)
-
-    def _find_failed(self):
-        count = self.env["manychat.event"].search_count([("state", "=", "failed")])
-        return bool(count), count
-
-    def _find_stuck(self):
-        limit = fields.Datetime.now() - STUCK_AFTER
-        count = self.env["manychat.event"].search_count([("state", "=", "pending"), ("received_at", "<", limit)])
-        return bool(count), count
-
-    def _find_silent(self):
-        parameter = self.env["ir.config_parameter"].sudo().get_param(SILENT_PARAMETER)
-        minutes = int(parameter or DEFAULT_SILENT_MINUTES)
-        if minutes <= 0:
-            return False, 0
-        limit = fields.Datetime.now() - timedelta(minutes=minutes)
-        Event = self.env["manychat.event"]
-        waiting = Event.search_count([("state", "=", "queued"), ("received_at", "<", limit)])
-        newest = self.env["manychat.bridge"].search([], limit=1)
-        # One that has never run is missed only once there is something for it to do.
-        return (newest.last_seen < limit if newest else bool(waiting)), waiting
-
-    # ------------------------------------------------------------
-    # Telling
+    # Business
     # ------------------------------------------------------------
 
     @api.model
@@ -129,23 +101,6 @@ class ManychatAlert(models.Model):
         values = self._in_receivers_language()._activity_values(count)
         self.activity_schedule(ACTIVITY, user_id=receiver.id, **values)
 
-    def _in_receivers_language(self):
-        return self.with_context(lang=self._receiver().lang or self.env.lang)
-
-    @api.model
-    def _receiver(self):
-        """Who hears of trouble: the user whom the settings name, else a sales team's leader, else an administrator."""
-        Users = self.env["res.users"].sudo()
-        chosen = self.env["ir.config_parameter"].sudo().get_param(RECEIVER_PARAMETER)
-        receiver = Users.browse(int(chosen)).exists() if chosen else Users
-        if not receiver.active:
-            receiver = self.env["crm.team"].search([("user_id.active", "=", True)], limit=1).user_id
-        if not receiver:
-            administrators = self.env.ref("base.group_system")
-            users = administrators.users if "users" in administrators._fields else administrators.all_user_ids
-            receiver = (users.filtered("active") - self.env.ref("base.user_root")).sorted("id")[:1]
-        return receiver
-
     def _activity_values(self, count):
         """Summary and note of the activity, in the language of the context."""
         if self.kind == "failed":
@@ -167,3 +122,60 @@ class ManychatAlert(models.Model):
                 "is lost: they go as soon as the queue takes them."
             )
         return {"summary": summary, "note": note}
+
+    @api.model
+    def _receiver(self):
+        """Who hears of trouble: the user whom the settings name, else a sales team's leader, else an administrator."""
+        Users = self.env["res.users"].sudo()
+        chosen = self.env["ir.config_parameter"].sudo().get_param(RECEIVER_PARAMETER)
+        receiver = Users.browse(int(chosen)).exists() if chosen else Users
+        if not receiver.active:
+            receiver = self.env["crm.team"].search([("user_id.active", "=", True)], limit=1).user_id
+        if not receiver:
+            administrators = self.env.ref("base.group_system")
+            users = administrators.users if "users" in administrators._fields else administrators.all_user_ids
+            receiver = (users.filtered("active") - self.env.ref("base.user_root")).sorted("id")[:1]
+        return receiver
+
+    def _in_receivers_language(self):
+        return self.with_context(lang=self._receiver().lang or self.env.lang)
+
+    # ------------------------------------------------------------
+    # Cron
+    # ------------------------------------------------------------
+
+    @api.model
+    def _cron_check(self):
+        """Look for trouble. Never raises: Odoo deactivates a job that keeps failing."""
+        for kind, find in (
+            ("failed", self._find_failed),
+            ("silent", self._find_silent),
+            ("stuck", self._find_stuck),
+        ):
+            try:
+                with self.env.cr.savepoint():
+                    found, count = find()
+                    self._note(kind, found, count)
+            except Exception:
+                _logger.exception("Looking for ManyChat alerts (%s) failed; it is tried again in a minute.", kind)
+
+    def _find_failed(self):
+        count = self.env["manychat.event"].search_count([("state", "=", "failed")])
+        return bool(count), count
+
+    def _find_silent(self):
+        parameter = self.env["ir.config_parameter"].sudo().get_param(SILENT_PARAMETER)
+        minutes = int(parameter or DEFAULT_SILENT_MINUTES)
+        if minutes <= 0:
+            return False, 0
+        limit = fields.Datetime.now() - timedelta(minutes=minutes)
+        Event = self.env["manychat.event"]
+        waiting = Event.search_count([("state", "=", "queued"), ("received_at", "<", limit)])
+        newest = self.env["manychat.bridge"].search([], limit=1)
+        # One that has never run is missed only once there is something for it to do.
+        return (newest.last_seen < limit if newest else bool(waiting)), waiting
+
+    def _find_stuck(self):
+        limit = fields.Datetime.now() - STUCK_AFTER
+        count = self.env["manychat.event"].search_count([("state", "=", "pending"), ("received_at", "<", limit)])
+        return bool(count), count

@@ -1,11 +1,9 @@
-import hashlib
 import hmac
-import secrets
 from datetime import timedelta
 
 from odoo import api, fields, models
 
-from bridge.contract.webhook import KEY_PREFIX_LENGTH, KEY_TAG
+from bridge.contract import keys
 
 # "Last used" is written at most this often: written at each request it would be one hot row.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
@@ -76,13 +74,13 @@ class ManychatApiKey(models.Model):
         :raises AccessError: the user may not create keys
         """
         self.check_access("create")
-        key = KEY_TAG + secrets.token_urlsafe(32)
+        key = keys.new_key()
         # As superuser: since Odoo 19 nobody else may even write the digest.
         self.sudo().create(
             {
                 "name": name,
-                "prefix": key[:KEY_PREFIX_LENGTH],
-                "digest": _digest(key),
+                "prefix": keys.prefix(key),
+                "digest": keys.digest(key),
                 "expiration_date": expiration_date,
                 "test_manychat_id": test_manychat_id,
             }
@@ -97,8 +95,8 @@ class ManychatApiKey(models.Model):
         """
         bridge = self.env.ref("miasalud_crm.user_bridge")
         # As superuser: a user that is no administrator may not have a key for longer than 90 days.
-        keys = self.env["res.users.apikeys"].with_user(bridge).sudo()
-        return keys._generate("rpc", name, expiration_date)
+        api_keys = self.env["res.users.apikeys"].with_user(bridge).sudo()
+        return api_keys._generate("rpc", name, expiration_date)
 
     @api.model
     def _authenticate(self, key):
@@ -108,9 +106,9 @@ class ManychatApiKey(models.Model):
         """
         if not key or not key.isascii():
             return self.sudo().browse()
-        candidates = self.sudo().search([("prefix", "=", key[:KEY_PREFIX_LENGTH])])
+        candidates = self.sudo().search([("prefix", "=", keys.prefix(key))])
         now = fields.Datetime.now()
-        digest = _digest(key)
+        digest = keys.digest(key)
         # No early exit: the time taken must not tell how a wrong key is wrong.
         valid = [
             candidate
@@ -139,8 +137,3 @@ class ManychatApiKey(models.Model):
     def _gc_test_keys(self):
         """Forget the keys of test events that nobody finished."""
         self.search([("test_manychat_id", "!=", False), ("expiration_date", "<", fields.Datetime.now())]).unlink()
-
-
-def _digest(key):
-    # A plain hash will do: the key is 256 random bits, so there is nothing for a slow hash to protect from guessing.
-    return hashlib.sha256(key.encode()).hexdigest()

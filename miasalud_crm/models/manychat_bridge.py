@@ -1,9 +1,9 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError
 
 from .. import cron_threads
+from ..rights import bridge_only
 
 #: A bridge shows itself every 30 seconds; after this long without a sign it is not counted as alive.
 ALIVE = timedelta(minutes=2)
@@ -22,10 +22,29 @@ class ManychatBridge(models.Model):
     version = fields.Char(readonly=True)
     last_seen = fields.Datetime(readonly=True)
 
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
     def init(self):
         self.env.cr.execute("CREATE UNIQUE INDEX IF NOT EXISTS manychat_bridge_name_unique ON manychat_bridge (name)")
 
+    # ------------------------------------------------------------
+    # Cron
+    # ------------------------------------------------------------
+
+    @api.autovacuum
+    def _gc_bridges(self):
+        """Forget processes that ended long ago: each start has a new name. The newest stays, to say since when."""
+        week_ago = fields.Datetime.subtract(fields.Datetime.now(), days=7)
+        (self.search([("last_seen", "<", week_ago)]) - self.search([], limit=1)).unlink()
+
+    # ------------------------------------------------------------
+    # RPC
+    # ------------------------------------------------------------
+
     @api.model
+    @bridge_only
     def heartbeat(self, name, version):
         """Note that a bridge is alive. For the group “ManyChat Bridge”, over RPC.
 
@@ -35,10 +54,8 @@ class ManychatBridge(models.Model):
             their dead letters: ``retries`` of each by event id
         :raises AccessError: the caller is not in that group
         """
-        if not self.env.user.has_group("miasalud_crm.group_bridge"):
-            raise AccessError(self.env._("Only the ManyChat bridge may call this."))
         # Events may be waiting, and no webhook may come for hours to find out.
-        cron_threads.revive()
+        cron_threads.restart_if_dead()
         # One statement, so that two processes of one name do not collide.
         self.env.cr.execute(
             """
@@ -47,21 +64,20 @@ class ManychatBridge(models.Model):
             """,
             [str(name)[:256], str(version)[:64]],
         )
-        events = self.env["manychat.event"].sudo().search([("discard_untold", "=", True)], limit=DISCARDS_TOLD)
+        events = self.env["manychat.event"].search([("discard_to_report", "=", True)], limit=DISCARDS_TOLD)
         return {"discarded": {event.event_id: event.retries for event in events}}
 
     @api.model
-    def alive(self):
+    @bridge_only
+    def get_active(self):
         """The bridges that have shown themselves lately. For the group “ManyChat Bridge”, over RPC: its health report
         and `status` tell of them.
 
         :return list: of dicts, newest first: ``name``, ``version``, ``seconds`` since the last sign of life
         :raises AccessError: the caller is not in that group
         """
-        if not self.env.user.has_group("miasalud_crm.group_bridge"):
-            raise AccessError(self.env._("Only the ManyChat bridge may call this."))
         now = fields.Datetime.now()
-        lately = self.sudo().search([("last_seen", ">", now - ALIVE)])
+        lately = self.search([("last_seen", ">", now - ALIVE)])
         return [
             {
                 "name": bridge.name,
@@ -70,9 +86,3 @@ class ManychatBridge(models.Model):
             }
             for bridge in lately
         ]
-
-    @api.autovacuum
-    def _gc_bridges(self):
-        """Forget processes that ended long ago: each start has a new name. The newest stays, to say since when."""
-        week_ago = fields.Datetime.subtract(fields.Datetime.now(), days=7)
-        (self.search([("last_seen", "<", week_ago)]) - self.search([], limit=1)).unlink()

@@ -5,7 +5,7 @@ from .manychat_stage_history import CHAT, PERSON
 
 
 class ManychatFunnel(models.Model):
-    """The funnel: one row per stay of an opportunity in a stage, with what the opportunity is grouped and filtered by.
+    """The funnel: one row per stage period, with the fields of the opportunity that users group and filter by.
 
     Opportunities are counted once in whatever is shown (a stage, a month, a total), however often they came back.
     """
@@ -63,26 +63,26 @@ class ManychatFunnel(models.Model):
     entered = fields.Integer(
         readonly=True, aggregator="count_distinct", help="How many opportunities have entered the stage."
     )
-    staying = fields.Integer(
+    in_stage = fields.Integer(
         "In Stage Now",
         readonly=True,
         aggregator="count_distinct",
         help="How many opportunities are in the stage now. Lost ones are in none.",
     )
-    leaving = fields.Integer(
+    left = fields.Integer(
         "Left",
         readonly=True,
         aggregator="count_distinct",
         help="How many opportunities have left the stage, lost ones included. One that has come back since is also "
         "among those in the stage now.",
     )
-    losing = fields.Integer(
+    lost = fields.Integer(
         "Lost",
         readonly=True,
         aggregator="count_distinct",
         help="How many opportunities were lost (or archived) while they were in the stage.",
     )
-    advancing = fields.Integer(
+    advanced = fields.Integer(
         "Went Further",
         readonly=True,
         aggregator="count_distinct",
@@ -105,9 +105,13 @@ class ManychatFunnel(models.Model):
         "Median Time in Stage (hh:mm)",
         readonly=True,
         aggregator="avg",
-        help="Half of the stays were shorter, half longer, in hours and minutes. Only stays that have ended count, "
+        help="Half of the periods were shorter, half longer, in hours and minutes. Only periods that have ended count, "
         "each for itself if an opportunity came more than once.",
     )
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
 
     @property
     def _table_query(self):
@@ -122,7 +126,7 @@ class ManychatFunnel(models.Model):
              LEFT JOIN (SELECT DISTINCT ON (stage_id) id, stage_id, sequence
                           FROM manychat_stage_map
                          ORDER BY stage_id, active DESC, sequence, id) map ON map.stage_id = stage.id
-            ), stay AS (
+            ), stage_period AS (
                 SELECT history.*, step.map_id, step.position,
                        max(step.position) OVER (
                            PARTITION BY history.lead_id ORDER BY history.id DESC
@@ -130,16 +134,16 @@ class ManychatFunnel(models.Model):
                   FROM manychat_stage_history history
              LEFT JOIN step ON step.stage_id = history.stage_id
             )
-            SELECT stay.id,
-                   stay.lead_id,
-                   stay.map_id,
-                   stay.stage_id,
-                   stay.previous_stage_id,
-                   stay.next_stage_id,
-                   stay.entered_at,
-                   stay.left_at,
-                   stay.moved_by,
-                   stay.user_id AS mover_id,
+            SELECT sp.id,
+                   sp.lead_id,
+                   sp.map_id,
+                   sp.stage_id,
+                   sp.previous_stage_id,
+                   sp.next_stage_id,
+                   sp.entered_at,
+                   sp.left_at,
+                   sp.moved_by,
+                   sp.user_id AS mover_id,
                    lead.manychat_channel AS channel,
                    lead.manychat_commercial_advisor_id AS commercial_advisor_id,
                    lead.manychat_medical_advisor_id AS medical_advisor_id,
@@ -147,17 +151,17 @@ class ManychatFunnel(models.Model):
                    lead.team_id,
                    lead.company_id,
                    CASE WHEN NOT lead.active THEN 'lost' WHEN now_in.is_won THEN 'won' ELSE 'open' END AS status,
-                   stay.lead_id AS entered,
-                   CASE WHEN stay.left_at IS NULL THEN stay.lead_id END AS staying,
-                   CASE WHEN stay.left_at IS NOT NULL THEN stay.lead_id END AS leaving,
-                   CASE WHEN stay.lost THEN stay.lead_id END AS losing,
-                   CASE WHEN stay.furthest_later > stay.position THEN stay.lead_id END AS advancing,
-                   CASE WHEN stay.position < 'infinity' THEN stay.lead_id END AS convertible,
-                   CASE WHEN stay.position < 'infinity'
-                        THEN CASE WHEN stay.furthest_later > stay.position THEN 100 ELSE 0 END END AS conversion,
-                   EXTRACT(EPOCH FROM stay.left_at - stay.entered_at) / 3600.0 AS hours
-              FROM stay
-              JOIN crm_lead lead ON lead.id = stay.lead_id
+                   sp.lead_id AS entered,
+                   CASE WHEN sp.left_at IS NULL THEN sp.lead_id END AS in_stage,
+                   CASE WHEN sp.left_at IS NOT NULL THEN sp.lead_id END AS "left",
+                   CASE WHEN sp.lost THEN sp.lead_id END AS lost,
+                   CASE WHEN sp.furthest_later > sp.position THEN sp.lead_id END AS advanced,
+                   CASE WHEN sp.position < 'infinity' THEN sp.lead_id END AS convertible,
+                   CASE WHEN sp.position < 'infinity'
+                        THEN CASE WHEN sp.furthest_later > sp.position THEN 100 ELSE 0 END END AS conversion,
+                   EXTRACT(EPOCH FROM sp.left_at - sp.entered_at) / 3600.0 AS hours
+              FROM stage_period sp
+              JOIN crm_lead lead ON lead.id = sp.lead_id
          LEFT JOIN crm_stage now_in ON now_in.id = lead.stage_id
             """
         )
@@ -167,7 +171,7 @@ class ManychatFunnel(models.Model):
         if aggregate_spec == "conversion:avg":
             return SQL(
                 "100.0 * COUNT(DISTINCT %s) / NULLIF(COUNT(DISTINCT %s), 0)",
-                self._field_to_sql(self._table, "advancing", query),
+                self._field_to_sql(self._table, "advanced", query),
                 self._field_to_sql(self._table, "convertible", query),
             )
         if aggregate_spec == "hours:avg":
@@ -177,7 +181,7 @@ class ManychatFunnel(models.Model):
         return super()._read_group_select(aggregate_spec, query)
 
     # ------------------------------------------------------------
-    # From a figure to its opportunities
+    # Actions
     # ------------------------------------------------------------
 
     def action_open_lead(self):
@@ -190,6 +194,11 @@ class ManychatFunnel(models.Model):
             "views": [(self.env.ref("crm.crm_lead_view_form").id, "form")],
         }
 
+    def action_open_leads(self):
+        """The opportunities of the selected rows; of all rows shown if none is selected. Lost ones are among them."""
+        rows = self or self.search(self.env.context.get("active_domain", []))
+        return self._leads_action(rows.lead_id)
+
     @api.model
     def _leads_action(self, leads):
         return {
@@ -200,8 +209,3 @@ class ManychatFunnel(models.Model):
             "domain": [("id", "in", leads.ids)],
             "context": {"active_test": False, "create": False},
         }
-
-    def action_open_leads(self):
-        """The opportunities of the selected rows; of all rows shown if none is selected. Lost ones are among them."""
-        rows = self or self.search(self.env.context.get("active_domain", []))
-        return self._leads_action(rows.lead_id)

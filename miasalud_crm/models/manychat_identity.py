@@ -31,18 +31,9 @@ class ManychatIdentity(models.Model):
         "Merge them with the opportunity on the left, or clear this list.",
     )
 
-    @api.model_create_multi
-    def create(self, vals_list):
-        identities = super().create(vals_list)
-        if not self.env.context.get(APPLYING):  # an event begins the history at its own time
-            self.env["manychat.stage.history"]._begin(identities.lead_id)
-        return identities
-
-    def write(self, vals):
-        result = super().write(vals)
-        if "lead_id" in vals:
-            self.env["manychat.stage.history"]._begin(self.lead_id)
-        return result
+    # ------------------------------------------------------------
+    # Constraints
+    # ------------------------------------------------------------
 
     @api.constrains("manychat_id")
     def _check_manychat_id(self):
@@ -67,3 +58,20 @@ class ManychatIdentity(models.Model):
                     lead=same.lead_id.display_name,
                 )
             )
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        identities = super().create(vals_list)
+        if not self.env.context.get(APPLYING):  # an event begins the history at its own time
+            self.env["manychat.stage.history"]._begin(identities.lead_id)
+        return identities
+
+    def write(self, vals):
+        result = super().write(vals)
+        if "lead_id" in vals:
+            self.env["manychat.stage.history"]._begin(self.lead_id)
+        return result

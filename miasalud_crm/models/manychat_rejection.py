@@ -27,6 +27,10 @@ class ManychatRejection(models.Model):
     )
     key_name = fields.Char("Key", readonly=True)
 
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
     @api.depends("code")
     def _compute_advice(self):
         advice = {
@@ -43,6 +47,10 @@ class ManychatRejection(models.Model):
             rejection.advice = advice.get(rejection.code) or self.env._(
                 "Compare the External Request in ManyChat with the one under Requests for ManyChat."
             )
+
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
 
     @api.model
     def _record(self, path, code, message, body, key, errors=()):
@@ -72,6 +80,10 @@ class ManychatRejection(models.Model):
         # Not within a longer id.
         name = re.compile(rf"(?<!\w){re.escape(manychat_id)}(?!\w)")
         return self.filtered(lambda rejection: name.search(rejection.body or ""))
+
+    # ------------------------------------------------------------
+    # Cron
+    # ------------------------------------------------------------
 
     @api.autovacuum
     def _trim(self):

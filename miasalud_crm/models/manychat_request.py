@@ -5,8 +5,7 @@ from urllib.parse import urlsplit
 from odoo import api, models
 from odoo.exceptions import AccessError
 
-from bridge.contract.event import EventType
-from bridge.contract.webhook import ROUTES
+from bridge.contract.payloads import EventType
 
 #: Where the key goes; keys are shown once and stored nowhere, so nobody can fill it in here.
 KEY_PLACEHOLDER = "<your key>"
@@ -39,8 +38,8 @@ class ManychatRequest(models.AbstractModel):
                     "name": event_type.value,
                     "title": title,
                     "text": text,
-                    "method": ROUTES[event_type][0],
-                    "url": base_url + ROUTES[event_type][1],
+                    "method": event_type.route[0],
+                    "url": base_url + event_type.route[1],
                     "headers": headers,
                     "note": note,
                     "bodies": [{"id": key, "label": label, "body": _written(body)} for key, label, body in bodies],

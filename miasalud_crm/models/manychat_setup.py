@@ -2,9 +2,9 @@ import re
 from datetime import timedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError
 
 from ..queues import queue_report, recent_queue_report
+from ..rights import managers_only
 
 #: Whom test events are about: nobody. ManyChat's own ids are numbers.
 TEST_ID = re.compile(r"TEST-[0-9a-f]{12}")
@@ -20,32 +20,8 @@ class ManychatSetup(models.AbstractModel):
     _name = "manychat.setup"
     _description = "ManyChat Getting Started"
 
-    @api.model
-    def checklist(self):
-        """The steps, in order, in the user's language. For sales managers.
-
-        Cheap enough to be asked every few seconds: the queue service itself is asked less often.
-
-        :return list: dicts of ``name``; ``state`` (``done``, ``todo``, or ``warning``: it was done, or half done, and
-            wants attention); ``title``; ``text``, what is and what to do; ``actions``, a list of ``label`` and
-            ``action`` (an XML id)
-        :raises AccessError: the user is no sales manager
-        """
-        self._manager_only()
-        return [
-            self._key_step(),
-            self._queue_step(),
-            self._bridge_step(),
-            self._stage_step(),
-            self._event_step(),
-        ]
-
-    def _manager_only(self):
-        if not self.env.user.has_group("sales_team.group_sale_manager"):
-            raise AccessError(self.env._("Only sales managers may set up ManyChat."))
-
     # ------------------------------------------------------------
-    # The steps
+    # Business: the steps
     # ------------------------------------------------------------
 
     def _key_step(self):
@@ -212,6 +188,30 @@ class ManychatSetup(models.AbstractModel):
         if seconds < 36 * 3600:
             return self.env._("%s hours ago", round(seconds / 3600))
         return self.env._("%s days ago", round(seconds / 86400))
+
+    # ------------------------------------------------------------
+    # RPC
+    # ------------------------------------------------------------
+
+    @api.model
+    @managers_only
+    def checklist(self):
+        """The steps, in order, in the user's language. For sales managers.
+
+        Cheap enough to be asked every few seconds: the queue service itself is asked less often.
+
+        :return list: dicts of ``name``; ``state`` (``done``, ``todo``, or ``warning``: it was done, or half done, and
+            wants attention); ``title``; ``text``, what is and what to do; ``actions``, a list of ``label`` and
+            ``action`` (an XML id)
+        :raises AccessError: the user is no sales manager
+        """
+        return [
+            self._key_step(),
+            self._queue_step(),
+            self._bridge_step(),
+            self._stage_step(),
+            self._event_step(),
+        ]
 
 
 def _step(name, state, title, text, actions):

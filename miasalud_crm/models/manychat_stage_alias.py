@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
-from bridge.contract.event import normalize_label
+from bridge.contract.fields import normalize_label
 
 
 class ManychatStageAlias(models.Model):
@@ -30,6 +30,10 @@ class ManychatStageAlias(models.Model):
     is_open = fields.Boolean("Open", compute="_compute_is_open", store=True, precompute=True)
     waiting_count = fields.Integer("Events Waiting", compute="_compute_waiting_count")
 
+    # ------------------------------------------------------------
+    # Constraints
+    # ------------------------------------------------------------
+
     @api.constrains("name", "manychat_stage_id")
     def _check_unambiguous(self):
         for alias in self:
@@ -49,6 +53,10 @@ class ManychatStageAlias(models.Model):
                         "“%s” is the name of a ManyChat stage itself, so it cannot be an alias.", alias.display_name
                     )
                 )
+
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
 
     @api.depends("name")
     def _compute_label_key(self):
@@ -76,6 +84,10 @@ class ManychatStageAlias(models.Model):
         for alias in self:
             alias.waiting_count = waiting.get(alias, 0)
 
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
     @api.model_create_multi
     def create(self, vals_list):
         aliases = super().create(vals_list)
@@ -101,7 +113,7 @@ class ManychatStageAlias(models.Model):
                 )
 
     # ------------------------------------------------------------
-    # On the screen
+    # Actions
     # ------------------------------------------------------------
 
     def action_view_waiting_events(self):
@@ -141,22 +153,22 @@ class ManychatStageAlias(models.Model):
         self.filtered("is_open").unlink()
         return True
 
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
     @api.model
-    def _cron_release(self):
-        """Let events go through whose stage has come to be known without anybody releasing them.
+    def _open(self, number, label):
+        """The alias for an unknown stage, created open if it is not there.
 
-        It happens when a person maps a stage in the very moment in which an event of that stage is being refused.
+        :param number: ManyChat stage number or ``None``
+        :param label: label or ``None``
         """
-        events = self.env["manychat.event"].search(
-            [("state", "=", "failed"), ("code", "=", "unmapped_stage"), ("payload", "!=", False)], limit=1000
-        )
-        resolve = self.env["manychat.stage.map"]._resolver()
-
-        def is_mapped(event):
-            state = event.payload["state"]
-            return resolve(state.get("stage_id"), state.get("stage"))
-
-        events.filtered(is_mapped)._requeue()
+        if number:
+            domain = [("manychat_stage_id", "=", number)]
+        else:
+            domain = [("label_key", "=", normalize_label(label)), ("manychat_stage_id", "=", 0)]
+        return self.search(domain, limit=1) or self.create({"name": label, "manychat_stage_id": number or 0})
 
     def _release_events(self):
         """Send the events that waited for these aliases on their way again."""
@@ -173,15 +185,23 @@ class ManychatStageAlias(models.Model):
                 },
             )
 
-    @api.model
-    def _open(self, number, label):
-        """The alias for an unknown stage, created open if it is not there.
+    # ------------------------------------------------------------
+    # Cron
+    # ------------------------------------------------------------
 
-        :param number: ManyChat stage number or ``None``
-        :param label: label or ``None``
+    @api.model
+    def _cron_release(self):
+        """Let events go through whose stage has come to be known without anybody releasing them.
+
+        It happens when a person maps a stage in the very moment in which an event of that stage is being refused.
         """
-        if number:
-            domain = [("manychat_stage_id", "=", number)]
-        else:
-            domain = [("label_key", "=", normalize_label(label)), ("manychat_stage_id", "=", 0)]
-        return self.search(domain, limit=1) or self.create({"name": label, "manychat_stage_id": number or 0})
+        events = self.env["manychat.event"].search(
+            [("state", "=", "failed"), ("code", "=", "unmapped_stage"), ("payload", "!=", False)], limit=1000
+        )
+        resolve = self.env["manychat.stage.map"]._resolver()
+
+        def is_mapped(event):
+            state = event.payload["state"]
+            return resolve(state.get("stage_id"), state.get("stage"))
+
+        events.filtered(is_mapped)._requeue()

@@ -10,11 +10,11 @@ BATCH = 1000
 
 
 class ManychatStageHistory(models.Model):
-    """One stay of an opportunity in a stage: since when, from where, by whom, until when, and where to.
+    """One period of an opportunity in a stage: since when, from where, by whom, until when, and where to.
 
     Kept for every opportunity that follows a conversation, from its creation on, and for ever: the event log behind it
     is forgotten after the retention time. A lost (archived) opportunity is in no stage; being restored begins a new
-    stay. Of an opportunity's stays the last one may be open, and moments never run backwards.
+    period. Of an opportunity's periods the last one may be open, and moments never run backwards.
     """
 
     _name = "manychat.stage.history"
@@ -23,7 +23,7 @@ class ManychatStageHistory(models.Model):
     _rec_name = "stage_id"
 
     lead_id = fields.Many2one("crm.lead", "Opportunity", required=True, readonly=True, ondelete="cascade")
-    # A stage that is deleted leaves its stays behind: the opportunity was somewhere.
+    # A stage that is deleted leaves its periods behind: the opportunity was somewhere.
     stage_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
     previous_stage_id = fields.Many2one("crm.stage", "Came From", readonly=True, ondelete="set null")
     next_stage_id = fields.Many2one("crm.stage", "Went To", readonly=True, ondelete="set null")
@@ -31,10 +31,14 @@ class ManychatStageHistory(models.Model):
         "Entered On", required=True, readonly=True, help="When it happened, by the event's own date for the chat."
     )
     left_at = fields.Datetime("Left On", readonly=True)
-    lost = fields.Boolean(readonly=True, help="The stay ended with the opportunity being lost or archived.")
+    lost = fields.Boolean(readonly=True, help="The period ended with the opportunity being lost or archived.")
     moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], required=True, readonly=True)
     user_id = fields.Many2one("res.users", readonly=True, ondelete="set null", help="The person who moved it.")
     event_id = fields.Char("Event ID", readonly=True, help="Of the chat's event. The event log may have forgotten it.")
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
 
     def init(self):
         self.env.cr.execute(
@@ -46,7 +50,7 @@ class ManychatStageHistory(models.Model):
         )
 
     # ------------------------------------------------------------
-    # Recording
+    # Business: recording
     # ------------------------------------------------------------
 
     @api.model
@@ -59,54 +63,54 @@ class ManychatStageHistory(models.Model):
             ``moment`` (naive UTC), ``moved_by``, and ``user_id`` or ``event_id``
         :param bool begin: whether to begin the history of opportunities that have none, or to leave those out
         """
-        last = self._last_stays({change["lead_id"] for change in changes})
+        last = self._last_periods({change["lead_id"] for change in changes})
         begun, ended = [], []
         for change in changes:
             lead_id, stage_id, moment = change["lead_id"], change["stage_id"], change["moment"]
-            stay = last.get(lead_id)
-            if not (stay or begin):
+            period = last.get(lead_id)
+            if not (period or begin):
                 continue
-            place = stay["stage_id"] if stay and not stay["left_at"] else False
+            place = period["stage_id"] if period and not period["left_at"] else False
             if place == stage_id:
                 continue
-            if stay:
+            if period:
                 # An event may be dated up to a day ahead, and a person's move still come after it.
-                moment = max(moment, stay["left_at"] or stay["entered_at"])
+                moment = max(moment, period["left_at"] or period["entered_at"])
             if place:
-                stay |= {"left_at": moment, "next_stage_id": stage_id, "lost": not stage_id}
-                if "id" in stay:
-                    ended.append(stay)
+                period |= {"left_at": moment, "next_stage_id": stage_id, "lost": not stage_id}
+                if "id" in period:
+                    ended.append(period)
             if stage_id:
                 last[lead_id] = {
                     "lead_id": lead_id,
                     "stage_id": stage_id,
-                    "previous_stage_id": stay["stage_id"] if stay else False,
+                    "previous_stage_id": period["stage_id"] if period else False,
                     "entered_at": moment,
                     "left_at": False,
                     **{name: change.get(name, False) for name in ("moved_by", "user_id", "event_id")},
                 }
                 begun.append(last[lead_id])
-        self._end(ended)  # before what follows begins: only one stay of an opportunity may be open
+        self._end(ended)  # before what follows begins: only one period of an opportunity may be open
         self.sudo().create(begun)
 
-    def _end(self, stays):
-        if not stays:
+    def _end(self, periods):
+        if not periods:
             return
         self.env.cr.execute_values(
             """
-            UPDATE manychat_stage_history stay
+            UPDATE manychat_stage_history stage_period
                SET left_at = ended.left_at, next_stage_id = ended.next_stage_id, lost = ended.lost
               FROM (VALUES %s) AS ended (id, left_at, next_stage_id, lost)
-             WHERE stay.id = ended.id
+             WHERE stage_period.id = ended.id
             """,
-            [(stay["id"], stay["left_at"], stay["next_stage_id"] or None, stay["lost"]) for stay in stays],
+            [(period["id"], period["left_at"], period["next_stage_id"] or None, period["lost"]) for period in periods],
             template="(%s, %s::timestamp, %s::integer, %s)",
             page_size=BATCH,
         )
-        self.browse(stay["id"] for stay in stays).invalidate_recordset()
+        self.browse(period["id"] for period in periods).invalidate_recordset()
 
-    def _last_stays(self, lead_ids):
-        """The last stay of each opportunity that has any: dict of lead id → dict of values."""
+    def _last_periods(self, lead_ids):
+        """The last period of each opportunity that has any: dict of lead id → dict of values."""
         self.flush_model()
         self.env.cr.execute(
             """
@@ -117,10 +121,10 @@ class ManychatStageHistory(models.Model):
             """,
             [list(lead_ids)],
         )
-        return {stay["lead_id"]: stay for stay in self.env.cr.dictfetchall()}
+        return {period["lead_id"]: period for period in self.env.cr.dictfetchall()}
 
     # ------------------------------------------------------------
-    # The past of opportunities that were there before
+    # Business: the past of opportunities that were there before
     # ------------------------------------------------------------
 
     @api.model
@@ -137,7 +141,7 @@ class ManychatStageHistory(models.Model):
         self.env.flush_all()
         leads = leads.sudo()
         for ids in split_every(BATCH, leads.ids):
-            known = self._last_stays(ids)
+            known = self._last_periods(ids)
             self._record(self._tracked_changes([lead_id for lead_id in ids if lead_id not in known]))
 
     def _tracked_changes(self, lead_ids):

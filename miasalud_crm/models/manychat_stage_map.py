@@ -3,7 +3,7 @@ from collections import defaultdict
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
-from bridge.contract.event import normalize_label
+from bridge.contract.fields import normalize_label
 
 
 class ManychatStageMap(models.Model):
@@ -43,6 +43,10 @@ class ManychatStageMap(models.Model):
     warning = fields.Text("Attention", compute="_compute_warning")
     needs_attention = fields.Boolean(compute="_compute_warning", search="_search_needs_attention")
 
+    # ------------------------------------------------------------
+    # Constraints
+    # ------------------------------------------------------------
+
     @api.constrains("name", "manychat_stage_id", "stage_id", "active")
     def _check_one_to_one(self):
         for row in self.filtered("active"):
@@ -72,6 +76,10 @@ class ManychatStageMap(models.Model):
                 raise ValidationError(
                     self.env._("The ManyChat stage ID %s already belongs to another stage.", row.manychat_stage_id)
                 )
+
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
 
     @api.depends("name")
     def _compute_label_key(self):
@@ -143,6 +151,10 @@ class ManychatStageMap(models.Model):
         concerned = self.search([("active", "=", True)]).filtered("needs_attention")  # a dozen rows, not thousands
         return [("id", "in" if wanted else "not in", concerned.ids)]
 
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
     @api.model_create_multi
     def create(self, vals_list):
         rows = super().create(vals_list)
@@ -156,7 +168,7 @@ class ManychatStageMap(models.Model):
         return result
 
     # ------------------------------------------------------------
-    # On the screen
+    # Actions
     # ------------------------------------------------------------
 
     def action_view_leads(self):
@@ -171,53 +183,9 @@ class ManychatStageMap(models.Model):
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
         return {**action, "domain": [("id", "in", self._events_on_their_way().get(self, []))], "context": {}}
 
-    @api.model
-    def open_aliases(self):
-        """What the map's own screen says of stages that are missing from it.
-
-        :return dict: ``aliases``, how many unknown stages have arrived; ``events``, how many events wait for them
-        """
-        self.check_access("write")
-        aliases = self.env["manychat.stage.alias"].search([("map_id", "=", False)])
-        return {"aliases": len(aliases), "events": sum(aliases.mapped("waiting_count"))}
-
-    @api.model
-    def _events_on_their_way(self):
-        """The ids of the events that are not applied yet, by the row that they will go by: dict of row → list."""
-        self.env["manychat.event"].flush_model()
-        # The stage is part of the payload, which no domain reaches.
-        self.env.cr.execute(
-            """
-            SELECT (payload->'state'->>'stage_id')::bigint, payload->'state'->>'stage', array_agg(id)
-              FROM manychat_event
-             WHERE type = 'opportunity' AND state IN ('pending', 'queued') AND payload IS NOT NULL
-             GROUP BY 1, 2
-            """
-        )
-        found = self.env.cr.fetchall()
-        resolve = self._resolver()
-        events = defaultdict(list)
-        for number, label, ids in found:
-            events[resolve(number, label).sudo(False)] += ids
-        return events
-
     # ------------------------------------------------------------
-    # Applying events
+    # Business
     # ------------------------------------------------------------
-
-    def _release_open_aliases(self):
-        """Let events that waited for a stage which now has a row of its own go through; their aliases go."""
-        rows = self.filtered("active")
-        aliases = self.env["manychat.stage.alias"].sudo().search([("map_id", "=", False)])
-        answered = aliases.filtered(
-            lambda alias: (
-                alias.manychat_stage_id in rows.filtered("manychat_stage_id").mapped("manychat_stage_id")
-                if alias.manychat_stage_id
-                else alias.label_key in rows.mapped("label_key")
-            )
-        )
-        (answered | rows.alias_ids)._release_events()
-        answered.unlink()
 
     @api.model
     def _resolver(self):
@@ -239,3 +207,51 @@ class ManychatStageMap(models.Model):
             return by_label.get(normalize_label(label or ""), nothing)
 
         return resolve
+
+    @api.model
+    def _events_on_their_way(self):
+        """The ids of the events that are not applied yet, by the row that they will go by: dict of row → list."""
+        self.env["manychat.event"].flush_model()
+        # The stage is part of the payload, which no domain reaches.
+        self.env.cr.execute(
+            """
+            SELECT (payload->'state'->>'stage_id')::bigint, payload->'state'->>'stage', array_agg(id)
+              FROM manychat_event
+             WHERE type = 'opportunity' AND state IN ('pending', 'queued') AND payload IS NOT NULL
+             GROUP BY 1, 2
+            """
+        )
+        found = self.env.cr.fetchall()
+        resolve = self._resolver()
+        events = defaultdict(list)
+        for number, label, ids in found:
+            events[resolve(number, label).sudo(False)] += ids
+        return events
+
+    def _release_open_aliases(self):
+        """Let events that waited for a stage which now has a row of its own go through; their aliases go."""
+        rows = self.filtered("active")
+        aliases = self.env["manychat.stage.alias"].sudo().search([("map_id", "=", False)])
+        answered = aliases.filtered(
+            lambda alias: (
+                alias.manychat_stage_id in rows.filtered("manychat_stage_id").mapped("manychat_stage_id")
+                if alias.manychat_stage_id
+                else alias.label_key in rows.mapped("label_key")
+            )
+        )
+        (answered | rows.alias_ids)._release_events()
+        answered.unlink()
+
+    # ------------------------------------------------------------
+    # RPC
+    # ------------------------------------------------------------
+
+    @api.model
+    def open_aliases(self):
+        """What the map's own screen says of stages that are missing from it.
+
+        :return dict: ``aliases``, how many unknown stages have arrived; ``events``, how many events wait for them
+        """
+        self.check_access("write")
+        aliases = self.env["manychat.stage.alias"].search([("map_id", "=", False)])
+        return {"aliases": len(aliases), "events": sum(aliases.mapped("waiting_count"))}

@@ -19,31 +19,14 @@ class ManychatUnique(models.AbstractModel):
     #: Pairs of the columns that are unique together and the SQL condition on the rows that count (``None``: all rows).
     _unique = ()
 
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
     def init(self):
         for columns, condition in self._unique:
             self._make_unique(columns, condition)
         return super().init()
-
-    def _make_unique(self, columns, condition):
-        name = self._unique_name(columns)
-        self.env.cr.execute(
-            "SELECT 1 FROM pg_constraint WHERE conname = %s AND conrelid = %s::regclass", [name, self._table]
-        )
-        if self.env.cr.fetchone():
-            return
-        identifiers = [SQL.identifier(column) for column in columns]
-        if condition:  # there is no partial UNIQUE constraint; excluding equal values is the same
-            equal = SQL(", ").join(SQL("%s WITH =", identifier) for identifier in identifiers)
-            rule = SQL("EXCLUDE USING btree (%s) WHERE (%s)", equal, SQL(condition))
-        else:
-            rule = SQL("UNIQUE (%s)", SQL(", ").join(identifiers))
-        table = SQL.identifier(self._table)
-        self.env.cr.execute(
-            SQL("ALTER TABLE %s ADD CONSTRAINT %s %s DEFERRABLE INITIALLY IMMEDIATE", table, SQL.identifier(name), rule)
-        )
-
-    def _unique_name(self, columns):
-        return f"{self._table}_{'_'.join(columns)}_unique"
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -71,6 +54,31 @@ class ManychatUnique(models.AbstractModel):
         if self.env.context.get(LOADING):
             return None
         return super()._validate_fields(field_names, excluded_names)
+
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    def _make_unique(self, columns, condition):
+        name = self._unique_name(columns)
+        self.env.cr.execute(
+            "SELECT 1 FROM pg_constraint WHERE conname = %s AND conrelid = %s::regclass", [name, self._table]
+        )
+        if self.env.cr.fetchone():
+            return
+        identifiers = [SQL.identifier(column) for column in columns]
+        if condition:  # there is no partial UNIQUE constraint; excluding equal values is the same
+            equal = SQL(", ").join(SQL("%s WITH =", identifier) for identifier in identifiers)
+            rule = SQL("EXCLUDE USING btree (%s) WHERE (%s)", equal, SQL(condition))
+        else:
+            rule = SQL("UNIQUE (%s)", SQL(", ").join(identifiers))
+        table = SQL.identifier(self._table)
+        self.env.cr.execute(
+            SQL("ALTER TABLE %s ADD CONSTRAINT %s %s DEFERRABLE INITIALLY IMMEDIATE", table, SQL.identifier(name), rule)
+        )
+
+    def _unique_name(self, columns):
+        return f"{self._table}_{'_'.join(columns)}_unique"
 
     def _let_constraints_wait(self, mode):
         """``DEFERRED``: have the database wait for the model; ``IMMEDIATE``: have it look now.

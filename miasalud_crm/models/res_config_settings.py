@@ -3,7 +3,7 @@ from odoo.exceptions import ValidationError
 
 from ..queues import queue_report
 from .crm_lead import CHAT_URL_ID, CHAT_URL_PARAMETER
-from .crm_lead_apply import DEFAULT_TEAM_PARAMETER
+from .crm_lead_conversation import DEFAULT_TEAM_PARAMETER
 from .manychat_alert import DEFAULT_SILENT_MINUTES, RECEIVER_PARAMETER, SILENT_PARAMETER
 from .manychat_event import DEFAULT_RETENTION_DAYS, RETENTION_PARAMETER
 
@@ -42,6 +42,35 @@ class ResConfigSettings(models.TransientModel):
     )
     manychat_expiring_key_count = fields.Integer("Keys About to Expire", compute="_compute_manychat_expiring_key_count")
 
+    # ------------------------------------------------------------
+    # Constraints
+    # ------------------------------------------------------------
+
+    @api.constrains("manychat_retention_days", "manychat_chat_url")
+    def _check_manychat(self):
+        for settings in self:
+            if settings.manychat_retention_days < 1:
+                raise ValidationError(self.env._("ManyChat events must be kept for one day at least."))
+            url = settings.manychat_chat_url
+            if url and not (url.startswith("https://") and CHAT_URL_ID in url):
+                raise ValidationError(
+                    self.env._("The address of a chat must begin with https:// and contain %s.", CHAT_URL_ID)
+                )
+
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
+    def _compute_manychat_expiring_key_count(self):
+        is_admin = self.env.user.has_group("base.group_system")
+        keys = self.env["manychat.api.key"].sudo()
+        domain = [("expires_soon", "=", True), ("test_manychat_id", "=", False)]
+        self.manychat_expiring_key_count = keys.search_count(domain) if is_admin else 0
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
     @api.model
     def get_values(self):
         minutes = self.env["ir.config_parameter"].sudo().get_param(SILENT_PARAMETER, DEFAULT_SILENT_MINUTES)
@@ -61,16 +90,9 @@ class ResConfigSettings(models.TransientModel):
         self.env["ir.config_parameter"].sudo().set_param(SILENT_PARAMETER, str(minutes))
         return result
 
-    def _manychat_default_team(self):
-        """The default team, if the user may see it."""
-        team_id = self.env["ir.config_parameter"].sudo().get_param(DEFAULT_TEAM_PARAMETER)
-        return self.env["crm.team"].search([("id", "=", int(team_id or 0))])
-
-    def _compute_manychat_expiring_key_count(self):
-        is_admin = self.env.user.has_group("base.group_system")
-        keys = self.env["manychat.api.key"].sudo()
-        domain = [("expires_soon", "=", True), ("test_manychat_id", "=", False)]
-        self.manychat_expiring_key_count = keys.search_count(domain) if is_admin else 0
+    # ------------------------------------------------------------
+    # Actions
+    # ------------------------------------------------------------
 
     def action_manychat_test_queue(self):
         """Say whether the queue answers, or what to do."""
@@ -92,13 +114,11 @@ class ResConfigSettings(models.TransientModel):
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_api_key_action")
         return {**action, "context": {"search_default_expires_soon": 1}}
 
-    @api.constrains("manychat_retention_days", "manychat_chat_url")
-    def _check_manychat(self):
-        for settings in self:
-            if settings.manychat_retention_days < 1:
-                raise ValidationError(self.env._("ManyChat events must be kept for one day at least."))
-            url = settings.manychat_chat_url
-            if url and not (url.startswith("https://") and CHAT_URL_ID in url):
-                raise ValidationError(
-                    self.env._("The address of a chat must begin with https:// and contain %s.", CHAT_URL_ID)
-                )
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    def _manychat_default_team(self):
+        """The default team, if the user may see it."""
+        team_id = self.env["ir.config_parameter"].sudo().get_param(DEFAULT_TEAM_PARAMETER)
+        return self.env["crm.team"].search([("id", "=", int(team_id or 0))])

@@ -6,7 +6,7 @@ from . import test_demo
 from . import test_erase
 from . import test_event_log
 from . import test_event_report
-from . import test_event_story
+from . import test_event_history
 from . import test_funnel
 from . import test_hooks
 from . import test_identity
@@ -14,6 +14,7 @@ from . import test_import
 from . import test_manychat_apply
 from . import test_relay
 from . import test_requests
+from . import test_migrations
 from . import test_rights
 from . import test_setup
 from . import test_stage_history

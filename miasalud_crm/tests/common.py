@@ -4,7 +4,8 @@ import requests
 
 from odoo.tests import TransactionCase
 
-from bridge.contract.event import EventType, accept
+from bridge.contract.event import accept
+from bridge.contract.payloads import EventType
 
 #: The day on which the conversations of the tests take place.
 DAY = datetime(2026, 3, 2, 9, 0, tzinfo=timezone.utc)

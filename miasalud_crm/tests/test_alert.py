@@ -66,7 +66,7 @@ class TestAlert(ManychatCase):
             self.assertEqual(self.apply(event)[0]["code"], "refused")
         self.assertFalse(self.check())
         told = {"event_id": event["id"], "state": "failed", "code": "refused"}
-        self.env["manychat.event"].with_user(self.bridge_user).report([told])
+        self.env["manychat.event"].with_user(self.bridge_user).record_outcomes([told])
         self.assertIn("1", self.check().summary)
 
     def test_who_has_marked_it_done_hears_of_it_again_only_when_it_grows(self):

@@ -3,6 +3,7 @@ from datetime import timedelta
 from odoo import fields
 from odoo.tests import tagged
 
+from ..demo import conversations
 from .common import ManychatCase
 
 
@@ -14,17 +15,17 @@ class TestDemo(ManychatCase):
     def setUpClass(cls):
         super().setUpClass()
         if not cls.env["manychat.identity"].search([("manychat_id", "=", "DEMO-001")]):
-            cls.env["manychat.demo"]._load()
+            conversations.load(cls.env)
         identities = cls.env["manychat.identity"].search([("manychat_id", "=like", "DEMO-%")])
         cls.leads = identities.lead_id
-        cls.stays = cls.env["manychat.stage.history"].search([("lead_id", "in", cls.leads.ids)])
+        cls.periods = cls.env["manychat.stage.history"].search([("lead_id", "in", cls.leads.ids)])
 
     def test_every_stage_is_entered_and_somebody_is_in_it(self):
         stages = self.env["manychat.stage.map"].search([]).stage_id
-        self.assertEqual(self.stays.filtered(lambda stay: not stay.left_at).stage_id, stages)
+        self.assertEqual(self.periods.filtered(lambda period: not period.left_at).stage_id, stages)
 
     def test_people_and_the_chat_move_win_and_lose(self):
-        self.assertEqual(set(self.stays.mapped("moved_by")), {"chat", "person"})
+        self.assertEqual(set(self.periods.mapped("moved_by")), {"chat", "person"})
         self.assertIn(False, self.leads.mapped("active"))
         self.assertIn(True, self.leads.stage_id.mapped("is_won"))
         self.assertGreaterEqual(len(set(self.leads.mapped("manychat_channel"))), 2)
@@ -33,9 +34,9 @@ class TestDemo(ManychatCase):
     def test_times_agree(self):
         now = fields.Datetime.now()
         for lead in self.leads:
-            stays = self.stays.filtered(lambda stay, lead=lead: stay.lead_id == lead).sorted("id")
-            self.assertEqual(lead.create_date, stays[0].entered_at)
-            self.assertEqual(lead.date_last_stage_update, stays[-1].entered_at)
+            periods = self.periods.filtered(lambda period, lead=lead: period.lead_id == lead).sorted("id")
+            self.assertEqual(lead.create_date, periods[0].entered_at)
+            self.assertEqual(lead.date_last_stage_update, periods[-1].entered_at)
             self.assertEqual(bool(lead.date_closed), not lead.active or lead.stage_id.is_won)
-            self.assertTrue(all(stay.entered_at <= (stay.left_at or now) for stay in stays))
+            self.assertTrue(all(period.entered_at <= (period.left_at or now) for period in periods))
             self.assertTrue(now - timedelta(days=91) < lead.create_date < now)

@@ -55,13 +55,13 @@ class TestEventLog(ManychatCase):
     def given_up(self, event):
         """The bridge reports a dead letter."""
         told = {"event_id": event.event_id, "state": "failed", "code": event.code, "message": "as the bridge has it"}
-        self.env["manychat.event"].with_user(self.bridge_user).report([told])
+        self.env["manychat.event"].with_user(self.bridge_user).record_outcomes([told])
         self.env.invalidate_all()
 
     def test_a_refused_event_has_not_failed_while_the_bridge_tries_it_again(self):
         event = self.refused(opportunity("MC-A"), times=2)
         self.assertEqual((event.state, event.applied_at, event.outcome), ("queued", False, False))
-        self.assertEqual((event.refusals, event.message), (2, "No se puede."))
+        self.assertEqual((event.attempt_count, event.message), (2, "No se puede."))
         self.assertIn("2", event.reason)
 
     def test_a_refused_event_has_failed_once_the_bridge_gives_it_up(self):
@@ -69,7 +69,7 @@ class TestEventLog(ManychatCase):
         self.given_up(event)
         self.assertEqual((event.state, event.code, event.message), ("failed", "refused", "No se puede."))
         event.with_user(self.manager).action_retry()
-        self.assertEqual((event.state, event.refusals, event.reason), ("pending", 0, False))
+        self.assertEqual((event.state, event.attempt_count, event.reason), ("pending", 0, False))
 
     def test_nothing_is_left_of_a_refusal_once_the_event_has_gone_through(self):
         envelope = opportunity("MC-A")

@@ -3,7 +3,9 @@ from datetime import datetime, timezone
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
 
-from bridge.contract.event import EventType, accept, format_datetime
+from bridge.contract.event import accept
+from bridge.contract.fields import format_datetime
+from bridge.contract.payloads import EventType
 
 from .common import ManychatCase, at, opportunity
 
@@ -26,22 +28,26 @@ class TestEventReport(ManychatCase):
     def row(self, event_id):
         return self.env["manychat.event"].search([("event_id", "=", event_id)])
 
-    def report(self, event_id, state, **outcome):
+    def record(self, event_id, state, **outcome):
         self.env.flush_all()
-        told = {"event_id": event_id, "state": state, "finished_at": format_datetime(at(1)), "retries": 0, **outcome}
-        answer = self.env["manychat.event"].with_user(self.bridge_user).report([told])
+        outcome |= {"event_id": event_id, "state": state}
+        answer = (
+            self.env["manychat.event"]
+            .with_user(self.bridge_user)
+            .record_outcomes([{"finished_at": format_datetime(at(1)), "retries": 0, **outcome}])
+        )
         self.env.invalidate_all()
         return answer
 
     def dead_lettered(self, event, **outcome):
-        return self.report(event.id, "failed", **{"code": "sql_refused", "message": "String too long", **outcome})
+        return self.record(event.id, "failed", **{"code": "sql_refused", "message": "String too long", **outcome})
 
-    def untold_discards(self):
+    def unreported_discards(self):
         return self.env["manychat.bridge"].with_user(self.bridge_user).heartbeat("test/1", "0")["discarded"]
 
     def test_a_contact_that_the_bridge_stored_is_done_and_says_how_long_it_took(self):
         row = self.queued(contact())
-        self.assertEqual(self.report(row.event_id, "done", outcome="stored"), {"busy": []})
+        self.assertEqual(self.record(row.event_id, "done", outcome="stored"), {"busy": []})
         self.assertEqual((row.state, row.outcome, row.seconds), ("done", "stored", 60))
         self.assertEqual(row.applied_at, at(1).replace(tzinfo=None))
 
@@ -54,15 +60,15 @@ class TestEventReport(ManychatCase):
         self.assertFalse(row.seconds)
 
     def test_each_code_of_a_failure_has_its_sentence(self):
-        from bridge.reasons import MEANINGS
+        from bridge.results import DESCRIPTIONS
 
-        self.assertLessEqual(MEANINGS.keys() - {"not_json"}, self.env["manychat.event"]._reasons().keys())
+        self.assertLessEqual(DESCRIPTIONS.keys() - {"not_json"}, self.env["manychat.event"]._reasons().keys())
 
     def test_done_is_final(self):
         row = self.queued(contact())
-        self.report(row.event_id, "done", outcome="stored")
+        self.record(row.event_id, "done", outcome="stored")
         self.dead_lettered(contact())
-        self.report(row.event_id, "discarded")
+        self.record(row.event_id, "discarded")
         self.assertEqual((row.state, row.code), ("done", False))
 
     def test_a_late_report_does_not_undo_a_retry(self):
@@ -70,7 +76,7 @@ class TestEventReport(ManychatCase):
         self.dead_lettered(contact())
         row.action_retry()
         for state in ("failed", "discarded"):
-            self.report(row.event_id, state)
+            self.record(row.event_id, state)
             self.assertEqual((row.state, row.retries, row._envelope()["retries"]), ("pending", 1, 1))
         self.dead_lettered(contact(), retries=1)
         self.assertEqual(row.state, "failed")
@@ -79,13 +85,13 @@ class TestEventReport(ManychatCase):
         row = self.queued(contact())
         self.dead_lettered(contact())
         row.action_retry()
-        self.report(row.event_id, "done", outcome="stored")
+        self.record(row.event_id, "done", outcome="stored")
         self.assertEqual((row.state, row.code, row.message, row.reason), ("done", False, False, False))
 
     def test_odoos_own_words_for_a_failure_stay(self):
         event = opportunity("MC-A", 99)
         message = self.apply(event)[0]["message"]
-        self.report(event["id"], "failed", code="unmapped_stage", message="another language")
+        self.record(event["id"], "failed", code="unmapped_stage", message="another language")
         row = self.row(event["id"])
         self.assertEqual((row.message, row.alias_id.manychat_stage_id), (message, 99))
 
@@ -93,23 +99,23 @@ class TestEventReport(ManychatCase):
         row = self.queued(contact())
         self.dead_lettered(contact())
         row.action_discard()
-        self.assertEqual(self.untold_discards(), {row.event_id: 0})
+        self.assertEqual(self.unreported_discards(), {row.event_id: 0})
         self.dead_lettered(contact())  # sent before the bridge heard
-        self.assertEqual((row.state, self.untold_discards()), ("discarded", {row.event_id: 0}))
-        self.report(row.event_id, "discarded")
-        self.assertEqual((row.state, self.untold_discards()), ("discarded", {}))
+        self.assertEqual((row.state, self.unreported_discards()), ("discarded", {row.event_id: 0}))
+        self.record(row.event_id, "discarded")
+        self.assertEqual((row.state, self.unreported_discards()), ("discarded", {}))
 
     def test_a_discard_that_was_taken_back_is_not_told(self):
         row = self.queued(contact())
         self.dead_lettered(contact())
         row.action_discard()
         row.action_retry()
-        self.assertEqual(self.untold_discards(), {})
+        self.assertEqual(self.unreported_discards(), {})
 
     def test_what_the_bridges_operator_discarded_is_discarded_and_can_be_retried(self):
         row = self.queued(contact())
         self.dead_lettered(contact())
-        self.report(row.event_id, "discarded")
+        self.record(row.event_id, "discarded")
         self.assertEqual((row.state, row.code), ("discarded", "sql_refused"))
         row.action_retry()
         self.assertEqual(row.state, "pending")
@@ -117,7 +123,7 @@ class TestEventReport(ManychatCase):
     def test_an_erased_event_is_discarded_for_good(self):
         row = self.queued(contact())
         self.env["manychat.event"].with_user(self.bridge_user).erase("MC-A")
-        self.report(row.event_id, "erased")
+        self.record(row.event_id, "erased")
         self.assertEqual((row.state, row.code), ("discarded", "erased"))
 
     def test_a_message_lost_from_the_queue_can_be_sent_again(self):
@@ -127,18 +133,18 @@ class TestEventReport(ManychatCase):
 
     def test_events_that_came_past_odoo_get_their_row_and_unknown_ones_none(self):
         standby = contact("MC-S", source="api")
-        self.report(standby.id, "failed", code="sql_refused", event=standby.envelope())
+        self.record(standby.id, "failed", code="sql_refused", event=standby.envelope())
         row = self.row(standby.id)
         self.assertEqual((row.state, row.source, row.manychat_id), ("failed", "api", "MC-S"))
         self.assertEqual(row.payload, standby.payload.canonical())
-        self.report("0" * 64, "done")
-        self.report("1" * 64, "done", event={"v": 2})
+        self.record("0" * 64, "done")
+        self.record("1" * 64, "done", event={"v": 2})
         self.assertFalse(self.row("0" * 64) | self.row("1" * 64))
 
     def test_words_of_a_newer_bridge_and_long_reasons_are_taken_as_they_can_be(self):
         rows = self.queued(contact("MC-A")) | self.queued(contact("MC-B"))
-        self.report(rows[0].event_id, "done", outcome="teleported")
-        self.report(rows[1].event_id, "failed", code="new", message="no\0 " * 2000)
+        self.record(rows[0].event_id, "done", outcome="teleported")
+        self.record(rows[1].event_id, "failed", code="new", message="no\0 " * 2000)
         self.assertEqual(rows.mapped("state"), ["done", "failed"])
         self.assertEqual((rows[0].outcome, len(rows[1].message)), ("stored", 2000))
 
@@ -147,14 +153,14 @@ class TestEventReport(ManychatCase):
         for event in events:
             self.queued(event)
         told = [{"event_id": event.id, "state": "done", "outcome": "stored"} for event in events]
-        report = self.env["manychat.event"].with_user(self.bridge_user).report
+        report = self.env["manychat.event"].with_user(self.bridge_user).record_outcomes
         report(told[:1])
         with self.assertQueryCount(4):
             report(told[1:])
 
     def test_only_the_bridge_may_report(self):
         with self.assertRaises(AccessError):
-            self.env["manychat.event"].report([])
+            self.env["manychat.event"].record_outcomes([])
 
     def test_what_is_done_with_goes_after_the_retention_time_and_what_waits_for_somebody_stays(self):
         old = datetime(2020, 1, 1, tzinfo=timezone.utc)

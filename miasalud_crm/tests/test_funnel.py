@@ -11,10 +11,10 @@ from .common import ManychatCase, at, opportunity
 
 MEASURES = (
     "entered:count_distinct",
-    "staying:count_distinct",
-    "leaving:count_distinct",
-    "losing:count_distinct",
-    "advancing:count_distinct",
+    "in_stage:count_distinct",
+    "left:count_distinct",
+    "lost:count_distinct",
+    "advanced:count_distinct",
     "conversion:avg",
     "hours:avg",
 )
@@ -87,7 +87,7 @@ class TestFunnel(ManychatCase):
                 (19,): [2, 1, 1, 0, 1, 50.0, 1.0],
                 # Beto 1–5, lost there.
                 (21,): [1, 0, 1, 1, 0, 0.0, 4.0],
-                # Ana from 8 on. Nothing comes after won, and no stay has ended.
+                # Ana from 8 on. Nothing comes after won, and no period has ended.
                 (26,): [1, 1, 0, 0, 0, None, None],
             },
         )
@@ -95,7 +95,7 @@ class TestFunnel(ManychatCase):
     def test_the_total_counts_each_opportunity_once(self):
         self.conversations()
         # In a stage now: Ana, Clara, Dora. Left one: all but Clara. Lost once: Beto, Dora. Went further: Ana, Beto.
-        # Ended stays: 1, 1, 1, 2, 4, 4, 4 hours: median 2.
+        # Ended periods: 1, 1, 1, 2, 4, 4, 4 hours: median 2.
         self.assertEqual(self.funnel(), {(): [4, 3, 3, 2, 2, 50.0, 2.0]})
 
     def test_groups_within_groups_have_their_own_median(self):
@@ -142,7 +142,7 @@ class TestFunnel(ManychatCase):
         rows = self.env["manychat.funnel"]._read_group(
             [("stage_id", "=", self.stages[17].id), ("lead_id", "not in", self.others), ("left_at", "!=", False)],
             ["next_stage_id"],
-            ["entered:count_distinct", "losing:count_distinct"],
+            ["entered:count_distinct", "lost:count_distinct"],
         )
         # Twice Ana to 19, once Beto to 21, and Dora nowhere: lost.
         self.assertEqual(
@@ -222,7 +222,7 @@ class TestFunnel(ManychatCase):
 
 def _figures(places, number):
     """What the funnel should show of stage ``number``, in the order of MEASURES."""
-    entered, staying, leaving, losing, advancing, hours = set(), set(), set(), set(), set(), []
+    entered, in_stage, left, lost, advanced, hours = set(), set(), set(), set(), set(), []
     for name, changes in places.items():
         for position, (hour, stage) in enumerate(changes):
             if stage != number:
@@ -230,17 +230,17 @@ def _figures(places, number):
             entered.add(name)
             later = changes[position + 1 :]
             if later:
-                leaving.add(name)
+                left.add(name)
                 hours.append(later[0][0] - hour)
                 if later[0][1] is None:
-                    losing.add(name)
+                    lost.add(name)
             else:
-                staying.add(name)
+                in_stage.add(name)
             if any(after and after > number for _hour, after in later):
-                advancing.add(name)
-    conversion = None if number == 26 else round(100 * len(advancing) / len(entered), 1)
+                advanced.add(name)
+    conversion = None if number == 26 else round(100 * len(advanced) / len(entered), 1)
     return [
-        *map(len, (entered, staying, leaving, losing, advancing)),
+        *map(len, (entered, in_stage, left, lost, advanced)),
         conversion,
         round(median(hours), 1) if hours else None,
     ]

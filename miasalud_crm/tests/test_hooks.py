@@ -1,6 +1,9 @@
+from unittest.mock import patch
+
 from odoo.tests import tagged
 
-from ..hooks import STAGES, adopt_manychat_ids, map_stages
+from ..demo import conversations
+from ..hooks import STAGES, adopt_manychat_ids, load_demo, map_stages
 from .common import ManychatCase, opportunity
 
 
@@ -79,3 +82,12 @@ class TestHooks(ManychatCase):
         identity = self.env["manychat.identity"].search([("manychat_id", "=", "MC-2")])
         self.assertEqual(identity.with_context(active_test=False).duplicate_lead_ids, old | lost)
         self.assertEqual(self.apply(opportunity("MC-2", 18))[0]["lead_id"], new.id)
+
+    def test_only_a_database_with_demo_data_gets_the_demo_conversations(self):
+        module = self.env["ir.module.module"].search([("name", "=", "miasalud_crm")])
+        for has_demo in (True, False):
+            module.demo = has_demo
+            self.env.flush_all()
+            with patch.object(conversations, "load") as load:
+                load_demo(self.env)
+            self.assertEqual(load.called, has_demo)

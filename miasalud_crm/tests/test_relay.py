@@ -8,12 +8,13 @@ from azure.storage.queue import QueueServiceClient
 from odoo.tests import TransactionCase, tagged
 from odoo.tools import mute_logger
 
-from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType, accept, decode
+from bridge.contract.event import accept, decode
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
 
 from .. import configuration
 from .common import QueueCase, at
 
-RELAY_LOGGER = "odoo.addons.miasalud_crm.models.manychat_event"
+RELAY_LOGGER = "odoo.addons.miasalud_crm.models.manychat_event_relay"
 
 
 @tagged("post_install", "-at_install")

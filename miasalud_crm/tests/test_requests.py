@@ -5,8 +5,9 @@ from datetime import datetime, timezone
 from odoo.exceptions import AccessError
 from odoo.tests import TransactionCase, new_test_user, tagged
 
-from bridge.contract.event import EventType, accept, parse_json
-from bridge.contract.webhook import ROUTES
+from bridge.contract.event import accept
+from bridge.contract.payloads import EventType
+from bridge.contract.strict_json import parse_json
 
 #: What people write, and what breaks JSON that is put together carelessly.
 NASTY = 'Ana "La Güera"\nGarcía \\ {x} 😀'
@@ -42,7 +43,7 @@ class TestRequests(TransactionCase):
         webhooks = self.requests()["webhooks"]
         self.assertEqual({webhook["name"] for webhook in webhooks}, {event_type.value for event_type in EventType})
         for webhook in webhooks:
-            method, path = ROUTES[EventType(webhook["name"])]
+            method, path = EventType(webhook["name"]).route
             self.assertEqual((webhook["method"], webhook["url"]), (method, "https://crm.example.com" + path))
         stages = self.env["manychat.stage.map"].search([])
         self.assertEqual([body["id"] for body in webhooks[0]["bodies"]], stages.ids)

@@ -27,8 +27,8 @@ class TestStageHistory(ManychatCase):
         self.env.flush_all()
         self.env.cr.precommit.run()
 
-    def stays(self, lead=None):
-        """The stays, oldest first, as readable tuples: from, stage, to, minutes in, minutes out, by; ``lost`` as to."""
+    def periods(self, lead=None):
+        """The stage periods, oldest first, as tuples: from, stage, to (or ``lost``), minute in, minute out, by."""
         number = {stage.id: key for key, stage in self.stages.items()}
         lead = lead or self.lead()
 
@@ -37,26 +37,26 @@ class TestStageHistory(ManychatCase):
 
         return [
             (
-                number.get(stay.previous_stage_id.id),
-                number.get(stay.stage_id.id),
-                "lost" if stay.lost else number.get(stay.next_stage_id.id),
-                minutes(stay.entered_at),
-                minutes(stay.left_at),
-                stay.moved_by,
+                number.get(period.previous_stage_id.id),
+                number.get(period.stage_id.id),
+                "lost" if period.lost else number.get(period.next_stage_id.id),
+                minutes(period.entered_at),
+                minutes(period.left_at),
+                period.moved_by,
             )
-            for stay in self.env["manychat.stage.history"].search([("lead_id", "=", lead.id)], order="id")
+            for period in self.env["manychat.stage.history"].search([("lead_id", "=", lead.id)], order="id")
         ]
 
     # --- The chat
 
     def test_an_opportunity_that_the_chat_creates_enters_its_stage_at_the_events_time(self):
         self.apply(opportunity(stage=17, minutes=3, received=9))
-        self.assertEqual(self.stays(), [(None, 17, None, 3, False, "chat")])
+        self.assertEqual(self.periods(), [(None, 17, None, 3, False, "chat")])
 
     def test_each_move_of_a_batch_is_a_stay(self):
         self.apply(*(opportunity(stage=stage, minutes=minute) for minute, stage in enumerate([17, 19, 17])))
         self.assertEqual(
-            self.stays(),
+            self.periods(),
             [(None, 17, 19, 0, 1, "chat"), (17, 19, 17, 1, 2, "chat"), (19, 17, None, 2, False, "chat")],
         )
 
@@ -64,19 +64,19 @@ class TestStageHistory(ManychatCase):
         event = opportunity()
         self.apply(event)
         self.env["manychat.event"].search([("event_id", "=", event["id"])]).unlink()
-        stay = self.env["manychat.stage.history"].search([("lead_id", "=", self.lead().id)])
-        self.assertEqual((stay.event_id, stay.user_id.id), (event["id"], False))
+        period = self.env["manychat.stage.history"].search([("lead_id", "=", self.lead().id)])
+        self.assertEqual((period.event_id, period.user_id.id), (event["id"], False))
 
     def test_events_that_move_nothing_are_no_stays(self):
         newest = opportunity(stage=19, minutes=5)
         self.apply(newest)
         self.apply(newest, opportunity(stage=17, minutes=1), opportunity(stage=19, minutes=6))
-        self.assertEqual(self.stays(), [(None, 19, None, 5, False, "chat")])
+        self.assertEqual(self.periods(), [(None, 19, None, 5, False, "chat")])
 
     def test_a_refused_event_leaves_no_stay(self):
         self.apply(opportunity(stage=17))
         self.apply(opportunity(stage=99, minutes=1))
-        self.assertEqual(len(self.stays()), 1)
+        self.assertEqual(len(self.periods()), 1)
 
     # --- People
 
@@ -84,18 +84,18 @@ class TestStageHistory(ManychatCase):
         vera = new_test_user(self.env, "vera", "sales_team.group_sale_salesman_all_leads")
         self.apply(opportunity(stage=17))
         self.person_moves(10, 21, user=vera)
-        self.assertEqual(self.stays(), [(None, 17, 21, 0, 10, "chat"), (17, 21, None, 10, False, "person")])
+        self.assertEqual(self.periods(), [(None, 17, 21, 0, 10, "chat"), (17, 21, None, 10, False, "person")])
         self.assertEqual(self.env["manychat.stage.history"].search([], limit=1).user_id, vera)
 
     def test_writing_the_same_stage_again_is_no_stay(self):
         self.apply(opportunity(stage=17))
         self.person_moves(10, 17)
-        self.assertEqual(len(self.stays()), 1)
+        self.assertEqual(len(self.periods()), 1)
 
     def test_an_opportunity_without_a_conversation_has_no_history(self):
         lead = self.env["crm.lead"].create({"name": "Sin chat", "type": "opportunity"})
         self.person_moves(1, 21, lead=lead)
-        self.assertFalse(self.stays(lead))
+        self.assertFalse(self.periods(lead))
 
     def test_losing_ends_the_stay_and_restoring_begins_another(self):
         self.apply(opportunity(stage=17))
@@ -104,21 +104,21 @@ class TestStageHistory(ManychatCase):
             lead.action_set_lost()
         with freeze_time(naive(20)):
             lead.action_unarchive()
-        self.assertEqual(self.stays(lead), [(None, 17, "lost", 0, 10, "chat"), (17, 17, None, 20, False, "person")])
+        self.assertEqual(self.periods(lead), [(None, 17, "lost", 0, 10, "chat"), (17, 17, None, 20, False, "person")])
 
     def test_an_event_that_restores_and_moves_is_one_stay(self):
         self.apply(opportunity(stage=17))
         with freeze_time(naive(10)):
             self.lead().action_set_lost()
         self.apply(opportunity(stage=18, minutes=11))
-        self.assertEqual(self.stays(), [(None, 17, "lost", 0, 10, "chat"), (17, 18, None, 11, False, "chat")])
+        self.assertEqual(self.periods(), [(None, 17, "lost", 0, 10, "chat"), (17, 18, None, 11, False, "chat")])
 
     def test_an_event_that_only_restores_begins_a_stay(self):
         self.apply(opportunity(stage=17))
         with freeze_time(naive(10)):
             self.lead().action_set_lost()
         self.apply(opportunity(stage=17, minutes=11))
-        self.assertEqual(self.stays(), [(None, 17, "lost", 0, 10, "chat"), (17, 17, None, 11, False, "chat")])
+        self.assertEqual(self.periods(), [(None, 17, "lost", 0, 10, "chat"), (17, 17, None, 11, False, "chat")])
 
     def test_moving_a_lost_opportunity_is_no_stay_until_it_is_restored(self):
         self.apply(opportunity(stage=17))
@@ -128,7 +128,7 @@ class TestStageHistory(ManychatCase):
         self.person_moves(12, 20, lead=lead)
         with freeze_time(naive(20)):
             lead.action_unarchive()
-        self.assertEqual(self.stays(lead), [(None, 17, "lost", 0, 10, "chat"), (17, 20, None, 20, False, "person")])
+        self.assertEqual(self.periods(lead), [(None, 17, "lost", 0, 10, "chat"), (17, 20, None, 20, False, "person")])
 
     def test_winning_by_hand_is_a_move(self):
         self.apply(opportunity(stage=25))
@@ -137,14 +137,16 @@ class TestStageHistory(ManychatCase):
         won = self.lead().stage_id
         self.assertTrue(won.is_won)
         self.assertEqual(
-            [stay[3:] for stay in self.stays()], [(0, 10, "chat"), (10, False, "person")], self.lead().stage_id.name
+            [period[3:] for period in self.periods()],
+            [(0, 10, "chat"), (10, False, "person")],
+            self.lead().stage_id.name,
         )
 
     def test_moments_never_run_backwards(self):
         # Dated ten hours ahead, which is believed; a person moves it before that.
         self.apply(opportunity(stage=17, minutes=600, received=0))
         self.person_moves(10, 21)
-        self.assertEqual(self.stays(), [(None, 17, 21, 600, 600, "chat"), (17, 21, None, 600, False, "person")])
+        self.assertEqual(self.periods(), [(None, 17, 21, 600, 600, "chat"), (17, 21, None, 600, False, "person")])
 
     # --- Merge, duplicate, delete
 
@@ -152,12 +154,12 @@ class TestStageHistory(ManychatCase):
         self.apply(opportunity("MC-A", 17), opportunity("MC-B", 21))
         self.apply(opportunity("MC-A", 18, minutes=1), opportunity("MC-B", 22, minutes=2))
         leads = self.lead("MC-A") | self.lead("MC-B")
-        before = {lead.id: self.stays(lead) for lead in leads}
+        before = {lead.id: self.periods(lead) for lead in leads}
         survivor = leads.merge_opportunity()
         self.settle()
-        self.assertEqual(self.stays(survivor), before[survivor.id])
+        self.assertEqual(self.periods(survivor), before[survivor.id])
         self.apply(opportunity("MC-A", 23, minutes=5), opportunity("MC-B", 24, minutes=6))
-        self.assertEqual([stay[1] for stay in self.stays(survivor)][-2:], [23, 24])
+        self.assertEqual([period[1] for period in self.periods(survivor)][-2:], [23, 24])
 
     def test_a_survivor_that_came_otherwise_begins_with_its_own_past(self):
         self.apply(opportunity("MC-A", 17))
@@ -169,12 +171,12 @@ class TestStageHistory(ManychatCase):
         self.person_moves(8, 25, lead=other)
         survivor = (self.lead("MC-A") | other).merge_opportunity()
         self.assertEqual(survivor, other)
-        self.assertEqual([stay[:3] for stay in self.stays(other)], [(None, 24, 25), (24, 25, None)])
+        self.assertEqual([period[:3] for period in self.periods(other)], [(None, 24, 25), (24, 25, None)])
 
     def test_a_duplicate_has_no_history_and_deleting_takes_it_along(self):
         self.apply(opportunity())
         lead = self.lead()
-        self.assertFalse(self.stays(lead.copy()))
+        self.assertFalse(self.periods(lead.copy()))
         lead.unlink()
         self.assertFalse(self.env["manychat.stage.history"].search([("lead_id", "=", lead.id)]))
 
@@ -184,7 +186,7 @@ class TestStageHistory(ManychatCase):
         self.person_moves(1, stage_id=stage.id)
         self.person_moves(2, 18)
         stage.unlink()
-        self.assertEqual([stay[1] for stay in self.stays()], [17, None, 18])
+        self.assertEqual([period[1] for period in self.periods()], [17, None, 18])
 
     # --- What was there before
 
@@ -203,13 +205,13 @@ class TestStageHistory(ManychatCase):
         with freeze_time(naive(30)):
             lead.write({"active": True, "stage_id": self.stages[21].id})
         self.settle()
-        self.assertFalse(self.stays(lead))
+        self.assertFalse(self.periods(lead))
         messages = self.env["mail.message"].search([("model", "=", "crm.lead"), ("res_id", "=", lead.id)], order="id")
         for minutes, message in zip((10, 20, 30), messages.filtered("tracking_value_ids"), strict=False):
             message.date = naive(minutes)
         lead.x_manychat_id = "MC-H"
         self.assertEqual(
-            self.stays(lead),
+            self.periods(lead),
             [
                 (None, 17, 19, 0, 10, "person"),
                 (17, 19, "lost", 10, 20, "person"),
@@ -228,17 +230,17 @@ class TestStageHistory(ManychatCase):
         lead.invalidate_recordset()
         self.settle()
         lead.x_manychat_id = "MC-H"
-        self.assertEqual(self.stays(lead), [(None, 21, None, lead_minutes(lead), False, "person")])
+        self.assertEqual(self.periods(lead), [(None, 21, None, lead_minutes(lead), False, "person")])
 
     def test_upgrading_begins_only_what_has_not_begun(self):
         self.apply(opportunity("MC-A", 17), opportunity("MC-B", 18))
         history = self.env["manychat.stage.history"]
         history.search([("lead_id", "=", self.lead("MC-A").id)]).unlink()
-        kept = self.stays(self.lead("MC-B"))
+        kept = self.periods(self.lead("MC-B"))
         history._begin_all()
         history._begin_all()
-        self.assertEqual([stay[:3] for stay in self.stays(self.lead("MC-A"))], [(None, 17, None)])
-        self.assertEqual(self.stays(self.lead("MC-B")), kept)
+        self.assertEqual([period[:3] for period in self.periods(self.lead("MC-A"))], [(None, 17, None)])
+        self.assertEqual(self.periods(self.lead("MC-B")), kept)
 
     def last_events_after_upgrading(self, *names):
         """The minutes of *Last Chat Event* that an upgrade finds for these opportunities."""

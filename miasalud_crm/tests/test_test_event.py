@@ -6,13 +6,12 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tests import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
-from bridge.contract.event import EventType
-from bridge.contract.webhook import ROUTES
+from bridge.contract.payloads import EventType
 
 from ..controllers.api import throttle
 from .common import ManychatCase, QueueCase, opportunity
 
-WEBHOOK = ROUTES[EventType.OPPORTUNITY][1]
+WEBHOOK = EventType.OPPORTUNITY.route[1]
 
 
 @tagged("post_install", "-at_install")

@@ -6,9 +6,10 @@ import psycopg2
 from odoo import sql_db
 from odoo.tests import TransactionCase, tagged
 
-from bridge.contract.event import EventType, accept
+from bridge.contract.event import accept
+from bridge.contract.payloads import EventType
 
-from ..models.ir_cron import OFTEN, _notifier
+from ..models.ir_cron import KEEP_NOTIFY_CONNECTION, _notifier
 from .common import at
 
 #: Seconds; for a notice that is on its way.
@@ -26,7 +27,7 @@ class TestWake(TransactionCase):
         self.addCleanup(self.listener.close)
         self.listener.autocommit = True
         self.execute("LISTEN cron_trigger")
-        self.job = self.env.ref("miasalud_crm.cron_relay").with_context(**{OFTEN: True})
+        self.job = self.env.ref("miasalud_crm.cron_relay").with_context(**{KEEP_NOTIFY_CONNECTION: True})
 
     def execute(self, statement, *parameters):
         with self.listener.cursor() as cursor:

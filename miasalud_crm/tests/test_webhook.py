@@ -5,8 +5,7 @@ from odoo import fields
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
-from bridge.contract import examples
-from bridge.contract.webhook import ROUTES
+from bridge.contract.payloads import EventType
 
 from ..controllers.api import throttle
 from ..models.manychat_rejection import KEPT, TRIMMED_EVERY
@@ -16,7 +15,7 @@ CONTACT = "/api/v1/manychat/webhook/contact"
 OPPORTUNITY = "/api/v1/manychat/webhook/crm-opportunity"
 UPDATE = "/api/v1/manychat/campaign-contacts/update-by-manychat-id"
 #: By path: method and body.
-EXAMPLES = {path: (method, examples.EXAMPLES[event_type]) for event_type, (method, path) in ROUTES.items()}
+EXAMPLES = {each.spec.path: (each.spec.method, each.spec.example) for each in EventType}
 
 
 @tagged("post_install", "-at_install")
@@ -214,8 +213,8 @@ class TestWebhook(QueueCase, HttpCase):
     def test_the_report_tells_what_waits_and_whether_the_bridge_lives(self):
         self.call(CONTACT, EXAMPLES[CONTACT][1])
         bridge = self.env["manychat.bridge"].with_user(self.env.ref("miasalud_crm.user_bridge"))
-        bridge.worker.heartbeat("prueba:1", "0.1.0")
-        bridge.worker.heartbeat("prueba:1", "0.1.0")
+        bridge.heartbeat("prueba:1", "0.1.0")
+        bridge.heartbeat("prueba:1", "0.1.0")
         report = self.call("/api/v1/reports/health", method="GET").json()
         self.assertEqual((report["events"]["waiting"], report["bridge"]["version"]), (1, "0.1.0"))
         self.assertEqual(report["queue"]["status"], "ok")

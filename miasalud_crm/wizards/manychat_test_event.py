@@ -2,9 +2,10 @@ import secrets
 from datetime import timedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import UserError
 
 from ..models.manychat_setup import TEST_ID, TEST_ID_PATTERN
+from ..rights import managers_only
 
 #: How long the key of a test is valid.
 KEY_LIFETIME = timedelta(minutes=10)
@@ -26,43 +27,9 @@ class ManychatTestEvent(models.TransientModel):
     second_map_id = fields.Many2one("manychat.stage.map", "Moves To", readonly=True, ondelete="cascade")
     key_id = fields.Many2one("manychat.api.key", readonly=True, ondelete="set null")
 
-    @api.model
-    def stages(self):
-        """The stages that a test can use, in order: dicts of ``id`` and ``name``. For sales managers."""
-        self._manager_only()
-        return [
-            {"id": row.id, "name": f"{row.name} → {row.stage_id.name}"}
-            for row in self.env["manychat.stage.map"].search([])
-        ]
-
-    @api.model
-    def start(self, first_map_id, second_map_id):
-        """Prepare a test.
-
-        :param int first_map_id: the stage, as ``manychat.stage.map``, in which the opportunity is created
-        :param int second_map_id: the one to which it is moved
-        :return dict: ``id`` of the test; ``key``, for a few minutes and for this test's person only; ``bodies``, of the
-            two requests
-        :raises AccessError: the user is no sales manager
-        :raises UserError: the two stages are one, or one of them is not mapped any more
-        """
-        self._manager_only()
-        rows = self.env["manychat.stage.map"].search([("id", "in", [first_map_id, second_map_id])])
-        if len(rows) != 2:
-            raise UserError(self.env._("Choose two different stages that are mapped."))
-        first, second = (rows.browse(map_id) for map_id in (first_map_id, second_map_id))
-        manychat_id = f"TEST-{secrets.token_hex(6)}"
-        keys = self.env["manychat.api.key"].sudo()
-        key = keys._generate(self.env._("Test event"), fields.Datetime.now() + KEY_LIFETIME, manychat_id)
-        test = self.sudo().create(
-            {
-                "manychat_id": manychat_id,
-                "first_map_id": first.id,
-                "second_map_id": second.id,
-                "key_id": keys._authenticate(key).id,
-            }
-        )
-        return {"id": test.id, "key": key, "bodies": [test._body(first), test._body(second)]}
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
 
     def _body(self, row):
         # Without a date: it counts as of its receipt, so that the browser's clock does not matter.
@@ -74,47 +41,11 @@ class ManychatTestEvent(models.TransientModel):
             "state": state | {"summary": self.env._("A test event, sent from Getting Started.")},
         }
 
-    def progress(self):
-        """How far the test has got.
-
-        :return dict: ``events``: for each of the two a list of hops, dicts of ``name``, ``state`` (``todo``,
-            ``running``, ``done``, ``stopped``), ``title``, ``at`` (time of day), ``text``; ``received``: how many of
-            the events have been; ``applied``: how many have gone all the way; ``lead_id``, of the opportunity, or False
-        """
-        test = self._own()
-        events = self.env["manychat.event"].sudo().search([("manychat_id", "=", test.manychat_id)], order="id", limit=2)
-        rows = [*events, *[events.browse()] * (2 - len(events))]
-        lead = test._lead()
-        return {
-            "events": [test._hops(rows[0], False), test._hops(rows[1], True)],
-            "received": len(events),
-            "applied": len(events.filtered(lambda event: event.state == "done")),
-            "lead_id": lead.id,
-        }
-
-    def finish(self):
-        """The test is over, or given up: its key goes."""
-        test = self._own()
-        test.key_id.unlink()
-
-    def delete_opportunity(self):
-        """Remove what this test, and earlier ones, left behind in Odoo; what is still on its way is given up."""
-        self._own()._delete_leftovers()
-
-    # ------------------------------------------------------------
-    # Internal
-    # ------------------------------------------------------------
-
-    def _manager_only(self):
-        if not self.env.user.has_group("sales_team.group_sale_manager"):
-            raise AccessError(self.env._("Only sales managers may send test events."))
-
     def _own(self):
         """This test, as superuser; it must be the user's own.
 
         :raises UserError: the test is forgotten, as tests are after an hour
         """
-        self._manager_only()
         test = self.sudo().exists().filtered(lambda test: test.create_uid == self.env.user)
         if len(test) != 1:
             raise UserError(self.env._("This test is over. Start a new one."))
@@ -135,7 +66,7 @@ class ManychatTestEvent(models.TransientModel):
         leads.unlink()
 
     # ------------------------------------------------------------
-    # The hops
+    # Business: the hops
     # ------------------------------------------------------------
 
     def _hops(self, event, is_second):
@@ -146,7 +77,7 @@ class ManychatTestEvent(models.TransientModel):
         row = self.second_map_id if is_second else self.first_map_id
         applied = event.state == "done"
         failed = event.state in ("failed", "discarded")
-        taken = bool(event.applied_at or event.refusals)
+        taken = bool(event.applied_at or event.attempt_count)
         queued = bool(event.queued_at) or taken
         # A hop is named by what has happened once it is done.
         moved = self.env._("Opportunity moved to “%s”", row.stage_id.name)
@@ -165,7 +96,7 @@ class ManychatTestEvent(models.TransientModel):
                 state, text = "running", ""
                 if failed:
                     state, text = "stopped", event.message or self.env._("The event was discarded.")
-                elif event.refusals:
+                elif event.attempt_count:
                     text = f"{event.reason} {event.message}"  # still running: the bridge tries again
                 elif fields.Datetime.now() - (event.queued_at or event.received_at) > PATIENCE:
                     state, text = "stopped", self._why_it_waits(name, event)
@@ -203,3 +134,75 @@ class ManychatTestEvent(models.TransientModel):
 
     def _time_of_day(self, moment):
         return fields.Datetime.context_timestamp(self, moment).strftime("%H:%M:%S")
+
+    # ------------------------------------------------------------
+    # RPC
+    # ------------------------------------------------------------
+
+    @api.model
+    @managers_only
+    def stages(self):
+        """The stages that a test can use, in order: dicts of ``id`` and ``name``. For sales managers."""
+        return [
+            {"id": row.id, "name": f"{row.name} → {row.stage_id.name}"}
+            for row in self.env["manychat.stage.map"].search([])
+        ]
+
+    @api.model
+    @managers_only
+    def start(self, first_map_id, second_map_id):
+        """Prepare a test.
+
+        :param int first_map_id: the stage, as ``manychat.stage.map``, in which the opportunity is created
+        :param int second_map_id: the one to which it is moved
+        :return dict: ``id`` of the test; ``key``, for a few minutes and for this test's person only; ``bodies``, of the
+            two requests
+        :raises AccessError: the user is no sales manager
+        :raises UserError: the two stages are one, or one of them is not mapped any more
+        """
+        rows = self.env["manychat.stage.map"].search([("id", "in", [first_map_id, second_map_id])])
+        if len(rows) != 2:
+            raise UserError(self.env._("Choose two different stages that are mapped."))
+        first, second = (rows.browse(map_id) for map_id in (first_map_id, second_map_id))
+        manychat_id = f"TEST-{secrets.token_hex(6)}"
+        keys = self.env["manychat.api.key"].sudo()
+        key = keys._generate(self.env._("Test event"), fields.Datetime.now() + KEY_LIFETIME, manychat_id)
+        test = self.sudo().create(
+            {
+                "manychat_id": manychat_id,
+                "first_map_id": first.id,
+                "second_map_id": second.id,
+                "key_id": keys._authenticate(key).id,
+            }
+        )
+        return {"id": test.id, "key": key, "bodies": [test._body(first), test._body(second)]}
+
+    @managers_only
+    def progress(self):
+        """How far the test has got.
+
+        :return dict: ``events``: for each of the two a list of hops, dicts of ``name``, ``state`` (``todo``,
+            ``running``, ``done``, ``stopped``), ``title``, ``at`` (time of day), ``text``; ``received``: how many of
+            the events have been; ``applied``: how many have gone all the way; ``lead_id``, of the opportunity, or False
+        """
+        test = self._own()
+        events = self.env["manychat.event"].sudo().search([("manychat_id", "=", test.manychat_id)], order="id", limit=2)
+        rows = [*events, *[events.browse()] * (2 - len(events))]
+        lead = test._lead()
+        return {
+            "events": [test._hops(rows[0], False), test._hops(rows[1], True)],
+            "received": len(events),
+            "applied": len(events.filtered(lambda event: event.state == "done")),
+            "lead_id": lead.id,
+        }
+
+    @managers_only
+    def finish(self):
+        """The test is over, or given up: its key goes."""
+        test = self._own()
+        test.key_id.unlink()
+
+    @managers_only
+    def delete_opportunity(self):
+        """Remove what this test, and earlier ones, left behind in Odoo; what is still on its way is given up."""
+        self._own()._delete_leftovers()

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from bridge.api.app import create_app
 from bridge.api.serve import open_context
-from bridge.cli.key import digest
+from bridge.contract.keys import digest
 from bridge.settings import Settings
 from bridge.store import api_keys
 from bridge.store.engine import in_transaction
@@ -60,7 +60,7 @@ def running(**settings: Any) -> Iterator[Api]:
         if context.keys.are_known:
             for scope, key in KEYS.items():
                 row = {"name": f"Prueba {scope}", "prefix": key[:12], "digest": digest(key), "scope": scope}
-                in_transaction(context.engine, lambda connection, row=row: api_keys.add(connection, **row))
+                in_transaction(context.engine, api_keys.add, **row)
             context.keys.refresh()
         with TestClient(create_app(context), raise_server_exceptions=False) as client:
             yield Api(client, context)

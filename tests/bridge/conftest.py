@@ -22,15 +22,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bridge.contract.event import (
-    CAMPAIGN_QUEUE,
-    CONTACT_QUEUE,
-    DEAD_LETTER_QUEUE,
-    OPPORTUNITY_QUEUE,
-    Event,
-    EventType,
-    accept,
-)
+from bridge.contract.event import Event, accept
+from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, EventType
 from bridge.queue import Queue
 from bridge.store import migrate, schema
 from bridge.store.engine import create_engine

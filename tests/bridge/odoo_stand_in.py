@@ -28,7 +28,7 @@ class OdooStandIn:
     :ivar moves: (ManyChat id, stage) of every creation and move, in order: what a chatter would show
     :ivar calls: event ids of every call of ``manychat_apply`` that was not empty
     :ivar erased: ManyChat ids of those whom it was told to forget
-    :ivar logged: what ``manychat.event.story`` knows
+    :ivar logged: what ``manychat.event.get_history`` knows
     :ivar reports: what it was told of events, in order
     :ivar takes_reports: whether it is new enough to
     :ivar refused_reports: event ids of which it will not hear
@@ -155,7 +155,7 @@ class OdooStandIn:
             moves = [move for move in self.moves if move[0] == manychat_id]
             return {"events": len(moves), "rejections": 0, "lead_ids": [lead["id"]] if lead else []}
 
-    def story(self, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
+    def get_history(self, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
         """What it applied, told as the real one tells it; ``logged`` events are there without having been applied."""
         told = [
             {**row, "outcome": answer["status"], "lead_id": answer["lead_id"], "stage_after": answer["stage_after"]}
@@ -190,7 +190,7 @@ class OdooStandIn:
             }
         )
 
-    def report(self, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+    def record_outcomes(self, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
         with self._lock:
             if self.refused_reports & {outcome["event_id"] for outcome in outcomes}:
                 raise Fault("odoo.exceptions.ValidationError", "No")
@@ -206,12 +206,12 @@ class OdooStandIn:
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
             return {"discarded": dict(self.discarded)} if self.takes_reports else True
-        if (model, method) == ("manychat.event", "report") and self.takes_reports:
-            return self.report(**arguments)
-        if (model, method) == ("manychat.bridge", "alive"):
+        if (model, method) == ("manychat.event", "record_outcomes") and self.takes_reports:
+            return self.record_outcomes(**arguments)
+        if (model, method) == ("manychat.bridge", "get_active"):
             return [{**beat, "seconds": 1} for beat in self.heartbeats]
-        if (model, method) == ("manychat.event", "story"):
-            return self.story(**arguments)
+        if (model, method) == ("manychat.event", "get_history"):
+            return self.get_history(**arguments)
         if (model, method) == ("manychat.event", "erase"):
             return self.erase(**arguments)
         raise Fault("builtins.AttributeError", f"The method '{model}.{method}' does not exist")

@@ -14,7 +14,7 @@ import pytest
 
 from bridge.api import key_cache
 from bridge.api.key_cache import MAX_AGE, KeptKeys, Key, NotKept
-from bridge.cli.key import Scope, digest
+from bridge.contract.keys import Scope, digest
 from bridge.store.engine import create_engine
 
 from ..webhook_cases import CONTACT

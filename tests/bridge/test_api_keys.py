@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from bridge.cli.key import digest
+from bridge.contract.keys import digest
 from bridge.store import api_keys
 from bridge.store.engine import in_transaction
 
@@ -42,7 +42,7 @@ def test_without_a_key_nothing_opens_and_nothing_of_the_body_is_looked_at(api: A
 def test_an_expired_key_is_none(api: Api) -> None:
     soon = datetime.now(timezone.utc) + timedelta(hours=1)
     row = {"name": "a", "prefix": "mck_expiring", "digest": digest("mck_expiring-soon"), "scope": "read"}
-    in_transaction(api.context.engine, lambda connection: api_keys.add(connection, expires_at=soon, **row))
+    in_transaction(api.context.engine, api_keys.add, expires_at=soon, **row)
     api.context.keys.refresh()
     assert api(*READ, key="mck_expiring-soon", status=200)
     # The one in memory expires too, without anybody reading SQL again.
@@ -57,11 +57,11 @@ def test_a_running_api_takes_new_keys_and_refuses_revoked_ones(world: World, cli
         key = made.stdout.strip()
         headers = {"X-API-KEY": key}
         eventually(lambda: api.request(*READ, headers=headers).status_code == 200)
-        listed = cli("key", "list").stdout
+        listed = cli.start("key", "list").stdout
         assert "Informes" in listed
         assert key not in listed
         eventually(lambda: world.rows("api_keys")[0].last_used_at)
-        assert "1 key revoked." in cli("key", "revoke", key[:12]).stdout
+        assert "1 key revoked." in cli.start("key", "revoke", key[:12]).stdout
         eventually(lambda: api.request(*READ, headers=headers).status_code in (401, 429))
     assert key not in str(world.rows("api_keys"))
 

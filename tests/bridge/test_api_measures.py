@@ -6,12 +6,11 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.contract.event import EventType
-from bridge.contract.webhook import ROUTES
+from bridge.contract.payloads import EventType
 
 from .api import Api
 
-CONTACT = ROUTES[EventType.CONTACT]
+CONTACT = EventType.CONTACT.route
 #: (labels' values, number), as a sample of the counters that these tests are about.
 Counts = dict[tuple[str, ...], float]
 

@@ -12,7 +12,8 @@ from bridge.api.advisors import NewAdvisor
 from bridge.api.campaigns import NewCampaign
 from bridge.api.channels import NewChannel
 from bridge.api.contacts import NewContact
-from bridge.contract.event import Event, EventType, accept
+from bridge.contract.event import Event, accept
+from bridge.contract.payloads import EventType
 from bridge.store.campaigns import apply_campaign_events
 from bridge.store.contacts import apply_contacts
 from bridge.store.engine import in_transaction
@@ -45,7 +46,7 @@ def contact_event(hours: float, **payload: Any) -> Event:
 
 
 def apply(api: Api, function: Any, *events: Event) -> None:
-    in_transaction(api.context.engine, lambda connection: function(connection, events))
+    in_transaction(api.context.engine, function, events)
 
 
 def test_the_users_examples_are_accepted_verbatim_and_read_back(api: Api) -> None:

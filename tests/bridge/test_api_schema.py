@@ -15,9 +15,9 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
 
-from bridge.contract.event import EventType, accept
-from bridge.contract.examples import EXAMPLES
-from bridge.store.audit import Taken, begin
+from bridge.contract.event import accept
+from bridge.contract.payloads import EventType
+from bridge.store.audit import ReceivedEvent, begin
 from bridge.store.campaigns import apply_campaign_events
 from bridge.store.contacts import apply_contacts
 from bridge.store.engine import in_transaction
@@ -74,8 +74,8 @@ def test_whatever_is_sent_the_answer_is_one_that_the_description_knows(api: Api)
 def test_rows_are_as_the_description_says(api: Api) -> None:
     now = datetime.now(timezone.utc)
     for event_type, apply in APPLYING.items():
-        event = accept(event_type, EXAMPLES[event_type], received_at=now, source="odoo")
-        in_transaction(api.context.engine, partial(begin, taken=[Taken(event, event_type.queue, now)]))
+        event = accept(event_type, event_type.spec.example, received_at=now, source="odoo")
+        in_transaction(api.context.engine, partial(begin, received=[ReceivedEvent(event, event_type.queue, now)]))
         in_transaction(api.context.engine, partial(apply, events=[event]))
     schema = schemathesis.openapi.from_asgi("/openapi.json", api.client.app)
     checks = [check for check in CHECKS.get_all() if check.__name__ == "response_schema_conformance"]

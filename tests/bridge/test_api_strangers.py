@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from bridge.cli.key import digest
+from bridge.contract.keys import digest
 from bridge.store import api_keys
 from bridge.store.engine import in_transaction
 
@@ -139,7 +139,7 @@ def _key(world: World, process: ApiProcess, name: str) -> str:
     """A key that the process knows."""
     key = f"mck_test-{name}-{'x' * 32}"
     row = {"name": name, "prefix": key[:12], "digest": digest(key), "scope": "write"}
-    in_transaction(world.engine, lambda connection: api_keys.add(connection, **row))
+    in_transaction(world.engine, api_keys.add, **row)
     eventually(lambda: process.request("GET", CONTACTS, headers={"X-API-KEY": key}).status_code == 200)
     return key
 
@@ -177,7 +177,7 @@ def test_keys_change_under_load_and_nobody_with_a_valid_one_is_refused(world: Wo
                 new, old = _key(world, process, f"key-{number}"), current[-1]
                 current.append(new)
                 ids = [row.id for row in world.rows("api_keys", digest=digest(old))]
-                in_transaction(world.engine, lambda connection, ids=ids: api_keys.revoke(connection, ids))
+                in_transaction(world.engine, api_keys.revoke, ids)
                 eventually(
                     lambda old=old: (
                         process.request("GET", CONTACTS, headers={"X-API-KEY": old}).status_code in (401, 429)

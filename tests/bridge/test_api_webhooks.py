@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType, decode
-from bridge.contract.webhook import ROUTES, Throttle
+from bridge.contract.event import decode
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
+from bridge.contract.throttle import Throttle
 from bridge.queue import Queue
-from bridge.store.audit import Taken, begin
+from bridge.store.audit import ReceivedEvent, begin
 from bridge.store.engine import in_transaction
 
 from ..webhook_cases import CASES, CONTACT, OPPORTUNITY, UPDATE, Case, opportunity
@@ -45,9 +46,9 @@ def test_every_case_has_its_answer(api: Api, queues: dict[str, Queue], case: Cas
 
 
 def test_what_is_accepted_is_on_its_queue(api: Api, queues: dict[str, Queue]) -> None:
-    for event_type, (method, path) in ROUTES.items():
+    for event_type in EventType:
         body = {"manychat_id": "MC1", "campaign_id": 85, "state": {"stage_id": 17}}
-        event_id = api(method, path, body, key="webhook", status=202)["event_id"]
+        event_id = api(*event_type.route, body, key="webhook", status=202)["event_id"]
         queue = queues[event_type.queue]
         (message,) = queue.receive(32, 60)
         event = decode(message.content, queue=queue.name, inserted_at=message.inserted_at)
@@ -65,8 +66,8 @@ def test_a_dry_run_knows_events_that_were_taken_before(api: Api) -> None:
     event = contact(**body, nombre_lead=None, whatsapp=None, ultimo_estado=None)
     dry = {"headers": {"X-Dry-Run": "1"}}
     assert api(*CONTACT, body, key="webhook", status=200, **dry)["duplicate"] is False
-    taken = [Taken(event, CONTACT_QUEUE, None)]
-    in_transaction(api.context.engine, lambda connection: begin(connection, taken))
+    taken = [ReceivedEvent(event, CONTACT_QUEUE, None)]
+    in_transaction(api.context.engine, begin, taken)
     forecast = api(*CONTACT, body, key="webhook", status=200, **dry)
     assert (forecast["duplicate"], forecast["event_id"]) == (True, event.id)
 

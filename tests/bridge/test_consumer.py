@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from bridge.circuit_breaker import Dependency
-from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
 
 from .conftest import World, contact, eventually, make, stage
 

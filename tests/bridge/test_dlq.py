@@ -13,7 +13,8 @@ import sys
 import pytest
 
 from bridge.cli.dlq import harmless
-from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE, Event
+from bridge.contract.event import Event
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 
 from .conftest import PATIENCE, Cli, World, contact, eventually, stage
 from .program import Program
@@ -62,7 +63,7 @@ def test_wrong_filters_are_refused_and_change_nothing(cli: Cli, world: World, le
 
 def test_show_tells_everything_but_the_body_which_only_body_does(cli: Cli, world: World, letters: list[Event]) -> None:
     [letter] = world.rows("dead_letters", manychat_id="MC0")
-    shown = cli("dlq", "show", letters[0].id).stdout
+    shown = cli.start("dlq", "show", letters[0].id).stdout
     for told in (OPPORTUNITY_QUEUE, "unmapped_stage", "first tried at", "last tried at", "Stage Aliases"):
         assert told in shown
     assert "HYPERLINK" not in shown
@@ -150,7 +151,7 @@ def test_what_was_discarded_stays_so_whatever_brings_it_again(cli: Cli, world: W
     assert cli("dlq", "discard").returncode == 2
     assert "Would discard 4" in cli("dlq", "discard", "--all", "--dry-run").stdout
     assert {row.status for row in world.rows("dead_letters")} == {"open"}
-    assert "Discarded 1." in cli("dlq", "discard", "--manychat-id", "MC0").stdout
+    assert "Discarded 1." in cli.start("dlq", "discard", "--manychat-id", "MC0").stdout
     assert "Discarded 0." in cli("dlq", "discard", "--manychat-id", "MC0").stdout
     assert "Replayed 0." in cli("dlq", "replay", "--manychat-id", "MC0").stdout
     [row] = world.rows("dead_letters", manychat_id="MC0")

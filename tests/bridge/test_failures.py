@@ -7,7 +7,8 @@ import base64
 import pytest
 import sqlalchemy as sa
 
-from bridge.contract.event import CONTACT_QUEUE, MAX_MESSAGE_CHARS, OPPORTUNITY_QUEUE
+from bridge.contract.event import MAX_MESSAGE_CHARS
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 from bridge.results import Failure
 from bridge.worker import retry
 from bridge.worker.replay import replay

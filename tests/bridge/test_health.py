@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from bridge.cli import status
-from bridge.contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE
 from bridge.monitoring import health
 from bridge.monitoring.probes import Probe, Watch
 from bridge.results import Done, Failure
 from bridge.settings import Settings
 from bridge.store import audit, dead_letters, pauses
-from bridge.store.audit import Taken
+from bridge.store.audit import ReceivedEvent
 from bridge.store.dead_letters import DeadLetter
 
 from .conftest import Cli, World, contact, stage
@@ -62,7 +62,9 @@ def test_each_path_tells_its_depth_rate_latency_lag_and_pause(world: World, sett
     done, begun, waiting = contact("MC1"), stage("MC2"), stage("MC3")
     world.send(waiting)
     with world.engine.begin() as connection:
-        audit.begin(connection, [Taken(done, CONTACT_QUEUE, None), Taken(begun, OPPORTUNITY_QUEUE, None)])
+        audit.begin(
+            connection, [ReceivedEvent(done, CONTACT_QUEUE, None), ReceivedEvent(begun, OPPORTUNITY_QUEUE, None)]
+        )
         audit.finish(connection, {done.id: Done("stored")}, done.received_at + timedelta(seconds=2))
         pauses.pause(connection, [CAMPAIGN_QUEUE])
     report = look(settings, datetime.now(timezone.utc) + timedelta(seconds=60))
@@ -191,7 +193,7 @@ def test_status_fits_80_columns_and_names_what_matters(world: World, settings: S
 
 def test_status_exits_by_what_it_found_and_prints_json(world: World, cli: Cli) -> None:
     alive(world)
-    good = cli("status", "--json")
+    good = cli.start("status", "--json")
     assert (good.returncode, json.loads(good.stdout)["status"]) == (0, "ok")
     world.odoo.stop()
     bad = cli("status")
@@ -204,7 +206,7 @@ def test_status_exits_by_what_it_found_and_prints_json(world: World, cli: Cli) -
 def test_failed_attempts_count_as_lag_until_given_up(world: World, settings: Settings) -> None:
     event = stage()
     with world.engine.begin() as connection:
-        audit.begin(connection, [Taken(event, OPPORTUNITY_QUEUE, None)])
+        audit.begin(connection, [ReceivedEvent(event, OPPORTUNITY_QUEUE, None)])
     later = datetime.now(timezone.utc) + timedelta(minutes=1)
     assert path(look(settings, later), OPPORTUNITY_QUEUE)["lag_seconds"] >= 59
     with world.engine.begin() as connection:

@@ -72,7 +72,7 @@ def test_killed_while_odoo_works_its_answer_lost(world: World) -> None:
     bridge = world.start_bridge(visibility_timeout=2)
     eventually(lambda: world.odoo.calls)
     bridge.kill()
-    assert [(row.attempts, row.in_attempt, row.outcome) for row in world.rows("audit")] == [(1, True, None)]
+    assert [(row.attempts, row.attempt_in_progress, row.outcome) for row in world.rows("audit")] == [(1, True, None)]
     eventually(lambda: world.odoo.moves, "Odoo commits, and answers nobody")
     world.odoo.troubles.clear()
     world.start_bridge(visibility_timeout=2)
@@ -96,8 +96,8 @@ def test_killed_after_the_commit_and_before_the_delete(world: World) -> None:
 
 def test_an_event_that_was_in_hand_when_a_bridge_died_is_tried_alone(world: World) -> None:
     suspect, *others = [stage(f"MC{number}") for number in range(6)]
-    taken = [audit.Taken(suspect, suspect.type.queue, None)]
-    in_transaction(world.engine, lambda connection: audit.begin(connection, taken))
+    taken = [audit.ReceivedEvent(suspect, suspect.type.queue, None)]
+    in_transaction(world.engine, audit.begin, taken)
     world.send(suspect, *others)
     world.start_bridge()
     world.settle(suspect, *others)

@@ -18,7 +18,7 @@ import requests
 import yaml
 
 import bridge.api.request_metrics  # noqa: F401 (its metrics join the others)
-from bridge.contract.event import EventType
+from bridge.contract.payloads import EventType
 from bridge.metrics import REGISTRY
 from bridge.monitoring.exporter import Looks
 from bridge.monitoring.probes import ALL_QUEUES, Answer, QueueSeen, Seen, SqlSeen

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.contract.event import OPPORTUNITY_QUEUE
+from bridge.contract.payloads import OPPORTUNITY_QUEUE
 
 from .conftest import Azurite, World, contact, eventually, find_azurite, stage
 

@@ -10,7 +10,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 
 from .conftest import Azurite, Cli, World, contact, eventually, stage
 

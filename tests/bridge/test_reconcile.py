@@ -23,7 +23,7 @@ def lose(world: World, *events: Event, attempts: int = 1, tried: timedelta = -HO
     moment = datetime.now(timezone.utc) + tried
 
     def work(connection: sa.Connection) -> None:
-        audit.begin(connection, [audit.Taken(event, event.type.queue, moment) for event in events], moment)
+        audit.begin(connection, [audit.ReceivedEvent(event, event.type.queue, moment) for event in events], moment)
         stages = [event for event in events if event.type.value == "opportunity"]
         if stages:
             opportunities.record(connection, stages, moment)
@@ -38,7 +38,7 @@ def test_events_whose_messages_are_gone_are_applied(cli: Cli, world: World) -> N
     dry = cli("reconcile", "--dry-run").stdout
     assert "4 cases." in dry
     assert world.outcomes(*events) == [None] * 4
-    assert "4 cases, 4 repaired." in cli("reconcile").stdout
+    assert "4 cases, 4 repaired." in cli.start("reconcile").stdout
 
     assert world.outcomes(*events) == ["created", "moved", "created", "stored"]
     assert world.odoo.leads["MC1"]["stage"] == world.odoo.stages[17]
@@ -81,7 +81,7 @@ def test_an_opportunity_that_reads_pending_although_its_event_was_applied_is_put
     event = stage("MC1")
     lose(world, event)
     world.odoo.manychat_apply([event.envelope()])
-    in_transaction(world.engine, lambda connection: audit.finish(connection, {event.id: Done("created", 1, None, "A")}))
+    in_transaction(world.engine, audit.finish, {event.id: Done("created", 1, None, "A")})
     assert [row.odoo_sync_status for row in world.rows("opportunities")] == ["pending"]
     assert "1 repaired" in cli("reconcile").stdout
 

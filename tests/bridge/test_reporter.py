@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bridge.contract.event import Event, EventType
+from bridge.contract.event import Event
+from bridge.contract.payloads import EventType
 from bridge.odoo import Odoo
 from bridge.worker.reporter import close_discarded, report
 

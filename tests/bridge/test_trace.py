@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bridge.contract.event import OPPORTUNITY_QUEUE, Event
+from bridge.contract.event import Event
+from bridge.contract.payloads import OPPORTUNITY_QUEUE
 
 from .conftest import Cli, World, contact, stage
 
 
 def told(cli: Cli, event: Event) -> dict[str, Any]:
-    result = cli("trace", event.id, "--json")
+    result = cli.start("trace", event.id, "--json")
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 
-from bridge.contract.event import (
+from bridge.contract.event import accept, decode
+from bridge.contract.payloads import (
     CAMPAIGN_QUEUE,
     CONTACT_QUEUE,
     OPPORTUNITY_QUEUE,
@@ -14,16 +15,13 @@ from bridge.contract.event import (
     Contact,
     EventType,
     Opportunity,
-    accept,
-    decode,
-    parse_json,
 )
-from bridge.contract.examples import EXAMPLES
+from bridge.contract.strict_json import parse_json
 
 RECEIVED = datetime(2025, 7, 12, tzinfo=timezone.utc)
 
 CONTACT, ASSIGNMENT, UPDATE = (
-    json.dumps(EXAMPLES[each], ensure_ascii=False)
+    json.dumps(each.spec.example, ensure_ascii=False)
     for each in (EventType.CONTACT, EventType.CAMPAIGN_ASSIGNMENT, EventType.CAMPAIGN_CONTACT)
 )
 MIGRATION_CONTACT = """{

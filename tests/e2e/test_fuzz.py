@@ -7,14 +7,10 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from bridge.contract.payloads import EventType
 from tests.world import World
 
-ROUTES = [
-    ("POST", "/api/v1/manychat/webhook/contact"),
-    ("POST", "/api/v1/manychat/webhook/campaign-assignment"),
-    ("POST", "/api/v1/manychat/webhook/crm-opportunity"),
-    ("PUT", "/api/v1/manychat/campaign-contacts/update-by-manychat-id"),
-]
+ROUTES = [each.route for each in EventType]
 FIELDS = [
     "manychat_id", "first_name", "phone", "channel", "entry_date", "medical_advisor_id", "state", "stage_id", "stage",
     "summary", "date", "nombre_lead", "datetime_actual", "campaign_id", "comercial_id", "last_state",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from azure.storage.queue import QueueClient
 
-from bridge.contract.event import CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 from tests.world import Chat, World
 
 STAGES = {
@@ -228,7 +228,7 @@ def test_a_dead_letter_that_was_discarded_goes_through_once_somebody_retries_it_
     world.eventually(lambda: world.sql("SELECT 1 FROM audit WHERE event_id = :e AND outcome = 'discarded'", e=event_id))
     (letter,) = world.sql("SELECT status FROM dead_letters WHERE event_id = :e", e=event_id)
     assert letter["status"] == "discarded"
-    told = [["id", "=", row], ["discard_untold", "=", False]]
+    told = [["id", "=", row], ["discard_to_report", "=", False]]
     world.eventually(lambda: world.odoo("manychat.event", "search_count", told))
 
     (alias,) = world.odoo("manychat.stage.alias", "search", [["name", "=", label]])

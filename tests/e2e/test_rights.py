@@ -20,7 +20,7 @@ def call(world: World, model: str, method: str, *arguments: object) -> dict:
     [
         ("crm.lead", "search_read", [[]]),
         ("crm.lead", "create", [{"name": "Intruso"}]),
-        ("crm.lead", "_manychat_apply_or_halve", [[]]),
+        ("crm.lead", "_manychat_apply_bisecting", [[]]),
         ("res.partner", "search_read", [[]]),
         ("res.partner", "create", [{"name": "Intruso"}]),
         ("manychat.event", "search_read", [[]]),
@@ -43,12 +43,12 @@ def test_the_bridges_key_applies_events_and_tells_that_the_bridge_lives(world: W
 def test_the_bridges_key_hears_of_events_and_bridges_and_nothing_that_people_said(world: World) -> None:
     event_id = (chat := world.chat()).enters(17, phone="+520000000009", summary="Algo privado")
     world.settled(event_id)
-    told = call(world, "manychat.event", "story", event_id)["result"]
+    told = call(world, "manychat.event", "get_history", event_id)["result"]
     assert [each["event_id"] for each in told] == [event_id]
     for text in ("Prueba", "520000000009", "privado"):
         assert text not in str(told)
-    assert told == call(world, "manychat.event", "story", "", chat.manychat_id)["result"]
-    assert call(world, "manychat.bridge", "alive")["result"]
+    assert told == call(world, "manychat.event", "get_history", "", chat.manychat_id)["result"]
+    assert call(world, "manychat.bridge", "get_active")["result"]
 
 
 def test_a_webhook_key_opens_no_rpc(world: World) -> None:

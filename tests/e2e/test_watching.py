@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from bridge.contract.event import OPPORTUNITY_QUEUE
+from bridge.contract.payloads import OPPORTUNITY_QUEUE
 from deploy.local.stack import PYTHON
 from deploy.local.supervision import own_environment
 from tests.world import Chat, World

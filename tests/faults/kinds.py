@@ -20,7 +20,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 
-from bridge.contract.event import OPPORTUNITY_QUEUE
+from bridge.contract.payloads import OPPORTUNITY_QUEUE
 
 from .proxy import CUT, PASS, Passing, Proxy, Trap
 from .system import BUSY_SECONDS, VISIBILITY_TIMEOUT, System

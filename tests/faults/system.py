@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import psutil
 from psycopg.rows import namedtuple_row
 
-from bridge.contract.event import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
 from deploy.local import azurite, odoo
 from deploy.local.postgres import BREAKABLE
 from deploy.local.stack import Stack

@@ -20,7 +20,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bridge.contract.event import Event, EventType, accept
+from bridge.contract.event import Event, accept
+from bridge.contract.payloads import EventType
 from bridge.odoo import Odoo
 
 from .system import System

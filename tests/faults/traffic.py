@@ -20,7 +20,8 @@ import requests
 from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueClient
 
-from bridge.contract.event import OPPORTUNITY_QUEUE, EventType, accept
+from bridge.contract.event import accept
+from bridge.contract.payloads import OPPORTUNITY_QUEUE, EventType
 
 from .system import System
 

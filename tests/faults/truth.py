@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueServiceClient
 
-from bridge.contract.event import DEAD_LETTER_QUEUE
+from bridge.contract.payloads import DEAD_LETTER_QUEUE
 
 from .system import QUEUES, System
 from .traffic import Ledger
@@ -135,7 +135,7 @@ class Truth:
                 verdict.lost.append(f"{event_id}: {'never seen by a bridge' if row is None else 'no outcome'}")
             elif (row.outcome == "dead_lettered") != (of_event[event_id] == 1):
                 verdict.other.append(f"{event_id}: {row.outcome}, with {of_event[event_id]} open dead letters")
-            elif row.in_attempt:
+            elif row.attempt_in_progress:
                 verdict.other.append(f"{event_id}: {row.outcome}, and still in an attempt")
         for event_id in sorted(audit.keys() - events.keys() - ledger.accepted):
             verdict.other.append(f"{event_id} was never sent")

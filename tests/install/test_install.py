@@ -86,7 +86,8 @@ def test_of_doubled_ids_the_newest_open_opportunity_wins_and_the_others_are_list
 # What follows takes place in the same database, after people have worked with it.
 USE = """
 from datetime import datetime, timedelta, timezone
-from bridge.contract.event import EventType, accept
+from bridge.contract.event import accept
+from bridge.contract.payloads import EventType
 began = datetime.now(timezone.utc) - timedelta(hours=1)
 def event(minute, stage):
     moment = began + timedelta(minutes=minute)

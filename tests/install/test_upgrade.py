@@ -22,7 +22,8 @@ FIRST_RELEASE = "8eb8da5"
 EVENTS = """
 import json
 from datetime import datetime, timedelta, timezone
-from bridge.contract.event import EventType, accept
+from bridge.contract.event import accept
+from bridge.contract.payloads import EventType
 parameters = env["ir.config_parameter"]
 if not parameters.get_param("prueba.began"):
     parameters.set_param("prueba.began", (datetime.now(timezone.utc) - timedelta(hours=2)).isoformat())
@@ -144,9 +145,9 @@ def test_a_script_of_a_later_release_runs_when_its_version_comes(upgraded: Upgra
     later = tmp_path / "miasalud_crm"
     shutil.copytree(ROOT / "miasalud_crm", later)
     manifest = (later / "__manifest__.py").read_text()
-    (later / "__manifest__.py").write_text(manifest.replace('"version": "0.1.0"', '"version": "0.1.1"'))
-    (later / "migrations" / "0.1.1").mkdir()
-    (later / "migrations" / "0.1.1" / "post-probe.py").write_text(SCRIPT)
+    (later / "__manifest__.py").write_text(manifest.replace('"version": "0.2.0"', '"version": "0.2.1"'))
+    (later / "migrations" / "0.2.1").mkdir()
+    (later / "migrations" / "0.2.1" / "post-probe.py").write_text(SCRIPT)
     odoo, database = upgraded.odoo, upgraded.database
     configuration = tmp_path / "odoo.conf"
     odoo.write_configuration(configuration, database, addons_path=",".join(map(str, [*odoo.source.addons, tmp_path])))
@@ -163,7 +164,7 @@ print("SEEN " + json.dumps([env["ir.config_parameter"].get_param("prueba.migrate
 """,
     )
     series = odoo.source.version
-    assert seen(printed) == [f"{series}.0.1.0", f"{series}.0.1.1"]
+    assert seen(printed) == [f"{series}.0.2.0", f"{series}.0.2.1"]
 
 
 def seen(printed: str) -> Any:

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from bridge.contract.event import Event, EventType, accept
+from bridge.contract.event import Event, accept
+from bridge.contract.payloads import EventType
 from bridge.store import migrate, retention, schema
 from bridge.store.engine import create_engine, in_transaction
 
@@ -67,7 +68,7 @@ class Store:
 
     def run(self, function: Any, *arguments: Any, **named: Any) -> Any:
         """``function(connection, …)`` in a transaction."""
-        return in_transaction(self.engine, lambda connection: function(connection, *arguments, **named))
+        return in_transaction(self.engine, function, *arguments, **named)
 
     def rows(self, table: str, **where: Any) -> list[Any]:
         with self.engine.connect() as connection:

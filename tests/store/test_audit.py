@@ -13,8 +13,8 @@ from bridge.store.engine import in_transaction
 from .conftest import NOON, Store, contact, opportunity
 
 
-def taken(event) -> audit.Taken:  # type: ignore[no-untyped-def]
-    return audit.Taken(event, event.type.queue, NOON)
+def taken(event) -> audit.ReceivedEvent:  # type: ignore[no-untyped-def]
+    return audit.ReceivedEvent(event, event.type.queue, NOON)
 
 
 def letter(event=None, **values) -> DeadLetter:  # type: ignore[no-untyped-def]
@@ -41,7 +41,7 @@ def test_an_attempt_is_counted_before_it_is_made(store: Store) -> None:
     assert store.run(audit.begin, [taken(event)]) == {}
     before = store.run(audit.begin, [taken(event)])
 
-    assert (before[event.id].attempts, before[event.id].in_attempt) == (1, True)
+    assert (before[event.id].attempts, before[event.id].attempt_in_progress) == (1, True)
     [row] = store.rows("audit")
     assert (row.attempts, row.outcome) == (2, None)
     assert json.loads(row.payload) == event.payload.canonical()
@@ -51,11 +51,11 @@ def test_an_attempt_is_counted_before_it_is_made(store: Store) -> None:
 def test_an_attempt_that_an_outage_ended_is_given_back_once(store: Store) -> None:
     event = contact()
     store.run(audit.begin, [taken(event)])
-    store.run(audit.give_back, [event.id])
-    store.run(audit.give_back, [event.id])
+    store.run(audit.release_attempt, [event.id])
+    store.run(audit.release_attempt, [event.id])
 
     [row] = store.rows("audit")
-    assert (row.attempts, row.in_attempt) == (0, False)
+    assert (row.attempts, row.attempt_in_progress) == (0, False)
 
 
 def test_what_is_finished_stays_finished(store: Store) -> None:
@@ -66,7 +66,7 @@ def test_what_is_finished_stays_finished(store: Store) -> None:
     store.run(audit.begin, [taken(event)])
     store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
     store.run(audit.finish, {event.id: Done("moved", 8, "A", "B")})
-    store.run(audit.give_back, [event.id])
+    store.run(audit.release_attempt, [event.id])
 
     assert store.rows("audit") == finished
     assert finished[0].finished_at
@@ -77,7 +77,7 @@ def test_a_failed_attempt_says_why_until_the_event_is_applied(store: Store) -> N
     store.run(audit.begin, [taken(event)])
     store.run(audit.fail, {event.id: Failure("refused", "Odoo says no")}, dead=False)
     [row] = store.rows("audit")
-    assert (row.outcome, row.in_attempt, row.error_code, row.error) == (None, False, "refused", "Odoo says no")
+    assert (row.outcome, row.attempt_in_progress, row.error_code, row.error) == (None, False, "refused", "Odoo says no")
     store.run(audit.begin, [taken(event)])
     store.run(audit.finish, {event.id: Done("stored")})
 
@@ -125,7 +125,7 @@ def test_eight_bridges_that_begin_the_same_events_make_one_row_each(store: Store
 
     def begin(shift: int) -> None:
         rotated = [taken(event) for event in events[shift:] + events[:shift]]
-        in_transaction(store.engine, lambda connection: audit.begin(connection, rotated))
+        in_transaction(store.engine, audit.begin, rotated)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(begin, range(8)))
@@ -229,7 +229,7 @@ def test_what_was_discarded_is_settled_for_good(store: Store) -> None:
     store.run(audit.begin, [taken(event)])
 
     assert [(row.outcome, row.attempts) for row in store.rows("audit")] == [("discarded", 1)]
-    assert store.run(audit.progress, [event.id])[event.id].is_done
+    assert store.run(audit.attempt_states, [event.id])[event.id].is_done
 
 
 def test_a_persons_retry_overrules_a_discard_and_begins_anew(store: Store) -> None:
@@ -239,12 +239,12 @@ def test_a_persons_retry_overrules_a_discard_and_begins_anew(store: Store) -> No
     store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
     store.run(audit.discard, event.id)
     again = replace(event, retries=1)
-    assert store.run(audit.progress, [event.id])[event.id].is_overruled_by(again)
+    assert store.run(audit.attempt_states, [event.id])[event.id].is_overruled_by(again)
     store.run(audit.begin, [taken(again)])
     assert [(row.outcome, row.attempts, row.retries) for row in store.rows("audit")] == [(None, 1, 1)]
     # The same message delivered again is no further retry, nor is an older one.
     for late in (again, event):
-        assert not store.run(audit.progress, [event.id])[event.id].is_overruled_by(late)
+        assert not store.run(audit.attempt_states, [event.id])[event.id].is_overruled_by(late)
         store.run(audit.begin, [taken(late)])
     assert [(row.attempts, row.retries) for row in store.rows("audit")] == [(3, 1)]
 

@@ -142,7 +142,7 @@ def test_eight_connections_that_assign_one_contact_make_one_row_without_an_error
 
     def write(start: int) -> None:
         for event in events[start::8]:
-            in_transaction(store.engine, lambda connection, event=event: apply_campaign_events(connection, [event]))
+            in_transaction(store.engine, apply_campaign_events, [event])
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))

@@ -6,7 +6,9 @@ from datetime import datetime, timezone
 
 import pytest
 
-from bridge.contract.event import ContractError, EventType, accept
+from bridge.contract.errors import ContractError
+from bridge.contract.event import accept
+from bridge.contract.payloads import EventType
 from bridge.store.contacts import apply_contacts, channel_key, complete_from_opportunities
 from bridge.store.engine import in_transaction
 
@@ -165,7 +167,7 @@ def test_eight_connections_that_write_one_contact_make_one_row_without_an_error(
 
     def write(start: int) -> None:
         for event in events[start::8]:
-            in_transaction(store.engine, lambda connection, event=event: apply_contacts(connection, [event]))
+            in_transaction(store.engine, apply_contacts, [event])
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
@@ -184,7 +186,7 @@ def test_eight_connections_that_write_the_same_many_contacts_do_not_lock_each_ot
     def write(writer: int) -> None:
         # Each in another order: the store must bring them into one.
         batch = batches[writer][writer:] + batches[writer][:writer]
-        in_transaction(store.engine, lambda connection: apply_contacts(connection, batch))
+        in_transaction(store.engine, apply_contacts, batch)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))

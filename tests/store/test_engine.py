@@ -220,7 +220,7 @@ def test_at_every_isolation_level_eight_connections_write_the_same_people_withou
     def write(writer: int) -> None:
         for minute in range(5):
             events = [contact(minute * 8 + writer, f"MC{number}", nombre_lead=str(writer)) for number in range(10)]
-            in_transaction(engine, lambda connection, events=events: apply_contacts(connection, events))  # type: ignore[misc]
+            in_transaction(engine, apply_contacts, events)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))

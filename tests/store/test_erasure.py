@@ -90,7 +90,7 @@ def test_the_guard_against_applying_twice_outlives_the_person(store: Store) -> N
     events = live(store, "MC1")
     store.run(erasure.erase, "MC1")
 
-    before = store.run(audit.progress, [event.id for event in events])
+    before = store.run(audit.attempt_states, [event.id for event in events])
     assert [before[event.id].outcome for event in events] == ["stored", "stored", "created"]
     [label] = {row.manychat_id for row in store.rows("audit")}
     assert label.startswith("erased-")
@@ -105,7 +105,7 @@ def test_events_that_were_not_applied_yet_never_will_be(store: Store) -> None:
     begin(store, waiting, dead)
 
     assert [row.outcome for row in store.rows("audit")] == ["erased", "erased"]
-    assert all(known.is_done for known in store.run(audit.progress, [waiting.id, dead.id]).values())
+    assert all(known.is_done for known in store.run(audit.attempt_states, [waiting.id, dead.id]).values())
     assert [(row.status, row.body, row.message) for row in store.rows("dead_letters")] == [("discarded", "", "")]
     assert store.rows("dead_letters")[0].discarded_at == NOON + DAY
     assert store.rows("audit", event_id=waiting.id)[0].finished_at == NOON + DAY

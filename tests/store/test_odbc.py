@@ -161,10 +161,10 @@ def test_what_azure_sql_breaks_off_is_run_again_and_then_an_outage(
         return "done"
 
     engine = sa.create_engine("sqlite://")
-    assert in_transaction(engine, lambda connection: work(connection, 3)) == "done"
+    assert in_transaction(engine, work, 3) == "done"
     runs.clear()
     with pytest.raises(StoreUnavailable):
-        in_transaction(engine, lambda connection: work(connection, 4))
+        in_transaction(engine, work, 4)
 
 
 @pytest.mark.parametrize(

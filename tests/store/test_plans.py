@@ -159,7 +159,7 @@ def exercise(store: Store) -> None:
         store.run(campaigns.apply_campaign_events, [update(1, "P1"), assignment(2, "P1", comercial_id=1, medico_id=2)])
         store.run(opportunities.record, [move])
         store.run(opportunities.fail, [(move, Failure("refused", "no"))])
-        store.run(audit.give_back, [person.id])
+        store.run(audit.release_attempt, [person.id])
         store.run(audit.fail, {person.id: Failure("refused", "no")}, dead=True)
         store.run(dead_letters.put, [letter(person, message_id="m8"), letter(message_id="m9")])
     store.run(dead_letters.messages_given_up, [person.id])

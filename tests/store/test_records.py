@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.contract.event import MAX_INT
+from bridge.contract.fields import MAX_INT
 from bridge.store import api_keys, records
 from bridge.store.contacts import apply_contacts
 from bridge.store.engine import in_transaction

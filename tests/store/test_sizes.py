@@ -105,10 +105,10 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(campaigns.ensure_campaigns, numbers, NOON)
     call(campaigns.ensure_advisors, numbers, "medical", NOON)
     call(audit.begin, [taken(move) for move in moves])
-    call(audit.progress, events)
+    call(audit.attempt_states, events)
     call(opportunities.record, moves)
     call(opportunities.fail, [(move, failures[move.id]) for move in moves])
-    call(audit.give_back, events)
+    call(audit.release_attempt, events)
     call(audit.fail, failures, dead=True)
     call(audit.unfinished, NOON, [f"t{n}" for n in range(4)])  # types are four
     call(dead_letters.put, letters)

@@ -73,7 +73,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
         )
         store.run(opportunities.record, [move])
         store.run(opportunities.fail, [(move, Failure("refused", "no"))])
-        store.run(audit.give_back, [event.id])
+        store.run(audit.release_attempt, [event.id])
         store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
         store.run(dead_letters.put, [letter(event), letter(message_id="m9")])
         store.run(dead_letters.messages_given_up, [event.id])

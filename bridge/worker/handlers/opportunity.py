@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ...contract.event import Event
 from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from ...odoo import Odoo
-from ...results import Done, Failure, Outcome, Postponed
+from ...results import Conflict, Done, Failure, Outcome
 from ...store import audit, opportunities
 from ...store.engine import in_transaction
 
@@ -59,7 +59,7 @@ def _apply(odoo: Odoo, events: Sequence[Event]) -> dict[str, Outcome]:
     for _ in range(RETRY_ROUNDS):
         results = _call(odoo, left)
         outcomes.update({event.id: _outcome(result) for event, result in zip(left, results, strict=True)})
-        left = [event for event in left if isinstance(outcomes[event.id], Postponed)]
+        left = [event for event in left if isinstance(outcomes[event.id], Conflict)]
         if not left:
             break
         time.sleep(random.uniform(*RETRY_PAUSE))  # noqa: S311 (not for security)
@@ -87,7 +87,7 @@ def _call(odoo: Odoo, events: Sequence[Event]) -> list[dict[str, Any]]:
 def _outcome(result: dict[str, Any]) -> Outcome:
     status = result.get("status")
     if status == "retry":
-        return Postponed()
+        return Conflict()
     if status in APPLIED:
         return Done(
             status,

@@ -6,14 +6,14 @@ from .common import ManychatCase, opportunity
 
 @tagged("post_install", "-at_install")
 class TestEventStory(ManychatCase):
-    def story(self, **wanted):
-        return self.env["manychat.event"].with_user(self.bridge_user).story(**wanted)
+    def get_history(self, **wanted):
+        return self.env["manychat.event"].with_user(self.bridge_user).get_history(**wanted)
 
     def test_an_event_is_told_of_from_its_receipt_to_its_stage_and_where_the_opportunity_is_now(self):
         first, second = opportunity("MC-S", 17), opportunity("MC-S", 18, minutes=1)
         self.apply(first)
         self.apply(second)
-        [told] = self.story(event_id=first["id"])
+        [told] = self.get_history(event_id=first["id"])
         self.assertEqual(
             (told["event_id"], told["type"], told["manychat_id"], told["state"], told["outcome"]),
             (first["id"], "opportunity", "MC-S", "done", "created"),
@@ -27,22 +27,22 @@ class TestEventStory(ManychatCase):
     def test_the_beginning_of_an_id_finds_it_and_nothing_else(self):
         event = opportunity("MC-S")
         self.apply(event, opportunity("MC-T"))
-        self.assertEqual([told["event_id"] for told in self.story(event_id=event["id"][:12])], [event["id"]])
-        self.assertEqual(self.story(event_id="0" * 64), [])
-        self.assertEqual(self.story(), [])
+        self.assertEqual([told["event_id"] for told in self.get_history(event_id=event["id"][:12])], [event["id"]])
+        self.assertEqual(self.get_history(event_id="0" * 64), [])
+        self.assertEqual(self.get_history(), [])
 
     def test_a_persons_events_are_told_of_newest_first(self):
         events = [opportunity("MC-S", stage, minutes=stage) for stage in (17, 18, 19)]
         for event in events:
             self.apply(event)
-        told = self.story(manychat_id="MC-S")
+        told = self.get_history(manychat_id="MC-S")
         self.assertEqual([each["event_id"] for each in told], [event["id"] for event in reversed(events)])
 
     def test_nothing_that_the_person_said_is_told(self):
         event = opportunity("MC-S", first_name="Anastasia", phone="+520000000001", summary="Algo privado")
         self.apply(event)
         for text in ("Anastasia", "520000000001", "privado"):
-            self.assertNotIn(text, str(self.story(event_id=event["id"])))
+            self.assertNotIn(text, str(self.get_history(event_id=event["id"])))
 
     def test_bridges_that_showed_themselves_lately_are_alive(self):
         bridges = self.env["manychat.bridge"].with_user(self.bridge_user)
@@ -51,12 +51,12 @@ class TestEventStory(ManychatCase):
         gone = bridges.sudo().search([("name", "=", "long ago/2")])
         gone.last_seen = "2026-01-01 00:00:00"
         self.env.flush_all()
-        alive = {bridge["name"]: bridge for bridge in bridges.alive()}
+        alive = {bridge["name"]: bridge for bridge in bridges.get_active()}
         self.assertNotIn("long ago/2", alive)
         self.assertEqual(alive["lately/1"]["version"], "1.2.3")
         self.assertLess(alive["lately/1"]["seconds"], 60)
 
     def test_only_the_bridge_may_ask(self):
-        for model, method in (("manychat.event", "story"), ("manychat.bridge", "alive")):
+        for model, method in (("manychat.event", "get_history"), ("manychat.bridge", "get_active")):
             with self.subTest(method), self.assertRaises(AccessError):
                 getattr(self.env[model].with_user(self.env.ref("base.user_admin")), method)()

@@ -1,0 +1,13 @@
+"""Times that the bridge and the addon agree on. The alert rules for Prometheus hold the same values."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+#: A bridge tells Odoo this often that it is alive.
+HEARTBEAT_INTERVAL = timedelta(seconds=30)
+#: A bridge without a heartbeat for this long does not count as running: in the checklist, in ``status``, in the health
+#: report and in the alert rules. Four intervals, so that a slow answer of Odoo or one lost call means nothing.
+SILENT_AFTER = 4 * HEARTBEAT_INTERVAL
+#: An event that has waited for this long is stuck. Events need less than a second on a quiet system.
+STUCK_AFTER = timedelta(minutes=5)

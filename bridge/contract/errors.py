@@ -1,0 +1,17 @@
+"""The one exception of the contract."""
+
+from __future__ import annotations
+
+
+class ContractError(ValueError):
+    """An event that breaks the contract, in words for the sender.
+
+    :ivar code: ``not_json`` (the body is not a JSON object) or ``invalid`` (a field breaks a rule)
+    :ivar errors: ``[{"field": "state.stage_id", "message": "…"}]``, empty for ``not_json``
+    """
+
+    def __init__(self, code: str, message: str, errors: list[dict[str, str]] | None = None):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.errors = errors or []

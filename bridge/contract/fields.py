@@ -1,0 +1,172 @@
+"""What ManyChat really sends: cleaning of its values, and the types of the payloads' fields."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from datetime import datetime, timezone
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
+
+#: Largest request body, in bytes. It still fits on a queue after normalising, enveloping and Base64.
+MAX_BODY_BYTES = 32 * 1024
+#: Odoo's and SQL's 32-bit integers.
+MAX_INT = 2**31 - 1
+
+# A field that the bot could not fill arrives as its own placeholder: "{{first_name}}", "{{cuf_12345}}".
+_PLACEHOLDER = re.compile(r"^\{\{[^{}]*\}\}$")
+# Control characters carry no meaning in a name or a summary, and PostgreSQL refuses NUL. Tab and newline may stay.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def clean(text: str) -> str:
+    """``text`` in NFC, without control characters, and without half an emoji (a lone surrogate) left over by a cut."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return unicodedata.normalize("NFC", _CONTROL.sub("", text))
+
+
+def _empty_to_none(value: Any) -> Any:
+    """The ways in which a bot says “nothing”: ``""``, blanks, ``null``, an unresolved placeholder."""
+    if isinstance(value, str):
+        value = clean(value).strip()
+        if not value or _PLACEHOLDER.match(value):
+            return None
+    return value
+
+
+def _to_text(value: Any) -> Any:
+    """Text; a number becomes its digits, since ManyChat turns numeric-looking fields into numbers."""
+    value = _empty_to_none(value)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("must be text")
+    if isinstance(value, float):
+        if not math.isfinite(value):  # 1e400 is JSON; as text it would be a person called "inf"
+            raise ValueError("must be text, or a number of a size that there is")
+        if value.is_integer():
+            value = int(value)
+    return str(value)
+
+
+def _to_person(value: Any) -> Any:
+    """A ManyChat id as text. ``0`` is none: taken for an id, it would make one person of all who have none."""
+    value = _to_text(value)
+    return None if value == "0" else value
+
+
+def _to_id(value: Any) -> Any:
+    """A positive whole number, also as text; ``0`` means “none” (the user's own example sends it for “no adviser”)."""
+    value = _empty_to_none(value)
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    if isinstance(value, str):
+        # int() would also take "1_000" and other alphabets' digits.
+        if not re.fullmatch(r"\+?[0-9]{1,20}(\.0*)?", value):
+            raise ValueError("must be a whole number")
+        value = int(value.split(".")[0])
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise ValueError("must be a whole number")
+        value = int(value)
+    if not isinstance(value, int):
+        raise ValueError("must be a whole number")
+    if not 0 <= value <= MAX_INT:
+        raise ValueError(f"must be between 0 and {MAX_INT}")
+    return value or None
+
+
+def to_datetime(value: Any) -> Any:
+    """An ISO 8601 date and time in UTC; one without an offset already is UTC; a date alone is its midnight."""
+    value = _empty_to_none(value)
+    if value is None:
+        return None
+    message = "must be a date and time such as 2025-07-11T17:14:31Z"
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, str):
+        moment = _parse_iso(value, message)
+    else:
+        raise ValueError(message)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    try:
+        moment = moment.astimezone(timezone.utc)
+    except OverflowError as error:
+        raise ValueError(message) from error
+    if moment.year < 1970:
+        raise ValueError("must be after 1970")
+    return moment
+
+
+# Date, then optionally time with optional seconds and fraction, then optionally an offset.
+_ISO = re.compile(
+    r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(?:[.,](\d{1,9}))?\s*(Z|[+-]\d{2}(?::?\d{2})?)?)?$",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def _parse_iso(text: str, message: str) -> datetime:
+    # Python 3.10's fromisoformat knows neither “Z” nor fractions of other than 3 or 6 digits.
+    match = _ISO.match(text)
+    if not match:
+        raise ValueError(message)
+    date, clock, seconds, fraction, offset = match.groups()
+    offset = (offset or "").upper().replace(":", "")
+    if offset == "Z":
+        offset = "+0000"
+    elif len(offset) == 3:
+        offset += "00"
+    try:
+        return datetime.fromisoformat(
+            f"{date}T{clock or '00:00'}{seconds or ':00'}.{(fraction or '').ljust(6, '0')[:6]}"
+            + (f"{offset[:3]}:{offset[3:]}" if offset else "")
+        )
+    except ValueError as error:
+        raise ValueError(message) from error
+
+
+def _required(value: Any) -> Any:
+    if value is None:
+        raise ValueError("must not be empty")
+    return value
+
+
+def _at_most(limit: int) -> AfterValidator:
+    def check(value: str | None) -> str | None:
+        # Counted as SQL Server counts what fits into a column: an emoji is two.
+        if value is not None and len(value.encode("utf-16-le", "surrogatepass")) > 2 * limit:
+            raise ValueError(f"must have at most {limit} characters")
+        return value
+
+    return AfterValidator(check)
+
+
+ManyChatId = Annotated[str, BeforeValidator(_required), BeforeValidator(_to_person), _at_most(64)]
+Name = Annotated[str | None, BeforeValidator(_to_text), _at_most(256)]
+Phone = Annotated[str | None, BeforeValidator(_to_text), _at_most(64)]
+Email = Annotated[str | None, BeforeValidator(_to_text), _at_most(320)]
+Label = Annotated[str | None, BeforeValidator(_to_text), _at_most(256)]
+Summary = Annotated[str | None, BeforeValidator(_to_text), _at_most(MAX_BODY_BYTES)]
+Id = Annotated[int | None, BeforeValidator(_to_id)]
+Moment = Annotated[datetime | None, BeforeValidator(to_datetime)]
+
+
+def normalize_label(label: str) -> str:
+    """The form in which two stage labels are compared: NFC, trimmed, inner spaces collapsed, case folded."""
+    return unicodedata.normalize("NFC", " ".join(unicodedata.normalize("NFC", label).split()).casefold())
+
+
+def format_datetime(moment: datetime) -> str:
+    """``moment`` as ISO 8601 in UTC with microseconds and ``Z``, so that text sorts as time does.
+
+    :raises ValueError: ``moment`` has no time zone
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs its time zone")
+    # strftime's %Y does not pad years on every platform.
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -1,0 +1,45 @@
+"""Keys for ``X-API-KEY``: their format, what is stored of them, and what they open.
+
+Odoo's webhook and the bridge's API each keep keys of their own, in this one format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from enum import Enum
+
+#: Start of every key. It says what a leaked key is for, also to secret scanners.
+TAG = "mck_"
+#: Length of the part that lists show: enough to recognise a key, far too short to guess the rest from.
+PREFIX_LENGTH = len(TAG) + 8
+
+
+class Scope(str, Enum):
+    """What a key of the bridge's API opens."""
+
+    webhook = "webhook"
+    read = "read"
+    write = "write"
+
+    def allows(self, needed: Scope) -> bool:
+        """``write`` opens everything, the others only what they name."""
+        return self is needed or self is Scope.write
+
+
+def new_key() -> str:
+    """A new key: the tag, then 256 random bits."""
+    return TAG + secrets.token_urlsafe(32)
+
+
+def prefix(key: str) -> str:
+    """The part of ``key`` that may be stored and shown."""
+    return key[:PREFIX_LENGTH]
+
+
+def digest(key: str) -> str:
+    """What is stored to recognise ``key``: SHA-256 in hex.
+
+    A plain hash is enough: a key is 256 random bits, so a slow hash would protect nothing more from guessing.
+    """
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,69 @@
+"""The words for what became of an event, shared by the bridge's tables, its reports to Odoo and the addon.
+
+Plain strings where they are stored or sent: each member is its own value.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class EventOutcome(str, Enum):
+    """How an event ended."""
+
+    #: Contacts and campaigns: written to SQL.
+    STORED = "stored"
+    #: Opportunities: what Odoo did.
+    CREATED = "created"
+    MOVED = "moved"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    #: Odoo knows something newer.
+    STALE = "stale"
+    #: The bridge gave it up. An operator or an Odoo user can send it again.
+    DEAD_LETTERED = "dead_lettered"
+    #: An operator or an Odoo user gave it up for good.
+    DISCARDED = "discarded"
+    #: Its person's data was erased.
+    ERASED = "erased"
+
+    __str__ = str.__str__
+
+
+#: What Odoo answers for an event that it has applied.
+APPLIED = (
+    EventOutcome.CREATED,
+    EventOutcome.MOVED,
+    EventOutcome.UPDATED,
+    EventOutcome.UNCHANGED,
+    EventOutcome.STALE,
+)
+
+
+class ErrorCode(str, Enum):
+    """Why an event failed."""
+
+    #: The message is not a JSON object.
+    NOT_JSON = "not_json"
+    #: A field breaks a rule of the contract.
+    INVALID = "invalid"
+    #: It was on the queue of another type.
+    WRONG_QUEUE = "wrong_queue"
+    #: Its ManyChat stage is mapped to no stage in Odoo.
+    UNMAPPED_STAGE = "unmapped_stage"
+    #: Odoo raised an exception.
+    REFUSED = "refused"
+    #: The database raised an exception.
+    SQL_REFUSED = "sql_refused"
+    #: The bridge raised an exception.
+    FAILED = "failed"
+    #: The process ended during each attempt.
+    CRASHED = "crashed"
+    #: The queue takes no message like it. Only in Odoo: the bridge never sees the event.
+    UNDELIVERABLE = "undeliverable"
+    #: An Odoo user discarded it while it was on its way.
+    DISCARDED = "discarded"
+    #: Its person's data was erased. Only in Odoo.
+    ERASED = "erased"
+
+    __str__ = str.__str__

@@ -1,0 +1,311 @@
+"""The payloads, and the registry of event types: what each event carries and where it goes.
+
+:class:`EventType` is the one list of events. Routes, queues, command line, monitoring, the addon's fields and routes,
+and the example proxy iterate over it. A new type is a payload model, an example and an :class:`EventSpec`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from . import examples
+from .errors import ContractError
+from .fields import Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
+
+
+class EventQueue(str, Enum):
+    """The queues that carry events. The value is the name that the command line uses.
+
+    :ivar azure_name: name of the Azure Storage Queue
+    """
+
+    _value_: str
+    azure_name: str
+
+    def __new__(cls, name: str, azure_name: str = "") -> EventQueue:
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.azure_name = azure_name
+        return member
+
+    CONTACT = "contact", "manychat-contact-queue"
+    CAMPAIGN = "campaign", "manychat-campaign-queue"
+    OPPORTUNITY = "opportunity", "manychat-crm-opportunities-queue"
+
+
+#: Names in Azure, by the names that the command line uses.
+QUEUES: dict[str, str] = {each.value: each.azure_name for each in EventQueue}
+CONTACT_QUEUE = EventQueue.CONTACT.azure_name
+CAMPAIGN_QUEUE = EventQueue.CAMPAIGN.azure_name
+OPPORTUNITY_QUEUE = EventQueue.OPPORTUNITY.azure_name
+#: Takes a notice of each dead letter. It carries no events.
+DEAD_LETTER_QUEUE = "dead-letter-queue"
+
+
+class Payload(BaseModel):
+    """Base of the four payloads. Fields the contract does not know are accepted and dropped."""
+
+    # frozen: an event's id is computed from its payload, so the payload must not change afterwards.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    manychat_id: ManyChatId
+
+    @property
+    def date(self) -> datetime | None:
+        """When it happened, by the sender's clock, in UTC; ``None`` if the event does not say."""
+        raise NotImplementedError
+
+    def canonical(self) -> dict[str, Any]:
+        """JSON form, normalised: dates in UTC with microseconds, empty fields left out."""
+        return _canonical(self.model_dump())
+
+
+def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
+    canonical: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            canonical[name] = _canonical(value)
+        elif isinstance(value, datetime):
+            canonical[name] = format_datetime(value)
+        elif value is not None:
+            canonical[name] = value
+    return canonical
+
+
+class Contact(Payload):
+    """A person subscribed, or what is known of them changed. Stored in SQL only, never in Odoo."""
+
+    nombre_lead: Name = None
+    apellido_lead: Name = None
+    whatsapp: Phone = None
+    email_lead: Email = None
+    datetime_suscripcion: Moment = None
+    datetime_actual: Moment = None
+    ultimo_estado: Label = None
+    canal_entrada: Label = None
+    estado_inicial: Label = None
+
+    @property
+    def date(self) -> datetime | None:
+        return self.datetime_actual
+
+
+class CampaignAssignment(Payload):
+    """A contact was assigned to a campaign, with a commercial or medical adviser."""
+
+    campaign_id: Id = None
+    comercial_id: Id = None
+    medico_id: Id = None
+    datetime_actual: Moment = None
+    ultimo_estado: Label = None
+    tipo_asignacion: Label = None
+    summary: Summary = None
+
+    @property
+    def date(self) -> datetime | None:
+        return self.datetime_actual
+
+    @model_validator(mode="after")
+    def _needs_campaign(self) -> CampaignAssignment:
+        if self.campaign_id is None:
+            raise ValueError("campaign_id: must not be empty")
+        return self
+
+
+class CampaignContact(Payload):
+    """An update of a contact's campaign assignment; without ``campaign_id``, of the most recent one."""
+
+    campaign_id: Id = None
+    medical_advisor_id: Id = None
+    medical_assignment_date: Moment = None
+    commercial_advisor_id: Id = None
+    commercial_assignment_date: Moment = None
+    last_state: Label = None
+    summary: Summary = None
+
+    @property
+    def date(self) -> datetime | None:
+        # The assignment dates say when an adviser was assigned, not when this update was made.
+        return None
+
+
+class State(BaseModel):
+    """Where the conversation stands: a ManyChat stage by number or by label, when, and a summary so far."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    stage_id: Id = None
+    stage: Label = None
+    summary: Summary = None
+    date: Moment = None
+
+    @model_validator(mode="after")
+    def _needs_stage(self) -> State:
+        if self.stage_id is None and self.stage is None:
+            raise ValueError("stage_id: give the ManyChat stage as stage_id (a number) or as stage (its label)")
+        return self
+
+
+class Opportunity(Payload):
+    """A conversation entered a stage: creates the person's opportunity in Odoo, or moves it."""
+
+    first_name: Name = None
+    last_name: Name = None
+    phone: Phone = None
+    channel: Label = None
+    entry_date: Moment = None
+    medical_advisor_id: Id = None
+    commercial_advisor_id: Id = None
+    state: State
+
+    @property
+    def date(self) -> datetime | None:
+        return self.state.date
+
+
+Model = type[Payload]
+
+
+@dataclass(frozen=True)
+class EventSpec:
+    """Everything that other modules need to know about one type of event.
+
+    :ivar type: value of ``type`` in the envelope
+    :ivar model: of its payload
+    :ivar method: HTTP method of its webhook
+    :ivar path: path of its webhook
+    :ivar title: one line for API descriptions
+    :ivar example: a payload, for API descriptions and tests
+    """
+
+    type: str
+    queue: EventQueue
+    model: Model
+    method: str
+    path: str
+    title: str
+    example: Mapping[str, Any]
+
+
+class EventType(str, Enum):
+    """What happened in the chat: the registry. The value is the ``type`` of the envelope.
+
+    Among types that share a queue, the last one is assumed for a bare payload whose fields do not say its type.
+    """
+
+    _value_: str
+    spec: EventSpec
+
+    # spec: EventSpec. Any, because mypy checks EventType("contact") against this signature too.
+    def __new__(cls, spec: Any) -> EventType:
+        member = str.__new__(cls, spec.type)
+        member._value_ = spec.type
+        member.spec = spec
+        return member
+
+    CONTACT = EventSpec(
+        type="contact",
+        queue=EventQueue.CONTACT,
+        model=Contact,
+        method="POST",
+        path="/api/v1/manychat/webhook/contact",
+        title="A person subscribed, or their data changed",
+        example=examples.CONTACT,
+    )
+    CAMPAIGN_ASSIGNMENT = EventSpec(
+        type="campaign_assignment",
+        queue=EventQueue.CAMPAIGN,
+        model=CampaignAssignment,
+        method="POST",
+        path="/api/v1/manychat/webhook/campaign-assignment",
+        title="A person was assigned to a campaign",
+        example=examples.CAMPAIGN_ASSIGNMENT,
+    )
+    CAMPAIGN_CONTACT = EventSpec(
+        type="campaign_contact",
+        queue=EventQueue.CAMPAIGN,
+        model=CampaignContact,
+        method="PUT",
+        path="/api/v1/manychat/campaign-contacts/update-by-manychat-id",
+        title="An update of that assignment",
+        example=examples.CAMPAIGN_CONTACT,
+    )
+    OPPORTUNITY = EventSpec(
+        type="opportunity",
+        queue=EventQueue.OPPORTUNITY,
+        model=Opportunity,
+        method="POST",
+        path="/api/v1/manychat/webhook/crm-opportunity",
+        title="A conversation entered a stage",
+        example=examples.OPPORTUNITY,
+    )
+
+    @property
+    def queue(self) -> str:
+        """Name of the Azure Storage Queue that carries this type."""
+        return self.spec.queue.azure_name
+
+    @property
+    def model(self) -> Model:
+        """The payload model of this type."""
+        return self.spec.model
+
+    @property
+    def route(self) -> tuple[str, str]:
+        """Method and path of this type's webhook."""
+        return self.spec.method, self.spec.path
+
+
+def type_of(payload: Mapping[str, Any], queue: str) -> EventType:
+    """The type of a bare payload on ``queue``, by the fields that only one of the queue's types has."""
+    *others, assumed = (each for each in EventType if each.queue == queue)
+    for event_type in others:
+        if own_fields(event_type, [*others, assumed]) & payload.keys():
+            return event_type
+    return assumed
+
+
+def own_fields(event_type: EventType, among: Iterable[EventType]) -> set[str]:
+    """The payload fields that ``event_type`` has and no other type of ``among`` has."""
+    shared = {name for other in among if other is not event_type for name in other.model.model_fields}
+    return event_type.model.model_fields.keys() - shared
+
+
+def parse_payload(event_type: EventType, payload: Mapping[str, Any]) -> Payload:
+    """Validate ``payload`` as an event of ``event_type``.
+
+    :raises ContractError: ``invalid``, with one entry in ``errors`` for each field that breaks a rule
+    """
+    try:
+        return event_type.model.model_validate(payload)
+    except ValidationError as error:
+        errors = field_errors(error)
+        message = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
+        raise ContractError("invalid", message, errors) from None
+
+
+def field_errors(error: ValidationError) -> list[dict[str, str]]:
+    """The errors of ``error`` as ``{"field", "message"}``, without the rejected values: they may be personal data."""
+    return [_field_error(item) for item in error.errors(include_url=False, include_input=False)]
+
+
+def _field_error(item: Any) -> dict[str, str]:
+    path = [str(part) for part in item["loc"]]
+    message = item["msg"].removeprefix("Value error, ")
+    # A rule on several fields names the one to fill in: "stage_id: give …".
+    named = re.match(r"^([a-z_]+): (.*)$", message)
+    if named:
+        path.append(named[1])
+        message = named[2]
+    elif item["type"] == "missing":
+        message = "must not be empty"
+    elif item["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        message = "must be an object: {…}"
+    return {"field": ".".join(path), "message": message}

@@ -1,0 +1,153 @@
+"""The records that a batch of events needs: found, created where missing, and locked."""
+
+from collections import defaultdict
+
+from ..models.manychat_advisor import COMMERCIAL, MEDICAL
+from ..moments import naive_utc
+
+
+class EventBatch:
+    """A batch of opportunity events with the records that they concern.
+
+    :ivar dict rows: event id → locked ``manychat.event``
+    :ivar dict leads: ManyChat id → locked ``crm.lead``; the caller adds the ones that it creates
+    :ivar dict advisors: (role, ManyChat id) → ``manychat.advisor``
+    :ivar dict sources: channel → id of the ``utm.source`` of that name
+    """
+
+    def __init__(self, env, events):
+        self.env = env
+        self.rows, self._busy_event_ids = lock_rows(env, events)
+        self.leads, self._busy_manychat_ids = lock_leads(env, {event.manychat_id for event in events})
+        self.advisors, self.sources = {}, {}
+
+    def is_busy(self, event):
+        """Whether another transaction holds the event's row or its opportunity."""
+        return event.id in self._busy_event_ids or event.manychat_id in self._busy_manychat_ids
+
+    def load_references(self, events):
+        """Find or create the advisers and UTM sources that ``events`` name."""
+        self.advisors = _advisors(self.env, events)
+        self.sources = _sources(self.env, events)
+
+    def references(self, event, company):
+        """Ids of the records that ``event`` names, by lead field; ``None`` or ``False`` where there is none.
+
+        :param company: ``res.company`` of the opportunity, or an empty one
+        """
+        payload = event.payload
+        commercial = self.advisors.get((COMMERCIAL, payload.commercial_advisor_id))
+        medical = self.advisors.get((MEDICAL, payload.medical_advisor_id))
+        return {
+            "user_id": commercial and commercial._salesperson(company).id,
+            "source_id": self.sources.get(payload.channel),
+            "manychat_commercial_advisor_id": commercial and commercial.id,
+            "manychat_medical_advisor_id": medical and medical.id,
+        }
+
+    def rounds(self, pending):
+        """Split ``pending`` into rounds: the first event of each opportunity, then the second of each, and so on.
+
+        Each round writes its own line into the history of an opportunity.
+
+        :param list pending: pairs of event and ``manychat.stage.map``, oldest first
+        :return list: lists of such pairs
+        """
+        rounds, counts = [], defaultdict(int)
+        for event, stage in pending:
+            # A merged opportunity follows several people, and still takes one event a round.
+            opportunity = self.leads.get(event.manychat_id, event.manychat_id)
+            position = counts[opportunity]
+            counts[opportunity] += 1
+            if position == len(rounds):
+                rounds.append([])
+            rounds[position].append((event, stage))
+        return rounds
+
+
+def lock_rows(env, events):
+    """Lock the ``manychat.event`` rows of ``events``; create those of events that did not come through the webhook.
+
+    :return tuple: dict of event id → row, and the set of event ids whose row another transaction holds
+    """
+    Event = env["manychat.event"]
+    by_id = {event.id: event for event in events}
+    # The same order everywhere, so that two bridges cannot wait for each other.
+    env.cr.execute(
+        "SELECT id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED",
+        [list(by_id)],
+        log_exceptions=False,
+    )
+    locked = Event.browse([row[0] for row in env.cr.fetchall()])
+    locked.invalidate_recordset()
+    rows = {row.event_id: row for row in locked}
+    known = set(Event.search([("event_id", "in", list(by_id))]).mapped("event_id"))
+    missing = [event for event in events if event.id not in known]
+    created = Event.create(
+        [
+            {
+                "event_id": event.id,
+                "type": event.type.value,
+                "manychat_id": event.manychat_id,
+                "state": "queued",
+                "payload": event.payload.canonical(),
+                "source": event.source,
+                "received_at": naive_utc(event.received_at),
+                "occurred_at": naive_utc(event.occurred_at),
+            }
+            for event in missing
+        ]
+    )
+    created.flush_recordset()  # fails now if another bridge creates the same row
+    rows.update({row.event_id: row for row in created})
+    return rows, by_id.keys() - rows.keys()
+
+
+def lock_leads(env, manychat_ids):
+    """Lock the opportunities of ``manychat_ids``.
+
+    An id without an opportunity is locked as well: when two bridges meet a new person at the same moment, one creates
+    the opportunity and the other one learns that the id is busy, without failing.
+
+    :return tuple: dict of ManyChat id → lead, and the set of ids that another transaction holds
+    """
+    identities = env["manychat.identity"].search([("manychat_id", "in", list(manychat_ids))])
+    env.cr.execute(
+        "SELECT id FROM crm_lead WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        [identities.lead_id.ids],
+        log_exceptions=False,
+    )
+    free = {row[0] for row in env.cr.fetchall()}
+    leads = {identity.manychat_id: identity.lead_id for identity in identities if identity.lead_id.id in free}
+    known = set(identities.mapped("manychat_id"))
+    env.cr.execute(
+        """
+        SELECT id, pg_try_advisory_xact_lock(hashtextextended('manychat_id ' || id, 0))
+          FROM unnest(%s::text[]) AS id
+        """,
+        [sorted(set(manychat_ids) - known)],
+    )
+    return leads, (known - leads.keys()) | {
+        manychat_id for manychat_id, is_locked in env.cr.fetchall() if not is_locked
+    }
+
+
+def _advisors(env, events):
+    numbers = {
+        COMMERCIAL: {event.payload.commercial_advisor_id for event in events} - {None},
+        MEDICAL: {event.payload.medical_advisor_id for event in events} - {None},
+    }
+    return {
+        (role, number): advisor
+        for role, named in numbers.items()
+        if named
+        for number, advisor in env["manychat.advisor"]._find_or_create(role, named).items()
+    }
+
+
+def _sources(env, events):
+    names = {event.payload.channel for event in events} - {None}
+    Source = env["utm.source"]
+    found = Source.search([("name", "in", list(names))]) if names else Source
+    found |= Source.create([{"name": name} for name in sorted(names - set(found.mapped("name")))])
+    return {source.name: source.id for source in found}

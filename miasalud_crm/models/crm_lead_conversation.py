@@ -1,0 +1,194 @@
+from collections import defaultdict
+
+from markupsafe import Markup, escape
+
+from odoo import fields, models
+
+from ..apply import merge
+from ..moments import naive_utc
+from .manychat_identity import APPLYING
+from .manychat_stage_history import CHAT
+
+#: The id of the team of new opportunities whose stage names none.
+DEFAULT_TEAM_PARAMETER = "miasalud_crm.default_team_id"
+
+
+class CrmLead(models.Model):
+    """What the events of a conversation do to opportunities: create, move, update, and leave a trace."""
+
+    _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
+    def _creation_subtype(self):
+        subtype = super()._creation_subtype()
+        return subtype._manychat_by_chat() if subtype and self.env.context.get(APPLYING) else subtype
+
+    def _track_subtype(self, init_values):
+        subtype = super()._track_subtype(init_values)
+        return subtype._manychat_by_chat() if subtype and self.env.context.get(APPLYING) else subtype
+
+    # ------------------------------------------------------------
+    # Business: creating opportunities
+    # ------------------------------------------------------------
+
+    def _manychat_create(self, new_contacts, batch):
+        """Create the opportunities of people who have none.
+
+        :param list new_contacts: pairs of event and ``manychat.stage.map``
+        :return dict: event id → (status, stage before)
+        """
+        default_team = self._manychat_default_team() if new_contacts else None
+        created = self.create(
+            [self._manychat_create_values(event, stage, batch, default_team) for event, stage in new_contacts]
+        )
+        events_and_leads = [(event, lead) for (event, _stage), lead in zip(new_contacts, created, strict=True)]
+        batch.leads |= {event.manychat_id: lead for event, lead in events_and_leads}
+        self._manychat_record_stages(events_and_leads)
+        self._manychat_log_summaries(events_and_leads)
+        return {event.id: ("created", self.env["crm.stage"]) for event, _stage in new_contacts}
+
+    def _manychat_create_values(self, event, stage, batch, default_team):
+        team = stage.team_id or (default_team if _is_open_to(stage.stage_id, default_team) else stage.team_id)
+        values = merge.event_values(event.payload, batch.references(event, team.company_id))
+        values.setdefault("name", event.payload.phone or event.manychat_id)
+        vals = {
+            "type": "opportunity",
+            "user_id": False,  # not the bridge's own user, which would be the default
+            "stage_id": stage.stage_id.id,
+            "manychat_identity_ids": [fields.Command.create({"manychat_id": event.manychat_id})],
+            **{name: value for name, value in values.items() if name not in merge.NAME_PARTS},
+            **merge.order_values(event),
+            "manychat_last_event_date": naive_utc(event.occurred_at),
+            "manychat_values": merge.jsonable(values),
+        }
+        if team:  # without one, Odoo finds the salesperson's own
+            vals["team_id"] = team.id
+        return vals
+
+    def _manychat_default_team(self):
+        """The team that the settings name for opportunities whose stage names none, or an empty one."""
+        team_id = self.env["ir.config_parameter"].get_param(DEFAULT_TEAM_PARAMETER)
+        # A search does not find a team that has been archived since.
+        return self.env["crm.team"].search([("id", "=", int(team_id or 0))])
+
+    # ------------------------------------------------------------
+    # Business: moving opportunities
+    # ------------------------------------------------------------
+
+    def _manychat_move(self, moves, batch):
+        """Move opportunities to the stages of newer events, and write what the events say.
+
+        :param list moves: pairs of event and ``manychat.stage.map``
+        :return dict: event id → (status, stage before)
+        """
+        outcomes, stage_moves, changed, notes = {}, defaultdict(self.browse), [], []
+        for event, stage in moves:
+            lead = batch.leads[event.manychat_id]
+            stage_before = lead.stage_id
+            is_newer = merge.order_key(event) > (lead.manychat_order or "")
+            is_restored = is_newer and not lead.active
+            if is_restored:
+                lead.action_unarchive()  # like Odoo's own button, which also clears the lost reason
+            is_updated = lead._manychat_update(event, batch, is_newer) or is_restored
+            is_moved = is_newer and stage_before != stage.stage_id
+            if is_moved:
+                stage_moves[stage.stage_id] |= lead
+                if event.payload.state.summary:
+                    lead._track_set_log_message(_as_html(event.payload.state.summary))
+            else:
+                notes.append((event, lead))
+            if is_moved or is_restored:
+                changed.append((event, lead))
+            outcomes[event.id] = _move_status(is_newer, is_moved, is_updated), stage_before
+        # Together, and only leads that are elsewhere: Odoo resets the dates of a lead that is “moved” to its own stage.
+        for stage, group in stage_moves.items():
+            group.write({"stage_id": stage.id})
+        self._manychat_record_stages(changed)
+        self._manychat_log_summaries(notes)
+        return outcomes
+
+    def _manychat_update(self, event, batch, is_newer):
+        """Write what an event says to its opportunity, except for the stage.
+
+        :param bool is_newer: whether the event is newer than all that is known
+        :return bool: whether the event said something new
+        """
+        self.ensure_one()
+        known = self.manychat_values or {}
+        values = merge.event_values(event.payload, batch.references(event, self.company_id), known, is_newer)
+        overruled = {"user_id"} if is_newer and self._manychat_reassigned(values, event) else ()
+        current = self._manychat_current_values(values)
+        vals = merge.writable_values(values, known, current, is_newer, overruled)
+        is_updated = bool(vals.keys() - {"manychat_values"} or event.payload.state.summary)
+        if "user_id" in vals and self.team_id:
+            vals["team_id"] = self.team_id.id  # Odoo would replace it by the salesperson's own
+        if is_newer:
+            vals |= merge.order_values(event)
+        occurred_at = naive_utc(event.occurred_at)
+        if not self.manychat_last_event_date or occurred_at > self.manychat_last_event_date:
+            vals["manychat_last_event_date"] = occurred_at
+        if vals:
+            self.write(vals)
+        return is_updated
+
+    def _manychat_current_values(self, names):
+        """The present values of the fields ``names``, in the form of ``manychat_values``."""
+        values = {name: self[name] for name in names if name not in merge.NAME_PARTS}
+        return merge.jsonable(
+            {name: value.id if isinstance(value, models.BaseModel) else value for name, value in values.items()}
+        )
+
+    # ------------------------------------------------------------
+    # Business: history and chatter
+    # ------------------------------------------------------------
+
+    def _manychat_record_stages(self, events_and_leads):
+        """Write the stages to which events have moved opportunities into the stage history.
+
+        :param list events_and_leads: pairs of event and lead
+        """
+        if events_and_leads:
+            self.env["manychat.stage.history"]._record(
+                [
+                    {
+                        "lead_id": lead.id,
+                        "stage_id": lead.stage_id.id,
+                        "moment": naive_utc(event.occurred_at),
+                        "moved_by": CHAT,
+                        "event_id": event.id,
+                    }
+                    for event, lead in events_and_leads
+                ]
+            )
+
+    def _manychat_log_summaries(self, events_and_leads):
+        """Write the summaries of pairs of event and lead into the chatter, as text."""
+        bodies = {
+            lead.id: _as_html(event.payload.state.summary)
+            for event, lead in events_and_leads
+            if event.payload.state.summary
+        }
+        if bodies:
+            self.browse(bodies)._message_log_batch(bodies=bodies)
+
+
+def _move_status(is_newer, is_moved, is_updated):
+    if not is_newer:
+        return "stale"
+    if is_moved:
+        return "moved"
+    return "updated" if is_updated else "unchanged"
+
+
+def _is_open_to(stage, team):
+    """Whether opportunities of ``team`` may be in ``stage``: Odoo hides a stage of other teams from them."""
+    own_teams = stage["team_ids" if "team_ids" in stage._fields else "team_id"]  # 19 and 18
+    return not own_teams or team in own_teams
+
+
+def _as_html(text):
+    """``text`` for the chatter: lines kept, markup shown and not obeyed."""
+    return Markup("<br/>").join(escape(line) for line in text.splitlines())

@@ -1,0 +1,264 @@
+"""The way of events from the webhook, through the outbox, to their queues."""
+
+import logging
+import time
+from datetime import timedelta
+
+import psycopg2
+from azure.core.exceptions import AzureError, HttpResponseError
+from psycopg2.extras import Json
+
+from odoo import api, models
+
+from bridge.contract.errors import ContractError
+from bridge.contract.event import from_envelope
+
+from .. import configuration, cron_threads
+from ..moments import naive_utc
+from ..queues import Queues
+from .ir_cron import KEEP_NOTIFY_CONNECTION
+
+_logger = logging.getLogger(__name__)
+# The SDK would write two lines about each request.
+logging.getLogger("azure").setLevel(logging.WARNING)
+
+#: Rows that one round of the relay takes: small enough to be marked soon after they are sent.
+RELAY_BATCH = 64
+#: A relay that dies after claiming rows loses them to the next one after this long; twice on the queue does no harm.
+CLAIM = timedelta(minutes=2)
+#: How long one run of the cron job goes on, in seconds; well within Odoo's limits for a job.
+RELAY_SECONDS = 30
+#: HTTP answers of the queue that are about one message, and not about the queue: malformed, too large.
+#: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
+MESSAGE_FAULTS = (400, 413)
+
+
+class ManychatEvent(models.Model):
+    _inherit = "manychat.event"
+
+    # ------------------------------------------------------------
+    # Business: the outbox
+    # ------------------------------------------------------------
+
+    @api.model
+    def _enqueue(self, event, key):
+        """Commit ``event`` to the outbox, as the request's own transaction commits; the relay is woken by that.
+
+        :param bridge.contract.event.Event event: a valid event
+        :param key: the ``manychat.api.key`` of the caller
+        :return bool: False if the event was there already
+        :raises psycopg2.errors.SerializationFailure: the same event is being inserted by another request;
+            roll back and try again
+        """
+        self.check_access("create")
+        inserted = self._insert(event, "pending", key.name or None)
+        if inserted:
+            self._wake_relay()
+        return inserted
+
+    @api.model
+    def _insert(self, event, state, key_name):
+        """Make the row of ``event``, unless there is one.
+
+        One INSERT instead of create(): half the time, and no exception for an event that is already known.
+
+        :return bool: False if it was there already
+        """
+        self.env.cr.execute(
+            """
+            INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, source, received_at, occurred_at,
+                                        key_name, retries, create_uid, create_date, write_uid, write_date)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            ON CONFLICT (event_id) DO NOTHING
+            """,
+            [
+                event.id,
+                event.type.value,
+                event.manychat_id,
+                state,
+                Json(event.payload.canonical()),
+                event.source,
+                naive_utc(event.received_at),
+                naive_utc(event.occurred_at),
+                key_name,
+                event.retries,
+                self.env.uid,
+                self.env.cr.now(),
+                self.env.uid,
+                self.env.cr.now(),
+            ],
+        )
+        return bool(self.env.cr.rowcount)
+
+    @api.model
+    def _wake_relay(self):
+        """Have the relay run as soon as this transaction has committed."""
+        cron_threads.restart_if_dead()
+        self.env.ref("miasalud_crm.cron_relay").sudo().with_context(**{KEEP_NOTIFY_CONNECTION: True})._trigger()
+
+    def _requeue(self):
+        """Send these events on their way again. Applied and erased events stay as they are."""
+        events = self.filtered(lambda event: event.state != "done" and event.payload)
+        events.write(
+            {
+                "state": "pending",
+                "claimed_until": False,
+                "code": False,
+                "message": False,
+                "outcome": False,
+                "applied_at": False,
+                "discard_to_report": False,
+                "attempt_count": 0,
+            }
+        )
+        for event in events:
+            event.retries += 1
+        if events:
+            events._wake_relay()
+
+    def _envelope(self):
+        """The event as it travels: the JSON object of the contract."""
+        self.ensure_one()
+        return {
+            "v": 1,
+            "id": self.event_id,
+            "type": self.type,
+            "received_at": self.received_at.isoformat(),
+            "source": self.source,
+            "payload": self.payload,
+            "retries": self.retries,
+        }
+
+    # ------------------------------------------------------------
+    # Business: one round of the relay
+    # ------------------------------------------------------------
+
+    def _claim(self, size):
+        """Take up to ``size`` waiting events, oldest first, so that no other relay sends them meanwhile.
+
+        Committed at once: the lock must not last as long as the network takes, or the bridge, which may see an event
+        before its row says “queued”, could not complete it.
+        """
+        ids = self._commit_statement(
+            """
+            UPDATE manychat_event SET claimed_until = (clock_timestamp() AT TIME ZONE 'UTC') + %(claim)s
+             WHERE id IN (
+                   SELECT id FROM manychat_event
+                    WHERE state = 'pending'
+                      AND (claimed_until IS NULL OR claimed_until < clock_timestamp() AT TIME ZONE 'UTC')
+                    ORDER BY id LIMIT %(size)s FOR UPDATE SKIP LOCKED)
+            RETURNING id
+            """,
+            {"claim": CLAIM, "size": size},
+        )
+        return self.browse(sorted(ids))
+
+    def _send(self, queues, events):
+        """Put ``events`` on their queues and mark those that arrived.
+
+        :return bool: whether all of them arrived; if not, the queue is in trouble and the rest had better wait
+        """
+        failures, undeliverable = [], {}
+
+        def put(message):
+            row_id, envelope = message
+            try:
+                event = from_envelope(envelope)
+                queues.put(event.type.queue, event.encode())
+                return row_id
+            except ContractError as error:
+                undeliverable[row_id] = error.message
+            except HttpResponseError as error:
+                if error.status_code in MESSAGE_FAULTS:
+                    undeliverable[row_id] = f"The queue refuses this event ({error.error_code or error.status_code})."
+                else:
+                    failures.append(error)
+            except AzureError as error:
+                failures.append(error)
+            return None
+
+        messages = [(event.id, event._envelope()) for event in events]
+        sent = [row_id for row_id in queues.pool.map(put, messages) if row_id]
+        for row_id, message in undeliverable.items():
+            # It would be refused for ever, and everything behind it would wait with it.
+            self._commit_statement(
+                """
+                UPDATE manychat_event
+                   SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s
+                 WHERE id = %(id)s AND state = 'pending' RETURNING id
+                """,
+                {"id": row_id, "text": message},
+            )
+            _logger.error("A ManyChat event cannot be put on its queue, and has failed: row %s.", row_id)
+        self._commit_statement(
+            """
+            UPDATE manychat_event SET state = 'queued', queued_at = clock_timestamp() AT TIME ZONE 'UTC'
+             WHERE id = ANY(%(sent)s) AND state = 'pending' RETURNING id
+            """,
+            {"sent": sent},
+        )
+        if failures:
+            self._commit_statement(
+                """
+                UPDATE manychat_event SET claimed_until = NULL
+                 WHERE id = ANY(%(unsent)s) AND state = 'pending' RETURNING id
+                """,
+                {"unsent": list(set(events.ids) - set(sent) - undeliverable.keys())},
+            )
+            _logger.warning(
+                "ManyChat events wait, because the queue does not take them (%s). They are sent as soon as it does.",
+                type(failures[0]).__name__,
+            )
+        return not failures
+
+    def _commit_statement(self, statement, parameters):
+        """Run and commit one statement on rows that the bridge may be completing at the same moment.
+
+        :return list: the ids of the rows that it changed
+        """
+        while True:
+            try:
+                self.env.cr.execute(statement, parameters, log_exceptions=False)
+                ids = [row[0] for row in self.env.cr.fetchall()]
+                # The one place where the addon commits: what has been sent cannot be rolled back.
+                self.env.cr.commit()  # pylint: disable=invalid-commit
+                self.invalidate_model()
+                return ids
+            except psycopg2.errors.SerializationFailure:
+                self.env.cr.rollback()  # a new snapshot sees what the other transaction did
+
+    # ------------------------------------------------------------
+    # Cron
+    # ------------------------------------------------------------
+
+    @api.model
+    def _cron_relay(self):
+        """Carry waiting events to their queues.
+
+        Never raises: Odoo deactivates a job that keeps failing, and Azure being down is no fault of the job. The events
+        then wait, and each timed run tries one of them first.
+        """
+        connection_string = configuration.get("queue_connection_string")
+        if not connection_string:
+            if self.search_count([("state", "=", "pending")], limit=1):
+                _logger.warning(
+                    "ManyChat events wait, because no queue is configured: set queue_connection_string in section "
+                    "[%s] of odoo.conf, or %sQUEUE_CONNECTION_STRING.",
+                    configuration.SECTION,
+                    configuration.ENVIRONMENT_PREFIX,
+                )
+            return
+        deadline = time.monotonic() + RELAY_SECONDS
+        try:
+            with Queues(connection_string) as queues:
+                # The first event alone is the probe: with Azure down, one put times out and not a batch of them.
+                size = 1
+                while time.monotonic() < deadline:
+                    claimed = self._claim(size)
+                    if not claimed or not self._send(queues, claimed):
+                        return
+                    size = RELAY_BATCH
+            self._wake_relay()  # more than fits into one run
+        except Exception:
+            self.env.cr.rollback()
+            _logger.exception("The ManyChat relay failed; it will run again within a minute.")

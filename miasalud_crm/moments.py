@@ -1,0 +1,13 @@
+"""Moments as Odoo stores them, and as ISO 8601."""
+
+from datetime import timezone
+
+
+def naive_utc(moment):
+    """``moment`` as Odoo stores it: UTC without a time zone (to the microsecond)."""
+    return moment.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def iso_utc(moment):
+    """``moment``, as Odoo stores it, as ISO 8601 with its time zone; ``False`` if there is none."""
+    return moment.replace(tzinfo=timezone.utc).isoformat() if moment else False

@@ -1,0 +1,32 @@
+"""Guards for the methods that people and the bridge call from outside."""
+
+from functools import wraps
+
+from odoo.exceptions import AccessError
+
+
+def bridge_only(method):
+    """Refuse callers outside the group “ManyChat Bridge”; run ``method`` as superuser for the others.
+
+    The group itself has no access rights: the bridge may do what these methods do, and nothing else.
+    """
+
+    @wraps(method)
+    def guarded(self, *args, **kwargs):
+        if not self.env.user.has_group("miasalud_crm.group_bridge"):
+            raise AccessError(self.env._("Only the ManyChat bridge may call this."))
+        return method(self.sudo(), *args, **kwargs)
+
+    return guarded
+
+
+def managers_only(method):
+    """Refuse callers that are not sales managers."""
+
+    @wraps(method)
+    def guarded(self, *args, **kwargs):
+        if not self.env.su and not self.env.user.has_group("sales_team.group_sale_manager"):
+            raise AccessError(self.env._("Only sales managers may do this."))
+        return method(self, *args, **kwargs)
+
+    return guarded

@@ -1,0 +1,56 @@
+import importlib.util
+from pathlib import Path
+
+from odoo.tests import tagged
+from odoo.tools import SQL
+from odoo.tools.sql import column_exists
+
+from .common import ManychatCase, opportunity
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+
+
+def script(name):
+    """The upgrade script ``name`` as a module; its file name is no name that Python can import."""
+    spec = importlib.util.spec_from_file_location("miasalud_crm_upgrade_script", MIGRATIONS / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@tagged("post_install", "-at_install")
+class TestRename(ManychatCase):
+    """0.2.0 renames fields. The database before the upgrade is made here by renaming them back."""
+
+    def setUp(self):
+        super().setUp()
+        self.rename = script("0.2.0/pre-rename.py")
+
+    def test_columns_keep_their_values(self):
+        self.apply(opportunity())
+        event = self.env["manychat.event"].search([("manychat_id", "=", "MC-TEST-1")])
+        event.write({"attempt_count": 3, "discard_to_report": True})
+        self.env.flush_all()
+        for old, new in self.rename.COLUMNS:
+            self.env.cr.execute(
+                SQL("ALTER TABLE manychat_event RENAME COLUMN %s TO %s", SQL.identifier(new), SQL.identifier(old))
+            )
+        for _time in range(2):  # an upgrade that was interrupted begins again
+            self.rename.migrate(self.env.cr, "0.1.0")
+        self.env.invalidate_all()
+        self.assertEqual((event.attempt_count, event.discard_to_report), (3, True))
+        self.assertFalse(any(column_exists(self.env.cr, "manychat_event", old) for old, _new in self.rename.COLUMNS))
+
+    def test_favourites_of_the_funnel_name_the_new_measures(self):
+        measures = "{'graph_measure': 'losing', 'pivot_measures': ['entered', 'staying', \"leaving\", 'advancing']}"
+        values = {"name": "Perdidas", "user_id": False, "context": measures}
+        of_funnel = self.env["ir.filters"].create({**values, "model_id": "manychat.funnel"})
+        of_leads = self.env["ir.filters"].create({**values, "model_id": "crm.lead"})
+        self.env.flush_all()
+        self.rename.migrate(self.env.cr, "0.1.0")
+        self.env.invalidate_all()
+        self.assertEqual(
+            of_funnel.context,
+            "{'graph_measure': 'lost', 'pivot_measures': ['entered', 'in_stage', 'left', 'advanced']}",
+        )
+        self.assertEqual(of_leads.context, measures)
