@@ -7,7 +7,11 @@ only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-e2e test-browser test-faults soak screenshots translations lint format clean
+=======
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-browser test-faults test-docs soak screenshots translations generate docs lint format clean
+>>>>>>> main
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +62,9 @@ test-browser: ## what people see of it, in a browser
 test-faults: ## a running system, broken in every way for a minute; properties and concurrency
 	@$(stack) test faults $(only)
 
+test-docs: ## README and docs: links, names and the commands in them
+	@$(stack) test docs
+
 MINUTES ?= 10
 soak: ## the same for MINUTES=10, with a table at the end; FAULT_SEED=N repeats a run
 	@$(stack) soak $(MINUTES)
@@ -67,6 +74,12 @@ screenshots: ## the pictures of README and app page anew, from a running system 
 
 translations: ## the addon's terms anew into i18n/*.pot and *.po; says which lack a translation
 	@$(stack) translations
+
+generate: ## .env.example, docs/settings.md and the addon's README anew, from what they describe
+	@$(stack) generate
+
+docs: ## the documentation as a site, in .miasalud/site
+	@$(stack) docs
 
 lint: ## ruff, pylint-odoo, mypy
 	@$(stack) test lint

@@ -10,7 +10,7 @@ try:
     from .cli.app import main
 except ModuleNotFoundError as error:
     # Beside Odoo only the contract is installed; what the commands need is an extra.
-    sys.exit(f"The bridge's commands need {error.name}: pip install 'miasalud-bridge[worker]'")
+    sys.exit(f"The bridge's commands need {error.name}. In a checkout, run: pip install '.[worker]'")
 gc.freeze()
 gc.enable()
 

@@ -1,106 +1,115 @@
-"""Outages: something the bridge depends on is away, which is nobody's event's fault.
+"""Waiting out an outage: a dependency of the bridge is down, which is not the fault of any event.
 
-Odoo, SQL and the queue each raise their own kind of :class:`Outage`. Whoever meets one reports it to the
-:class:`Dependency`, stops taking messages and waits there. An outage never counts as an attempt and never makes a dead
-letter, however long it lasts.
+Odoo, SQL and the queue each raise their own kind of :class:`Outage`. The thread that meets one trips the
+:class:`CircuitBreaker`, stops receiving messages and waits there. An outage never counts as an attempt and never makes
+a dead letter, however long it lasts.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
-from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set
 
-from . import metrics
+from . import metrics, retry
 from .errors import Outage
 
 log = structlog.get_logger()
 
-#: Seconds between two probes: random, up to a limit that doubles from the first to the last value. Random, so that
-#: several bridges do not knock together on a server that is just coming up.
-PROBE_FIRST = 0.5
-PROBE_LAST = 30.0
-#: Seconds within which a failure after a successful probe means that the probe was too kind (a full disk answers
-#: SELECT 1): then the next probe waits, and longer each time.
-RELAPSE = 10.0
+#: Seconds. A failure this soon after a successful probe means that the probe does not notice the fault (a full disk
+#: answers SELECT 1). The next probe then waits, and longer each time.
+RELAPSE_SECONDS = 10.0
 
 
-class Dependency:
-    """One thing the bridge needs, whether it can be used, and since when.
+class CircuitBreaker:
+    """One dependency: whether it can be used, and since when.
 
-    Shared by all threads of a process, so that a change of state is said once and one thread probes for all.
+    All threads of a process share it, so that a change of state is logged once and one thread probes for all.
     """
 
     def __init__(self, name: str, probe: Callable[[], object]):
-        """:param probe: asks the dependency for a sign of life; raises :class:`Outage` if there is none"""
+        """
+        :param name: of the dependency, as in :attr:`Outage.dependency`
+        :param probe: calls the dependency; raises :class:`Outage` if it is down
+        """
         self.name = name
         self._probe = probe
         self._lock = threading.Lock()
         self._probing = threading.Lock()
-        # Unknown at first: a bridge that starts while Odoo is down must find out before it takes messages.
-        self._up: bool | None = None
+        # Unknown at first: a bridge that starts while Odoo is down must find out before it receives messages.
+        self._closed: bool | None = None
         self._since = time.monotonic()
         self._relapses = 0
 
-    def is_up(self) -> bool:
-        return self._up is True
+    def is_closed(self) -> bool:
+        """Whether the dependency can be used, as far as is known."""
+        return self._closed is True
 
-    def report(self, outage: Outage) -> None:
-        """Someone met ``outage``: the dependency is down until a probe succeeds."""
+    def trip(self, outage: Outage) -> None:
+        """Count the dependency as down until a probe succeeds."""
         with self._lock:
-            if self._up is False:
+            if self._closed is False:
                 return
-            if self._up and time.monotonic() - self._since < RELAPSE:
+            if self._closed and time.monotonic() - self._since < RELAPSE_SECONDS:
                 self._relapses += 1
             else:
                 self._relapses = 0
-            self._up = False
+            self._closed = False
             self._since = time.monotonic()
-        metrics.went_down(self.name)
+        metrics.UP.labels(self.name.lower()).set(0)
+        metrics.OUTAGES.labels(self.name.lower()).inc()
         log.error("dependency_down", dependency=self.name, reason=str(outage))
 
-    def wait_until_up(self, stop: threading.Event) -> bool:
+    def wait_until_closed(self, stop: threading.Event) -> bool:
         """Return at once if the dependency is up, else probe it until it is.
 
         :return: whether it is up; ``False`` only if ``stop`` was set meanwhile
         """
-        if self.is_up():
+        if self.is_closed():
             return True
-        # The others wait here for the one that probes; it gives up when ``stop`` is set, so they never hang.
+        # One thread probes, the others wait for it here. It gives up when ``stop`` is set, so they never hang.
         with self._probing:
-            if self.is_up():
+            if self.is_closed():
                 return True
-            if self._relapses and stop.wait(min(PROBE_FIRST * 2**self._relapses, PROBE_LAST)):
+            if self._relapses and stop.wait(retry.seconds(retry.RELAPSE, self._relapses)):
                 return False
             try:
                 Retrying(
                     retry=retry_if_exception_type(Outage),
-                    wait=wait_random_exponential(multiplier=PROBE_FIRST, max=PROBE_LAST),
+                    wait=retry.PROBE,
                     sleep=sleep_using_event(stop),
                     stop=stop_when_event_set(stop),
                     reraise=True,
                 )(self._probe_once)
             except Outage:
                 return False
-            self._recovered()
+            self._close()
             return True
 
     def _probe_once(self) -> None:
         try:
             self._probe()
         except Outage as outage:
-            self.report(outage)
+            self.trip(outage)
             raise
 
-    def _recovered(self) -> None:
+    def _close(self) -> None:
         with self._lock:
-            was_down = self._up is False
-            seconds = time.monotonic() - self._since
-            self._up = True
+            was_down = self._closed is False
+            down_seconds = time.monotonic() - self._since if was_down else 0.0
+            self._closed = True
             self._since = time.monotonic()
-        metrics.came_up(self.name, seconds if was_down else 0)
+        metrics.UP.labels(self.name.lower()).set(1)
+        metrics.OUTAGE_SECONDS.labels(self.name.lower()).inc(down_seconds)
         if was_down:
-            log.info("dependency_up", dependency=self.name, down_seconds=round(seconds, 1))
+            log.info("dependency_up", dependency=self.name, down_seconds=round(down_seconds, 1))
+
+
+def trip_breaker(breakers: Iterable[CircuitBreaker], outage: Outage) -> None:
+    """Trip the breaker of the dependency that ``outage`` names."""
+    for breaker in breakers:
+        if breaker.name == outage.dependency:
+            breaker.trip(outage)

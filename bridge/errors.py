@@ -22,6 +22,14 @@ class QueueMissing(QueueUnavailable):
     """There is no queue of that name (yet: ``run`` and ``check`` make it)."""
 
 
+class QueueDenied(QueueUnavailable):
+    """The queue service refuses the key in the connection string."""
+
+
+class MessageRefused(QueueUnavailable):
+    """The queue takes no message like this one, malformed or too large. Other messages may pass."""
+
+
 class BadConnectionString(ValueError):
     """Not an Azure Storage connection string."""
 

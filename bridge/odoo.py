@@ -1,14 +1,16 @@
-"""Calling Odoo: ``/jsonrpc`` on 18, ``/json/2`` on 19 and later, over one HTTP session.
+"""Client of Odoo: ``/jsonrpc`` on 18, ``/json/2`` on 19 and later, over one HTTP session.
 
-What goes wrong is told apart by who can mend it: :class:`OdooUnavailable` (wait), :class:`OdooMisconfigured` (an
-operator must act; also an outage, since no event is to blame) and :class:`OdooRefused` (Odoo answered, and it was no).
+There is one error for each way to mend it: :class:`OdooUnavailable` (wait), :class:`OdooMisconfigured` (an operator
+must act; also an outage, since no event is at fault) and :class:`OdooRefused` (Odoo raised an exception in the call).
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,13 +21,13 @@ from requests.adapters import HTTPAdapter
 from . import metrics
 from .errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 
-#: Seconds for connecting, and for the answer to a batch (a batch of 32 takes well under one).
+#: Seconds to connect, and to get the answer to a batch (a batch of 32 takes well under one).
 CONNECT_SECONDS = 5
 READ_SECONDS = 55
 #: First Odoo version whose /json/2 we use; /jsonrpc is deprecated from there on.
 JSON2_VERSION = 19
 
-# Exceptions that mean: the call itself is not allowed or not possible, whatever the events in it.
+# Exceptions that mean: the call is not allowed or not possible, with any events in it.
 _MISCONFIGURED = {
     "odoo.exceptions.AccessDenied": "it does not accept the login or the API key",
     "odoo.exceptions.AccessError": "its user may not do this",
@@ -33,7 +35,7 @@ _MISCONFIGURED = {
     "builtins.KeyError": "the addon miasalud_crm is not installed, or the database is starting",
     "werkzeug.exceptions.NotFound": "the addon miasalud_crm is not installed, or too old",
 }
-# Exceptions that mean: Odoo's own database is away, starting, or too busy.
+# Exceptions that mean: Odoo's own database is down, starting, or too busy.
 _UNAVAILABLE = ("psycopg2.", "odoo.sql_db.", "odoo.modules.registry.")
 
 
@@ -69,45 +71,45 @@ class Odoo:
         return results
 
     def heartbeat(self, name: str, version: str) -> dict[str, int]:
-        """``manychat.bridge.heartbeat``: tell Odoo that a bridge is alive.
+        """``manychat.bridge.heartbeat``: show Odoo that a bridge is alive.
 
-        :return: the events that people gave up in Odoo, of which Odoo has not heard that the bridge knows: how often
-            each had been sent again by then, by event id
+        :return: the events that Odoo users discarded, until a bridge confirms it: how often each had been sent again
+            by then, by event id
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
         answer = self._call("manychat.bridge", "heartbeat", name=name, version=version)
-        # An older addon only says True.
+        # An older addon answers True.
         discarded = answer.get("discarded") if isinstance(answer, dict) else None
         return {str(event_id): int(retries) for event_id, retries in (discarded or {}).items()}
 
-    def report(self, outcomes: Sequence[dict[str, Any]]) -> set[str]:
-        """``manychat.event.record_outcomes``: tell Odoo what became of events.
+    def record_outcomes(self, outcomes: Sequence[dict[str, Any]]) -> set[str]:
+        """``manychat.event.record_outcomes``: report the outcomes of events.
 
-        :param outcomes: see there
-        :return: ids of events on which somebody else was at work: to be told again
+        :param outcomes: one for each event, as the RPC method takes them
+        :return: ids of events that another transaction held: to be reported again
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
         answer = self._call("manychat.event", "record_outcomes", outcomes=list(outcomes))
         if not isinstance(answer, dict) or not isinstance(answer.get("busy"), list):
-            raise OdooRefused("bad_answer", "manychat.event.record_outcomes did not say what it did.")
+            raise OdooRefused("bad_answer", "manychat.event.record_outcomes did not answer with what it did.")
         return set(answer["busy"])
 
-    def alive(self) -> list[dict[str, Any]]:
-        """``manychat.bridge.get_active``: the bridges that have shown themselves to Odoo lately.
+    def get_active(self) -> list[dict[str, Any]]:
+        """``manychat.bridge.get_active``: the bridges that sent Odoo a heartbeat lately.
 
-        :return: ``name``, ``version``, ``seconds`` (since the last sign of life) of each, newest first
+        :return: ``name``, ``version``, ``seconds`` (since the last heartbeat) of each, newest first
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
         answer = self._call("manychat.bridge", "get_active")
         return list(answer) if isinstance(answer, list) else []
 
-    def story(self, *, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
-        """Call ``manychat.event.get_history``: the event log of one event or one person, without texts of people.
+    def get_history(self, *, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
+        """``manychat.event.get_history``: Odoo's event log of one event, or of one person, without payloads.
 
-        :param event_id: or the beginning of one
+        :param event_id: whole, or its beginning
         :return: newest first, at most 50
         :raises OdooUnavailable:
         :raises OdooRefused:
@@ -116,7 +118,7 @@ class Odoo:
         return list(answer) if isinstance(answer, list) else []
 
     def erase(self, manychat_id: str) -> dict[str, Any]:
-        """``manychat.event.erase``: empty what Odoo's event log holds of a person.
+        """``manychat.event.erase``: empty the payloads of a person in Odoo's event log.
 
         :return: ``events`` and ``rejections`` (how many), ``lead_ids`` (the person's opportunities, which stay)
         :raises OdooUnavailable:
@@ -124,7 +126,7 @@ class Odoo:
         """
         answer = self._call("manychat.event", "erase", manychat_id=manychat_id)
         if not isinstance(answer, dict):
-            raise OdooRefused("bad_answer", "manychat.event.erase did not say what it did.")
+            raise OdooRefused("bad_answer", "manychat.event.erase did not answer with what it did.")
         return answer
 
     def probe(self) -> None:
@@ -147,15 +149,15 @@ class Odoo:
             try:
                 self._version = int(answer["server_version_info"][0])
             except (KeyError, TypeError, IndexError, ValueError):
-                raise OdooMisconfigured("what answers is no Odoo: check BRIDGE_ODOO_URL") from None
+                raise OdooMisconfigured("the server there is not Odoo: check BRIDGE_ODOO_URL") from None
         return self._version
 
     def close(self) -> None:
         self._http.close()
 
     def _call(self, model: str, method: str, **arguments: Any) -> Any:
-        # An empty batch is a probe; its times would make the others' look better than they are.
-        with metrics.rpc("probe" if arguments.get("events") == [] else method, OdooRefused):
+        # An empty batch is a probe: its own label, because it is faster than a batch of events.
+        with _timed("probe" if arguments.get("events") == [] else method):
             return self._request(model, method, arguments)
 
     def _request(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
@@ -235,8 +237,22 @@ class Odoo:
         except ValueError:
             # HTML: a proxy's page, or Odoo while its database is away.
             if response.status_code < 400:
-                raise OdooMisconfigured("what answers is no Odoo: check BRIDGE_ODOO_URL") from None
+                raise OdooMisconfigured("the server there is not Odoo: check BRIDGE_ODOO_URL") from None
             return response.status_code, None
+
+
+@contextmanager
+def _timed(method: str) -> Iterator[None]:
+    """Time a call to Odoo by its result."""
+    started, result = time.monotonic(), "unavailable"
+    try:
+        yield
+        result = "ok"
+    except OdooRefused:
+        result = "refused"
+        raise
+    finally:
+        metrics.RPC.labels(method, result).observe(time.monotonic() - started)
 
 
 def _http_error(status: int) -> Exception:

@@ -1,4 +1,6 @@
-"""A thin layer over azure-storage-queue: take messages, and give each back in one of the ways there are.
+"""The client of Azure Storage Queues, for the bridge and for the addon: a thin layer over azure-storage-queue.
+
+It imports nothing else of ours than the errors, because it is loaded into Odoo too.
 
 Messages come undecoded. The SDK's own decoding fails for a whole page if one message in it is not Base64, and then
 leaves the page leased and undelivered.
@@ -12,6 +14,7 @@ from datetime import datetime, timezone
 
 from azure.core.exceptions import (
     AzureError,
+    ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
@@ -20,25 +23,28 @@ from azure.core.exceptions import (
 )
 from azure.storage.queue import LinearRetry, QueueClient
 
-from .errors import BadConnectionString, QueueMissing, QueueUnavailable
+from .errors import BadConnectionString, MessageRefused, QueueDenied, QueueMissing, QueueUnavailable
 
 #: Seconds for connecting, and for an answer to one request.
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
-#: Within one request, the SDK tries this often again, after about this many seconds. Its defaults would block for 85 s
-#: while the service is down; waiting out an outage is bridge.circuit_breaker's work.
+#: The SDK repeats a request this often, after about this many seconds. Its defaults would block for 85 s while the
+#: service is down; to wait for the end of an outage is the caller's work.
 RETRIES = 1
 RETRY_SECONDS = 0.2
 
-#: What the service answers to whoever no longer holds a message's lease.
+#: Answers of the service when another receiver has the message, or it is gone.
 _LEASE_LOST = {"PopReceiptMismatch", "MessageNotFound"}
+#: HTTP statuses that are about one message and not about the queue: malformed, too large.
+#: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
+_MESSAGE_REFUSED = {400, 413}
 
 
 @dataclass(frozen=True)
 class Peeked:
-    """A message that somebody could take now, looked at without taking it.
+    """A visible message, read without receiving it.
 
-    :ivar dequeue_count: how often it was taken
+    :ivar dequeue_count: how often it was received
     """
 
     id: str
@@ -49,11 +55,11 @@ class Peeked:
 
 @dataclass
 class Message:
-    """A message that we hold until its visibility timeout ends.
+    """A received message, invisible to other receivers until its visibility timeout ends.
 
     :ivar content: as the queue delivered it
     :ivar inserted_at: when it was put on the queue (whole seconds)
-    :ivar pop_receipt: proof that we hold it; a new one comes with each renewal
+    :ivar pop_receipt: proof of the lease; each renewal returns a new one
     """
 
     id: str
@@ -65,17 +71,21 @@ class Message:
 class Queue:
     """One queue. May be used by several threads at once."""
 
-    def __init__(self, connection_string: str, name: str, *, read_seconds: float = READ_SECONDS):
-        """
+    def __init__(
+        self, connection_string: str, name: str, *, read_seconds: float = READ_SECONDS, retries: int = RETRIES
+    ):
+        """Open no connection yet.
+
         :param read_seconds: how long an answer to one request may take
-        :raises BadConnectionString: ``connection_string`` is none
+        :param retries: how often a failed request is repeated
+        :raises BadConnectionString: ``connection_string`` is not a connection string
         """
         self.name = name
         try:
             self._client = QueueClient.from_connection_string(
                 connection_string,
                 name,
-                retry_policy=LinearRetry(backoff=RETRY_SECONDS, retry_total=RETRIES, random_jitter_range=0),  # type: ignore[arg-type]
+                retry_policy=LinearRetry(backoff=RETRY_SECONDS, retry_total=retries, random_jitter_range=0),  # type: ignore[arg-type]
                 connection_timeout=CONNECT_SECONDS,
                 read_timeout=read_seconds,
             )
@@ -101,7 +111,7 @@ class Queue:
             raise _unavailable(error) from None
 
     def depth(self) -> int:
-        """How many messages are there, about.
+        """The approximate number of messages, invisible ones included.
 
         :raises QueueUnavailable:
         """
@@ -111,7 +121,9 @@ class Queue:
             raise _unavailable(error) from None
 
     def peek(self, count: int = 1) -> list[Peeked]:
-        """The first messages (at most 32) in line, left there. What somebody holds, or waits for a retry, is unseen.
+        """Read the first visible messages without receiving them: not those under a lease or delayed for a retry.
+
+        :param count: at most 32
 
         :raises QueueUnavailable:
         """
@@ -128,8 +140,10 @@ class Queue:
         except AzureError as error:
             raise _unavailable(error) from None
 
-    def look(self) -> tuple[int, datetime | None]:
-        """How many messages are there, about, and since when the first in line is; 0 if there is no such queue yet.
+    def depth_and_oldest(self) -> tuple[int, datetime | None]:
+        """The approximate number of messages, and when the first visible one was inserted.
+
+        A queue that does not exist yet is an empty one.
 
         :raises QueueUnavailable:
         """
@@ -141,8 +155,11 @@ class Queue:
         return depth, first[0].inserted_at if first else None
 
     def receive(self, count: int, visibility_timeout: int) -> list[Message]:
-        """Take up to ``count`` messages (at most 32) for ``visibility_timeout`` seconds; empty if there are none.
+        """Receive messages, and hide them from other receivers.
 
+        :param count: at most this many, 32 at most
+        :param visibility_timeout: seconds until they become visible again
+        :return: empty if there are none
         :raises QueueUnavailable:
         """
         try:
@@ -165,29 +182,33 @@ class Queue:
         """Put a message on the queue that never expires.
 
         :param content: at most 65,536 characters that XML can carry (Base64, say)
+        :raises MessageRefused: the queue works, but takes no message like this
         :raises QueueUnavailable:
         """
         try:
             self._client.send_message(content, time_to_live=-1)
         except AzureError as error:
+            if isinstance(error, HttpResponseError) and error.status_code in _MESSAGE_REFUSED:
+                raise MessageRefused(_answer(error)) from None
             raise _unavailable(error) from None
 
     def send_or_create(self, content: str) -> None:
-        """As :meth:`send`, making the queue if it does not exist.
+        """Put a message on the queue as :meth:`send` does, and create the queue if it does not exist.
 
+        :raises MessageRefused: the queue works, but takes no message like this
         :raises QueueUnavailable:
         """
         try:
-            self._client.send_message(content, time_to_live=-1)
-        except ResourceNotFoundError:
+            self.send(content)
+        except QueueMissing:
             self.create()
             self.send(content)
-        except AzureError as error:
-            raise _unavailable(error) from None
 
     def delete(self, message: Message) -> bool:
-        """
-        :return: ``False`` if the lease was lost, so that the message may come again: harmless, effects are idempotent
+        """Delete a received message.
+
+        :return: ``False`` if the lease was lost. The message may then come again, which is harmless: effects are
+            idempotent.
         :raises QueueUnavailable:
         """
         try:
@@ -197,7 +218,7 @@ class Queue:
         return True
 
     def hide(self, message: Message, seconds: int) -> bool:
-        """Let the message come again in ``seconds`` from now: renews a lease, delays a retry, or (0) gives it back.
+        """Make the message visible again ``seconds`` from now: to renew a lease, delay a retry, or release it (0).
 
         :return: ``False`` if the lease was lost
         :raises QueueUnavailable:
@@ -206,7 +227,7 @@ class Queue:
             updated = self._client.update_message(message.id, message.pop_receipt, visibility_timeout=seconds)
         except AzureError as error:
             return _lease_lost(error)
-        # The old receipt is void from here on.
+        # The old receipt is no longer valid.
         message.pop_receipt = str(updated.pop_receipt)
         return True
 
@@ -224,7 +245,10 @@ def create_all(queues: Sequence[Queue]) -> None:
 
 
 def _lease_lost(error: AzureError) -> bool:
-    """``False`` if ``error`` says that somebody else has the message now, else an outage."""
+    """``False`` if ``error`` says that another receiver has the message now.
+
+    :raises QueueUnavailable: ``error`` says something else
+    """
     if isinstance(error, HttpResponseError) and _code(error) in _LEASE_LOST:
         return False
     raise _unavailable(error) from None
@@ -236,11 +260,17 @@ def _code(error: HttpResponseError) -> str | None:
 
 
 def _unavailable(error: AzureError) -> QueueUnavailable:
-    # Never the error's own text: it may quote the request with its signature.
+    # Without the error's own text: it may quote the request with its signature.
     if isinstance(error, (ServiceRequestError, ServiceResponseError)):
         return QueueUnavailable("no answer")
     if isinstance(error, ResourceNotFoundError):
         return QueueMissing(f"{_code(error) or 'not found'}")
+    if isinstance(error, ClientAuthenticationError):
+        return QueueDenied(_answer(error))
     if isinstance(error, HttpResponseError):
-        return QueueUnavailable(f"it answered {error.status_code} {_code(error) or ''}".strip())
+        return QueueUnavailable(_answer(error))
     return QueueUnavailable(type(error).__name__)
+
+
+def _answer(error: HttpResponseError) -> str:
+    return f"it answered {error.status_code} {_code(error) or ''}".strip()

@@ -1,4 +1,7 @@
-"""What an operator can set, from the environment or a ``.env`` file. ``.env.example`` documents every variable."""
+"""The bridge's settings, read from the environment or a ``.env`` file.
+
+``make generate`` writes ``.env.example`` and ``docs/settings.md`` from the descriptions below.
+"""
 
 from __future__ import annotations
 
@@ -27,39 +30,112 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    queue_connection_string: SecretStr | None = None
-    database_url: SecretStr = SecretStr("sqlite:///miasalud.db")
-    database_options: dict[str, Any] = {}
-    #: The schema of the bridge's tables. A plain name: people write it into SQL.
-    database_schema: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = None
-    #: Where `db adopt` reads; default: the bridge's own database.
-    adopt_url: SecretStr | None = None
-    odoo_url: str | None = None
-    odoo_database: str | None = None
-    odoo_login: str = "manychat_bridge"
-    odoo_api_key: SecretStr | None = None
-    webhook_url: str | None = None
-    webhook_key: SecretStr | None = None
-    #: Where the API listens. Loopback: a proxy with TLS belongs in front of it.
-    api_host: str = "127.0.0.1"
-    api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    #: Where the API keeps its keys' digests, for a start while SQL is away.
-    api_keys_file: Path = Path("miasalud-api-keys.json")
-    #: Messages taken at once. The queue gives at most 32.
-    batch_size: Annotated[int, Field(ge=1, le=32)] = 32
-    #: Seconds after which a message that was neither deleted nor renewed comes again. At most the queue's 7 days.
-    visibility_timeout: Annotated[int, Field(ge=2, le=7 * 24 * 3600)] = 60
-    #: Attempts of one event, not counting outages, before it becomes a dead letter.
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
-    #: Longest pause between two looks at an empty queue, in seconds. Half a second lets a move land within one.
-    poll_interval: Annotated[float, Field(ge=0.05, le=60)] = 0.5
-    #: Seconds between two looks at what was left unfinished; 0: never.
-    reconcile_interval: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 300
-    #: Where `run` answers /metrics and /health; 0: nowhere. A port in use: the next free one of ten.
-    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    metrics_host: str = "127.0.0.1"
-    log_format: Literal["auto", "json", "console"] = "auto"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    queue_connection_string: SecretStr | None = Field(
+        None,
+        description="Connection string of the Azure Storage account that holds the queues (Azure portal: Access keys), "
+        "or of Azurite.",
+    )
+
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///miasalud.db"),
+        description="SQLAlchemy URL of the bridge's database: Azure SQL, SQL Server, PostgreSQL or SQLite. The default "
+        "file is in the working directory.\n\nOn Azure SQL, log in with a SQL login (percent-encode special "
+        "characters in its password), with the machine's managed identity, or with a user-assigned identity by its "
+        "client id. The connection is encrypted unless the URL says `Encrypt=no`. A managed identity becomes a "
+        "database user by `CREATE USER [NAME] FROM EXTERNAL PROVIDER`.",
+        examples=[
+            "mssql+pyodbc://USER:PASSWORD@SERVER.database.windows.net/DATABASE",
+            "mssql+pyodbc://@SERVER.database.windows.net/DATABASE?Authentication=ActiveDirectoryMsi",
+            "mssql+pyodbc://CLIENT_ID@SERVER.database.windows.net/DATABASE?Authentication=ActiveDirectoryMsi",
+        ],
+    )
+    database_options: dict[str, Any] = Field(
+        {},
+        description="More options for `sqlalchemy.create_engine`, as a JSON object.",
+        examples=['{"pool_size": 10, "fast_executemany": false}'],
+    )
+    # A plain name: people write it into SQL.
+    database_schema: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] | None = Field(
+        None,
+        description="A schema for the bridge's tables only, in a database that has other tables too. `db upgrade` "
+        "creates it. Default: the default schema of the database user.",
+    )
+    adopt_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the database that `db adopt` reads. Default: `BRIDGE_DATABASE_URL`."
+    )
+
+    odoo_url: str | None = Field(
+        None, description="Address of Odoo. Only opportunities need Odoo.", examples=["http://localhost:8069"]
+    )
+    odoo_database: str | None = Field(None, description="Name of Odoo's database.")
+    odoo_login: str = Field(
+        "manychat_bridge",
+        description="Login of the user that the addon creates for the bridge. This user can apply events, report their "
+        "outcomes and read their state, and nothing else.",
+    )
+    odoo_api_key: SecretStr | None = Field(
+        None,
+        description="API key of that user, from CRM ▸ Configuration ▸ ManyChat ▸ Keys ▸ New Key ▸ For the bridge.",
+    )
+
+    api_host: str = Field(
+        "127.0.0.1",
+        description="Address that the API listens on. The API speaks plain HTTP: put a proxy with TLS in front of it "
+        "(`deploy/proxy/`).",
+    )
+    api_port: Annotated[int, Field(ge=1, le=65535)] = Field(8000, description="Port that the API listens on.")
+    api_keys_file: Path = Field(
+        Path("miasalud-api-keys.json"),
+        description="File in which the API stores the digests of its keys (never a key), so that the webhooks work "
+        "when the API starts while SQL is unavailable. The API uses the file for seven days at most. In a container, "
+        "put it on a volume.",
+    )
+
+    webhook_url: str | None = Field(None, description="Address of the webhooks for `send`. Default: `BRIDGE_ODOO_URL`.")
+    webhook_key: SecretStr | None = Field(
+        None, description="Webhook key for `send`, made in Odoo: the value of the `X-API-KEY` header."
+    )
+
+    batch_size: Annotated[int, Field(ge=1, le=32)] = Field(
+        32, description="Number of messages that the bridge receives at once. Azure gives 32 at most."
+    )
+    visibility_timeout: Annotated[int, Field(ge=2, le=7 * 24 * 3600)] = Field(
+        60,
+        description="Seconds that a received message stays invisible to other bridges. The bridge renews this while it "
+        "works; a message of a bridge that died is delivered again after this time.",
+    )
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
+        5,
+        description="Attempts to apply one event before it becomes a dead letter. Attempts during an outage do not "
+        "count.",
+    )
+    # Half a second lets a move land within one second.
+    poll_interval: Annotated[float, Field(ge=0.05, le=60)] = Field(
+        0.5, description="Longest pause between two checks of an empty queue, in seconds."
+    )
+    reconcile_interval: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = Field(
+        300,
+        description="Seconds between two searches for unfinished events, for example events whose message was lost. "
+        "0: never.",
+    )
+
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0,
+        description="Port on which `run` serves `/metrics` (Prometheus) and `/health`. 0: none. Several bridges on one "
+        "machine take the next free ports, ten at most.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="Address that the metrics port listens on; 0.0.0.0 for a Prometheus on another machine. Metrics "
+        "need no key: keep the port off the internet.",
+    )
+
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="Format of the log. auto: console on a terminal, else json."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Lowest level that the log shows."
+    )
 
     def require(self, *names: str) -> None:
         """

@@ -4,9 +4,9 @@ FROM odoo:18.0
 USER root
 COPY pyproject.toml LICENSE /opt/miasalud/
 COPY bridge /opt/miasalud/bridge
-# Of our package the contract only; no extras, so that nothing Odoo pins is replaced.
+# Only the contract and the queue client, no extras: Odoo's pinned libraries stay as they are.
 RUN pip3 install --no-cache-dir --break-system-packages "azure-storage-queue>=12.10" /opt/miasalud
 COPY miasalud_crm /mnt/extra-addons/miasalud_crm
-# A new volume takes over its mount point's owner: docker-compose's service "keys" writes here as odoo.
+# A new volume gets the owner of its mount point: the service "keys" of docker-compose.yml writes here as odoo.
 RUN install -d -o odoo /keys
 USER odoo

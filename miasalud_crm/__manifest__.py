@@ -5,7 +5,6 @@
     "version": "0.2.0",
     "category": "Sales/CRM",
     "author": "MiaSalud",
-    "website": "https://github.com/miasalud/miasalud-crm",
     "license": "LGPL-3",
     "depends": ["crm"],
     "external_dependencies": {"python": ["miasalud-bridge", "azure-storage-queue"]},

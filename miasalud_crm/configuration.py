@@ -1,4 +1,4 @@
-"""Settings that belong to the server rather than to the database: a secret in the database is in every backup of it."""
+"""Settings of the server. They are not in the database, because each of its backups would contain the secrets."""
 
 import configparser
 import os
@@ -12,8 +12,8 @@ ENVIRONMENT_PREFIX = "MIASALUD_"
 def get(name: str, default: str = "") -> str:
     """The setting ``name``: from the environment (``MIASALUD_<NAME>``), else from our section of ``odoo.conf``.
 
-    The file is read here and not through ``odoo.tools.config``, because Odoo 19 keeps only its own section. It is read
-    at each call: there are few calls, and a changed secret then needs no restart.
+    Not through ``odoo.tools.config``, because Odoo 19 keeps only its own section. The file is read at each call: there
+    are few calls, and so a changed secret needs no restart.
     """
     value = os.environ.get(ENVIRONMENT_PREFIX + name.upper())
     if value:

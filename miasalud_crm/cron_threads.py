@@ -1,7 +1,7 @@
-"""Odoo's cron threads, which carry the events: without them every event would wait for ever, unseen.
+"""Odoo's cron threads, which run the relay: without them, every event would wait for ever.
 
 When PostgreSQL restarts, Odoo 18 without workers loses them: ``ThreadedServer.cron_thread`` ends with the connection
-that it listens on, and nobody starts it again (Odoo 19 and servers with workers do).
+on which it listens, and Odoo does not start it again. Odoo 19 and servers with workers do.
 """
 
 import logging

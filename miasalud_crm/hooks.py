@@ -1,4 +1,4 @@
-"""What installing does besides creating tables: users without a login, stages, and a previous field's ids."""
+"""What the installation does besides creating tables: users without a login, stages, ids of an earlier field, demo."""
 
 import logging
 from collections import defaultdict
@@ -11,7 +11,7 @@ from bridge.contract.fields import normalize_label
 
 _logger = logging.getLogger(__name__)
 
-#: The user's own table: ManyChat stage, its number there, and the pipeline stage it stands for, in order.
+#: The customer's own table: ManyChat stage, its number there, and its pipeline stage, in order.
 STAGES = [
     ("Recién Suscrito (Sin Asignar)", 16, "Recién Suscrito Sin Asignar"),
     ("Recién suscrito Pendiente de AC", 17, "Recién Suscrito Pendiente AC"),
@@ -36,7 +36,7 @@ def post_init_hook(env):
 
 
 def uninstall_hook(env):
-    """Leave each opportunity's primary ManyChat id in the column in which installing again will find it."""
+    """Keep each opportunity's primary ManyChat id in the column in which a later installation looks for it."""
     env.cr.execute(
         SQL(
             """
@@ -51,9 +51,9 @@ def uninstall_hook(env):
 
 
 def create_users(env):
-    """Two users that are no persons: no password, no user type, one group each.
+    """Create two technical users: no password, no user type, one group each.
 
-    Here and not in a data file, because the field for a user's groups has another name in Odoo 19.
+    Not in a data file, because the field for a user's groups has another name in Odoo 19.
     """
     groups_field = "group_ids" if "group_ids" in env["res.users"]._fields else "groups_id"
     for name, login, xml_name, group in (
@@ -71,17 +71,17 @@ def create_users(env):
 
 
 def map_stages(env):
-    """Map the eleven ManyChat stages, to the stages that exist under those names, else to new ones.
+    """Map the eleven ManyChat stages to the existing stages of those names, or to new ones.
 
-    New stages follow all others, so that what people create still begins where it always did. They have no XML id:
-    Odoo would delete them when the app is uninstalled.
+    New stages come after all others, so that the first stage of the pipeline stays the same. They have no XML id: with
+    one, Odoo would delete them when the app is uninstalled.
     """
     existing = _stages_by_name(env)
     sequence = max(env["crm.stage"].search([]).mapped("sequence"), default=0)
     for position, (label, number, name) in enumerate(STAGES):
         adopted = existing.get(normalize_label(name))
         if adopted:
-            # Of several stages with that name, the one with the number that the user's table gives as its id.
+            # If several stages have the name: the one whose id is the number in the customer's table.
             stage = next((stage for stage in adopted if stage.id == number), adopted[0])
         else:
             sequence += 1
@@ -92,7 +92,7 @@ def map_stages(env):
 
 
 def _stages_by_name(env):
-    """Stages by normalised name, in any language that the name has."""
+    """Stages by normalised name, in every installed language."""
     found = defaultdict(env["crm.stage"].browse)
     for lang, _name in env["res.lang"].get_installed():
         for stage in env["crm.stage"].with_context(lang=lang).search([]):
@@ -103,7 +103,7 @@ def _stages_by_name(env):
 def load_demo(env):
     """Create the demo conversations, in a database with demo data.
 
-    Here and not in a demo file: those would need a model of our own in every production registry.
+    Not in a demo file: its ``<function>`` would need a model of our own in every production registry.
     """
     if env["ir.module.module"].search_count([("name", "=", "miasalud_crm"), ("demo", "=", True)]):
         from .demo import conversations
@@ -112,10 +112,10 @@ def load_demo(env):
 
 
 def adopt_manychat_ids(env):
-    """Take over the values of a field ``x_manychat_id`` that the database already had.
+    """Take over the values of a field ``x_manychat_id`` that the database already has.
 
-    An id that stands on several opportunities goes to the newest open one; the others are listed on its
-    ``manychat.identity``, for a person to merge.
+    If several opportunities have the same id, the newest open one keeps it. Its ``manychat.identity`` lists the others,
+    for a user to merge.
     """
     if not column_exists(env.cr, "crm_lead", "x_manychat_id"):
         return
@@ -141,7 +141,7 @@ def adopt_manychat_ids(env):
             for manychat_id, lead_ids in found
         ]
     )
-    # A stage that an opportunity has been moved to is somebody's decision, of the time of that move.
+    # An opportunity that is not in its first stage was moved by a user, at the time of its last move.
     env.cr.execute(
         SQL(
             """
@@ -155,5 +155,5 @@ def adopt_manychat_ids(env):
         )
     )
     env["crm.lead"].invalidate_model()
-    doubled = [manychat_id for manychat_id, lead_ids in found if len(lead_ids) > 1]
-    _logger.info("Adopted %s ManyChat ids; %s of them stand on several opportunities.", len(found), len(doubled))
+    duplicates = [manychat_id for manychat_id, lead_ids in found if len(lead_ids) > 1]
+    _logger.info("Adopted %s ManyChat ids; several opportunities have %s of them.", len(found), len(duplicates))

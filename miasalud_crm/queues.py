@@ -1,103 +1,98 @@
-"""The Azure queues, as the relay fills them, and how they are doing, for the health route, checklist and settings."""
+"""The Azure queues as the addon uses them: filled by the relay, watched by health route, checklist and settings."""
 
-import contextlib
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ResourceExistsError,
-    ResourceNotFoundError,
-)
-from azure.storage.queue import QueueServiceClient
-
-from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from bridge.errors import BadConnectionString, QueueDenied, QueueMissing, QueueUnavailable
+from bridge.queue import Queue
 
 from . import configuration
 
-#: Puts under way at once. A put waits for the network nearly all its time.
+# The SDK would write two lines about each request.
+logging.getLogger("azure").setLevel(logging.WARNING)
+
+#: Messages sent at once. A send waits for the network nearly all its time.
 RELAY_CONNECTIONS = 8
-#: Seconds. The SDK's own defaults would hold the cron worker for 85 s when Azure is down.
-CONNECT_TIMEOUT, READ_TIMEOUT = 3, 5
-#: Pages that follow the state ask every few seconds, and in several browsers: this old an answer, in seconds, will do.
+#: Seconds. A longer wait would hold the cron worker while Azure is down.
+READ_TIMEOUT = 5
+#: Largest age in seconds of a report. Pages that follow the state ask every few seconds, in several browsers.
 FRESH = 5
 
 _lock = threading.Lock()
-_latest = {}  # connection string → (moment by time.monotonic, report); the one asked last
+_latest = {}  # connection string → (moment by time.monotonic, report): the latest report only
 
 
 class Queues:
-    """The Azure queues, over a few connections kept open for one run of the relay."""
+    """The Azure queues, over a few connections that stay open for one run of the relay."""
 
     def __init__(self, connection_string):
+        """:raises BadConnectionString: ``connection_string`` is not a connection string"""
+        self._queues = {
+            # Without retries: the cron job is the retry.
+            name: Queue(connection_string, name, read_seconds=READ_TIMEOUT, retries=0)
+            for name in (*QUEUES.values(), DEAD_LETTER_QUEUE)
+        }
         self.pool = ThreadPoolExecutor(RELAY_CONNECTIONS, thread_name_prefix="manychat-relay")
-        self._service = QueueServiceClient.from_connection_string(
-            connection_string,
-            retry_total=0,  # the cron job is the retry
-            connection_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-        )
-        self._clients = {}
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc_info):
         self.pool.shutdown()
-        self._service.close()
+        for queue in self._queues.values():
+            queue.close()
 
     def put(self, queue, content):
-        """Put ``content`` on ``queue``, for ever (time-to-live −1), creating the queue if it is missing."""
-        client = self._clients.get(queue) or self._clients.setdefault(queue, self._service.get_queue_client(queue))
-        try:
-            client.send_message(content, time_to_live=-1)
-        except ResourceNotFoundError:
-            with contextlib.suppress(ResourceExistsError):
-                client.create_queue()
-            client.send_message(content, time_to_live=-1)
+        """Put ``content`` on ``queue``, and create the queue if it does not exist.
 
-    def depth(self, queue):
-        """About how many messages are on ``queue``; 0 if it does not exist yet.
-
-        :raises AzureError: the queue service does not answer
+        :raises MessageRefused: the queue takes no message like this
+        :raises QueueUnavailable: the queue service cannot be used
         """
-        try:
-            return self._service.get_queue_client(queue).get_queue_properties().approximate_message_count
-        except HttpResponseError as error:
-            if error.status_code == 404:
-                return 0
-            raise
+        self._queues[queue].send_or_create(content)
+
+    def depths(self):
+        """The approximate number of messages by queue; 0 for a queue that does not exist yet.
+
+        :raises QueueUnavailable: the queue service cannot be used
+        """
+        return dict(zip(self._queues, self.pool.map(_depth, self._queues.values()), strict=True))
+
+
+def _depth(queue):
+    try:
+        return queue.depth()
+    except QueueMissing:
+        return 0
 
 
 def queue_report():
-    """Ask the queue service, which takes as long as :class:`Queues` waits for it at most (some seconds).
+    """Ask the queue service. This takes some seconds at most, see :data:`READ_TIMEOUT`.
 
     :return dict: ``status``: ``ok``, ``not_configured``, ``refused`` (the key in the connection string is wrong),
-        ``malformed`` (the connection string itself is) or ``unreachable``; with ``ok`` also ``depth``: messages by
-        queue; else ``error``: the name of what went wrong
+        ``malformed`` (the connection string itself is wrong) or ``unreachable``; with ``ok`` also ``depth``: messages
+        by queue; else ``error``: what went wrong
     """
     connection_string = configuration.get("queue_connection_string")
     if not connection_string:
         return {"status": "not_configured"}
     try:
         with Queues(connection_string) as queues:
-            names = (CONTACT_QUEUE, CAMPAIGN_QUEUE, OPPORTUNITY_QUEUE, DEAD_LETTER_QUEUE)
-            return {"status": "ok", "depth": dict(zip(names, queues.pool.map(queues.depth, names), strict=True))}
-    except ClientAuthenticationError as error:
-        return {"status": "refused", "error": type(error).__name__}
-    except AzureError as error:
-        return {"status": "unreachable", "error": type(error).__name__}
-    except ValueError as error:
-        return {"status": "malformed", "error": type(error).__name__}
+            return {"status": "ok", "depth": queues.depths()}
+    except QueueDenied as error:
+        return {"status": "refused", "error": str(error)}
+    except QueueUnavailable as error:
+        return {"status": "unreachable", "error": str(error)}
+    except BadConnectionString as error:
+        return {"status": "malformed", "error": str(error)}
 
 
 def recent_queue_report():
-    """Like :func:`queue_report`, but at most :data:`FRESH` seconds old instead of new.
+    """The latest :func:`queue_report`, if it is at most :data:`FRESH` seconds old; else a new one.
 
-    While one request waits for a queue that does not answer, the others get what was known before.
+    While one request waits for a queue that does not answer, the other requests get the report from before.
     """
     connection_string = configuration.get("queue_connection_string")
     asked, report = _latest.get(connection_string, (None, None))
@@ -109,7 +104,7 @@ def recent_queue_report():
         asked, report = _latest.get(connection_string, (None, None))
         if not report or time.monotonic() - asked >= FRESH:
             report = queue_report()
-            _latest.clear()  # keeps no old secret
+            _latest.clear()  # do not keep an old secret
             _latest[connection_string] = (time.monotonic(), report)
         return report
     finally:

@@ -1,4 +1,4 @@
-"""``python -m bridge api``: the standby webhooks, and contacts, campaigns and what became of events over HTTP.
+"""``python -m bridge api``: the standby webhooks, and an API for contacts, campaigns and the fate of events.
 
-:mod:`.app` puts it together; :mod:`.guard` is what every request passes; the other modules are one resource each.
+:mod:`.app` puts it together. Every request passes :mod:`.auth`. Each resource has a module of its own.
 """

@@ -1,4 +1,4 @@
-"""``/api/v1/advisors/``: who looks after people."""
+"""``/api/v1/advisors/``: the people who look after contacts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..store.listing import ADVISORS
 from ..store.schema import advisors
 from .crud import Body
 from .fields import Email, Id, MomentFilter, Name, Phone
-from .paging import WrittenQuery
-from .resource import writable
+from .paging import UpdatedListQuery
+from .resource import crud_router
 
 
 class AdvisorFields(Body):
@@ -23,7 +23,7 @@ class AdvisorFields(Body):
 
 
 class NewAdvisor(AdvisorFields):
-    """An adviser. Its `id` is what events name as `comercial_id` or `medico_id`; without one it gets a free one."""
+    """An adviser. Events name its `id` as `comercial_id` or `medico_id`. Without an `id` it gets a free one."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"name": "Dra. Laura", "email": "laura@ejemplo.com", "phone": "+521234567891"}}
@@ -33,7 +33,7 @@ class NewAdvisor(AdvisorFields):
 
 
 class AdvisorChange(AdvisorFields):
-    """The fields to change. What it leaves out stays; `null` empties."""
+    """The fields to change. A field left out stays as it is; `null` empties it."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"role": "medical"}})
 
@@ -41,7 +41,7 @@ class AdvisorChange(AdvisorFields):
 
 
 class Advisor(BaseModel):
-    """An adviser. One that an event named first has nothing but id and role until somebody completes it here."""
+    """An adviser. One that an event named first has only id and role until a client completes it here."""
 
     id: int
     name: str | None
@@ -52,12 +52,12 @@ class Advisor(BaseModel):
     updated_at: datetime
 
 
-class AdvisorQuery(WrittenQuery):
+class AdvisorQuery(UpdatedListQuery):
     role: Literal["commercial", "medical"] | None = None
     updated_since: MomentFilter = None
 
 
-router = writable(
+router = crud_router(
     advisors,
     ADVISORS,
     model=Advisor,

@@ -1,4 +1,4 @@
-"""The application: every router, the one shape of errors, and addresses with or without a slash at the end."""
+"""The application: its routers, its error handlers, and addresses with or without a slash at the end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,26 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import __version__
 from ..contract.webhook import WebhookError
 from ..errors import Outage
-from . import advisors, campaigns, channels, contacts, errors, openapi, readings, reports, webhooks
+from . import (
+    advisors,
+    audit,
+    campaign_contacts,
+    campaigns,
+    channels,
+    contacts,
+    errors,
+    openapi,
+    opportunities,
+    reports,
+    webhooks,
+)
 from .context import Context
-from .request_metrics import Measured
+from .request_metrics import RequestMetrics
 
 health = APIRouter(tags=["health"])
 
 
-@health.get("/health", summary="Whether this process answers; asks nothing of anything else")
+@health.get("/health", summary="Whether this process answers; it asks no other system")
 async def _health() -> dict[str, str]:
     return {"status": "ok"}
 
@@ -31,7 +43,7 @@ async def _head_health() -> Response:
     return Response()
 
 
-#: Whoever adds a module with routes names its router here.
+#: Every module with routes has its router here.
 ROUTERS = (
     health,
     webhooks.router,
@@ -39,20 +51,21 @@ ROUTERS = (
     campaigns.router,
     channels.router,
     advisors.router,
-    readings.router,
+    campaign_contacts.router,
+    opportunities.router,
+    audit.router,
     reports.router,
     reports.open_router,
 )
 _DESCRIPTION = """
-Standby webhooks for ManyChat, and what is known of people, campaigns and events.
+Standby webhooks for ManyChat, and the data of contacts, campaigns, opportunities and events.
 
-Every request but `/health` needs the header `X-API-KEY`. Keys are made by `python -m bridge key create`: scope
-`webhook` opens the webhooks, `read` reads, `write` opens everything.
+Every request except `/health` needs the header `X-API-KEY`. `python -m bridge key create` creates a key. Its scope
+`webhook` allows the webhooks, `read` allows reading, `write` allows everything.
 
-Every answer other than success has one shape:
-`{"status": "error", "code", "message", "errors": [{"field", "message"}]}`.
+Every answer other than success has the shape of the schema `Error`.
 
-Lists come in pages: pass `next_cursor` back as `cursor` until it is `null`.
+Lists come in pages: send `next_cursor` back as `cursor` until it is `null`.
 """
 
 
@@ -63,10 +76,10 @@ def create_app(context: Context) -> FastAPI:
         title="MiaSalud bridge",
         version=__version__,
         description=_DESCRIPTION,
-        # A redirect would lose a bot's POST. _EitherSlash does it instead.
+        # A redirect would lose a bot's POST. _EitherSlash takes its place.
         redirect_slashes=False,
         exception_handlers={
-            WebhookError: errors.on_refusal,
+            WebhookError: errors.on_webhook_error,
             Outage: errors.on_outage,
             RequestValidationError: errors.on_invalid,
             HTTPException: errors.on_http_error,
@@ -78,14 +91,14 @@ def create_app(context: Context) -> FastAPI:
     openapi.describe(app)
     app.state.routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     app.add_middleware(_EitherSlash, routes=app.state.routes)
-    app.add_middleware(Measured)  # the last one added is the outermost
+    app.add_middleware(RequestMetrics)  # the last one added is the outermost
     return app
 
 
 class _EitherSlash:
-    """``/api/v1/contacts`` is ``/api/v1/contacts/``, and ``/api/v1/contacts/1/`` is ``/api/v1/contacts/1``.
+    """Treat ``/api/v1/contacts`` as ``/api/v1/contacts/``, and ``/api/v1/contacts/1/`` as ``/api/v1/contacts/1``.
 
-    Not so for the webhooks, whose addresses are exact in Odoo too.
+    The webhooks are an exception: their addresses are exact in Odoo too.
     """
 
     def __init__(self, app: ASGIApp, routes: Iterable[APIRoute]):

@@ -1,4 +1,4 @@
-"""What every request with a key passes before it is looked at: the key, what it opens, and the body's form."""
+"""The checks that a request passes before its route: the key, the key's scope, and the form of the body."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..contract import keys, webhook
 from ..contract.errors import ContractError
 from ..contract.fields import MAX_BODY_BYTES
 from ..contract.keys import Scope
+from ..contract.outcomes import ErrorCode
 from ..contract.payloads import EventType
 from ..contract.strict_json import parse_json
 from ..contract.webhook import WebhookError
@@ -27,7 +28,7 @@ from .key_cache import Key
 
 log = structlog.get_logger()
 
-#: For OpenAPI alone: :class:`Guarded` looks at the key itself, before anything of the body is read.
+#: For OpenAPI only: :class:`AuthenticatedRoute` checks the key itself, before it reads the body.
 DOCUMENTED_KEY = APIKeyHeader(
     name="X-API-KEY", auto_error=False, description="`python -m bridge key create NAME --scope read|write|webhook`"
 )
@@ -35,8 +36,8 @@ _WITH_BODY = {"POST", "PUT", "PATCH"}
 _TYPES = {event_type.spec.path: event_type for event_type in EventType}
 
 
-class Guarded(APIRoute):
-    """A route that needs a key: of scope ``read`` for GET, ``write`` for all else."""
+class AuthenticatedRoute(APIRoute):
+    """A route that needs a key: of scope ``read`` for GET and HEAD, of scope ``write`` otherwise."""
 
     def scope_for(self, method: str) -> Scope:
         return Scope.read if method in ("GET", "HEAD") else Scope.write
@@ -54,38 +55,38 @@ class Guarded(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def guarded(request: Request) -> Response:
+        async def authenticated(request: Request) -> Response:
             request.state.key = authenticate(request, self.scope_for(request.method))
             try:
                 if request.method in _WITH_BODY:
                     request.state.body = await _read_body(request)
                     self.check_body(request.state.body)
                 response = await handle(request)
-            except WebhookError as refusal:
-                # For the bot's builder. Odoo keeps such requests; here the log must do, without what was sent.
+            except WebhookError as error:
+                # For the bot builder. Odoo stores such requests; the API only logs them, without their body.
                 if request.method in _WITH_BODY:
-                    log.info("request_refused", path=request.url.path, code=refusal.code, key=request.state.key.name)
+                    log.info("request_refused", path=request.url.path, code=error.code, key=request.state.key.name)
                 raise
             except (HTTPException, RequestValidationError, Outage):
                 raise
             except Exception as error:
                 log.error("request_failed", path=request.url.path, exc_info=error)
                 raise webhook.unavailable() from None
-            # People's data: nobody on the way shall keep it.
+            # Personal data: forbid caching.
             response.headers.setdefault("Cache-Control", "no-store")
             return response
 
-        return guarded
+        return authenticated
 
 
-class Webhook(Guarded):
-    """A route for bots, whose keys open nothing else."""
+class WebhookRoute(AuthenticatedRoute):
+    """A route for bots. Their keys have the scope ``webhook``, which opens nothing else."""
 
     def scope_for(self, method: str) -> Scope:
         return Scope.webhook
 
     def check_body(self, body: bytes) -> None:
-        """The contract does."""
+        """Nothing: the contract checks the body."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -96,11 +97,11 @@ class Webhook(Guarded):
             try:
                 response = await handle(request)
                 answer = "accepted" if response.status_code == 202 else "valid"
-            except WebhookError as refusal:
-                answer = refusal.code
+            except WebhookError as error:
+                answer = error.code
                 raise
             finally:
-                request_metrics.webhook(event_type, answer)
+                request_metrics.count_webhook(event_type, answer)
             return response
 
         return counted
@@ -109,7 +110,7 @@ class Webhook(Guarded):
 def authenticate(request: Request, needed: Scope) -> Key:
     """The key of the request's ``X-API-KEY``.
 
-    :raises WebhookError: 401, 403 or 429, as Odoo's webhook; 503 if no key is known yet
+    :raises WebhookError: 401 or 429, as from Odoo's webhook; 403; 503 if no key is known yet
     """
     context = Context.of(request)
     if keys.TAG in request.url.query:
@@ -123,13 +124,13 @@ def authenticate(request: Request, needed: Scope) -> Key:
         raise webhook.no_valid_key()
     if not key.scope.allows(needed):
         raise WebhookError(
-            403, "forbidden", f"This key opens “{key.scope.value}”; here one for “{needed.value}” is needed."
+            403, "forbidden", f"The scope of this key is “{key.scope.value}”. This request needs “{needed.value}”."
         )
     return key
 
 
 async def _read_body(request: Request) -> bytes:
-    """The body, of which no more is kept in memory than may be.
+    """The body. Reading stops as soon as it is too large.
 
     :raises WebhookError: 413 or 415
     """
@@ -143,8 +144,8 @@ async def _read_body(request: Request) -> bytes:
             if len(body) > MAX_BODY_BYTES:
                 raise webhook.too_large()
     except ClientDisconnect:
-        # Nobody is there to hear it; but this is no failure of ours, which would wake somebody up.
-        raise WebhookError(400, "not_json", "The body ended before it was whole.") from None
-    # Where the framework looks for what was read already.
+        # The caller has gone. A 400 in the metrics, because this is no failure of the API.
+        raise WebhookError(400, ErrorCode.NOT_JSON.value, "The body is incomplete.") from None
+    # The framework looks here for a body that was read already.
     request._body = bytes(body)
     return bytes(body)

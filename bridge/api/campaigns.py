@@ -1,4 +1,4 @@
-"""``/api/v1/campaigns/``: what people are assigned to."""
+"""``/api/v1/campaigns/``: the campaigns to which contacts are assigned."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..store.listing import CAMPAIGNS
 from ..store.schema import campaigns
 from .crud import Body
 from .fields import Id, IdFilter, LabelFilter, Moment, MomentFilter, Money, Name, ShortLabel
-from .paging import WrittenQuery
-from .resource import writable
+from .paging import UpdatedListQuery
+from .resource import crud_router
 
 
 class CampaignFields(Body):
@@ -31,7 +31,7 @@ class CampaignFields(Body):
 
 
 class NewCampaign(CampaignFields):
-    """A campaign. Its `id` is what events name as `campaign_id`; without one it gets the next free number."""
+    """A campaign. Events name its `id` as `campaign_id`. Without an `id` it gets the next free number."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -50,7 +50,7 @@ class NewCampaign(CampaignFields):
 
 
 class CampaignChange(CampaignFields):
-    """The fields to change. What it leaves out stays; `null` empties."""
+    """The fields to change. A field left out stays as it is; `null` empties it."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"status": "Terminada"}})
 
@@ -58,7 +58,7 @@ class CampaignChange(CampaignFields):
 
 
 class Campaign(BaseModel):
-    """A campaign. One that an event named first has nothing but its id until somebody completes it here."""
+    """A campaign. One that an event named first has only its id until a client completes it here."""
 
     id: int
     name: str | None
@@ -71,14 +71,14 @@ class Campaign(BaseModel):
     updated_at: datetime
 
 
-class CampaignQuery(WrittenQuery):
+class CampaignQuery(UpdatedListQuery):
     updated_since: MomentFilter = None
     status: LabelFilter = None
-    channel: Annotated[LabelFilter, Field(description="The channel's name, as events give it.")] = None
+    channel: Annotated[LabelFilter, Field(description="The channel's name, as in events.")] = None
     channel_id: IdFilter = None
 
 
-router = writable(
+router = crud_router(
     campaigns,
     CAMPAIGNS,
     model=Campaign,

@@ -1,4 +1,4 @@
-"""``/api/v1/channels/``: where people come from."""
+"""``/api/v1/channels/``: the ways by which people come."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..store.listing import CHANNELS
 from ..store.schema import channels
 from .crud import Body
 from .fields import Id, LabelFilter, MomentFilter, RequiredName, Text
-from .paging import WrittenQuery
-from .resource import writable
+from .paging import UpdatedListQuery
+from .resource import crud_router
 
 
 class NewChannel(Body):
-    """A channel. Names are compared as events' are: “Facebook” and “ facebook” are one."""
+    """A channel. Names are compared as in events: “Facebook” and “ facebook” are the same channel."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"name": "Facebook Messenger", "description": "Canal oficial de Facebook"}}
@@ -27,7 +27,7 @@ class NewChannel(Body):
 
 
 class ChannelChange(Body):
-    """The fields to change. What it leaves out stays; `null` empties."""
+    """The fields to change. A field left out stays as it is; `null` empties it."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"description": "Desde 2024"}})
 
@@ -37,7 +37,7 @@ class ChannelChange(Body):
 
 
 class Channel(BaseModel):
-    """A channel. One that an event named first has no description until somebody gives it one."""
+    """A channel. One that an event named first has no description until a client adds it here."""
 
     id: int
     name: str
@@ -46,12 +46,12 @@ class Channel(BaseModel):
     updated_at: datetime
 
 
-class ChannelQuery(WrittenQuery):
+class ChannelQuery(UpdatedListQuery):
     name: LabelFilter = None
     updated_since: MomentFilter = None
 
 
-router = writable(
+router = crud_router(
     channels,
     CHANNELS,
     model=Channel,

@@ -23,8 +23,8 @@ from .fields import (
     Phone,
     SameManyChatId,
 )
-from .paging import WrittenQuery
-from .resource import writable
+from .paging import UpdatedListQuery
+from .resource import crud_router
 
 
 class ContactFields(Body):
@@ -39,7 +39,7 @@ class ContactFields(Body):
 
 
 class NewContact(ContactFields):
-    """A person, by their ManyChat id."""
+    """A person. The ManyChat id identifies them."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -57,7 +57,7 @@ class NewContact(ContactFields):
 
 
 class ContactChange(ContactFields):
-    """The fields to change. What it leaves out stays; `null` empties."""
+    """The fields to change. A field left out stays as it is; `null` empties it."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"phone": "+520000000001", "last_state": "Cotiza"}})
 
@@ -70,7 +70,7 @@ class ReplacedContact(NewContact):
 
 
 class Contact(BaseModel):
-    """A contact as it is stored. What is written here counts as newer than all events that happened before."""
+    """A contact as it is stored. A change made here counts as newer than all events that happened before it."""
 
     id: int
     manychat_id: str
@@ -86,15 +86,15 @@ class Contact(BaseModel):
     updated_at: datetime
 
 
-class ContactQuery(WrittenQuery):
+class ContactQuery(UpdatedListQuery):
     manychat_id: ManyChatId | None = None
     updated_since: MomentFilter = None
     state: Annotated[LabelFilter, Field(description="`last_state`, exactly.")] = None
-    channel: Annotated[LabelFilter, Field(description="The channel's name, as events give it.")] = None
+    channel: Annotated[LabelFilter, Field(description="The channel's name, as in events.")] = None
     channel_id: IdFilter = None
 
 
-router = writable(
+router = crud_router(
     contacts,
     CONTACTS,
     model=Contact,

@@ -1,4 +1,4 @@
-"""What the routes share: settings, database, queues, keys."""
+"""The state that all routes share: settings, database, queues, keys."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..contract.payloads import EventType
 from ..contract.throttle import Throttle
 from ..queue import Queue
 from ..settings import Settings
-from .key_store import Keys
+from .key_store import KeyStore
 
-#: Events put onto their queues at once.
+#: Events put onto their queues concurrently.
 THREADS = 40
 
 
@@ -23,14 +23,14 @@ THREADS = 40
 class Context:
     """One running API.
 
-    :ivar queues: where events of each type go; several types may share one
-    :ivar threads: the webhooks' own: requests that wait for SQL must keep no event waiting
+    :ivar queues: the queue of each type of event; several types may share one
+    :ivar threads: only for the webhooks: a request that waits for SQL must not delay an event
     """
 
     settings: Settings
     engine: sa.Engine
     queues: Mapping[EventType, Queue]
-    keys: Keys
+    keys: KeyStore
     throttle: Throttle = field(default_factory=Throttle)
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(THREADS))
 

@@ -1,4 +1,4 @@
-"""Creating, changing and deleting one row, and saying what stands in the way."""
+"""Create, get, change and delete one row of a resource, or answer what prevents it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from ..store import records
 from ..store.engine import in_transaction, read
 from ..store.records import Duplicate, InUse, NoSuchChannel
 from .context import Context
-from .errors import invalid, not_found
+from .errors import duplicate, invalid, not_found
 
 log = structlog.get_logger()
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-#: What an answer holds and nobody can set: allowed in a body, so that what was read can be sent back, and dropped.
+#: Fields of an answer that no client can set. A body may contain them, so that a client can send back what it read.
+#: Their values are dropped.
 READ_ONLY = {"created_at", "updated_at"}
 
 
 class Body(BaseModel):
-    """A body that is written. A field that it does not know is an error: it might be a misspelt one."""
+    """The body of a write. An unknown field is an error: it may be misspelt."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,26 +40,30 @@ class Body(BaseModel):
         return data
 
 
-def create(request: Request, table: sa.Table, body: Body) -> Any:
-    """
+def create(request: Request, table: sa.Table, body: Body) -> sa.Row[Any]:
+    """Create a row.
+
     :return: the new row
     :raises WebhookError: 409 or 422
     """
     row = _write(request, records.create, table, body.model_dump())
-    _note(request, table, row.id, "created", row)
+    _log_write(request, table, row.id, "created", row)
     return row
 
 
-def get(request: Request, table: sa.Table, row_id: int) -> Any:
-    """:raises WebhookError: 404"""
+def get(request: Request, table: sa.Table, row_id: int) -> sa.Row[Any]:
+    """One row.
+
+    :raises WebhookError: 404
+    """
     row = read(Context.of(request).engine, records.get, table, row_id)
     if row is None:
         raise _no_row(table)
     return row
 
 
-def replace(request: Request, table: sa.Table, row_id: int, body: Body) -> Any:
-    """Write every field; those that the body leaves out become empty.
+def replace(request: Request, table: sa.Table, row_id: int, body: Body) -> sa.Row[Any]:
+    """Write every field. Those that the body leaves out become empty.
 
     :return: the row as it is now
     :raises WebhookError: 404, 409 or 422
@@ -66,7 +71,7 @@ def replace(request: Request, table: sa.Table, row_id: int, body: Body) -> Any:
     return _update(request, table, row_id, body.model_dump())
 
 
-def change(request: Request, table: sa.Table, row_id: int, body: Body) -> Any:
+def change(request: Request, table: sa.Table, row_id: int, body: Body) -> sa.Row[Any]:
     """Write only the fields that the body has.
 
     :return: the row as it is now
@@ -76,23 +81,26 @@ def change(request: Request, table: sa.Table, row_id: int, body: Body) -> Any:
 
 
 def delete(request: Request, table: sa.Table, row_id: int) -> None:
-    """:raises WebhookError: 404 or 409"""
+    """Delete a row.
+
+    :raises WebhookError: 404 or 409
+    """
     if not _write(request, records.delete, table, row_id):
         raise _no_row(table)
-    _note(request, table, row_id, "deleted")
+    _log_write(request, table, row_id, "deleted")
 
 
-def _update(request: Request, table: sa.Table, row_id: int, values: dict[str, Any]) -> Any:
+def _update(request: Request, table: sa.Table, row_id: int, values: dict[str, Any]) -> sa.Row[Any]:
     before = get(request, table, row_id)
-    # What rows are known by, to events as well, cannot be changed under them.
+    # Events and clients know rows by these, so they never change.
     for name in ("id", "manychat_id"):
         value = values.pop(name, None)
         if value is not None and value != getattr(before, name):
-            raise invalid(name, "cannot be changed; make another one")
+            raise invalid(name, "cannot be changed; create another row")
     row = _write(request, records.update, table, row_id, values)
     if row is None:
         raise _no_row(table)
-    _note(request, table, row_id, "updated", row)
+    _log_write(request, table, row_id, "updated", row)
     return row
 
 
@@ -105,34 +113,31 @@ def _write(
     try:
         return in_transaction(Context.of(request).engine, work, *arguments, **named)
     except Duplicate as error:
-        message = f"There is one with this {error.field} already: id {error.row_id}."
-        raise WebhookError(
-            409, "duplicate", message, [{"field": error.field, "message": f"is that of id {error.row_id} already"}]
-        ) from None
+        raise duplicate(error.field, error.row_id) from None
     except NoSuchChannel:
         raise invalid("channel_id", "there is no channel with this id") from None
     except InUse as error:
         raise _in_use(", ".join(table.replace("_", "-") for table in error.tables)) from None
     except IntegrityError:
-        # Somebody began or ceased to refer to it between our look and our write.
-        raise _in_use("something else") from None
+        # A row that refers to it was created or deleted between our read and our write.
+        raise _in_use("another row") from None
 
 
 def _in_use(by: str) -> WebhookError:
-    return WebhookError(409, "in_use", f"It cannot be deleted or referred to: {by} depends on it.")
+    return WebhookError(409, "in_use", f"The row cannot be deleted or referred to. In use by: {by}.")
 
 
 def _no_row(table: sa.Table) -> WebhookError:
     return not_found(f"There is no such row in {table.name}.")
 
 
-def _note(request: Request, table: sa.Table, row_id: int, what: str, row: Any = None) -> None:
-    """Who changed what is in the log; with which contents is not, since they are people's."""
+def _log_write(request: Request, table: sa.Table, row_id: int, outcome: str, row: Any = None) -> None:
+    """Log which key changed which row. The values are personal data and not logged."""
     log.info(
         "api_write",
         table=table.name,
         row_id=row_id,
-        outcome=what,
+        outcome=outcome,
         key=request.state.key.name,
         manychat_id=getattr(row, "manychat_id", None),
     )

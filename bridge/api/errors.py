@@ -1,4 +1,4 @@
-"""The one shape of answers and errors, the same as Odoo's."""
+"""Error answers: the one shape of :class:`bridge.contract.webhook.WebhookError`, and its description in OpenAPI."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from ..contract import webhook
+from ..contract.payloads import field_error
 from ..contract.webhook import WebhookError
 from ..errors import Outage
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field."""
+    """The fault of one field."""
 
-    field: str = Field(description="As a path into the body, or the name of a parameter.")
+    field: str = Field(description="Path into the body, or name of a parameter.")
     message: str
 
 
@@ -45,90 +46,89 @@ class Error(BaseModel):
     errors: list[FieldError]
 
 
-_MEANINGS = {
+_DESCRIPTIONS = {
     400: "`not_json`: the body is not a JSON object",
-    401: "`unauthorized`: no valid key · `key_in_address`: a key stands in the address",
-    403: "`forbidden`: the key does not open this",
+    401: "`unauthorized`: no valid key · `key_in_address`: the address contains a key",
+    403: "`forbidden`: the scope of the key does not allow this",
     404: "`not_found`",
-    405: "`method_not_allowed`: the header `Allow` says which are",
-    409: "`duplicate`: there is one already, `errors` names the field · `in_use`: others refer to it",
+    405: "`method_not_allowed`: the header `Allow` lists the allowed methods",
+    409: "`duplicate`: such a row exists, `errors` names the field · `in_use`: other rows refer to it",
     413: "`too_large`: more than 32 KiB",
     415: "`unsupported_media_type`: not `application/json`",
     422: "`invalid`: `errors` names the fields that break a rule",
-    429: "`too_many_wrong_keys`: never with a valid one",
-    503: "`unavailable`: nothing was kept, try again after `Retry-After` seconds",
+    429: "`too_many_wrong_keys`: never with a valid key",
+    503: "`unavailable`: nothing was stored, try again after `Retry-After` seconds",
 }
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """``responses`` of a route that may answer these errors, for OpenAPI."""
-    return {status: {"model": Error, "description": _MEANINGS[status]} for status in statuses}
+    return {status: {"model": Error, "description": _DESCRIPTIONS[status]} for status in statuses}
 
 
-#: What any route with a key may answer.
-ALWAYS = documented(401, 403, 422, 429, 503)
-#: … and one that takes a body.
-WITH_BODY = documented(400, 413, 415)
+#: Errors of every route with a key.
+ALWAYS = error_responses(401, 403, 422, 429, 503)
+#: Further errors of a route with a body.
+WITH_BODY = error_responses(400, 413, 415)
 
 
-def answer(status: int, body: Any, headers: Iterable[tuple[str, str]] = ()) -> Response:
+def json_response(status: int, body: Any, headers: Iterable[tuple[str, str]] = ()) -> Response:
     content = json.dumps(body, ensure_ascii=False).encode()
-    made = {**dict(headers), "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
-    return Response(content, status, made)
+    all_headers = {**dict(headers), "Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store"}
+    return Response(content, status, all_headers)
 
 
-def refuse(refusal: WebhookError) -> Response:
-    return answer(refusal.status, refusal.body, refusal.headers)
-
-
-def not_found(what: str = "There is nothing at this address.") -> WebhookError:
-    return WebhookError(404, "not_found", what)
+def not_found(message: str = "There is nothing at this address.") -> WebhookError:
+    return WebhookError(404, "not_found", message)
 
 
 def invalid(field: str, message: str) -> WebhookError:
-    return WebhookError(422, "invalid", f"{field}: {message}", [{"field": field, "message": message}])
+    """422: one field breaks a rule."""
+    return _of_fields(422, "invalid", [{"field": field, "message": message}])
 
 
-async def on_refusal(_request: Request, error: Exception) -> Response:
+def duplicate(field: str, row_id: int) -> WebhookError:
+    """409: another row has the same value in a field that must be unique."""
+    return _of_fields(409, "duplicate", [{"field": field, "message": f"is already that of id {row_id}"}])
+
+
+def _of_fields(status: int, code: str, errors: Sequence[dict[str, str]]) -> WebhookError:
+    message = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors)
+    return WebhookError(status, code, message, errors)
+
+
+async def on_webhook_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, WebhookError)
-    return refuse(error)
+    return _error_response(error)
 
 
 async def on_outage(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Outage)
-    return refuse(webhook.unavailable())
+    return _error_response(webhook.unavailable())
 
 
 async def on_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [_field_error(item) for item in error.errors()]
-    message = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors)
-    return refuse(WebhookError(422, "invalid", message, errors))
+    # The first part of `loc` is "body", "query" or "path".
+    errors = [field_error({**item, "loc": item["loc"][1:]}) for item in error.errors()]
+    return _error_response(_of_fields(422, "invalid", errors))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """What the framework itself refuses: unknown addresses and methods."""
+    """The framework's own errors: unknown addresses and methods."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return refuse(webhook.wrong_method(", ".join(_methods(request))))
+        return _error_response(webhook.wrong_method(", ".join(_methods(request))))
     if error.status_code == 404:
-        return refuse(not_found())
-    return refuse(WebhookError(error.status_code, "invalid", "The request is malformed."))
+        return _error_response(not_found())
+    return _error_response(WebhookError(error.status_code, "invalid", "The request is malformed."))
+
+
+def _error_response(error: WebhookError) -> Response:
+    return json_response(error.status, error.body, error.headers)
 
 
 def _methods(request: Request) -> Sequence[str]:
-    """All methods that the address knows; the framework only names those of the first route that it finds."""
+    """All methods of the address. The framework names only those of the first route that it finds."""
     routes = [route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE]
     return sorted({method for route in routes for method in route.methods} - {"HEAD"})
-
-
-def _field_error(item: Any) -> dict[str, str]:
-    """One of pydantic's errors; never the value itself, which may be a person's data."""
-    # The first part says where: body, query or path.
-    field = ".".join(str(part) for part in item["loc"][1:])
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "missing":
-        message = "must not be empty"
-    elif item["type"] == "extra_forbidden":
-        message = "is not known here"
-    return {"field": field, "message": message}

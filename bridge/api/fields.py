@@ -1,6 +1,6 @@
-"""The fields of the API's bodies and filters: the contract's own rules, and what OpenAPI shall say of them.
+"""The fields of the API's bodies and filters: the contract's own rules, and their OpenAPI schemas.
 
-So a phone number that comes as a number, a ``""`` or a date without an offset means here what it means in an event.
+So a phone number sent as a number, a ``""`` or a date without an offset has the same meaning here and in an event.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ def _text(limit: int) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [{"type": "string", "maxLength": limit}, _NULL]})
 
 
-def _given(value: Any) -> Any:
+def _required(value: Any) -> Any:
     if value is None:
         raise ValueError("must not be empty")
     return value
 
 
-#: Contains more than blanks.
+#: Text with at least one visible character.
 _VISIBLE = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": r"[^\s\x00-\x1f\x7f]"}
 
 ManyChatId = Annotated[
     fields.ManyChatId,
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 64, "pattern": "[1-9A-Za-z]"}),
 ]
-#: In a change: it may be said again, not changed.
+#: In a change: it may be repeated, but not changed.
 SameManyChatId = Annotated[fields.Phone, _text(64)]
 Name = Annotated[fields.Name, _text(256)]
-RequiredName = Annotated[fields.Name, AfterValidator(_given), WithJsonSchema(_VISIBLE)]
+RequiredName = Annotated[fields.Name, AfterValidator(_required), WithJsonSchema(_VISIBLE)]
 Phone = Annotated[fields.Phone, _text(64)]
 Email = Annotated[fields.Email, _text(320)]
 Label = Annotated[fields.Label, _text(256)]
-#: As long as a phone number may be, hence its rule.
+#: At most as long as a phone number, so it has the same rule.
 ShortLabel = Annotated[fields.Phone, _text(64)]
 Text = Annotated[fields.Summary, _text(fields.MAX_BODY_BYTES)]
 Id = Annotated[fields.Id, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_INT}, _NULL]})]
@@ -61,8 +61,8 @@ Money = Annotated[
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": _LARGEST}, _NULL]}),
 ]
 
-# A filter that is given must say something: "?manychat_id=" is a mistake in the caller, not a wish for everybody.
-_PRESENT = AfterValidator(_given)
+# "?manychat_id=" is a mistake of the caller, not a request for all rows.
+_PRESENT = AfterValidator(_required)
 LabelFilter = Annotated[fields.Label, _PRESENT, WithJsonSchema(_VISIBLE)]
 IdFilter = Annotated[fields.Id, _PRESENT, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_INT})]
 MomentFilter = Annotated[fields.Moment, _PRESENT, WithJsonSchema({"type": "string", "format": "date-time"})]

@@ -1,12 +1,11 @@
-"""The keys that SQL had when it was last read, in a small file: for an API that starts while SQL is away.
+"""A small file with the keys that SQL had when it was last read, for an API that starts while SQL is down.
 
-Without it such an API would know no key, and would answer 503 to bots that it could well serve: the webhooks need
-nothing but the queue. Of the places that are there when SQL is not, a file is the simplest: a second database would be
-one more thing to be away, and whoever can read the queues' account should not learn from it who may write to them.
+Without it such an API would know no key, and would answer 503 to bots that it could serve: the webhooks need only the
+queue. A file is the simplest place that does not depend on SQL. A second database could be down as well, and an account
+that can read the queues should not learn who may write to them.
 
-In the file are digests, scopes and dates, no names. A digest gives no key away: keys are 256 random bits (see
-:func:`bridge.cli.key.digest`), those taken in with ``--existing`` as good as Odoo or whoever else made them, and SQL
-holds the same digests.
+The file holds digests, scopes and dates, and no names. A digest does not reveal its key: keys are 256 random bits (see
+:func:`bridge.contract.keys.digest`), and SQL holds the same digests.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..contract.keys import Scope
 from ..store.engine import schema_of
 
-#: A file older than this is not believed. An outage of SQL does not last so long; but a folder may come back from a
-#: backup, or from a machine that was put aside, and bring keys along that were revoked long ago.
+#: An older file is not used. No outage of SQL lasts so long. But a folder may come back from a backup or from an old
+#: machine, with keys that were revoked long ago.
 MAX_AGE = timedelta(days=7)
-#: An unchanged set of keys is written again when it is this old, so that the file's age says when SQL was there.
+#: An unchanged set of keys is written again at this age, so that the file's age says when SQL was last up.
 RENEWED_AFTER = timedelta(hours=1)
 
 
 class Key(BaseModel):
-    """A valid key as the API knows it: what tells it, and what it opens.
+    """A valid key as the API knows it.
 
     :ivar name: for the log; not in the file
     """
@@ -46,10 +45,10 @@ class Key(BaseModel):
     name: str = Field("(from the file)", exclude=True)
 
 
-class KeptKeys(BaseModel):
-    """The file's contents.
+class CachedKeys(BaseModel):
+    """The contents of the file.
 
-    :ivar database: the digest of which database they are of: another one's keys are none
+    :ivar database: digest that identifies the database of the keys: keys of another database are not valid
     :ivar read_at: when SQL was read
     """
 
@@ -58,53 +57,54 @@ class KeptKeys(BaseModel):
     keys: tuple[Key, ...]
 
 
-class NotKept(Exception):
-    """There are no keys in the file that could be used, or they could not be put there. The message says why."""
+class KeyCacheError(Exception):
+    """The file has no keys that can be used, or it cannot be written. The message says why."""
 
 
-def which(engine: sa.Engine) -> str:
-    """What tells one database, or one schema of it, from another; without its password."""
+def database_id(engine: sa.Engine) -> str:
+    """A digest that identifies the database, and the schema in it. It does not depend on the password."""
     url = engine.url
     place = [url.get_backend_name(), url.host, url.port, url.database, schema_of(engine)]
     return hashlib.sha256(json.dumps(place).encode()).hexdigest()
 
 
-def load(path: Path, database: str) -> KeptKeys:
-    """
-    :param database: as of :func:`which`
-    :raises NotKept: not there, somebody else's, too old, or of another database
+def load(path: Path, database: str) -> CachedKeys:
+    """Read the file.
+
+    :param database: of :func:`database_id`
+    :raises KeyCacheError: missing, writable by another user, too old, or of another database
     """
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            # Whoever could write here could let themselves in.
+            # Another user who can write to the file could add a key of their own.
             if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
-                raise NotKept("others may write to it")
-            kept = KeptKeys.model_validate_json(file.read())
+                raise KeyCacheError("other users may write to it")
+            cached = CachedKeys.model_validate_json(file.read())
     except FileNotFoundError:
-        raise NotKept("there is none yet") from None
+        raise KeyCacheError("there is no such file yet") from None
     except OSError as error:
-        raise NotKept(error.strerror or "it cannot be read") from None
+        raise KeyCacheError(error.strerror or "it cannot be read") from None
     except ValidationError:
-        raise NotKept("it is not whole") from None
-    if kept.database != database:
-        raise NotKept("its keys are another database's")
-    if datetime.now(timezone.utc) - kept.read_at > MAX_AGE:
-        raise NotKept(f"it is more than {MAX_AGE.days} days old")
-    return kept
+        raise KeyCacheError("it is incomplete") from None
+    if cached.database != database:
+        raise KeyCacheError("its keys are of another database")
+    if datetime.now(timezone.utc) - cached.read_at > MAX_AGE:
+        raise KeyCacheError(f"it is more than {MAX_AGE.days} days old")
+    return cached
 
 
-def save(path: Path, kept: KeptKeys) -> None:
-    """Put ``kept`` into the file, for its owner's eyes only. Whoever reads meanwhile sees the old or the new one whole.
+def save(path: Path, cached: CachedKeys) -> None:
+    """Replace the file. Only its owner may read it. A concurrent reader gets the old or the new file, complete.
 
-    :raises NotKept: the disk is full, or the folder is not ours to write to
+    :raises KeyCacheError: the disk is full, or the folder is not writable
     """
     try:
         # mkstemp makes files that only their owner may read.
         descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(kept.model_dump_json())
+                file.write(cached.model_dump_json())
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(path)
@@ -112,4 +112,4 @@ def save(path: Path, kept: KeptKeys) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise NotKept(error.strerror or "it cannot be written") from None
+        raise KeyCacheError(error.strerror or "it cannot be written") from None

@@ -1,8 +1,8 @@
-"""The valid keys, kept in memory and read anew all the time, so that a change needs no restart.
+"""The valid keys, kept in memory and read from SQL every few seconds, so that a change needs no restart.
 
-When SQL is away the last known ones go on being valid: the webhooks need nothing else of SQL, and a refused event is a
-patient lost. An API that starts meanwhile takes them from the file of :mod:`.kept_keys`. What was revoked since SQL was
-last read is refused as soon as it is back.
+While SQL is down the last known keys stay valid: the webhooks need nothing else from SQL, and a refused event is a lost
+patient. An API that starts meanwhile takes them from :mod:`.key_cache`. A key that was revoked meanwhile is refused as
+soon as SQL is up again.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from ..log import kind
 from ..store import api_keys
 from ..store.engine import in_transaction, read
 from . import key_cache
-from .key_cache import KeptKeys, Key, NotKept
+from .key_cache import CachedKeys, Key, KeyCacheError
 
 log = structlog.get_logger()
 
-#: Seconds after which a key made or revoked elsewhere counts here, at the latest.
+#: Seconds until a key that was created or revoked elsewhere counts here, at most.
 REFRESH = 2.0
-#: "Last used" is written at most this often for each key.
+#: Time between two writes of a key's "last used".
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 
 
-class Keys(threading.Thread):
+class KeyStore(threading.Thread):
     """Reads the keys until closed.
 
-    :ivar read_at: when SQL was last read, by this process or by the one that wrote the file; ``None``: no key is known
-    :ivar are_from_file: this process has not reached SQL yet
+    :ivar read_at: when SQL was last read, by this process or by the one that wrote the cache; ``None``: no key is known
+    :ivar are_cached: this process has not reached SQL yet
     """
 
     def __init__(self, engine: sa.Engine, file: Path):
         super().__init__(name="keys", daemon=True)
         self._engine = engine
         self._file = file
-        self._database = key_cache.which(engine)
+        self._database = key_cache.database_id(engine)
         self._closing = threading.Event()
         self._keys: tuple[Key, ...] = ()
-        self._kept: KeptKeys | None = None
-        self._used: dict[int, datetime] = {}
-        self._noted: dict[int, datetime] = {}
-        self._failing = False
-        self._not_kept = ""
+        self._cached: CachedKeys | None = None
+        self._last_used: dict[int, datetime] = {}
+        self._written_last_used: dict[int, datetime] = {}
+        self._is_failing = False
+        self._cache_problem = ""
         self.read_at: datetime | None = None
-        self.are_from_file = False
+        self.are_cached = False
 
     @property
     def are_known(self) -> bool:
@@ -64,21 +64,21 @@ class Keys(threading.Thread):
             return None
         now = datetime.now(timezone.utc)
         given = digest(text)
-        # No early exit: the time taken must not tell how a wrong key is wrong.
+        # No early exit: the time taken must not show how a wrong key is wrong.
         found = [key for key in self._keys if hmac.compare_digest(key.digest, given)]
         valid = [key for key in found if key.expires_at is None or key.expires_at > now]
         if not valid:
             return None
-        self._used[valid[0].id] = now
+        self._last_used[valid[0].id] = now
         return valid[0]
 
     def refresh(self) -> None:
-        """Read the keys now.
+        """Read the keys from SQL.
 
-        :raises Outage: SQL is away; the last known ones stay
-        :raises ConfigurationError: it has no tables of this version
+        :raises Outage: SQL is down; the last known keys stay valid
+        :raises ConfigurationError: SQL has no tables of this version
         """
-        if self.read_at is None or self.are_from_file:
+        if self.read_at is None or self.are_cached:
             connect.require_schema(self._engine)
         now = datetime.now(timezone.utc)
         rows = read(self._engine, api_keys.valid_keys)
@@ -86,30 +86,30 @@ class Keys(threading.Thread):
             Key(id=row.id, digest=row.digest, scope=Scope(row.scope), expires_at=row.expires_at, name=row.name)
             for row in rows
         )
-        self.read_at, self.are_from_file = now, False
-        self._keep(now)
+        self.read_at, self.are_cached = now, False
+        self._save_to_cache(now)
 
-    def recall(self) -> None:
-        """Take the keys from the file, until SQL is back.
+    def load_from_cache(self) -> None:
+        """Take the keys from the cache, until SQL is up.
 
-        :raises NotKept: there are none that could be used
+        :raises KeyCacheError: it has no keys that can be used
         """
-        self._kept = key_cache.load(self._file, self._database)
-        self._keys, self.read_at, self.are_from_file = self._kept.keys, self._kept.read_at, True
+        self._cached = key_cache.load(self._file, self._database)
+        self._keys, self.read_at, self.are_cached = self._cached.keys, self._cached.read_at, True
 
-    def _keep(self, now: datetime) -> None:
-        kept = KeptKeys(database=self._database, read_at=now, keys=self._keys)
-        if self._kept and self._kept.keys == kept.keys and now - self._kept.read_at < key_cache.RENEWED_AFTER:
+    def _save_to_cache(self, now: datetime) -> None:
+        cached = CachedKeys(database=self._database, read_at=now, keys=self._keys)
+        if self._cached and self._cached.keys == cached.keys and now - self._cached.read_at < key_cache.RENEWED_AFTER:
             return
         try:
-            key_cache.save(self._file, kept)
-        except NotKept as problem:
-            # The API works without; only one that starts while SQL is away will miss it.
-            if str(problem) != self._not_kept:
-                log.warning("keys_not_kept", path=str(self._file), reason=str(problem))
-            self._not_kept = str(problem)
+            key_cache.save(self._file, cached)
+        except KeyCacheError as problem:
+            # This API works without the cache. Only an API that starts while SQL is down needs it.
+            if str(problem) != self._cache_problem:
+                log.warning("key_cache_not_written", path=str(self._file), reason=str(problem))
+            self._cache_problem = str(problem)
         else:
-            self._kept, self._not_kept = kept, ""
+            self._cached, self._cache_problem = cached, ""
 
     def close(self) -> None:
         self._closing.set()
@@ -118,22 +118,22 @@ class Keys(threading.Thread):
         while not self._closing.wait(REFRESH):
             try:
                 self.refresh()
-                self._note_use()
+                self._write_last_used()
             except (Outage, ConfigurationError) as error:
-                if not self._failing:
+                if not self._is_failing:
                     log.warning("keys_not_read", reason=str(error))
-                self._failing = True
-            except Exception as error:  # whatever it is, the keys that we know stay valid
+                self._is_failing = True
+            except Exception as error:  # whatever the error, the known keys stay valid
                 log.error("keys_not_read", error=kind(error))
             else:
-                self._failing = False
+                self._is_failing = False
 
-    def _note_use(self) -> None:
+    def _write_last_used(self) -> None:
         due = {
             key_id: moment
-            for key_id, moment in list(self._used.items())
-            if key_id not in self._noted or moment - self._noted[key_id] >= LAST_USED_RESOLUTION
+            for key_id, moment in list(self._last_used.items())
+            if key_id not in self._written_last_used or moment - self._written_last_used[key_id] >= LAST_USED_RESOLUTION
         }
         if due:
-            in_transaction(self._engine, api_keys.used, due)
-            self._noted.update(due)
+            in_transaction(self._engine, api_keys.set_last_used, due)
+            self._written_last_used.update(due)

@@ -1,4 +1,4 @@
-"""The API's description: what FastAPI finds out by itself, and the events' contract."""
+"""The OpenAPI description: what FastAPI derives from the routes, and the contract of the events."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _REFERENCE = "#/components/schemas/{model}"
 
 
 def body_of(event_type: EventType) -> dict[str, Any]:
-    """The ``requestBody`` of an event's webhook, which reads the body itself."""
+    """The ``requestBody`` of an event's webhook. FastAPI cannot derive it: the webhook reads the body itself."""
     schema = {"$ref": _REFERENCE.format(model=_name(event_type))}
     return {"required": True, "content": {"application/json": {"schema": schema, "example": event_type.spec.example}}}
 
 
 def _name(event_type: EventType) -> str:
-    # A contact's event and a contact's row are both a Contact in Python; the description has one place for all names.
+    # In Python an event's payload and a row are both called Contact. In the description each name must be unique.
     return f"{event_type.model.__name__}Event"
 
 
 def describe(app: FastAPI) -> None:
-    """Have ``app`` describe the events' payloads too."""
+    """Add the events' payloads to the description of ``app``."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -1,4 +1,4 @@
-"""Lists in pages: ``limit``, ``cursor`` and ``sort``, and the page that is answered."""
+"""Lists in pages: the parameters ``limit``, ``cursor`` and ``sort``, and one page as the answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..contract.fields import MAX_INT, format_datetime
 from ..store.engine import read
 from ..store.listing import Listing, page
 from .context import Context
-from .errors import invalid
+from .errors import invalid, not_found
 
 Item = TypeVar("Item", bound=BaseModel)
 
@@ -31,8 +31,8 @@ class Page(BaseModel, Generic[Item]):
     next_cursor: str | None = Field(description="For the next page, as `cursor`; `null` on the last one.")
 
 
-class Query(BaseModel):
-    """What every list takes; each adds its filters. A parameter that it does not know is an error, not ignored."""
+class ListQuery(BaseModel):
+    """The parameters of every list. Each list adds its filters. An unknown parameter is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,28 +42,28 @@ class Query(BaseModel):
         Field(max_length=500, description="`next_cursor` of the page before, with the same `sort` and filters."),
     ] = None
 
-    #: One of the listing's, with ``-`` in front for the newest or largest first. Each list says which it has.
+    #: One of the sort columns of the listing, with ``-`` in front for descending order. Each list names its own.
     sort: str = "id"
 
     def filters(self) -> dict[str, Any]:
         return self.model_dump(exclude={"limit", "cursor", "sort"}, exclude_none=True)
 
 
-class WrittenQuery(Query):
-    """… of rows that are written more than once."""
+class UpdatedListQuery(ListQuery):
+    """The parameters of a list whose rows change after they were created."""
 
     sort: Literal["id", "-id", "updated_at", "-updated_at"] = "id"
 
 
-def listed(request: Request, listing: Listing, model: type[Item], query: Query, **fixed: Any) -> Page[Item]:
-    """One page.
+def list_page(request: Request, listing: Listing, model: type[Item], query: ListQuery, **fixed: Any) -> Page[Item]:
+    """One page of a list.
 
-    :param fixed: filters that are not the caller's to choose
-    :raises bridge.contract.webhook.WebhookError: 422: the cursor is none of ours, or a parameter stands twice
+    :param fixed: filters that the route sets, not the caller
+    :raises bridge.contract.webhook.WebhookError: 422: not a cursor of this list, or a duplicate parameter
     """
     for name in request.query_params:
         if len(request.query_params.getlist(name)) > 1:
-            raise invalid(name, "stands twice in the address")  # which of the two would count?
+            raise invalid(name, "is a duplicate parameter in the address")
     sort = query.sort
     by, descending = sort.removeprefix("-"), sort.startswith("-")
     after = _decode(query.cursor, sort, _largest(listing.id)) if query.cursor else None
@@ -83,6 +83,17 @@ def listed(request: Request, listing: Listing, model: type[Item], query: Query, 
     )
 
 
+def get_one(request: Request, listing: Listing, model: type[Item], **filters: Any) -> Item:
+    """The one row of a list that has these values.
+
+    :raises bridge.contract.webhook.WebhookError: 404
+    """
+    rows = list_page(request, listing, model, ListQuery(limit=1), **filters).items
+    if not rows:
+        raise not_found("There is no such row.")
+    return rows[0]
+
+
 def _encode(after: tuple[Any, int], sort: str) -> str:
     value, row_id = after
     value = format_datetime(value) if isinstance(value, datetime) else value
@@ -90,12 +101,12 @@ def _encode(after: tuple[Any, int], sort: str) -> str:
 
 
 def _largest(column: sa.Column[Any]) -> int:
-    """What fits into ``column``: PostgreSQL does not compare it with more."""
+    """The largest value of ``column``: PostgreSQL refuses to compare it with a larger one."""
     return 2**63 - 1 if isinstance(column.type, sa.BigInteger) else MAX_INT
 
 
 def _decode(cursor: str, sort: str, largest_id: int) -> tuple[Any, int]:
-    """Whoever makes one up sees no other rows than without it, so it needs no signature."""
+    """The sort value and the id in ``cursor``. It needs no signature: a forged one shows no other rows."""
     try:
         own_sort, value, row_id = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
         if own_sort != sort:

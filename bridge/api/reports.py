@@ -1,4 +1,4 @@
-"""``/api/v1/reports/health`` and ``/metrics``: how everything is doing, for people and for Prometheus."""
+"""``/api/v1/reports/health`` and ``/metrics``: the state of the whole system, for people and for Prometheus."""
 
 from __future__ import annotations
 
@@ -11,46 +11,45 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from .. import metrics
 from ..contract.fields import format_datetime
 from ..monitoring import health
-from ..monitoring.exporter import GOOD_FOR, Looks
-from ..monitoring.probes import Watch
+from ..monitoring.exporter import MAX_AGE, HealthCollector
+from ..monitoring.probes import HealthChecks
 from .context import Context
-from .resource import guarded
+from .resource import authenticated_router
 
-#: Seconds within which the report answers, whatever hangs.
+#: Seconds until the report answers, even if a dependency hangs.
 TIMEOUT = 5.0
 
-router = guarded("/api/v1/reports", "health")
-#: Without a key: Prometheus has none, and nothing in it is about people.
+router = authenticated_router("/api/v1/reports", "health")
+#: Without a key: Prometheus has none, and the metrics hold no personal data.
 open_router = APIRouter(tags=["health"])
 
 
-@router.get("/health", summary="How queue, SQL, Odoo, the bridges and each path are doing")
+@router.get("/health", summary="State of the queue, SQL, Odoo, the bridges and each path")
 def report(request: Request) -> dict[str, Any]:
-    """`status` is `ok` or `degraded`; `problems` says why, in words. What could not be found out is `null`."""
-    told = health.report(_watch(request).look(TIMEOUT, GOOD_FOR))
+    """`status` is `ok` or `degraded`. `problems` says why. A value that could not be read is `null`."""
+    answer = health.report(_checks(request).run(TIMEOUT, MAX_AGE))
     keys = Context.of(request).keys
     read_at = format_datetime(keys.read_at) if keys.read_at else None
-    told["api_keys"] = {"source": "file" if keys.are_from_file else "sql", "read_at": read_at}
-    if keys.are_from_file:
-        told["notices"].append(
-            f"The API's keys are those of {read_at}, from its file. What was made or revoked since counts once SQL is "
-            "back."
+    answer["api_keys"] = {"source": "file" if keys.are_cached else "sql", "read_at": read_at}
+    if keys.are_cached:
+        answer["notices"].append(
+            f"The API uses the keys of {read_at}, from its file. It reads new and revoked keys when SQL is up again."
         )
-    return told
+    return answer
 
 
 @open_router.get("/metrics", include_in_schema=False)
 def expose(request: Request) -> Response:
-    looks = CollectorRegistry()
-    looks.register(Looks(_watch(request)))
-    return Response(generate_latest(metrics.REGISTRY) + generate_latest(looks), media_type=CONTENT_TYPE_LATEST)
+    checks = CollectorRegistry()
+    checks.register(HealthCollector(_checks(request)))
+    return Response(generate_latest(metrics.REGISTRY) + generate_latest(checks), media_type=CONTENT_TYPE_LATEST)
 
 
-def _watch(request: Request) -> Watch:
-    """One for all requests, so that they share what was seen a moment ago."""
+def _checks(request: Request) -> HealthChecks:
+    """The same for all requests, so that they share recent results."""
     state = request.app.state
-    if not hasattr(state, "watch"):
-        state.watch = health.open_watch(Context.of(request).settings)
-    watch = state.watch
-    assert isinstance(watch, Watch)
-    return watch
+    if not hasattr(state, "health_checks"):
+        state.health_checks = health.open_checks(Context.of(request).settings)
+    checks = state.health_checks
+    assert isinstance(checks, HealthChecks)
+    return checks

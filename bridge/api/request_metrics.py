@@ -1,8 +1,8 @@
-"""What the API counts and times, beside what :mod:`bridge.metrics` has for every process.
+"""The API's own metrics, beside those of :mod:`bridge.metrics`, which every process has.
 
-Both labels that a caller could fill are closed lists here: an address that we do not know is one series, and so is a
-method that nobody has heard of. (The ready-made middlewares take any method as it comes, a series each.) A route's
-label is its template, so that no person's id is in it.
+Each label that a caller could fill has a closed list of values here: all unknown addresses are one series, and so are
+all unknown methods. (The ready-made middlewares make a series of each method.) A route's label is its template, so it
+contains no person's id.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..contract.payloads import EventType
 from ..metrics import CALL, REGISTRY
 
-#: Asked by whoever supervises, every few seconds, for ever.
+#: A supervisor asks for these every few seconds.
 UNCOUNTED = {"/health", "/metrics"}
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER = "other"
-#: What a webhook answers: an event is taken in, a dry run was in order, or the ``code`` of the error.
+#: The answers of a webhook: an accepted event, a valid dry run, or the ``code`` of an error.
 ANSWERS = (
     "accepted",
     "valid",
@@ -37,7 +37,7 @@ ANSWERS = (
 
 REQUESTS = Histogram(
     "miasalud_http_request_seconds",
-    "Requests to the API, by route, method and status; without /health and /metrics.",
+    "Requests to the API, by route, method and status, without /health and /metrics.",
     ["route", "method", "status"],
     buckets=CALL,
     registry=REGISTRY,
@@ -45,7 +45,7 @@ REQUESTS = Histogram(
 WEBHOOKS = Counter(
     "miasalud_webhook_requests",
     "Requests to the standby webhooks, by the event's type and the answer: accepted, valid (a dry run), or the error's "
-    "code. unavailable: an event that was not kept.",
+    "code. unavailable: the event was not stored.",
     ["type", "answer"],
     registry=REGISTRY,
 )
@@ -54,13 +54,16 @@ for _type in EventType:
         WEBHOOKS.labels(_type.value, _answer)
 
 
-def webhook(event_type: EventType, answer: str) -> None:
-    """:param answer: one of :data:`ANSWERS`"""
+def count_webhook(event_type: EventType, answer: str) -> None:
+    """Count one answer of a webhook.
+
+    :param answer: one of :data:`ANSWERS`; any other counts as :data:`OTHER`
+    """
     WEBHOOKS.labels(event_type.value, answer if answer in ANSWERS else OTHER).inc()
 
 
-class Measured:
-    """Times every request, from before it is looked at until its answer is sent."""
+class RequestMetrics:
+    """Middleware that times every request until its answer is sent."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -71,21 +74,21 @@ class Measured:
             return
         started, status = time.monotonic(), 500
 
-        async def note(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, note)
+            await self._app(scope, receive, send_and_note_status)
         finally:
             labels = (_route(scope.get("route")), _method(scope["method"]), str(status))
             REQUESTS.labels(*labels).observe(time.monotonic() - started)
 
 
 def _route(route: Any) -> str:
-    # Put there by the framework once it has found one.
+    # The framework sets it when it finds a route.
     return getattr(route, "path", OTHER)
 
 

@@ -1,36 +1,35 @@
-"""One resource, one place: the routes that contacts, campaigns, channels and advisers share.
+"""The routes that contacts, campaigns, channels and advisers share, and those that every list shares.
 
-FastAPI learns what a route takes from its annotations. Here they are variables, the models given, which Python can look
-up only while annotations are evaluated at once: hence no ``from __future__ import annotations`` in this module, and the
-``type: ignore`` at each.
+FastAPI reads a route's parameters from its annotations. Here these are variables: the models of the resource. Python
+can look them up only if annotations are evaluated at once. So this module has no ``from __future__ import
+annotations``, and each such annotation needs a ``type: ignore``.
 """
 
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Path, Request, Response, Security
-from fastapi import Query as Parameters
+from fastapi import APIRouter, Path, Query, Request, Response, Security
 from pydantic import BaseModel
 
 from ..store.listing import Listing
 from . import crud
-from .auth import DOCUMENTED_KEY, Guarded
+from .auth import DOCUMENTED_KEY, AuthenticatedRoute
 from .crud import Body
-from .errors import ALWAYS, WITH_BODY, documented
+from .errors import ALWAYS, WITH_BODY, error_responses
 from .fields import RowId
-from .paging import Page, Query, listed
+from .paging import ListQuery, Page, list_page
 
-Row = Annotated[RowId, Path()]
-NOT_FOUND = documented(404)
-_WRITING = WITH_BODY | documented(409)
+RowIdPath = Annotated[RowId, Path()]
+NOT_FOUND = error_responses(404)
+_WRITING = WITH_BODY | error_responses(409)
 
 
-def guarded(prefix: str, tag: str) -> APIRouter:
-    """A router whose routes all need a key, and say so."""
+def authenticated_router(prefix: str, tag: str) -> APIRouter:
+    """A router whose routes all need a key, also in their OpenAPI description."""
     return APIRouter(
         prefix=prefix,
         tags=[tag],
-        route_class=Guarded,
+        route_class=AuthenticatedRoute,
         responses=ALWAYS,
         dependencies=[Security(DOCUMENTED_KEY)],
     )
@@ -42,24 +41,24 @@ def add_list(
     listing: Listing,
     *,
     model: type[BaseModel],
-    query: type[Query],
+    query: type[ListQuery],
     name: str,
     summary: str,
 ) -> None:
-    """Add the route that lists, in pages.
+    """Add the route of a list, in pages.
 
     :param model: of one row
-    :param query: its parameters: filters, order, page
-    :param name: of the operation; clients made from the description call it so
+    :param query: the route's parameters: filters, order, page
+    :param name: of the operation, which generated clients use
     """
 
-    def list_rows(request: Request, asked: Annotated[query, Parameters()]) -> Any:  # type: ignore[valid-type]
-        return listed(request, listing, model, asked)
+    def list_rows(request: Request, parameters: Annotated[query, Query()]) -> Any:  # type: ignore[valid-type]
+        return list_page(request, listing, model, parameters)
 
     router.add_api_route(path, list_rows, response_model=Page[model], name=name, summary=summary)  # type: ignore[valid-type]
 
 
-def writable(
+def crud_router(
     table: sa.Table,
     listing: Listing,
     *,
@@ -67,21 +66,21 @@ def writable(
     new: type[Body],
     replaced: type[Body] | None = None,
     change: type[Body],
-    query: type[Query],
+    query: type[ListQuery],
     one: str,
     many: str,
 ) -> APIRouter:
-    """List, create, get, replace, change and delete the rows of ``table``, at ``/api/v1/`` and its name.
+    """A router that lists, creates, gets, replaces, changes and deletes the rows of ``table``, at ``/api/v1/TABLE``.
 
-    :param model: what is answered
-    :param new: what is created
-    :param replaced: what a PUT takes, if it is not what is created
-    :param change: what a PATCH takes
-    :param query: what the list takes
-    :param one: what to call one row in the description, with its article
-    :param many: … and several
+    :param model: of a row in an answer
+    :param new: body of a POST
+    :param replaced: body of a PUT; default: ``new``
+    :param change: body of a PATCH
+    :param query: parameters of the list
+    :param one: name of one row in the description, with its article
+    :param many: name of several
     """
-    router = guarded(f"/api/v1/{table.name}", table.name)
+    router = authenticated_router(f"/api/v1/{table.name}", table.name)
     entity = table.name.removesuffix("s")
     replacement = replaced or new
 
@@ -107,7 +106,7 @@ def writable(
         name=f"get_{entity}",
         summary=f"Get {one}",
     )
-    def get(request: Request, row_id: Row) -> Any:
+    def get(request: Request, row_id: RowIdPath) -> Any:
         return crud.get(request, table, row_id)._mapping
 
     @router.put(
@@ -117,7 +116,7 @@ def writable(
         name=f"replace_{entity}",
         summary=f"Replace {one}",
     )
-    def replace(request: Request, row_id: Row, body: replacement) -> Any:  # type: ignore[valid-type]
+    def replace(request: Request, row_id: RowIdPath, body: replacement) -> Any:  # type: ignore[valid-type]
         return crud.replace(request, table, row_id, body)._mapping
 
     @router.patch(
@@ -127,17 +126,17 @@ def writable(
         name=f"change_{entity}",
         summary="Change some fields",
     )
-    def change_row(request: Request, row_id: Row, body: change) -> Any:  # type: ignore[valid-type]
+    def change_row(request: Request, row_id: RowIdPath, body: change) -> Any:  # type: ignore[valid-type]
         return crud.change(request, table, row_id, body)._mapping
 
     @router.delete(
         "/{row_id}",
         status_code=204,
-        responses=documented(404, 409),
+        responses=error_responses(404, 409),
         name=f"delete_{entity}",
         summary=f"Delete {one}",
     )
-    def delete(request: Request, row_id: Row) -> None:
+    def delete(request: Request, row_id: RowIdPath) -> None:
         crud.delete(request, table, row_id)
 
     return router

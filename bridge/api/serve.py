@@ -13,26 +13,29 @@ import uvicorn
 from .. import __version__, connect
 from ..contract.payloads import QUEUES, EventType
 from ..errors import BadConnectionString, ConfigurationError
-from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, Probe
+from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, BackgroundCheck
 from ..queue import Queue
 from ..settings import Settings, secret, variable
 from .app import create_app
 from .context import Context
-from .key_cache import NotKept
-from .key_store import Keys
+from .key_cache import KeyCacheError
+from .key_store import KeyStore
 
 log = structlog.get_logger()
 
-#: Seconds for an answer of the queue to one of two tries. ManyChat gives up after 10 s; our 503 must come before.
+#: Seconds for an answer of the queue to each of two tries. ManyChat gives up after 10 s; our 503 must come earlier.
 QUEUE_SECONDS = 3.0
-#: Seconds that a start waits for SQL, which may also be away in that it says nothing.
+#: Seconds that a start waits for SQL, which may be down without refusing the connection.
 SQL_SECONDS = 5.0
-#: Seconds that a stop waits for requests under way.
+#: Seconds that a stop waits for running requests.
 GRACE = 10
 
 
 def open_context(settings: Settings) -> Context:
-    """:raises ConfigurationError: it cannot work as it is set up"""
+    """Open what the routes share.
+
+    :raises ConfigurationError: a setting is missing or wrong
+    """
     settings.require("queue_connection_string")
     engine = connect.open_engine(settings)
     try:
@@ -42,19 +45,19 @@ def open_context(settings: Settings) -> Context:
         }
     except BadConnectionString as error:
         raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None
-    keys = Keys(engine, settings.api_keys_file)
-    _read_keys(keys, settings.api_keys_file)
+    keys = KeyStore(engine, settings.api_keys_file)
+    _read_first_keys(keys, settings.api_keys_file)
     return Context(settings, engine, {each: queues[each.queue] for each in EventType}, keys)
 
 
-def _read_keys(keys: Keys, file: Path) -> None:
-    """For the first time: from SQL, else from the file.
+def _read_first_keys(keys: KeyStore, file: Path) -> None:
+    """Read the keys from SQL, else from the cache.
 
-    The webhooks go straight onto the queues: SQL's being away must cost no event, at the start either.
+    The webhooks put events onto the queues without SQL, so a start while SQL is down must lose no event either.
 
     :raises ConfigurationError: SQL has no tables of this version
     """
-    asking = Probe(keys.refresh, SQL_ADVICE).begin(good_for=0)
+    asking = BackgroundCheck(keys.refresh, SQL_ADVICE).begin(max_age=0)
     try:
         answer = asking.result(SQL_SECONDS)
     except NotInTime:
@@ -67,22 +70,22 @@ def _read_keys(keys: Keys, file: Path) -> None:
         reason = answer.reason
     log.error("dependency_down", dependency="SQL", reason=reason)
     try:
-        keys.recall()
-    except NotKept as problem:
-        # It will know its keys once SQL is back. Until then it answers 503, and /health says that it lives.
+        keys.load_from_cache()
+    except KeyCacheError as problem:
+        # Until SQL is up the API answers 503, and /health says that the process is alive.
         log.error("no_keys_known", path=str(file), reason=str(problem))
     else:
-        log.warning("keys_from_file", path=str(file))
+        log.warning("keys_from_cache", path=str(file))
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Answer requests until SIGTERM or SIGINT, which let those under way finish.
+    """Answer requests until SIGTERM or SIGINT. Running requests are finished first.
 
-    :raises ConfigurationError: it cannot start as it is set up
+    :raises ConfigurationError: a setting is missing or wrong
     """
     listening = _listen(host, port)
     context = open_context(settings)
-    # uvicorn raises the signal again once it has stopped; asked to stop, a process ends with 0.
+    # uvicorn raises the signal again after it has stopped. A process that was asked to stop must exit with 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     config = uvicorn.Config(

@@ -1,7 +1,7 @@
 """The standby webhooks: the same four routes as Odoo's, with the same answers, straight onto the queues.
 
-A proxy may send ManyChat here while Odoo restarts or is upgraded. Nothing but the queue is needed to accept an event,
-and a 202 means that it is there.
+A proxy may send ManyChat here while Odoo restarts or is upgraded. Accepting an event needs only the queue. A 202 means
+that the event is on it.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from ..contract.payloads import EventType
 from ..errors import Outage
 from ..store import audit
 from ..store.engine import read
-from .auth import DOCUMENTED_KEY, Webhook
+from .auth import DOCUMENTED_KEY, WebhookRoute
 from .context import Context
-from .errors import ALWAYS, WITH_BODY, answer
+from .errors import ALWAYS, WITH_BODY, json_response
 from .openapi import body_of
 
 log = structlog.get_logger()
 
 router = APIRouter(
-    route_class=Webhook, tags=["webhooks"], responses=ALWAYS | WITH_BODY, dependencies=[Security(DOCUMENTED_KEY)]
+    route_class=WebhookRoute, tags=["webhooks"], responses=ALWAYS | WITH_BODY, dependencies=[Security(DOCUMENTED_KEY)]
 )
 
 _HEADERS = [
     {
         "name": "X-Dry-Run",
         "in": "header",
-        "description": "`1`: say what would happen, store nothing.",
+        "description": "`1`: answer what would happen, and store nothing.",
         "schema": {"type": "string", "enum": ["1", "true", "yes"]},
     },
     {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "Tells events with equal contents apart. Sent again under the same one, an event stays one.",
+        "description": "Distinguishes events with equal contents. With the same key again it is the same event.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
     },
 ]
 _ACCEPTED = {
-    "description": "It is on its queue and will be applied.",
+    "description": "The event is on its queue and will be applied.",
     "content": {"application/json": {"example": {"status": "accepted", "event_id": "0f3a…"}}},
 }
-_VALID = {"description": "A dry run: it would be accepted.", "content": {"application/json": {}}}
+_VALID = {"description": "A dry run: the event would be accepted.", "content": {"application/json": {}}}
 
 
 def _add(event_type: EventType) -> None:
@@ -58,7 +58,7 @@ def _add(event_type: EventType) -> None:
 
     async def receive(request: Request) -> Response:
         is_dry_run = webhook.is_dry_run(request.headers.get("X-Dry-Run"))
-        # A dry run asks SQL, so it waits with all others who do.
+        # A dry run reads SQL, so it uses the threads of all requests that do.
         limiter = None if is_dry_run else Context.of(request).threads
         return await to_thread.run_sync(_receive, request, event_type, is_dry_run, limiter=limiter)
 
@@ -89,19 +89,19 @@ def _receive(request: Request, event_type: EventType, is_dry_run: bool) -> Respo
     )
     context = Context.of(request)
     if is_dry_run:
-        return answer(200, _forecast(context, event))
+        return json_response(200, _forecast(context, event))
     context.queues[event_type].send_or_create(event.encode())
     log.info("event_accepted", event_id=event.id, manychat_id=event.manychat_id, type=event.type.value)
-    return answer(202, webhook.accepted(event))
+    return json_response(202, webhook.accepted(event))
 
 
 def _forecast(context: Context, event: Event) -> dict[str, Any]:
-    """What would become of ``event``. Which Odoo stage a ManyChat stage means, only Odoo knows."""
+    """The answer to a dry run of ``event``. Only Odoo knows which of its stages a ManyChat stage means."""
     known: bool | None = None
     with contextlib.suppress(Outage):
         known = bool(read(context.engine, audit.attempt_states, [event.id]))
     forecast = webhook.forecast(event, duplicate=known)
     if event.type is EventType.OPPORTUNITY:
         forecast["stage"] = None
-        forecast["message"] = "Which stage the opportunity would enter, Odoo says; this standby does not ask it."
+        forecast["message"] = "Odoo decides which stage the opportunity would enter. This standby does not ask it."
     return forecast

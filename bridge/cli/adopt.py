@@ -9,7 +9,6 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Column as Heading
 from rich.table import Table as Grid
 
@@ -21,31 +20,30 @@ from ..importer.checks import Refused, resolve
 from ..importer.source import Table
 from ..settings import Settings, secret, variable
 from ..store import migrate
-from .console import FAILED, MISUSED, fail, load_settings, out, visible
+from .console import FAILED, MISUSED, fail, load_settings, out, progress_bar, visible
 
 
 def adopt(
     mapping_file: Annotated[
-        Path | None, typer.Option("--mapping", metavar="FILE", help="Which of your tables and columns are which.")
+        Path | None,
+        typer.Option("--mapping", metavar="FILE", help="The mapping from your tables and columns to the bridge's."),
     ] = None,
     describe: Annotated[
         bool,
-        typer.Option("--describe", help="Show what there is; with --mapping FILE, write a first mapping to correct."),
+        typer.Option("--describe", help="Show your tables; with --mapping FILE, write a first mapping to correct."),
     ] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Only say what would be done, and what is in the way.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only show what would be done, and what prevents it.")] = False,
     source_url: Annotated[
         str | None,
         typer.Option(help="The database to read. Default: BRIDGE_ADOPT_URL, else BRIDGE_DATABASE_URL."),
     ] = None,
-    schema: Annotated[str | None, typer.Option(help="Look at this schema only.")] = None,
+    schema: Annotated[str | None, typer.Option(help="Read this schema only.")] = None,
 ) -> None:
-    """Take over contacts, their states and campaigns from tables that you have already.
+    """Copy contacts, their states and campaigns from your existing tables.
 
     1. `--describe --mapping FILE` writes a first mapping. Correct it. 2. `--mapping FILE --check` changes nothing. 3.
-    `--mapping FILE` copies. Your tables are only read. Run again it copies what has come since; what the bridge has
-    written itself is never overwritten. Exits with 1 if something is in the way, 2 if called wrongly.
+    `--mapping FILE` copies. Your tables are only read. A second run copies the rows that have come since then. It never
+    overwrites data that the bridge wrote itself. Exits with 1 if it cannot copy, 2 if called wrongly.
     """
     settings = load_settings()
     origin = _open(settings, source_url)
@@ -60,7 +58,7 @@ def adopt(
         raise ConfigurationError("The bridge's database has no tables yet. Run: python -m bridge db upgrade")
     try:
         parts, zone = resolve(wanted, origin, source.tables(origin, schema))
-        with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+        with progress_bar() as progress:
             task = progress.add_task("Checking", total=None)
             adoption = Adoption(origin, target, parts, zone, lambda count: progress.advance(task, count))
             progress.update(task, total=adoption.rows())
@@ -89,7 +87,7 @@ def _open(settings: Settings, url: str | None) -> sa.Engine:
 def _describe(origin: sa.Engine, schema: str | None, file: Path | None) -> None:
     found = source.tables(origin, schema)
     if not found:
-        fail("There are no tables but the system's and the bridge's own.", FAILED)
+        fail("The database has no tables except those of the system and of the bridge.", FAILED)
     for table in found:
         out.print(_grid(table))
     if file is None:
@@ -98,7 +96,7 @@ def _describe(origin: sa.Engine, schema: str | None, file: Path | None) -> None:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(guesses.starter(found))
     except FileExistsError:
-        fail(f"{file} is there already and was not touched. Name another file.", MISUSED)
+        fail(f"{file} exists already and was not changed. Name another file.", MISUSED)
     except OSError as error:
         fail(f"{file} cannot be written: {error.strerror}", MISUSED)
     out.print(f"Wrote {file}. Correct it, then: python -m bridge db adopt --mapping {file} --check", soft_wrap=True)
@@ -116,7 +114,7 @@ def _grid(table: Table) -> Grid:
 
 
 def _report(tallies: list[Tally], *, check: bool) -> None:
-    # The names of ours are what the mapping has: whole.
+    # The mapping uses these names, so they are never cut.
     name = Heading("", no_wrap=True)
     grid = Grid(
         name,

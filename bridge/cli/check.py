@@ -1,24 +1,25 @@
-"""``python -m bridge check``: try each dependency the way the bridge uses it, and say what to do if it fails."""
+"""``python -m bridge check``: try each dependency as the bridge uses it, and say what to do if it fails."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import requests
 
 from ..connect import open_engine, open_odoo, open_queue
-from ..monitoring import probes
+from ..monitoring import health, probes
 from ..settings import Settings, variable
-from ..store.watch import StoreSeen
+from .console import FAILED, JsonLines, load_settings, out, print_json
 
-#: Seconds for an answer of the API, which asks nobody else for this one.
+#: Seconds for the answer of the API's /health, which uses no other service.
 API_SECONDS = 3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one check.
+    """The result of one check.
 
     :ivar advice: what to do; empty if nothing
     """
@@ -30,8 +31,27 @@ class Finding:
     advice: str = ""
 
 
-def check(settings: Settings) -> Iterator[Finding]:
-    """The findings, each as soon as it is there."""
+def check(as_json: JsonLines = False) -> None:
+    """Try the queue, the database and Odoo, and say what to do about a failure.
+
+    Exits with 1 if any of them fails.
+    """
+    failed = False
+    for finding in findings(load_settings()):
+        failed |= not finding.ok
+        if as_json:
+            print_json(asdict(finding))
+            continue
+        mark = "[green]ok    [/]" if finding.ok else "[red]FAILED[/]"
+        advice = f" → {finding.advice}" if finding.advice else ""
+        # soft_wrap: one finding is one line, also for grep.
+        out.print(f"{mark} {finding.dependency:<5}  {finding.tried}: {finding.answer}{advice}", soft_wrap=True)
+    if failed:
+        sys.exit(FAILED)
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """One finding for each dependency, as soon as it is checked."""
     yield _finding("queue", "look at the queues, make missing ones", lambda: _queue(settings), probes.QUEUE_ADVICE)
     yield _finding("SQL", "connect, read the tables' revision", lambda: _sql(settings), probes.SQL_ADVICE)
     yield _finding("Odoo", "log in, apply an empty batch", lambda: _odoo(settings), probes.ODOO_ADVICE)
@@ -39,8 +59,8 @@ def check(settings: Settings) -> Iterator[Finding]:
 
 
 def _finding(dependency: str, tried: str, attempt: Callable[[], str], advice: str) -> Finding:
-    answer = probes.ask(attempt, advice)
-    return Finding(dependency, tried, answer.ok, answer.seen or answer.reason, answer.advice)
+    result = probes.check(attempt, advice)
+    return Finding(dependency, tried, result.ok, result.value or result.reason, result.advice)
 
 
 def _queue(settings: Settings) -> str:
@@ -48,7 +68,7 @@ def _queue(settings: Settings) -> str:
     for name in probes.ALL_QUEUES:
         queue = open_queue(settings, name)
         queue.create()
-        depths.append(f"{name} {probes.queue_seen(queue).depth}")
+        depths.append(f"{name} {probes.check_queue(queue).depth}")
         queue.close()
     return "messages waiting: " + ", ".join(depths)
 
@@ -56,40 +76,30 @@ def _queue(settings: Settings) -> str:
 def _sql(settings: Settings) -> str:
     engine = open_engine(settings)
     try:
-        seen = probes.sql_seen(engine)
+        sql = probes.check_sql(engine)
     finally:
         engine.dispose()
-    if seen.store is None:
-        return f"{seen.dialect}, no tables yet: `run` makes them"
-    return ", ".join([f"{seen.dialect}, revision {seen.revision}", *notices(seen.store)])
-
-
-def notices(store: StoreSeen) -> list[str]:
-    """What an operator should know of, if there is any."""
-    state = [f"PAUSED {name} since {since:%Y-%m-%d %H:%M} UTC" for name, since in sorted(store.paused.items())]
-    if letters := sum(store.letters.values()):
-        state.append(f"open dead letters {letters}")
-    if store.wrong_clocks:
-        state.append(f"events of the last 24 hours from a bot whose clock is wrong {store.wrong_clocks}")
-    return state
+    if sql.store is None:
+        return f"{sql.dialect}, no tables yet: `run` makes them"
+    return ", ".join([f"{sql.dialect}, revision {sql.revision}", *health.notices(sql.store)])
 
 
 def _odoo(settings: Settings) -> str:
     odoo = open_odoo(settings)
     try:
-        seen = probes.odoo_seen(odoo)
-        return f"Odoo {seen.version}, database {seen.database}, user {seen.login}"
+        found = probes.check_odoo(odoo)
+        return f"Odoo {found.version}, database {found.database}, user {found.login}"
     finally:
         odoo.close()
 
 
 def _api(settings: Settings) -> Finding:
-    """Whoever needs no API runs none: only what answers wrongly has failed."""
+    """The API is optional: no answer is fine, a wrong answer is a failure."""
     url = f"http://{settings.api_host}:{settings.api_port}/health"
     try:
         answer = requests.get(url, timeout=API_SECONDS, allow_redirects=False)
     except requests.RequestException:
-        return Finding("API", f"GET {url}", True, "no answer: `python -m bridge api` does not run there (need not)")
+        return Finding("API", f"GET {url}", True, "no answer: `python -m bridge api` does not run there (optional)")
     if answer.status_code == 200 and answer.text == '{"status":"ok"}':
         return Finding("API", f"GET {url}", True, "it answers; its keys: `python -m bridge key list`")
     advice = f"Give the API a free port: {variable('api_port')}."

@@ -1,4 +1,4 @@
-"""``python -m bridge key``: make, list and revoke the keys of the API."""
+"""``python -m bridge key``: create, list and revoke the keys of the API."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from .. import connect
+from ..contract.fields import format_datetime
 from ..contract.keys import Scope, digest, new_key, prefix
 from ..store import api_keys
 from ..store.engine import in_transaction
-from .console import MISUSED, count_of, fail, load_settings, out, visible
-from .parsing import age
+from ..store.rows import ApiKeyRow
+from .console import MISUSED, JsonLines, count_of, fail, load_settings, open_store, out, print_json, visible
+from .parsing import duration
 
-#: Characters that a key from elsewhere must have at least: a hash protects no word that can be guessed.
+#: Least number of characters of an existing key: a hash does not protect a word that can be guessed.
 SHORTEST = 20
 
 app = typer.Typer(no_args_is_help=True, help="The keys of the API.")
@@ -25,43 +26,42 @@ app = typer.Typer(no_args_is_help=True, help="The keys of the API.")
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Which program or bot will use it.")],
+    name: Annotated[str, typer.Argument(help="The program or bot that will use it.")],
     scope: Annotated[
         Scope,
-        typer.Option(help="What it opens: the standby webhooks, reading, or everything (reading, writing, webhooks)."),
+        typer.Option(
+            help="What it gives access to: the standby webhooks, reading, or everything (reading, writing, webhooks)."
+        ),
     ],
     expires_in: Annotated[
-        timedelta | None, typer.Option(parser=age, metavar="AGE", help="E.g. 90d. Default: it never expires.")
+        timedelta | None, typer.Option(parser=duration, metavar="AGE", help="E.g. 90d. Default: it never expires.")
     ] = None,
     existing: Annotated[
         bool,
         typer.Option(
             "--existing",
-            help="Take in a key that there is already, from standard input: the one that a bot uses with Odoo, so that "
-            "a proxy may send the bot to either.",
+            help="Import an existing key from standard input: the key that a bot uses with Odoo, so that a proxy may "
+            "send the bot to either.",
         ),
     ] = False,
 ) -> None:
-    """Make a key and print it: this once, since only its hash is stored. A running API takes it within seconds."""
+    """Create a key and print it, this once: only its hash is stored. A running API accepts it within seconds."""
     key = _read_key() if existing else new_key()
-    engine = connect.open_engine(load_settings())
-    connect.require_schema(engine)
+    engine = open_store(load_settings())
     expires_at = datetime.now(timezone.utc) + expires_in if expires_in else None
-    new = in_transaction(
+    is_new = in_transaction(
         engine,
-        lambda connection: api_keys.add(
-            connection,
-            name=name[:256],
-            prefix=prefix(key),
-            digest=digest(key),
-            scope=scope.value,
-            expires_at=expires_at,
-        ),
+        api_keys.add,
+        name=name[:256],
+        prefix=prefix(key),
+        digest=digest(key),
+        scope=scope.value,
+        expires_at=expires_at,
     )
-    if not new:
-        fail("This key is there already: see `key list`.", MISUSED)
+    if not is_new:
+        fail("This key exists already: see `key list`.", MISUSED)
     if existing:
-        out.print(f"Taken in: {prefix(key)}…")
+        out.print(f"Imported: {prefix(key)}…")
     else:
         typer.echo("The key, for the header X-API-KEY. It is shown this once:", err=True)
         typer.echo(key)
@@ -71,18 +71,20 @@ def _read_key() -> str:
     key = str(typer.prompt("The key", hide_input=True)) if sys.stdin.isatty() else sys.stdin.read()
     key = key.strip()
     if len(key) < SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
-        fail(f"That is no key: give at least {SHORTEST} ASCII characters without spaces.", MISUSED)
+        fail(f"This is not a key: give at least {SHORTEST} ASCII characters without spaces.", MISUSED)
     return key
 
 
 @app.command("list")
-def list_keys() -> None:
-    """Show the keys: what they open, until when, and when they were last used."""
-    engine = connect.open_engine(load_settings())
-    connect.require_schema(engine)
-    keys = in_transaction(engine, api_keys.all_keys)
+def list_keys(as_json: JsonLines = False) -> None:
+    """List the keys: their scope, when they expire and when they were last used."""
+    keys = in_transaction(open_store(load_settings()), api_keys.all_keys)
+    if as_json:
+        for key in keys:
+            print_json(_fields(key))
+        return
     if keys:
-        table = Table("id", "key", "name", "opens", "state", "created", "last used")
+        table = Table("id", "key", "name", "scope", "state", "created", "last used")
         for key in keys:
             cells = (
                 str(key.id),
@@ -98,7 +100,15 @@ def list_keys() -> None:
     out.print(f"{count_of(len(keys), 'key')}.")
 
 
-def _state(key: Any) -> str:
+def _fields(key: ApiKeyRow) -> dict[str, Any]:
+    times = {name: getattr(key, name) for name in ("created_at", "expires_at", "revoked_at", "last_used_at")}
+    return {
+        **{name: getattr(key, name) for name in ("id", "prefix", "name", "scope")},
+        **{name: format_datetime(value) if value else None for name, value in times.items()},
+    }
+
+
+def _state(key: ApiKeyRow) -> str:
     if key.revoked_at:
         return f"revoked {key.revoked_at:%Y-%m-%d}"
     if key.expires_at is None:
@@ -110,15 +120,17 @@ def _state(key: Any) -> str:
 def revoke(
     keys: Annotated[list[str], typer.Argument(metavar="KEY…", help="By id, or by the first characters as listed.")],
 ) -> None:
-    """Have keys be refused from now on. A running API obeys within seconds."""
-    engine = connect.open_engine(load_settings())
-    connect.require_schema(engine)
+    """Revoke keys. A running API refuses them within seconds."""
+    engine = open_store(load_settings())
     known = in_transaction(engine, api_keys.all_keys)
     chosen = []
     for wanted in keys:
         hits = [key for key in known if wanted == str(key.id) or wanted.rstrip("…") == key.prefix]
         if len(hits) != 1:
-            fail(f"{visible(wanted)} is {'no key' if not hits else 'more than one key; give its id'}.", MISUSED)
+            fail(
+                f"{visible(wanted)} is {'not a key' if not hits else 'the beginning of several keys: give an id'}.",
+                MISUSED,
+            )
         chosen.append(hits[0].id)
-    in_transaction(engine, lambda connection: api_keys.revoke(connection, chosen))
+    in_transaction(engine, api_keys.revoke, chosen)
     out.print(f"{count_of(len(set(chosen)), 'key')} revoked.")

@@ -1,4 +1,4 @@
-"""Ages and moments as people type them on the command line."""
+"""Durations and times as an operator types them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_MOMENT = TypeAdapter(datetime)
+_DATETIME = TypeAdapter(datetime)
 
 
-def age(text: str) -> timedelta:
-    """``90d``, ``12h``, ``30m``, ``45s``, ``2w``.
+def duration(text: str) -> timedelta:
+    """The duration of ``90d``, ``12h``, ``30m``, ``45s`` or ``2w``.
 
     :raises typer.BadParameter:
     """
@@ -23,20 +23,20 @@ def age(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def moment(text: str) -> datetime:
-    """A date, a date and time (UTC, unless it says otherwise), or an age, counted back from now.
+def timestamp(text: str) -> datetime:
+    """A date, a date and time (UTC, unless it has a zone), or a duration, counted back from now.
 
     :raises typer.BadParameter:
     """
     if re.match(r"\d{4}-", text):
         try:
-            parsed = _MOMENT.validate_python(text.strip())
+            parsed = _DATETIME.validate_python(text.strip())
             return parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
         except (ValidationError, OverflowError):
             pass
     else:
         try:
-            return datetime.now(timezone.utc) - age(text)
+            return datetime.now(timezone.utc) - duration(text)
         except typer.BadParameter:
             pass
     raise typer.BadParameter("give a time such as 2025-07-11 or 2025-07-11T17:14:31Z, or an age such as 2h")

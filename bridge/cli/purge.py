@@ -1,23 +1,60 @@
-"""``python -m bridge purge``: remove what has been settled for longer than it is to be kept."""
+"""``python -m bridge purge``: remove what was settled long ago."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
+from typing import Annotated
 
 import sqlalchemy as sa
+import typer
 
 from ..store import retention
 from ..store.engine import in_transaction
+from .console import DryRun, Yes, load_settings, open_store, out, progress_bar
+from .parsing import duration
 
 
-def purge(engine: sa.Engine, before: datetime, *, rows: bool, progress: Callable[[int], object]) -> dict[str, int]:
-    """Remove what was settled before then. Killed in between, it goes on from there the next time.
+def purge(
+    older_than: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="AGE", help="Remove what was settled longer ago, e.g. 90d.")
+    ],
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Delete audit rows too, and not only empty their payloads.")
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Remove what was settled long ago: payloads in the audit, and dead letters resolved or discarded.
+
+    Unfinished events and open dead letters stay. So do contacts and opportunities, until `erase` removes a person.
+    """
+    engine = open_store(load_settings())
+    before = datetime.now(timezone.utc) - older_than
+    due = in_transaction(engine, retention.due, before)
+    del due["audit payloads" if rows else "audit rows"]
+    counts = ", ".join(f"{kind} {number}" for kind, number in due.items())
+    if dry_run:
+        out.print(f"Would purge: {counts}.")
+        return
+    total = sum(due.values())
+    if total and not yes:
+        typer.confirm(f"Purge for good: {counts}?", abort=True)
+    with progress_bar() as progress:
+        task = progress.add_task("Purging", total=total)
+        done = remove_settled(engine, before, rows=rows, progress=lambda count: progress.advance(task, count))
+    out.print(f"Purged: {', '.join(f'{kind} {number}' for kind, number in done.items())}.")
+
+
+def remove_settled(
+    engine: sa.Engine, before: datetime, *, rows: bool, progress: Callable[[int], object]
+) -> dict[str, int]:
+    """Remove what was settled before then. If it is killed, the next call goes on from there.
 
     :param rows: delete the audit rows too, and not only empty their payloads
-    :param progress: called with how many more are done
-    :return: how many of each kind
-    :raises bridge.errors.Outage: SQL is away
+    :param progress: called with the number of rows done since the last call
+    :return: number of rows of each kind
+    :raises bridge.errors.Outage: SQL is down
     """
     audit = ("audit rows", retention.delete_rows) if rows else ("audit payloads", retention.empty_payloads)
     letters = [("dead letters", remove) for remove in (retention.delete_resolved, retention.delete_discarded)]
@@ -25,7 +62,7 @@ def purge(engine: sa.Engine, before: datetime, *, rows: bool, progress: Callable
     for kind, remove in (audit, *letters):
         done.setdefault(kind, 0)
         part = retention.START
-        while (part := in_transaction(engine, lambda connection: remove(connection, before, part))).count:  # noqa: B023
+        while (part := in_transaction(engine, remove, before, part)).count:
             done[kind] += part.count
             progress(part.count)
     return done

@@ -1,23 +1,75 @@
-"""``python -m bridge send``: post a payload to the webhook, as ManyChat would."""
+"""``python -m bridge send``: post a payload to the webhook as ManyChat does."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import requests
+import typer
 
+from ..contract.errors import ContractError
 from ..contract.payloads import EventType, Payload, own_fields
+from ..contract.strict_json import parse_json
 from ..errors import ConfigurationError
+from ..settings import secret
+from .console import FAILED, MISUSED, fail, load_settings
 
 #: Seconds; ManyChat itself gives up after 10.
 TIMEOUT = 30
 
 
+def send(
+    file: Annotated[
+        typer.FileBinaryRead,
+        typer.Argument(metavar="FILE", help="A file with one payload as JSON; - for standard input."),
+    ],
+    event_type: Annotated[
+        EventType | None, typer.Option("--type", help="The type of the event. Default: guessed from the fields.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="URL of the webhooks' server. Default: BRIDGE_WEBHOOK_URL, else BRIDGE_ODOO_URL.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="The API key. Default: BRIDGE_WEBHOOK_KEY.")] = None,
+) -> None:
+    """Post a payload to the webhook as ManyChat does, and print the answer.
+
+    Exits with 1 if the webhook does not accept it.
+    """
+    settings = load_settings()
+    body = file.read()
+    kind = event_type or _guess(body)
+    url = url or settings.webhook_url or settings.odoo_url
+    if not url:
+        settings.require("webhook_url")
+    if not key:
+        settings.require("webhook_key")
+        key = secret(settings.webhook_key)
+    answer = post(str(url), key, kind, body)
+    typer.echo(f"HTTP {answer.status}", err=True)
+    typer.echo(answer.body)
+    if not answer.accepted:
+        sys.exit(FAILED)
+
+
+def _guess(body: bytes) -> EventType:
+    try:
+        guessed = guess_type(parse_json(body))
+    except ContractError as error:
+        fail(f"{error.message} Give --type to send it nevertheless.", MISUSED)
+    if guessed is None:
+        fail("The payload's fields fit several types: give --type.", MISUSED)
+    return guessed
+
+
 @dataclass(frozen=True)
 class Answer:
-    """:ivar body: as text; JSON if the webhook itself answered"""
+    """An HTTP answer.
+
+    :ivar body: as text; JSON if the webhook itself answered
+    """
 
     status: int
     body: str
@@ -28,7 +80,7 @@ class Answer:
 
 
 def guess_type(payload: Mapping[str, Any]) -> EventType | None:
-    """The type whose own fields ``payload`` has; ``None`` if it could be any."""
+    """The type that alone has some fields of ``payload``; ``None`` if several types are possible."""
     without = []
     for event_type in EventType:
         required = {name for name, field in event_type.model.model_fields.items() if field.is_required()}
@@ -42,11 +94,11 @@ def guess_type(payload: Mapping[str, Any]) -> EventType | None:
     return hits[0] if len(hits) == 1 else None
 
 
-def send(url: str, key: str, event_type: EventType, body: bytes) -> Answer:
-    """Post ``body`` as it is.
+def post(url: str, key: str, event_type: EventType, body: bytes) -> Answer:
+    """Post ``body`` unchanged.
 
     :param url: of the server, without the path
-    :raises ConfigurationError: nothing answers there
+    :raises ConfigurationError: no server answers there
     """
     method, path = event_type.route
     try:

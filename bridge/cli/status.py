@@ -1,8 +1,7 @@
-"""``python -m bridge status``: how everything is doing, on a terminal, once or for as long as somebody watches."""
+"""``python -m bridge status``: the health report on a terminal, once or repeatedly."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Annotated, Any
@@ -15,88 +14,90 @@ from rich.table import Table
 from rich.text import Text
 
 from ..monitoring import health
-from .console import FAILED, load_settings, out, short_name, visible
+from .console import FAILED, load_settings, out, print_json, short_name, visible
 
-#: Seconds that one look may take.
+#: Seconds that the checks may take.
 TIMEOUT = 5.0
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat, until Ctrl-C.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object, as /api/v1/reports/health; with --watch one a line.")
     ] = False,
-    every: Annotated[float, typer.Option(min=0.5, help="Seconds between two looks of --watch.")] = 2.0,
+    every: Annotated[float, typer.Option(min=0.5, help="Seconds between two reports of --watch.")] = 2.0,
 ) -> None:
     """Show depths, rates, lag, dead letters, dependencies, bridges and pauses.
 
-    Exits with 0 if all is well, with 1 if it is not (something is unavailable or not set up, no bridge is alive, an
-    event has waited for more than five minutes). A pause or an open dead letter alone is no reason for 1. Looks only;
-    changes nothing.
+    Exits with 1 if there is a problem: a dependency is unavailable or not set up, no bridge is alive, or an event has
+    waited for more than five minutes. A pause or an open dead letter is no problem. Changes nothing.
     """
-    looking = health.open_watch(load_settings())
+    checks = health.open_checks(load_settings())
 
-    def look() -> dict[str, Any]:
-        return health.report(looking.look(TIMEOUT))
+    def get_report() -> dict[str, Any]:
+        return health.report(checks.run(TIMEOUT))
 
     if not watch:
-        seen = look()
+        report = get_report()
         if as_json:
-            typer.echo(json.dumps(seen, indent=2, ensure_ascii=False))
+            print_json(report, indent=2)
         else:
-            out.print(view(seen))
-        sys.exit(0 if seen["status"] == "ok" else FAILED)
+            out.print(view(report))
+        sys.exit(0 if report["status"] == "ok" else FAILED)
     try:
         if as_json:
             while True:
-                typer.echo(json.dumps(look(), ensure_ascii=False))
+                print_json(get_report())
                 time.sleep(every)
         foot = Text(f"\nEvery {every:g} s. Ctrl-C ends it.", style="dim")
-        with Live(Group(view(look()), foot), console=out, auto_refresh=False, screen=out.is_terminal) as live:
+        with Live(Group(view(get_report()), foot), console=out, auto_refresh=False, screen=out.is_terminal) as live:
             while True:
                 time.sleep(every)
-                live.update(Group(view(look()), foot), refresh=True)
+                live.update(Group(view(get_report()), foot), refresh=True)
     except KeyboardInterrupt:
         sys.exit(0)
 
 
-def view(seen: dict[str, Any]) -> RenderableType:
-    """The report as somebody reads it; fits a terminal of 80 columns."""
-    colour = "green" if seen["status"] == "ok" else "red"
-    moment = seen["checked_at"][:19].replace("T", " ")
+def view(report: dict[str, Any]) -> RenderableType:
+    """The report for a terminal of 80 columns."""
+    colour = "green" if report["status"] == "ok" else "red"
+    checked_at = report["checked_at"][:19].replace("T", " ")
     parts: list[RenderableType] = [
-        Text.from_markup(f"[bold]MiaSalud bridge {seen['version']}[/]  {moment} UTC  [{colour}]{seen['status']}[/]")
+        Text.from_markup(
+            f"[bold]MiaSalud bridge {report['version']}[/]  {checked_at} UTC  [{colour}]{report['status']}[/]"
+        )
     ]
-    parts += [Text(f"✗ {visible(problem)}", style="red") for problem in seen["problems"]]
-    parts += [Text(f"! {visible(notice)}", style="yellow") for notice in seen["notices"]]
-    parts += ["", _dependencies(seen), "", _paths(seen)]
-    if by_reason := seen["dead_letters"]["by_reason"]:
+    parts += [Text(f"✗ {visible(problem)}", style="red") for problem in report["problems"]]
+    parts += [Text(f"! {visible(notice)}", style="yellow") for notice in report["notices"]]
+    parts += ["", _dependencies(report), "", _paths(report)]
+    if by_reason := report["dead_letters"]["by_reason"]:
         parts += ["", _dead_letters(by_reason)]
-    elif by_reason is not None:  # it is None while nobody can tell
+    elif by_reason is not None:  # None: SQL is down
         parts += ["", "No open dead letters."]
     return Group(*parts)
 
 
-def _dependencies(seen: dict[str, Any]) -> Table:
+def _dependencies(report: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="ellipsis", no_wrap=True)
-    for name, told in seen["dependencies"].items():
-        ok = told["status"] == "ok"
+    for name, dependency in report["dependencies"].items():
+        ok = dependency["status"] == "ok"
+        revision = dependency.get("revision") or "none: `run` makes the tables"
         about = {
             "queue": "",
-            "sql": f"{told.get('dialect', '')} revision {told.get('revision') or 'none: `run` makes the tables'}",
-            "odoo": f"Odoo {told.get('version', '')}",
+            "sql": f"{dependency.get('dialect', '')} revision {revision}",
+            "odoo": f"Odoo {dependency.get('version', '')}",
         }[name]
         table.add_row(
             {"queue": "queue", "sql": "SQL", "odoo": "Odoo"}[name],
-            f"[green]{told['status']}[/]" if ok else f"[red]{told['status']}[/]",
-            f"{told['ms']:.0f} ms",
-            escape(visible(about if ok else told["reason"])),
+            f"[green]{dependency['status']}[/]" if ok else f"[red]{dependency['status']}[/]",
+            f"{dependency['ms']:.0f} ms",
+            escape(visible(about if ok else dependency["reason"])),
         )
-    bridges = seen["bridges"]
+    bridges = report["bridges"]
     if bridges is None:
         table.add_row("bridges", "[red]unknown[/]", "", "Odoo, which knows them, does not answer")
     else:
@@ -106,13 +107,13 @@ def _dependencies(seen: dict[str, Any]) -> Table:
     return table
 
 
-def _paths(seen: dict[str, Any]) -> Table:
+def _paths(report: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("queue", no_wrap=True)
     for heading in ("waiting", "oldest", "lag", "per min", "median", "95 %"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for path in seen["paths"]:
+    for path in report["paths"]:
         latency = path["latency_seconds"] or {"p50": None, "p95": None}
         table.add_row(
             short_name(path["queue"]),
@@ -142,7 +143,7 @@ def _number(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """``0.4 s``, ``12 s``, ``3 min``, ``2.5 h``, ``4 d``; – for none, or unknown."""
+    """``0.4 s``, ``12 s``, ``3 min``, ``5 h`` or ``4 d``; – for 0 or unknown."""
     if not seconds:
         return "–"
     if seconds < 9.95:

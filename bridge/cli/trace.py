@@ -1,17 +1,16 @@
-"""``python -m bridge trace``: one event's whole story, from the webhook to the opportunity, as each system tells it.
+"""``python -m bridge trace``: the history of one event, from the webhook to the opportunity.
 
-Odoo's event log, SQL's audit and the queue are asked; whichever is away is named, and the others still tell. Nothing of
-what the person said is shown: neither the payload nor an error's own words.
+It comes from Odoo's event log, from the audit in SQL and from the queue. A system that is down is named, and the others
+are still read. Personal data is not shown: neither the payload nor the text of an error.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 import typer
@@ -27,50 +26,58 @@ from ..monitoring.probes import PATHS
 from ..queue import Queue
 from ..results import description
 from ..settings import Settings
-from ..store import story
+from ..store import history as store_history
 from ..store.audit import DEAD_LETTERED
 from ..store.engine import in_transaction
-from .console import FAILED, MISUSED, fail, load_settings, out, visible
+from ..store.rows import AuditSummary
+from .console import FAILED, MISUSED, JsonObject, fail, load_settings, out, print_json, visible
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Messages of each queue that are looked at: the queue shows no more without taking them.
+#: Messages of each queue that are searched: the queue does not show more without receiving them.
 PEEKED = 32
-#: How much of an id somebody must give.
+#: Hexadecimal digits of the shortest beginning of an id.
 SHORTEST = 6
 #: Hexadecimal digits of a whole id.
 WHOLE = 64
 
 
-class _Asking:
-    """Asks each system, and remembers which is away."""
+class _Systems:
+    """Reads from each system, and remembers which is down.
+
+    :ivar unreachable: why, by name of the system
+    """
 
     def __init__(self, settings: Settings):
         self._settings = settings
-        self.silent: dict[str, str] = {}
+        self.unreachable: dict[str, str] = {}
 
-    def sql(self, work: Callable[[sa.Connection], T]) -> T | None:
-        return self._ask("SQL", lambda: in_transaction(open_engine(self._settings), work))
+    def sql(self, work: Callable[Concatenate[sa.Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T | None:
+        return self._ask("SQL", lambda: in_transaction(open_engine(self._settings), work, *arguments, **named))
 
     def odoo(self, **wanted: str) -> list[dict[str, Any]]:
-        return self._ask("Odoo", lambda: open_odoo(self._settings).story(**wanted)) or []
+        return self._ask("Odoo", lambda: open_odoo(self._settings).get_history(**wanted)) or []
 
     def waiting(self) -> dict[str, dict[str, Any]]:
-        """What could be taken off a queue right now, by event id."""
+        """The messages that a bridge could receive now, by event id."""
         return self._ask("queue", self._peek_all) or {}
 
     def _peek_all(self) -> dict[str, dict[str, Any]]:
-        return {event_id: told for name in PATHS for event_id, told in _peek(open_queue(self._settings, name)).items()}
+        found: dict[str, dict[str, Any]] = {}
+        for name in PATHS:
+            found |= _peek(open_queue(self._settings, name))
+        return found
 
     def _ask(self, name: str, question: Callable[[], T]) -> T | None:
-        if name in self.silent:
+        if name in self.unreachable:
             return None
         try:
             return question()
         except (Outage, ConfigurationError) as problem:
-            self.silent[name] = str(problem)
+            self.unreachable[name] = str(problem)
         except OdooRefused as refused:
-            self.silent[name] = f"it refuses ({refused.name})"
+            self.unreachable[name] = f"it refuses ({refused.name})"
         return None
 
 
@@ -99,75 +106,76 @@ def _peek(queue: Queue) -> dict[str, dict[str, Any]]:
 
 def trace(
     wanted: Annotated[
-        str, typer.Argument(metavar="ID", help="An event's id, or how it begins; or a ManyChat id, to list its events.")
+        str, typer.Argument(metavar="ID", help="An event's id, or its beginning; or a ManyChat id, to list its events.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: JsonObject = False,
 ) -> None:
-    """Print an event's whole story, from the webhook to the opportunity. Looks only.
+    """Print the history of an event, from the webhook to the opportunity. Changes nothing.
 
-    Exits with 1 if the event is unknown, or if several begin like that (they are listed).
+    Exits with 1 if the event is unknown, or if several ids have this beginning (they are listed).
     """
     wanted = wanted.strip()
     if not wanted:
-        fail("Say which: an event's id, how it begins, or a ManyChat id.", MISUSED)
-    asking = _Asking(load_settings())
-    person = {} if len(wanted) == WHOLE else _events_of(asking, wanted)
+        fail("Give an event's id, its beginning, or a ManyChat id.", MISUSED)
+    systems = _Systems(load_settings())
+    person = {} if len(wanted) == WHOLE else _events_of(systems, wanted)
     beginning = wanted.lower()
-    ids = [] if person or not re.fullmatch(rf"[0-9a-f]{{{SHORTEST},{WHOLE}}}", beginning) else _like(asking, beginning)
+    is_beginning = re.fullmatch(rf"[0-9a-f]{{{SHORTEST},{WHOLE}}}", beginning)
+    ids = _ids_like(systems, beginning) if is_beginning and not person else []
     if len(ids) == 1:
-        told = _story(asking, ids[0])
+        history = _history(systems, ids[0])
         if as_json:
-            typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+            print_json(history, indent=2)
         else:
-            _print_story(told)
+            _print_history(history)
         return
-    listed = person or _brief(asking, ids)
+    listed = person or _brief(systems, ids)
     if as_json:
-        typer.echo(json.dumps({"events": list(listed.values()), "silent": asking.silent}, indent=2, ensure_ascii=False))
+        print_json({"events": list(listed.values()), "unreachable": systems.unreachable}, indent=2)
     elif listed:
         _print_list(listed)
-    for name, why in asking.silent.items():
-        typer.echo(f"{name} was not asked: {visible(why)}", err=True)
+    for name, why in systems.unreachable.items():
+        typer.echo(f"{name} could not be read: {visible(why)}", err=True)
     if not listed:
-        systems = ", ".join(name for name in ("Odoo", "SQL", "queue") if name not in asking.silent) or "nobody"
+        searched = ", ".join(name for name in ("Odoo", "SQL", "queue") if name not in systems.unreachable) or "none"
         fail(
             f"Unknown: {visible(wanted)} is neither an event's id (or {SHORTEST} or more digits of its beginning) nor "
-            f"a ManyChat id. Asked: {systems}. Events settled for long may have been purged.",
+            f"a ManyChat id. Searched: {searched}. Events settled long ago may have been purged.",
             FAILED,
         )
     if not person:
         if not as_json:
-            typer.echo(f"{len(listed)} events begin like that: give more of the id.", err=True)
+            typer.echo(f"{len(listed)} events have ids with this beginning: give more of the id.", err=True)
         sys.exit(FAILED)
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------
 
 
-def _like(asking: _Asking, beginning: str) -> list[str]:
-    """Ids of the events that begin like that, whoever knows of them."""
-    ids = {row.event_id for row in asking.sql(lambda connection: story.events_like(connection, beginning)) or []}
-    ids |= set(asking.sql(lambda connection: story.letters_like(connection, beginning)) or [])
-    ids |= {row["event_id"] for row in asking.odoo(event_id=beginning)}
-    ids |= {event_id for event_id in asking.waiting() if event_id.startswith(beginning)}
+def _ids_like(systems: _Systems, beginning: str) -> list[str]:
+    """Ids with this beginning, from all systems."""
+    ids = {row.event_id for row in systems.sql(store_history.events_with_prefix, beginning) or []}
+    ids |= set(systems.sql(store_history.dead_lettered_with_prefix, beginning) or [])
+    ids |= {row["event_id"] for row in systems.odoo(event_id=beginning)}
+    ids |= {event_id for event_id in systems.waiting() if event_id.startswith(beginning)}
     return sorted(ids)
 
 
-def _events_of(asking: _Asking, manychat_id: str) -> dict[str, dict[str, Any]]:
+def _events_of(systems: _Systems, manychat_id: str) -> dict[str, dict[str, Any]]:
     """A person's events, newest first, by id."""
     found: dict[str, dict[str, Any]] = {}
-    for event_id, told in asking.waiting().items():
-        if told["manychat_id"] == manychat_id:
-            found[event_id] = _line(event_id, type=told["type"], outcome="on the queue", manychat_id=manychat_id)
-    for row in asking.odoo(manychat_id=manychat_id):
+    for event_id, message in systems.waiting().items():
+        if message["manychat_id"] == manychat_id:
+            found[event_id] = _line(event_id, type=message["type"], outcome="on the queue", manychat_id=manychat_id)
+    for row in systems.odoo(manychat_id=manychat_id):
         found[row["event_id"]] = _line_of_odoo(row)
-    for row in asking.sql(lambda connection: story.events_of(connection, manychat_id)) or []:
-        found[row.event_id] = _line_of_audit(row)
+    for event in systems.sql(store_history.events_of, manychat_id) or []:
+        found[event.event_id] = _line_of_audit(event)
     return dict(sorted(found.items(), key=lambda item: item[1]["occurred_at"] or "~", reverse=True))
 
 
-def _brief(asking: _Asking, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    rows = asking.sql(lambda connection: [row for each in ids for row in story.events_like(connection, each)]) or []
+def _brief(systems: _Systems, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    rows = [row for event_id in ids for row in systems.sql(store_history.events_with_prefix, event_id) or []]
     return {event_id: _line(event_id) for event_id in ids} | {row.event_id: _line_of_audit(row) for row in rows}
 
 
@@ -181,7 +189,7 @@ def _line_of_odoo(row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _line_of_audit(row: Any) -> dict[str, Any]:
+def _line_of_audit(row: AuditSummary) -> dict[str, Any]:
     outcome = row.outcome or "unfinished"
     return _line(
         row.event_id,
@@ -198,20 +206,20 @@ def _line(event_id: str, **known: Any) -> dict[str, Any]:
     return {"event_id": event_id, **unknown, **known}
 
 
-# --- one story -------------------------------------------------------------------------------------------------------
+# --- one event -------------------------------------------------------------------------------------------------------
 
 
-def _story(asking: _Asking, event_id: str) -> dict[str, Any]:
-    """Everything that is known of one event, as JSON."""
-    odoo = next(iter(asking.odoo(event_id=event_id)), None)
-    rows: list[Any] = asking.sql(lambda connection: story.events_like(connection, event_id)) or []
+def _history(systems: _Systems, event_id: str) -> dict[str, Any]:
+    """Everything that the systems know of one event, as JSON."""
+    odoo = next(iter(systems.odoo(event_id=event_id)), None)
+    rows = systems.sql(store_history.events_with_prefix, event_id) or []
     audit = _json(rows[0]) if rows else None
-    waiting = asking.waiting().get(event_id)
-    who = next((told["manychat_id"] for told in (audit, odoo, waiting) if told and told["manychat_id"]), None)
-    kept = asking.sql(lambda connection: story.kept(connection, event_id, who))
+    waiting = systems.waiting().get(event_id)
+    who = next((part["manychat_id"] for part in (audit, odoo, waiting) if part and part["manychat_id"]), None)
+    kept = systems.sql(store_history.details, event_id, who)
     letter = _json(kept.dead_letter) if kept and kept.dead_letter else None
     opportunity = _json(kept.opportunity) if kept and kept.opportunity else None
-    told = {
+    history = {
         "event_id": event_id,
         "manychat_id": who or (letter and letter["manychat_id"]),
         "type": next((part["type"] for part in (audit, odoo, waiting, letter) if part), None),
@@ -220,55 +228,55 @@ def _story(asking: _Asking, event_id: str) -> dict[str, Any]:
         "audit": audit,
         "dead_letter": letter,
         "opportunity": opportunity,
-        "moves": [_json(move) for move in kept.moves] if kept else [],
-        "silent": asking.silent,
+        "stage_history": [_json(move) for move in kept.moves] if kept else [],
+        "unreachable": systems.unreachable,
     }
-    told["conclusion"] = _conclusion(told)
-    told["way"] = _way(told)
-    return told
+    history["conclusion"] = _conclusion(history)
+    history["timeline"] = _timeline(history)
+    return history
 
 
 def _json(row: Any) -> dict[str, Any]:
     return {
-        name: format_datetime(value) if isinstance(value, datetime) else value for name, value in row._mapping.items()
+        name: format_datetime(value) if isinstance(value, datetime) else value for name, value in row._asdict().items()
     }
 
 
-def _way(told: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What happened, in order: ``at``, ``where``, ``what``."""
-    odoo, audit, letter = (told[name] or {} for name in ("odoo", "audit", "dead_letter"))
-    waiting = told["queue"] or {}
+def _timeline(history: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The steps in order: ``at``, ``where`` (the system), ``what`` happened."""
+    odoo, audit, letter = (history[name] or {} for name in ("odoo", "audit", "dead_letter"))
+    waiting = history["queue"] or {}
     source = audit.get("source") or odoo.get("source") or "?"
     steps = [
         (audit.get("received_at") or odoo.get("received_at"), _RECEIVERS.get(source, source), "received the event"),
-        (audit.get("enqueued_at") or waiting.get("enqueued_at"), "queue", _put_on(told)),
-        (audit.get("started_at"), "bridge", "took it for the first time"),
+        (audit.get("enqueued_at") or waiting.get("enqueued_at"), "queue", _put_on(history)),
+        (audit.get("started_at"), "bridge", "received it for the first time"),
         (
             audit.get("tried_at") if audit.get("tried_at") != audit.get("started_at") else None,
             "bridge",
             f"tried it again (attempt {audit.get('attempts')})",
         ),
         (odoo.get("applied_at"), "Odoo", _did(odoo)),
-        (audit.get("finished_at"), "SQL", f"noted the outcome: {audit.get('outcome')}"),
-        (letter.get("last_tried_at"), "SQL", f"kept it as dead letter {letter.get('id')}: {letter.get('code')}"),
+        (audit.get("finished_at"), "SQL", f"stored the outcome: {audit.get('outcome')}"),
+        (letter.get("last_tried_at"), "SQL", f"stored dead letter {letter.get('id')}: {letter.get('code')}"),
         *((letter.get(f"{name}_at"), "SQL", f"its dead letter was {name}") for name in _LETTER_ENDS),
     ]
-    way = [{"at": _utc(at), "where": where, "what": what} for at, where, what in steps if at]
-    # Stable: the queue tells whole seconds, so what happens within one keeps the order above.
-    return sorted(way, key=lambda step: step["at"][:19])
+    timeline = [{"at": _utc(at), "where": where, "what": what} for at, where, what in steps if at]
+    # Stable: the queue has whole seconds, so steps within one second keep the order above.
+    return sorted(timeline, key=lambda step: step["at"][:19])
 
 
 _RECEIVERS = {"odoo": "webhook", "api": "standby webhook", "queue": "queue", "cli": "command line"}
 _LETTER_ENDS = ("replayed", "resolved", "discarded")
 
 
-def _utc(moment: str) -> str:
-    return format_datetime(datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone(timezone.utc))
+def _utc(time: str) -> str:
+    return format_datetime(datetime.fromisoformat(time.replace("Z", "+00:00")).astimezone(timezone.utc))
 
 
-def _put_on(told: Mapping[str, Any]) -> str:
-    name = (told["queue"] or told["audit"] or {}).get("queue", "its queue")
-    return f"has it: {name} (whole seconds)"
+def _put_on(history: Mapping[str, Any]) -> str:
+    name = (history["queue"] or history["audit"] or {}).get("queue", "its queue")
+    return f"holds it: {name} (whole seconds)"
 
 
 def _did(odoo: Mapping[str, Any]) -> str:
@@ -281,24 +289,24 @@ def _did(odoo: Mapping[str, Any]) -> str:
     return f"{outcome}, opportunity {odoo['lead_id']}" if odoo.get("lead_id") else outcome
 
 
-def _conclusion(told: Mapping[str, Any]) -> str:
-    """Where it stands, in a sentence."""
-    audit, odoo, letter = (told[name] or {} for name in ("audit", "odoo", "dead_letter"))
+def _conclusion(history: Mapping[str, Any]) -> str:
+    """Where the event is now, in a sentence."""
+    audit, odoo, letter = (history[name] or {} for name in ("audit", "odoo", "dead_letter"))
     if audit.get("outcome") == DEAD_LETTERED or letter.get("status") == "open":
         code = letter.get("code") or audit.get("error_code") or "?"
         return f"Given up: {code}. {description(code)}"
     if audit.get("outcome"):
         return f"Done: {audit['outcome']}."
-    if told["queue"]:
-        tried = f", taken {told['queue']['dequeue_count']} times so far" if told["queue"]["dequeue_count"] else ""
-        return f"It waits on {told['queue']['queue']}{tried}. Is a bridge alive, and nothing paused? See `status`."
+    if waiting := history["queue"]:
+        received = f", received {waiting['dequeue_count']} times so far" if waiting["dequeue_count"] else ""
+        return f"It waits on {waiting['queue']}{received}. Is a bridge alive, and the queue not paused? See `status`."
     if audit:
         why = f" ({audit['error_code']})" if audit.get("error_code") else ""
-        return f"Unfinished after {audit['attempts']} attempts{why}: a bridge is at it, or will try again."
+        return f"Unfinished after {audit['attempts']} attempts{why}: a bridge works on it, or will try again."
     if odoo.get("state") == "pending":
-        return "It waits in Odoo for the queue: Odoo's log says why, it goes on by itself."
+        return "It waits in Odoo until the queue is up. Odoo's log has the reason."
     if odoo.get("state") == "queued":
-        return "Odoo has put it on the queue; SQL does not know it yet. Is a bridge alive? See `status`."
+        return "Odoo has put it on the queue; SQL does not have it yet. Is a bridge alive? See `status`."
     return f"Odoo says: {odoo.get('outcome') or odoo.get('state') or 'nothing'}."
 
 
@@ -316,43 +324,43 @@ def _print_list(listed: Mapping[str, Mapping[str, Any]]) -> None:
     out.print(table)
 
 
-def _print_story(told: Mapping[str, Any]) -> None:
+def _print_history(history: Mapping[str, Any]) -> None:
     def say(text: str) -> None:
         out.print(escape(visible(text)), highlight=False)
 
-    out.print(f"[bold]{told['event_id']}[/]", soft_wrap=True, highlight=False)
-    occurred = (told["audit"] or told["odoo"] or {}).get("occurred_at")
+    out.print(f"[bold]{history['event_id']}[/]", soft_wrap=True, highlight=False)
+    occurred = (history["audit"] or history["odoo"] or {}).get("occurred_at")
     say(
-        f"{told['type'] or 'event'} of ManyChat id {told['manychat_id'] or '(erased)'}"
+        f"{history['type'] or 'event'} of ManyChat id {history['manychat_id'] or '(erased)'}"
         + (f", happened {_utc(occurred)[:19].replace('T', ' ')} UTC" if occurred else "")
-        + (" (its sender's clock is wrong)" if (told["audit"] or {}).get("clock_is_wrong") else "")
+        + (" (the bot's clock is wrong)" if (history["audit"] or {}).get("clock_is_wrong") else "")
     )
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column()
-    for step in told["way"]:
+    for step in history["timeline"]:
         table.add_row(step["at"][:23].replace("T", " "), escape(visible(step["where"])), escape(visible(step["what"])))
     out.print("")
     out.print(table)
     out.print("")
-    _print_opportunity(told, say)
-    say(told["conclusion"])
-    for name, why in told["silent"].items():
-        typer.echo(f"{name} was not asked: {visible(why)}", err=True)
+    _print_opportunity(history, say)
+    say(history["conclusion"])
+    for name, why in history["unreachable"].items():
+        typer.echo(f"{name} could not be read: {visible(why)}", err=True)
 
 
-def _print_opportunity(told: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    odoo, opportunity = told["odoo"] or {}, told["opportunity"] or {}
+def _print_opportunity(history: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    odoo, opportunity = history["odoo"] or {}, history["opportunity"] or {}
     if odoo.get("lead_id"):
         lost = "" if odoo.get("lead_active") else " (lost or archived)"
-        say(f"Opportunity {odoo['lead_id']} is in “{odoo.get('lead_stage') or '?'}”{lost}, says Odoo.")
+        say(f"Opportunity {odoo['lead_id']} in Odoo: “{odoo.get('lead_stage') or '?'}”{lost}.")
     if opportunity:
-        newest = "this event is its newest" if opportunity["event_id"] == told["event_id"] else "newer events exist"
+        newest = "this event is its newest" if opportunity["event_id"] == history["event_id"] else "newer events exist"
         say(f"SQL: {opportunity['odoo_sync_status']}, in “{opportunity['stage'] or '?'}”; {newest}.")
-    if told["moves"] and told["type"] == "opportunity":
+    if history["stage_history"] and history["type"] == "opportunity":
         say("Its stages:")
-        for move in told["moves"]:
-            mark = "→" if move["event_id"] == told["event_id"] else " "
+        for move in history["stage_history"]:
+            mark = "→" if move["event_id"] == history["event_id"] else " "
             at = move["event_at"][:19].replace("T", " ")
             say(f" {mark} {at}  {move['stage_from'] or '(new)'} → {move['stage_to']}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from .outcomes import ErrorCode
+
 
 class ContractError(ValueError):
     """An event that breaks the contract, in words for the sender.
 
-    :ivar code: ``not_json`` (the body is not a JSON object) or ``invalid`` (a field breaks a rule)
+    :ivar code: ``not_json`` (the body is not a JSON object) or ``invalid`` (a field breaks a rule), as plain text
     :ivar errors: ``[{"field": "state.stage_id", "message": "…"}]``, empty for ``not_json``
     """
 
-    def __init__(self, code: str, message: str, errors: list[dict[str, str]] | None = None):
+    def __init__(self, code: ErrorCode, message: str, errors: list[dict[str, str]] | None = None):
         super().__init__(message)
-        self.code = code
+        self.code = code.value
         self.message = message
         self.errors = errors or []

@@ -28,6 +28,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from .errors import ContractError
 from .fields import MAX_INT, format_datetime, to_datetime
+from .outcomes import ErrorCode
 from .payloads import EventType, Payload, field_errors, parse_payload, type_of
 from .strict_json import parse_json
 
@@ -43,10 +44,10 @@ MAX_CLOCK_SKEW = timedelta(hours=24)
 class Event:
     """One accepted event.
 
-    :ivar id: SHA-256 in hex: the same event sent again has the same id
-    :ivar received_at: when we took it in, UTC
-    :ivar source: who took it in: ``odoo``, ``api``, ``queue`` (a bare payload found on a queue) or ``cli``
-    :ivar retries: how often a person had Odoo send it again; what was decided about it before holds no longer
+    :ivar id: SHA-256 in hex. The same event sent again has the same id.
+    :ivar received_at: when it was received, in UTC
+    :ivar source: which program received it: ``odoo``, ``api``, ``queue`` (a bare payload found on a queue) or ``cli``
+    :ivar retries: how often Odoo sent it again for a user. Each time, earlier decisions about the event are void.
     """
 
     id: str
@@ -62,7 +63,7 @@ class Event:
 
     @property
     def occurred_at(self) -> datetime:
-        """When it happened, for ordering: the sender's date; the receipt if there is none, or one far in the future."""
+        """When it happened, for ordering: the sender's date, or the receipt if that is missing or far in the future."""
         date = self.payload.date
         if date is None or date - self.received_at > MAX_CLOCK_SKEW:
             return self.received_at
@@ -70,12 +71,12 @@ class Event:
 
     @property
     def clock_is_wrong(self) -> bool:
-        """Whether the sender's date lay so far ahead that :attr:`occurred_at` ignores it."""
+        """Whether the sender's date is so far ahead that :attr:`occurred_at` ignores it."""
         return self.payload.date is not None and self.occurred_at != self.payload.date
 
     @property
     def order(self) -> tuple[datetime, datetime, str]:
-        """Sorts events of one person: by when they happened, then by receipt, then by id."""
+        """Sort key for the events of one person: time of the event, then receipt, then id."""
         return (self.occurred_at, self.received_at, self.id)
 
     def envelope(self) -> dict[str, Any]:
@@ -93,7 +94,7 @@ class Event:
     def encode(self) -> str:
         """The text of the queue message: the envelope as JSON in Base64.
 
-        Base64, since a raw control character would make a message undeliverable (the queue's API speaks XML).
+        Base64, because the queue's API uses XML: a raw control character would make the message undeliverable.
         """
         return base64.b64encode(_dumps(self.envelope())).decode("ascii")
 
@@ -109,19 +110,19 @@ def accept(
     """Validate ``payload`` and make it an :class:`Event`.
 
     :param received_at: when the request or message arrived, with time zone
-    :param idempotency_key: the request's ``Idempotency-Key`` header. It only tells events with equal payloads apart:
-        alone it would let a constant pasted into a bot swallow every later event.
+    :param idempotency_key: the request's ``Idempotency-Key`` header. It distinguishes events with equal payloads, and
+        is not the whole id: a constant pasted into a bot would then suppress every later event.
     :raises ContractError: ``invalid``: a field breaks a rule, or the event as a whole is too long for its queue
     """
     parsed = parse_payload(event_type, payload)
     identity: list[Any] = [idempotency_key or "", event_type.value, parsed.canonical()]
     if parsed.date is None:
-        # Without a date of its own the same content may rightly come again later: A → B → A are three events.
+        # Without a date, the same content can be a new event: A → B → A are three events.
         identity.append(format_datetime(received_at))
     event = Event(hashlib.sha256(_dumps(identity)).hexdigest(), event_type, received_at, source, parsed)
     if len(event.encode()) > MAX_MESSAGE_CHARS:
-        # A body within the limit may still be too long: normalising makes a few rare characters three times as long.
-        raise ContractError("invalid", "The event is too long for the queue.", [])
+        # A body within the limit can still be too long: NFC makes a few rare characters three times as long.
+        raise ContractError(ErrorCode.INVALID, "The event is too long for the queue.", [])
     return event
 
 
@@ -136,7 +137,7 @@ class _Envelope(BaseModel):
 
 
 def from_envelope(envelope: Mapping[str, Any]) -> Event:
-    """The event in ``envelope``, validated again: whoever can write to a queue is not thereby trusted.
+    """The event in ``envelope``, validated again: write access to a queue is no proof of validity.
 
     :raises ContractError: ``invalid``
     """
@@ -145,12 +146,12 @@ def from_envelope(envelope: Mapping[str, Any]) -> Event:
     except ValidationError as error:
         errors = field_errors(error)
         fields = ", ".join(item["field"] for item in errors)
-        raise ContractError("invalid", f"The envelope is damaged: {fields}.", errors) from None
+        raise ContractError(ErrorCode.INVALID, f"The envelope is damaged: {fields}.", errors) from None
     if checked.received_at - datetime.now(timezone.utc) > MAX_CLOCK_SKEW:
-        # Our own clocks do not err by a day. Believed, it would put this event after all others for ever.
-        message = "must not lie in the future"
+        # The product's own clocks are never off by a day. This event would count as newer than all others for ever.
+        message = "must not be in the future"
         raise ContractError(
-            "invalid",
+            ErrorCode.INVALID,
             f"The envelope is damaged: received_at {message}.",
             [{"field": "received_at", "message": message}],
         )
@@ -161,8 +162,8 @@ def from_envelope(envelope: Mapping[str, Any]) -> Event:
 def decode(content: str, *, queue: str, inserted_at: datetime) -> Event:
     """The event in a queue message.
 
-    Besides our envelope this accepts the old producers' form, a bare payload, in Base64 or as plain JSON; its type
-    follows from the queue, and it counts as received when it was put there, so that a redelivery has the same id.
+    Besides the envelope this accepts the form of the old producers: a bare payload, in Base64 or as plain JSON. Queue
+    and fields give its type. It counts as received when it was inserted, so that a redelivery has the same id.
 
     :param content: the message's text, as the queue delivered it
     :param queue: name of the queue it came from
@@ -175,7 +176,7 @@ def decode(content: str, *, queue: str, inserted_at: datetime) -> Event:
         try:
             body = base64.b64decode(content.strip(), validate=True)
         except (binascii.Error, ValueError) as error:
-            raise ContractError("not_json", "The message is neither Base64 nor a JSON object.") from error
+            raise ContractError(ErrorCode.NOT_JSON, "The message is neither Base64 nor a JSON object.") from error
     message = parse_json(body)
     if "v" in message and "payload" in message:
         return from_envelope(message)

@@ -1,7 +1,6 @@
-"""One payload of each type, as the API's description shows it and as tests send it.
+"""One payload of each type, for the API's description and for tests.
 
-The first three stand so in the user's own document; its opportunity says "string" in every text, which ours puts into
-words.
+The first three are those of the user's document. Its opportunity has "string" in every text; here it has real texts.
 """
 
 from __future__ import annotations

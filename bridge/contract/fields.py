@@ -15,20 +15,20 @@ MAX_BODY_BYTES = 32 * 1024
 #: Odoo's and SQL's 32-bit integers.
 MAX_INT = 2**31 - 1
 
-# A field that the bot could not fill arrives as its own placeholder: "{{first_name}}", "{{cuf_12345}}".
+# A field that the bot could not fill arrives as an unresolved placeholder: "{{first_name}}", "{{cuf_12345}}".
 _PLACEHOLDER = re.compile(r"^\{\{[^{}]*\}\}$")
-# Control characters carry no meaning in a name or a summary, and PostgreSQL refuses NUL. Tab and newline may stay.
+# Control characters mean nothing in a name or a summary, and PostgreSQL refuses NUL. Tab and newline stay.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def clean(text: str) -> str:
-    """``text`` in NFC, without control characters, and without half an emoji (a lone surrogate) left over by a cut."""
+    """``text`` in NFC, without control characters and lone surrogates (half an emoji, left by a cut)."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return unicodedata.normalize("NFC", _CONTROL.sub("", text))
 
 
 def _empty_to_none(value: Any) -> Any:
-    """The ways in which a bot says “nothing”: ``""``, blanks, ``null``, an unresolved placeholder."""
+    """``None`` for the values by which a bot means nothing: ``""``, blanks, ``null``, an unresolved placeholder."""
     if isinstance(value, str):
         value = clean(value).strip()
         if not value or _PLACEHOLDER.match(value):
@@ -37,35 +37,35 @@ def _empty_to_none(value: Any) -> Any:
 
 
 def _to_text(value: Any) -> Any:
-    """Text; a number becomes its digits, since ManyChat turns numeric-looking fields into numbers."""
+    """Text. A number becomes its digits, because ManyChat turns fields that look numeric into numbers."""
     value = _empty_to_none(value)
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("must be text")
     if isinstance(value, float):
-        if not math.isfinite(value):  # 1e400 is JSON; as text it would be a person called "inf"
-            raise ValueError("must be text, or a number of a size that there is")
+        if not math.isfinite(value):  # 1e400 is JSON; as text it would become a person named "inf"
+            raise ValueError("must be text, or a smaller number")
         if value.is_integer():
             value = int(value)
     return str(value)
 
 
 def _to_person(value: Any) -> Any:
-    """A ManyChat id as text. ``0`` is none: taken for an id, it would make one person of all who have none."""
+    """A ManyChat id as text. ``0`` means no id: as an id, it would merge all people without one."""
     value = _to_text(value)
     return None if value == "0" else value
 
 
 def _to_id(value: Any) -> Any:
-    """A positive whole number, also as text; ``0`` means “none” (the user's own example sends it for “no adviser”)."""
+    """A positive whole number, also as text. ``0`` means none: the user's example sends it for “no adviser”."""
     value = _empty_to_none(value)
     if value is None:
         return None
     if isinstance(value, bool):
         raise ValueError("must be a whole number")
     if isinstance(value, str):
-        # int() would also take "1_000" and other alphabets' digits.
+        # int() would also accept "1_000" and the digits of other alphabets.
         if not re.fullmatch(r"\+?[0-9]{1,20}(\.0*)?", value):
             raise ValueError("must be a whole number")
         value = int(value.split(".")[0])
@@ -81,7 +81,7 @@ def _to_id(value: Any) -> Any:
 
 
 def to_datetime(value: Any) -> Any:
-    """An ISO 8601 date and time in UTC; one without an offset already is UTC; a date alone is its midnight."""
+    """An ISO 8601 date and time in UTC. Without an offset it is taken as UTC; a date alone means its midnight."""
     value = _empty_to_none(value)
     if value is None:
         return None
@@ -103,7 +103,7 @@ def to_datetime(value: Any) -> Any:
     return moment
 
 
-# Date, then optionally time with optional seconds and fraction, then optionally an offset.
+# A date, an optional time with optional seconds and fraction, an optional offset.
 _ISO = re.compile(
     r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(?:[.,](\d{1,9}))?\s*(Z|[+-]\d{2}(?::?\d{2})?)?)?$",
     re.IGNORECASE | re.ASCII,
@@ -111,7 +111,7 @@ _ISO = re.compile(
 
 
 def _parse_iso(text: str, message: str) -> datetime:
-    # Python 3.10's fromisoformat knows neither “Z” nor fractions of other than 3 or 6 digits.
+    # Python 3.10's fromisoformat accepts neither “Z” nor fractions other than 3 or 6 digits long.
     match = _ISO.match(text)
     if not match:
         raise ValueError(message)
@@ -138,7 +138,7 @@ def _required(value: Any) -> Any:
 
 def _at_most(limit: int) -> AfterValidator:
     def check(value: str | None) -> str | None:
-        # Counted as SQL Server counts what fits into a column: an emoji is two.
+        # Counted as SQL Server counts the length of a column: an emoji is two.
         if value is not None and len(value.encode("utf-16-le", "surrogatepass")) > 2 * limit:
             raise ValueError(f"must have at most {limit} characters")
         return value

@@ -1,6 +1,6 @@
 """The words for what became of an event, shared by the bridge's tables, its reports to Odoo and the addon.
 
-Plain strings where they are stored or sent: each member is its own value.
+Each member is a string. Where a word leaves the process (RPC, a row), send its ``value``: XML-RPC takes no subclasses.
 """
 
 from __future__ import annotations
@@ -38,6 +38,17 @@ APPLIED = (
     EventOutcome.UNCHANGED,
     EventOutcome.STALE,
 )
+
+
+class ReportedState(str, Enum):
+    """What the bridge reports to Odoo of an event."""
+
+    DONE = "done"
+    FAILED = "failed"
+    DISCARDED = "discarded"
+    ERASED = "erased"
+
+    __str__ = str.__str__
 
 
 class ErrorCode(str, Enum):

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from . import examples
 from .errors import ContractError
 from .fields import Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
+from .outcomes import ErrorCode
 
 
 class EventQueue(str, Enum):
@@ -50,7 +51,7 @@ DEAD_LETTER_QUEUE = "dead-letter-queue"
 
 
 class Payload(BaseModel):
-    """Base of the four payloads. Fields the contract does not know are accepted and dropped."""
+    """Base of the payloads. Unknown fields are accepted and dropped."""
 
     # frozen: an event's id is computed from its payload, so the payload must not change afterwards.
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -59,7 +60,7 @@ class Payload(BaseModel):
 
     @property
     def date(self) -> datetime | None:
-        """When it happened, by the sender's clock, in UTC; ``None`` if the event does not say."""
+        """When it happened, by the sender's clock, in UTC; ``None`` if the payload has no date."""
         raise NotImplementedError
 
     def canonical(self) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 class Contact(Payload):
-    """A person subscribed, or what is known of them changed. Stored in SQL only, never in Odoo."""
+    """A person subscribed, or their data changed. Stored in SQL only, never in Odoo."""
 
     nombre_lead: Name = None
     apellido_lead: Name = None
@@ -137,7 +138,7 @@ class CampaignContact(Payload):
 
 
 class State(BaseModel):
-    """Where the conversation stands: a ManyChat stage by number or by label, when, and a summary so far."""
+    """Stage of a conversation: a ManyChat stage by number or by label, its date, and a summary so far."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -154,7 +155,7 @@ class State(BaseModel):
 
 
 class Opportunity(Payload):
-    """A conversation entered a stage: creates the person's opportunity in Odoo, or moves it."""
+    """A conversation entered a stage. Creates the person's opportunity in Odoo, or moves it."""
 
     first_name: Name = None
     last_name: Name = None
@@ -182,6 +183,7 @@ class EventSpec:
     :ivar method: HTTP method of its webhook
     :ivar path: path of its webhook
     :ivar title: one line for API descriptions
+    :ivar label: name of the type in Odoo
     :ivar example: a payload, for API descriptions and tests
     """
 
@@ -191,6 +193,7 @@ class EventSpec:
     method: str
     path: str
     title: str
+    label: str
     example: Mapping[str, Any]
 
 
@@ -217,6 +220,7 @@ class EventType(str, Enum):
         method="POST",
         path="/api/v1/manychat/webhook/contact",
         title="A person subscribed, or their data changed",
+        label="Contact",
         example=examples.CONTACT,
     )
     CAMPAIGN_ASSIGNMENT = EventSpec(
@@ -226,6 +230,7 @@ class EventType(str, Enum):
         method="POST",
         path="/api/v1/manychat/webhook/campaign-assignment",
         title="A person was assigned to a campaign",
+        label="Campaign Assignment",
         example=examples.CAMPAIGN_ASSIGNMENT,
     )
     CAMPAIGN_CONTACT = EventSpec(
@@ -235,6 +240,7 @@ class EventType(str, Enum):
         method="PUT",
         path="/api/v1/manychat/campaign-contacts/update-by-manychat-id",
         title="An update of that assignment",
+        label="Campaign Contact Update",
         example=examples.CAMPAIGN_CONTACT,
     )
     OPPORTUNITY = EventSpec(
@@ -244,6 +250,7 @@ class EventType(str, Enum):
         method="POST",
         path="/api/v1/manychat/webhook/crm-opportunity",
         title="A conversation entered a stage",
+        label="Opportunity",
         example=examples.OPPORTUNITY,
     )
 
@@ -264,12 +271,17 @@ class EventType(str, Enum):
 
 
 def type_of(payload: Mapping[str, Any], queue: str) -> EventType:
-    """The type of a bare payload on ``queue``, by the fields that only one of the queue's types has."""
-    *others, assumed = (each for each in EventType if each.queue == queue)
-    for event_type in others:
-        if own_fields(event_type, [*others, assumed]) & payload.keys():
+    """The type of a bare payload on ``queue``, by the fields that only one of the queue's types has.
+
+    :raises ContractError: ``invalid``: the queue carries no events
+    """
+    candidates = [each for each in EventType if each.queue == queue]
+    if not candidates:
+        raise ContractError(ErrorCode.INVALID, f"The queue {queue} carries no events.")
+    for event_type in candidates[:-1]:
+        if own_fields(event_type, candidates) & payload.keys():
             return event_type
-    return assumed
+    return candidates[-1]
 
 
 def own_fields(event_type: EventType, among: Iterable[EventType]) -> set[str]:
@@ -288,15 +300,16 @@ def parse_payload(event_type: EventType, payload: Mapping[str, Any]) -> Payload:
     except ValidationError as error:
         errors = field_errors(error)
         message = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
-        raise ContractError("invalid", message, errors) from None
+        raise ContractError(ErrorCode.INVALID, message, errors) from None
 
 
 def field_errors(error: ValidationError) -> list[dict[str, str]]:
     """The errors of ``error`` as ``{"field", "message"}``, without the rejected values: they may be personal data."""
-    return [_field_error(item) for item in error.errors(include_url=False, include_input=False)]
+    return [field_error(item) for item in error.errors(include_url=False, include_input=False)]
 
 
-def _field_error(item: Any) -> dict[str, str]:
+def field_error(item: Any) -> dict[str, str]:
+    """One of pydantic's errors as ``{"field", "message"}``."""
     path = [str(part) for part in item["loc"]]
     message = item["msg"].removeprefix("Value error, ")
     # A rule on several fields names the one to fill in: "stage_id: give …".
@@ -306,6 +319,8 @@ def _field_error(item: Any) -> dict[str, str]:
         message = named[2]
     elif item["type"] == "missing":
         message = "must not be empty"
+    elif item["type"] == "extra_forbidden":
+        message = "is not known here"
     elif item["type"] in ("model_type", "model_attributes_type", "dict_type"):
         message = "must be an object: {…}"
     return {"field": ".".join(path), "message": message}

@@ -8,43 +8,44 @@ from typing import Any
 
 from .errors import ContractError
 from .fields import clean
+from .outcomes import ErrorCode
 
 #: Deepest nesting of a body. The contract needs two levels; a bot's own extra fields get some room.
 MAX_JSON_DEPTH = 16
 
 
 def parse_json(body: bytes | str) -> dict[str, Any]:
-    """Parse ``body`` as one JSON object in UTF-8, refusing what parsers disagree about.
+    """Parse ``body`` as one JSON object in UTF-8. Refuse what JSON parsers disagree about.
 
-    Two slips of bots that leave no doubt are forgiven: a placeholder that was not resolved and stands without quotation
-    marks, which is an empty field, and a line break within a text.
+    Two mistakes of bots are accepted, because their meaning is clear: an unresolved placeholder without quotation marks
+    is an empty field, and a text may contain a line break.
 
-    :raises ContractError: ``not_json``: not UTF-8, not JSON (``NaN`` is not), not an object, a name twice in one object
-        (which of the two would count?), or nested deeper than :data:`MAX_JSON_DEPTH`
+    :raises ContractError: ``not_json``: not UTF-8, not JSON (``NaN`` is not JSON), not an object, a duplicate key, or
+        nested deeper than :data:`MAX_JSON_DEPTH`
     """
     try:
         text = body if isinstance(body, str) else body.decode("utf-8-sig")
         value = _loads(text)
     except UnicodeDecodeError as error:
-        raise ContractError("not_json", "The body is not UTF-8 text.") from error
+        raise ContractError(ErrorCode.NOT_JSON, "The body is not UTF-8 text.") from error
     except json.JSONDecodeError as error:
         raise ContractError(
-            "not_json", f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+            ErrorCode.NOT_JSON, f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
         ) from error
     except RecursionError as error:
-        raise ContractError("not_json", "The body is nested too deeply.") from error
+        raise ContractError(ErrorCode.NOT_JSON, "The body is nested too deeply.") from error
     except ContractError:
         raise
-    except ValueError as error:  # an integer of more digits than Python converts
-        raise ContractError("not_json", "The body holds a number that is too long.") from error
+    except ValueError as error:  # an integer with more digits than Python converts
+        raise ContractError(ErrorCode.NOT_JSON, "The body holds a number that is too long.") from error
     if not isinstance(value, dict):
-        raise ContractError("not_json", "The body must be a JSON object: {…}.")
+        raise ContractError(ErrorCode.NOT_JSON, "The body must be a JSON object: {…}.")
     if _depth(value) > MAX_JSON_DEPTH:
-        raise ContractError("not_json", "The body is nested too deeply.")
+        raise ContractError(ErrorCode.NOT_JSON, "The body is nested too deeply.")
     return value
 
 
-# A text, or what a bot left of a placeholder beside one: {{first_name|fallback:""|to_json:true}}.
+# A JSON text, or an unresolved placeholder without quotation marks: {{first_name|fallback:""|to_json:true}}.
 _TEXT_OR_PLACEHOLDER = re.compile(r'"(?:\\.|[^"\\])*"|\{\{[^{}]*\}\}', re.DOTALL)
 
 
@@ -56,7 +57,7 @@ def _loads(text: str) -> Any:
         try:
             return json.loads(mended, strict=False, object_pairs_hook=_object, parse_constant=_refuse_constant)
         except json.JSONDecodeError:
-            raise error from None  # which names the place in the text as it came
+            raise error from None  # the first error: its line and column are those of the original text
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -64,12 +65,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ContractError("not_json", f"The field “{clean(twice)[:64]}” stands twice in the body.")
+        raise ContractError(ErrorCode.NOT_JSON, f"Duplicate key “{clean(twice)[:64]}” in the body.")
     return value
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ContractError("not_json", f"The body is not JSON: {name} is not a JSON value.")
+    raise ContractError(ErrorCode.NOT_JSON, f"The body is not JSON: {name} is not a JSON value.")
 
 
 def _depth(value: Any) -> int:

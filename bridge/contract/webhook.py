@@ -13,6 +13,7 @@ from typing import Any
 from .errors import ContractError
 from .event import Event, accept
 from .fields import MAX_BODY_BYTES
+from .outcomes import ErrorCode
 from .payloads import EventType
 from .strict_json import parse_json
 
@@ -21,9 +22,12 @@ RETRY_AFTER = 5
 
 
 class WebhookError(Exception):
-    """An answer other than success, in the shape that all our errors have.
+    """An error answer, in the format that all errors of this product have.
 
-    :ivar status: of HTTP
+    :ivar status: HTTP status
+    :ivar code: for machines
+    :ivar message: for the bot builder
+    :ivar errors: the fields at fault, see :class:`.errors.ContractError`
     :ivar headers: further headers of the answer, as (name, value)
     """
 
@@ -44,47 +48,58 @@ class WebhookError(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
+        """The JSON body of the answer."""
         return {"status": "error", "code": self.code, "message": self.message, "errors": self.errors}
 
 
 def wrong_method(allowed: str) -> WebhookError:
+    """The 405."""
     return WebhookError(405, "method_not_allowed", f"Use {allowed} here.", headers=[("Allow", allowed)])
 
 
 def no_valid_key() -> WebhookError:
-    """The answer does not say how the key is wrong."""
+    """The 401 for a missing or wrong key. It does not say how the key is wrong."""
     return WebhookError(401, "unauthorized", "The header X-API-KEY is missing, or the key in it is not valid.")
 
 
 def key_in_address() -> WebhookError:
+    """The 401 for a key in the query string."""
     message = (
-        "A key stands in the address, where logs keep it. Revoke it, and send the new one in the header X-API-KEY."
+        "The address contains a key, and logs keep addresses. "
+        "Revoke the key and send a new one in the header X-API-KEY."
     )
     return WebhookError(401, "key_in_address", message)
 
 
 def too_many_wrong_keys(seconds: int) -> WebhookError:
+    """The 429.
+
+    :param seconds: until the address may try again
+    """
     message = f"Too many requests without a valid key. Try again in {seconds} seconds."
     return WebhookError(429, "too_many_wrong_keys", message, headers=[("Retry-After", str(seconds))])
 
 
 def too_large() -> WebhookError:
+    """The 413."""
     return WebhookError(413, "too_large", f"The body has more than {MAX_BODY_BYTES} bytes.")
 
 
 def unavailable() -> WebhookError:
-    message = "The request could not be stored. Nothing of it was kept; please send it again."
+    """The 503: a dependency is down."""
+    message = "Nothing was stored. Please send the request again."
     return WebhookError(503, "unavailable", message, headers=[("Retry-After", str(RETRY_AFTER))])
 
 
 def of_contract(error: ContractError) -> WebhookError:
-    return WebhookError(400 if error.code == "not_json" else 422, error.code, error.message, error.errors)
+    """The 400 or 422 for an event that breaks the contract."""
+    return WebhookError(400 if error.code == ErrorCode.NOT_JSON else 422, error.code, error.message, error.errors)
 
 
 def check_headers(content_length: int | None, media_type: str) -> None:
-    """What can be refused before the body is read.
+    """Refuse a request by its headers, before its body is read.
 
-    :param content_length: as the header says; ``None`` if it does not
+    :param content_length: value of the header; ``None`` without one
     :param media_type: of ``Content-Type``, without parameters
     :raises WebhookError: 413 or 415
     """
@@ -100,7 +115,7 @@ def read_event(
     """The event in ``body``.
 
     :param received_at: when the request arrived, with time zone
-    :param source: which server it is
+    :param source: which server received it, see :class:`.event.Event`
     :param idempotency_key: the header ``Idempotency-Key``
     :raises WebhookError: 413, 400 or 422
     """
@@ -125,9 +140,9 @@ def accepted(event: Event) -> dict[str, Any]:
 
 
 def forecast(event: Event, duplicate: bool | None) -> dict[str, Any]:
-    """The body of the answer to a dry run, as far as it does not depend on the stage map.
+    """The body of the answer to a dry run, without what depends on the stage map.
 
-    :param duplicate: whether the event was taken in before; ``None`` if that cannot be told just now
+    :param duplicate: whether the event was accepted before; ``None`` if that is unknown at the moment
     """
     return {
         "status": "valid",

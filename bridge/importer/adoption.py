@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from ..store import engine as database
 from ..store.contacts import channel_key
-from ..store.engine import describe
+from ..store.sql_errors import describe
 from . import source, writer
 from .checks import Part, Refused
 from .mapping import Field

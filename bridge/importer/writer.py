@@ -13,7 +13,7 @@ from sqlalchemy import bindparam
 from ..store.campaigns import ensure_advisors, ensure_campaigns
 from ..store.contacts import channel_key, ensure_channels, lock
 from ..store.schema import advisors, campaign_contacts, campaigns, channels, contact_states, contacts
-from ..store.upsert import find, if_empty
+from ..store.upsert import coalesce_old, find
 
 #: A row that is to be written: values by column of ours. Two names more stand for what has no number here yet:
 #: ``channel``, the name of one, and ``manychat_id``, in tables that refer to a contact.
@@ -159,7 +159,7 @@ _FILL = {
     .where(table.c.id == bindparam("row_id"))
     .values(
         {
-            **{column.name: if_empty(column) for column in _fillable(table)},
+            **{column.name: coalesce_old(column) for column in _fillable(table)},
             "updated_at": bindparam("now", type_=table.c.updated_at.type),
         }
     )

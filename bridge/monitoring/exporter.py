@@ -1,67 +1,69 @@
-"""``/metrics`` for Prometheus: what was counted, and what has to be looked up when somebody asks.
+"""``/metrics`` for Prometheus: the metrics of the process, and the health checks at the moment of the scrape.
 
-A scrape never hangs: each look has a short time, and is shared by all who ask within some seconds. What did not answer
-in time is left out, and ``miasalud_probe_success`` says so.
+A scrape never hangs: the checks have a short timeout, and several scrapers share their results. A dependency that did
+not answer in time is left out, and ``miasalud_probe_success`` says so.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import structlog
-from prometheus_client import make_wsgi_app
+from prometheus_client import make_wsgi_app, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .. import metrics
 from ..results import DESCRIPTIONS
-from .probes import PATHS, Seen, Watch, age
+from .probes import PATHS, HealthChecks, HealthSnapshot, age
 
 log = structlog.get_logger()
 
-#: Seconds that a scrape waits for a look. Prometheus gives up after 10.
+WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+#: Seconds that a scrape waits for the checks. Prometheus gives up after 10.
 TIMEOUT = 2.0
-#: Seconds that a look is good for: several may scrape, each every 15 seconds.
-GOOD_FOR = 5.0
+#: Seconds that results of the checks are used again: there may be several scrapers, each every 15 seconds.
+MAX_AGE = 5.0
 #: Ports tried, from the one that is set: several bridges on one machine share one setting.
 PORTS = 10
+#: Seconds after which a connection that sends no request is closed.
+IDLE_SECONDS = 10
 
 
-class Looks(Collector):
-    """Depths, dead letters, pauses and lag, as they are at the moment of the scrape.
+class HealthCollector(Collector):
+    """Depths, dead letters, pauses and lag at the moment of the scrape.
 
-    All bridges see the same: where several are scraped, take ``max()`` of these, never ``sum()``.
+    All bridges export the same values: take ``max()`` over several of them, never ``sum()``.
     """
 
-    def __init__(self, watch: Watch):
-        self._watch = watch
+    def __init__(self, checks: HealthChecks):
+        self._checks = checks
 
     def describe(self) -> Iterable[Any]:
-        # Registering must not look at anything.
+        # Registering must not run the checks.
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        seen = self._watch.look(TIMEOUT, GOOD_FOR)
+        snapshot = self._checks.run(TIMEOUT, MAX_AGE)
         now = datetime.now(timezone.utc)
-        yield _probes(seen)
-        yield from _queues(seen, now)
-        if seen.sql.seen and seen.sql.seen.store:
-            store = seen.sql.seen.store
-            letters = _gauge("miasalud_dead_letters_open", "Dead letters that nobody has dealt with.", "reason")
+        yield _probes(snapshot)
+        yield from _queues(snapshot, now)
+        if snapshot.sql.value and snapshot.sql.value.store:
+            store = snapshot.sql.value.store
+            letters = _gauge("miasalud_dead_letters_open", "Open dead letters, by reason.", "reason")
             known = dict.fromkeys([*DESCRIPTIONS, "other"], 0)
             for code, count in store.letters.items():
                 known[metrics.reason(code)] += count
             for reason, count in known.items():
                 letters.add_metric([reason], count)
             yield letters
-            paused = _gauge("miasalud_queue_paused", "1 while `pause` keeps bridges from taking messages.", "queue")
+            paused = _gauge("miasalud_queue_paused", "1 while `pause` keeps bridges from receiving messages.", "queue")
             unfinished = _gauge(
-                "miasalud_events_unfinished", "Events taken and neither applied nor given up yet.", "queue"
+                "miasalud_events_unfinished", "Events received and neither applied nor given up yet.", "queue"
             )
             for queue in PATHS:
                 paused.add_metric([queue], queue in store.paused)
@@ -75,15 +77,21 @@ def _gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, about, labels=labels)
 
 
-def _probes(seen: Seen) -> GaugeMetricFamily:
-    success = _gauge("miasalud_probe_success", "1 if the look at it succeeded, for this scrape.", "dependency")
-    success.add_metric(["queue"], all(answer.ok for answer in seen.queues.values()))
-    success.add_metric(["sql"], seen.sql.ok)
+def _probes(snapshot: HealthSnapshot) -> GaugeMetricFamily:
+    success = _gauge(
+        "miasalud_probe_success", "1 if the check of the dependency succeeded at this scrape.", "dependency"
+    )
+    success.add_metric(["queue"], all(result.ok for result in snapshot.queues.values()))
+    success.add_metric(["sql"], snapshot.sql.ok)
     return success
 
 
-def _queues(seen: Seen, now: datetime) -> Iterator[GaugeMetricFamily]:
-    depth = _gauge("miasalud_queue_messages", "Messages on the queue, about, those in hand included.", "queue")
+def _queues(snapshot: HealthSnapshot, now: datetime) -> Iterator[GaugeMetricFamily]:
+    depth = _gauge(
+        "miasalud_queue_messages",
+        "Approximate number of messages on the queue, those that a bridge holds included.",
+        "queue",
+    )
     oldest = _gauge(
         "miasalud_queue_oldest_message_age_seconds",
         "How long the first message in line has been on the queue; 0 if none waits.",
@@ -91,53 +99,32 @@ def _queues(seen: Seen, now: datetime) -> Iterator[GaugeMetricFamily]:
     )
     lag = _gauge(
         "miasalud_path_lag_seconds",
-        "Age of the oldest event that waits on the queue or is not finished; 0 if there is none.",
+        "Age of the oldest event that waits on the queue or is unfinished; 0 without one.",
         "queue",
     )
-    for queue, answer in seen.queues.items():
-        if answer.seen:
-            depth.add_metric([queue], answer.seen.depth)
-            oldest.add_metric([queue], age(answer.seen.first_at, now))
-        if queue in PATHS and (waited := seen.lag(queue, now)) is not None:
+    for queue, result in snapshot.queues.items():
+        if result.value:
+            depth.add_metric([queue], result.value.depth)
+            oldest.add_metric([queue], age(result.value.first_at, now))
+        if queue in PATHS and (waited := snapshot.lag(queue, now)) is not None:
             lag.add_metric([queue], waited)
     yield depth
     yield oldest
     yield lag
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
+def serve(checks: HealthChecks, host: str, port: int) -> Callable[[], None]:
+    """Answer ``/metrics``, and ``/health`` for a supervisor of the process, in the background.
 
-
-class _Handler(WSGIRequestHandler):
-    # A scraper that connects and then says nothing must not hold a thread for ever (seconds).
-    timeout = 10
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-def serve(watch: Watch, host: str, port: int) -> Callable[[], None]:
-    """Answer ``/metrics``, and ``/health`` for whoever supervises the process, until what is returned is called.
-
-    Metrics are never worth a bridge that does not work: without a free port it goes on, and says so.
+    Without a free port the bridge works nevertheless, and logs that it serves no metrics.
 
     :param port: the first of :data:`PORTS` that are tried
+    :return: ends the server
     """
-    collector = Looks(watch)
+    collector = HealthCollector(checks)
     metrics.REGISTRY.register(collector)
-    expose = make_wsgi_app(metrics.REGISTRY)
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/metrics":
-            return expose(environ, start_response)  # type: ignore[no-any-return]
-        found = environ["PATH_INFO"] == "/health"
-        start_response("200 OK" if found else "404 Not Found", [("Content-Type", "application/json")])
-        return [b'{"status": "ok"}' if found else b'{"status": "error", "code": "not_found"}']
-
-    server = _bind(host, port, answer)
+    server = _start(host, port)
     if server:
-        threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
         log.info("metrics_served", port=server.server_port)
     else:
         log.warning("metrics_not_served", port=port, reason=f"none of {PORTS} ports from here on is free")
@@ -151,10 +138,35 @@ def serve(watch: Watch, host: str, port: int) -> Callable[[], None]:
     return close
 
 
-def _bind(host: str, port: int, answer: Callable[..., Iterable[bytes]]) -> WSGIServer | None:
+def _start(host: str, port: int) -> WSGIServer | None:
+    """The library's server on the first free port, with ``/health`` added."""
     for candidate in range(port, min(port + PORTS, 65536)):
         try:
-            return make_server(host, candidate, answer, _Server, _Handler)
+            server, _thread = start_http_server(candidate, host, metrics.REGISTRY)
         except OSError:
             continue
+        server.set_app(_with_health(make_wsgi_app(metrics.REGISTRY)))
+        server.RequestHandlerClass = _RequestHandler
+        return server
     return None
+
+
+class _RequestHandler(WSGIRequestHandler):
+    # A scraper that connects and sends no request must not hold a thread for ever.
+    timeout = IDLE_SECONDS
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def _with_health(expose: WsgiApplication) -> WsgiApplication:
+    """``/metrics`` by the library, which would answer any path with the metrics."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/metrics":
+            return expose(environ, start_response)
+        found = environ["PATH_INFO"] == "/health"
+        start_response("200 OK" if found else "404 Not Found", [("Content-Type", "application/json")])
+        return [b'{"status": "ok"}' if found else b'{"status": "error", "code": "not_found"}']
+
+    return answer

@@ -1,4 +1,4 @@
-"""How everything is doing, in one report: of the health route, of `status`, and of its ``--json``."""
+"""The health report, for the API's health route and for `status`."""
 
 from __future__ import annotations
 
@@ -7,47 +7,46 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .. import __version__
-from ..cli.check import notices
 from ..connect import open_engine, open_odoo, open_queue
+from ..contract.agreements import SILENT_AFTER, STUCK_AFTER
 from ..contract.fields import format_datetime
 from ..contract.payloads import DEAD_LETTER_QUEUE
 from ..results import description
 from ..settings import Settings
-from ..store.watch import WINDOW, Path
-from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, Answer, Seen, Watch, age
-
-#: Seconds. Events take less than one; after this long somebody should look. The addon's report has the same limit.
-STUCK_AFTER = 300
+from ..store.snapshot import WINDOW, QueueSnapshot, StoreSnapshot
+from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, CheckResult, HealthChecks, HealthSnapshot, age
 
 
-def open_watch(settings: Settings) -> Watch:
-    """Looks at what ``settings`` name. Nothing is opened before the first look."""
-    return Watch(lambda: open_engine(settings), lambda name: open_queue(settings, name), lambda: open_odoo(settings))
+def open_checks(settings: Settings) -> HealthChecks:
+    """Checks of the dependencies that ``settings`` name. Nothing is opened before the first check."""
+    return HealthChecks(
+        lambda: open_engine(settings), lambda name: open_queue(settings, name), lambda: open_odoo(settings)
+    )
 
 
-def report(seen: Seen, now: datetime | None = None) -> dict[str, Any]:
-    """What was seen, judged.
+def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, Any]:
+    """The report of a snapshot.
 
-    :return: JSON: ``status`` (``ok`` or ``degraded``), ``problems`` (why it is degraded) and ``notices`` (what somebody
-        should know) in words, ``dependencies``, ``bridges``, ``paths``, ``dead_letters``. What could not be found out
-        is ``None``.
+    :return: JSON: ``status`` (``ok`` or ``degraded``), ``problems`` (why it is degraded) and ``notices`` (what the
+        operator should know) in words, ``dependencies``, ``bridges``, ``paths``, ``dead_letters``. A value that could
+        not be found out is ``None``.
     """
     now = now or datetime.now(timezone.utc)
-    paths = [_path(seen, queue, now) for queue in PATHS]
-    dependencies = {"queue": _slowest(list(seen.queues.values())), "sql": seen.sql}
-    if seen.odoo:
-        dependencies["odoo"] = seen.odoo
-    store = seen.sql.seen.store if seen.sql.seen else None
-    bridges = seen.odoo.seen.bridges if seen.odoo and seen.odoo.seen else None
+    paths = [_path(snapshot, queue, now) for queue in PATHS]
+    dependencies = {"queue": _worst(list(snapshot.queues.values())), "sql": snapshot.sql}
+    if snapshot.odoo:
+        dependencies["odoo"] = snapshot.odoo
+    store = snapshot.sql.value.store if snapshot.sql.value else None
+    bridges = snapshot.odoo.value.bridges if snapshot.odoo and snapshot.odoo.value else None
     problems = list(_problems(dependencies, paths, bridges))
-    letters = seen.queues[DEAD_LETTER_QUEUE].seen
+    letters = snapshot.queues[DEAD_LETTER_QUEUE].value
     return {
         "status": "degraded" if problems else "ok",
         "version": __version__,
         "checked_at": format_datetime(now),
         "problems": problems,
         "notices": notices(store) if store else [],
-        "dependencies": {name: _dependency(answer) for name, answer in dependencies.items()},
+        "dependencies": {name: _dependency(result) for name, result in dependencies.items()},
         "bridges": bridges,
         "paths": paths,
         "dead_letters": {
@@ -58,11 +57,11 @@ def report(seen: Seen, now: datetime | None = None) -> dict[str, Any]:
     }
 
 
-def _path(seen: Seen, queue: str, now: datetime) -> dict[str, Any]:
-    messages = seen.queues[queue].seen
-    store = seen.sql.seen.store if seen.sql.seen else None
-    path = store.paths.get(queue, Path()) if store else None
-    lag = seen.lag(queue, now)
+def _path(snapshot: HealthSnapshot, queue: str, now: datetime) -> dict[str, Any]:
+    messages = snapshot.queues[queue].value
+    store = snapshot.sql.value.store if snapshot.sql.value else None
+    path = store.paths.get(queue, QueueSnapshot()) if store else None
+    lag = snapshot.lag(queue, now)
     paused = store.paused.get(queue) if store else None
     return {
         "queue": queue,
@@ -80,46 +79,56 @@ def _path(seen: Seen, queue: str, now: datetime) -> dict[str, Any]:
 
 
 def _quantile(ascending: Sequence[float], share: float) -> float | None:
-    """The nearest one; ``None`` if there was no event lately."""
+    """The nearest value; ``None`` without events."""
     return round(ascending[min(int(len(ascending) * share), len(ascending) - 1)], 3) if ascending else None
 
 
-def _slowest(answers: Sequence[Answer[Any]]) -> Answer[Any]:
-    """One answer for all queues: they are one service. The worst, and of those the slowest."""
-    return max(answers, key=lambda answer: (answer.status == NOT_CONFIGURED, not answer.ok, answer.seconds))
+def _worst(results: Sequence[CheckResult[Any]]) -> CheckResult[Any]:
+    """One result for all queues, since they are one service: the worst, or the slowest of the worst."""
+    return max(results, key=lambda result: (result.status == NOT_CONFIGURED, not result.ok, result.seconds))
 
 
-def _dependency(answer: Answer[Any]) -> dict[str, Any]:
-    told: dict[str, Any] = {"status": answer.status, "ms": round(answer.seconds * 1000, 1)}
-    if not answer.ok:
-        return {**told, "reason": answer.reason, "advice": answer.advice}
+def _dependency(result: CheckResult[Any]) -> dict[str, Any]:
+    reported: dict[str, Any] = {"status": result.status, "ms": round(result.seconds * 1000, 1)}
+    if not result.ok:
+        return {**reported, "reason": result.reason, "advice": result.advice}
     for name in ("dialect", "revision", "version"):
-        if hasattr(answer.seen, name):
-            told[name] = getattr(answer.seen, name)
-    return told
+        if hasattr(result.value, name):
+            reported[name] = getattr(result.value, name)
+    return reported
 
 
 _NAMES = {"queue": "The queue", "sql": "SQL", "odoo": "Odoo"}
 
 
 def _problems(
-    dependencies: dict[str, Answer[Any]], paths: Sequence[dict[str, Any]], bridges: Sequence[Any] | None
+    dependencies: dict[str, CheckResult[Any]], paths: Sequence[dict[str, Any]], bridges: Sequence[Any] | None
 ) -> Iterator[str]:
-    for name, answer in dependencies.items():
-        if answer.status == UNAVAILABLE:
-            yield f"{_NAMES[name]} is unavailable: {answer.reason}. {answer.advice}".strip()
-        elif answer.status == NOT_CONFIGURED:
-            yield f"{_NAMES[name]} is not set up. {answer.advice}".strip()
+    for name, result in dependencies.items():
+        if result.status == UNAVAILABLE:
+            yield f"{_NAMES[name]} is unavailable: {result.reason}. {result.advice}".strip()
+        elif result.status == NOT_CONFIGURED:
+            yield f"{_NAMES[name]} is not set up. {result.advice}".strip()
     if bridges is not None and not bridges:
-        yield "No bridge is alive: none has shown itself to Odoo for two minutes. Start one: python -m bridge run"
+        silent = f"{SILENT_AFTER.total_seconds() / 60:g} minutes"
+        yield f"No bridge is alive: Odoo has had no heartbeat for {silent}. Start one: python -m bridge run"
     for path in paths:
-        if not path["paused_since"] and (path["lag_seconds"] or 0) > STUCK_AFTER:
+        if not path["paused_since"] and (path["lag_seconds"] or 0) > STUCK_AFTER.total_seconds():
             minutes = int(path["lag_seconds"] // 60)
             yield f"{path['queue']}: its oldest event has waited for {minutes} minutes."
 
 
 def meanings(by_reason: dict[str, int]) -> list[tuple[str, int, str]]:
-    """Reason, number, and what to do, the most frequent first."""
-    return [
-        (reason, by_reason[reason], description(reason)) for reason in sorted(by_reason, key=lambda r: -by_reason[r])
-    ]
+    """Reason, number and what to do; the most frequent reason first."""
+    by_count = sorted(by_reason.items(), key=lambda item: -item[1])
+    return [(reason, count, description(reason)) for reason, count in by_count]
+
+
+def notices(store: StoreSnapshot) -> list[str]:
+    """What the operator should know, in words."""
+    found = [f"PAUSED {name} since {since:%Y-%m-%d %H:%M} UTC" for name, since in sorted(store.paused.items())]
+    if letters := sum(store.letters.values()):
+        found.append(f"open dead letters {letters}")
+    if store.wrong_clocks:
+        found.append(f"events of the last 24 hours from a bot whose clock is wrong {store.wrong_clocks}")
+    return found

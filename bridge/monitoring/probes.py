@@ -1,8 +1,7 @@
-"""Looking at what the bridge depends on: shared by `check`, `status`, the health report and the metrics.
+"""Checks of the bridge's dependencies, for `check`, `status`, the health report and the metrics.
 
-Each dependency is asked in a thread of its own, so that an answer comes within the time that whoever asks will wait,
-whatever the dependency's own timeouts are; and it is asked once at a time, so that a service that hangs does not gather
-threads.
+Each dependency is checked in a thread of its own, so that the caller's timeout holds and not that of the dependency.
+It is checked once at a time, so that a service that hangs does not gather threads.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotInTime
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -25,15 +24,15 @@ from ..log import kind
 from ..odoo import Odoo
 from ..queue import Queue
 from ..settings import variable
-from ..store import migrate, watch
+from ..store import migrate, snapshot
 from ..store.engine import in_transaction
-from ..store.watch import StoreSeen
+from ..store.snapshot import StoreSnapshot
 
 T = TypeVar("T")
 
 OK, UNAVAILABLE, NOT_CONFIGURED = "ok", "unavailable", "not_configured"
 
-#: The queues that events wait on; and the one for notices of dead letters, which somebody else empties.
+#: The queues of events; and the one for notices of dead letters, which the operator empties.
 PATHS = tuple(QUEUES.values())
 ALL_QUEUES = (*PATHS, DEAD_LETTER_QUEUE)
 
@@ -43,21 +42,21 @@ ODOO_ADVICE = f"Is Odoo running at {variable('odoo_url')}?"
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
-    """What came of asking one dependency.
+class CheckResult(Generic[T]):
+    """The result of checking one dependency.
 
     :ivar status: one of the words above
     :ivar reason: why it is not ok; safe to show and to log
     :ivar advice: what to do; empty if nothing
-    :ivar seconds: how long it took
-    :ivar seen: what it told, if it is ok
+    :ivar seconds: how long the check took
+    :ivar value: what the dependency answered, if it is ok
     """
 
     status: str
     reason: str = ""
     advice: str = ""
     seconds: float = 0.0
-    seen: T | None = None
+    value: T | None = None
 
     @property
     def ok(self) -> bool:
@@ -65,10 +64,10 @@ class Answer(Generic[T]):
 
 
 @dataclass(frozen=True)
-class QueueSeen:
+class QueueHealth:
     """
-    :ivar depth: messages there, about, those in somebody's hands included
-    :ivar first_at: since when the first in line waits; ``None`` if nobody does
+    :ivar depth: approximate number of messages, those that a bridge holds included
+    :ivar first_at: since when the first in line waits; ``None`` if no message waits
     """
 
     depth: int
@@ -76,20 +75,20 @@ class QueueSeen:
 
 
 @dataclass(frozen=True)
-class SqlSeen:
+class SqlHealth:
     """
-    :ivar revision: of the tables; ``None``: none yet (an embedded database gets them from ``run``)
+    :ivar revision: of the tables; ``None``: no tables yet (``run`` makes those of an embedded database)
     :ivar store: ``None`` without tables
     """
 
     dialect: str
     revision: str | None
-    store: StoreSeen | None
+    store: StoreSnapshot | None
 
 
 @dataclass(frozen=True)
-class OdooSeen:
-    """:ivar bridges: as :meth:`bridge.odoo.Odoo.alive` tells of them"""
+class OdooHealth:
+    """:ivar bridges: as :meth:`bridge.odoo.Odoo.get_active` returns them"""
 
     version: int
     database: str
@@ -97,67 +96,71 @@ class OdooSeen:
     bridges: list[dict[str, Any]]
 
 
-def ask(question: Callable[[], T], advice: str) -> Answer[T]:
-    """Ask now, here, for as long as it takes.
+def check(question: Callable[[], T], advice: str) -> CheckResult[T]:
+    """Check in this thread, for as long as it takes.
 
-    :param advice: what to do about an outage that brings no advice of its own
+    :param question: calls the dependency
+    :param advice: what to do about an outage whose message has no advice
     """
     started = time.monotonic()
     try:
-        seen = question()
+        value = question()
     except ConfigurationError as error:
-        return Answer(NOT_CONFIGURED, "not set up", str(error))
+        return CheckResult(NOT_CONFIGURED, "not set up", str(error))
     except Outage as outage:
-        # "what is wrong: what to do"
+        # The message has the form "what is wrong: what to do".
         reason, _, own_advice = str(outage).partition(": ")
-        return Answer(UNAVAILABLE, reason, own_advice or advice, time.monotonic() - started)
+        return CheckResult(UNAVAILABLE, reason, own_advice or advice, time.monotonic() - started)
     except OdooRefused as refused:
-        return Answer(UNAVAILABLE, f"it refuses ({refused.name})", advice, time.monotonic() - started)
-    return Answer(OK, seconds=time.monotonic() - started, seen=seen)
+        return CheckResult(UNAVAILABLE, f"it refuses ({refused.name})", advice, time.monotonic() - started)
+    return CheckResult(OK, seconds=time.monotonic() - started, value=value)
 
 
-class Probe(Generic[T]):
-    """One dependency, asked in the background."""
+class BackgroundCheck(Generic[T]):
+    """One dependency, checked in the background."""
 
     def __init__(self, question: Callable[[], T], advice: str):
         self._question = question
         self._advice = advice
         self._lock = threading.Lock()
-        self._asking: Future[Answer[T]] | None = None
-        self._asked_at = 0.0
+        self._running: Future[CheckResult[T]] | None = None
+        self._started_at = 0.0
 
-    def begin(self, good_for: float) -> Future[Answer[T]]:
-        """The answer to come; the last one, if it is no older than ``good_for`` seconds."""
+    def begin(self, max_age: float) -> Future[CheckResult[T]]:
+        """The result to come, or the last one.
+
+        :param max_age: seconds that the last one may be old
+        """
         with self._lock:
-            asking = self._asking
-            if asking is None or (asking.done() and time.monotonic() - self._asked_at >= good_for):
-                self._asking = asking = Future()
-                self._asked_at = time.monotonic()
-                # A daemon: a question that hangs must not keep the process from ending.
-                threading.Thread(target=self._ask, args=[asking], name="probe", daemon=True).start()
-            return asking
+            running = self._running
+            if running is None or (running.done() and time.monotonic() - self._started_at >= max_age):
+                self._running = running = Future()
+                self._started_at = time.monotonic()
+                # A daemon: a check that hangs must not keep the process from ending.
+                threading.Thread(target=self._run, args=[running], name="check", daemon=True).start()
+            return running
 
-    def _ask(self, asking: Future[Answer[T]]) -> None:
+    def _run(self, running: Future[CheckResult[T]]) -> None:
         try:
-            asking.set_result(ask(self._question, self._advice))
-        except Exception as error:  # whoever waits must hear of it
-            asking.set_result(Answer(UNAVAILABLE, kind(error), self._advice))
+            running.set_result(check(self._question, self._advice))
+        except Exception as error:  # the caller waits for a result
+            running.set_result(CheckResult(UNAVAILABLE, kind(error), self._advice))
 
 
 @dataclass(frozen=True)
-class Seen:
-    """All of it, as of one moment. ``odoo`` is ``None`` if it was not asked."""
+class HealthSnapshot:
+    """The results of all checks at one moment. ``odoo`` is ``None`` if it was not checked."""
 
-    queues: Mapping[str, Answer[QueueSeen]]
-    sql: Answer[SqlSeen]
-    odoo: Answer[OdooSeen] | None
+    queues: Mapping[str, CheckResult[QueueHealth]]
+    sql: CheckResult[SqlHealth]
+    odoo: CheckResult[OdooHealth] | None
 
     def lag(self, queue: str, now: datetime) -> float | None:
         """Age in seconds of the oldest event of ``queue`` that waits on it or is unfinished; 0.0 if there is none.
 
-        ``None`` if neither the queue nor SQL says.
+        ``None`` if neither the queue nor SQL answered.
         """
-        messages, sql = self.queues[queue].seen, self.sql.seen
+        messages, sql = self.queues[queue].value, self.sql.value
         if messages is None and sql is None:
             return None
         path = sql.store.paths.get(queue) if sql and sql.store else None
@@ -166,8 +169,8 @@ class Seen:
         )
 
 
-class Watch:
-    """Looks at everything at once. May be used by several threads at once."""
+class HealthChecks:
+    """Checks all dependencies at once. May be used by several threads at once."""
 
     def __init__(
         self,
@@ -176,72 +179,73 @@ class Watch:
         odoo: Callable[[], Odoo] | None,
     ):
         """
-        :param engine: opens what is asked, at the first question; may raise :class:`ConfigurationError`
-        :param queue: the same, by the queue's name
-        :param odoo: the same; ``None``: Odoo is not asked
+        :param engine: opens the database at the first check; may raise :class:`ConfigurationError`
+        :param queue: the same for the queue of that name
+        :param odoo: the same; ``None``: Odoo is not checked
         """
         self._engine = functools.cache(engine)
-        self._queues = {name: Probe(_question(queue, queue_seen, name), QUEUE_ADVICE) for name in ALL_QUEUES}
-        self._sql = Probe(lambda: sql_seen(self._engine()), SQL_ADVICE)
-        self._odoo = Probe(_question(odoo, odoo_seen), ODOO_ADVICE) if odoo else None
+        self._queues = {name: BackgroundCheck(_question(queue, check_queue, name), QUEUE_ADVICE) for name in ALL_QUEUES}
+        self._sql = BackgroundCheck(lambda: check_sql(self._engine()), SQL_ADVICE)
+        self._odoo = BackgroundCheck(_question(odoo, check_odoo), ODOO_ADVICE) if odoo else None
 
-    def look(self, timeout: float, good_for: float = 0.0) -> Seen:
-        """
-        :param timeout: seconds within which this returns; what has not answered by then counts as unavailable
-        :param good_for: seconds that earlier answers may be old
+    def run(self, timeout: float, max_age: float = 0.0) -> HealthSnapshot:
+        """Check all dependencies.
+
+        :param timeout: seconds within which this returns; a dependency that has not answered by then is unavailable
+        :param max_age: seconds that earlier results may be old
         """
         deadline = time.monotonic() + timeout
-        queues = {name: probe.begin(good_for) for name, probe in self._queues.items()}
-        sql = self._sql.begin(good_for)
-        odoo = self._odoo.begin(good_for) if self._odoo else None
+        queues = {name: check.begin(max_age) for name, check in self._queues.items()}
+        sql = self._sql.begin(max_age)
+        odoo = self._odoo.begin(max_age) if self._odoo else None
 
-        def wait(asking: Future[Answer[T]], advice: str) -> Answer[T]:
+        def wait(running: Future[CheckResult[T]], advice: str) -> CheckResult[T]:
             try:
-                return asking.result(max(deadline - time.monotonic(), 0))
-            except NotInTime:
-                return Answer(UNAVAILABLE, f"no answer within {timeout:g} seconds", advice, timeout)
+                return running.result(max(deadline - time.monotonic(), 0))
+            except FutureTimeout:
+                return CheckResult(UNAVAILABLE, f"no answer within {timeout:g} seconds", advice, timeout)
 
-        return Seen(
-            queues={name: wait(asking, QUEUE_ADVICE) for name, asking in queues.items()},
+        return HealthSnapshot(
+            queues={name: wait(running, QUEUE_ADVICE) for name, running in queues.items()},
             sql=wait(sql, SQL_ADVICE),
             odoo=wait(odoo, ODOO_ADVICE) if odoo else None,
         )
 
 
-def _question(opening: Callable[..., Any], seen: Callable[[Any], T], *arguments: str) -> Callable[[], T]:
+def _question(opening: Callable[..., Any], ask: Callable[[Any], T], *arguments: str) -> Callable[[], T]:
     opened = functools.cache(opening)
-    return lambda: seen(opened(*arguments))
+    return lambda: ask(opened(*arguments))
 
 
 def age(since: datetime | None, now: datetime) -> float:
-    """Seconds; 0.0 for ``None``, and for a moment that lies ahead by some other machine's clock."""
+    """Seconds since then; 0.0 for ``None``, and for a time that lies ahead because two machines' clocks differ."""
     return max((now - since).total_seconds(), 0.0) if since else 0.0
 
 
-def queue_seen(queue: Queue) -> QueueSeen:
+def check_queue(queue: Queue) -> QueueHealth:
     """:raises Outage:"""
-    return QueueSeen(*queue.look())
+    return QueueHealth(*queue.depth_and_oldest())
 
 
-def sql_seen(engine: sa.Engine) -> SqlSeen:
+def check_sql(engine: sa.Engine) -> SqlHealth:
     """
     :raises Outage:
-    :raises ConfigurationError: the tables are another version's
+    :raises ConfigurationError: the tables are of another version
     """
     current, needed = migrate.current(engine), _head()
     if current is None and engine.dialect.name == "sqlite":
-        return SqlSeen(engine.dialect.name, None, None)
+        return SqlHealth(engine.dialect.name, None, None)
     if current != needed:
         raise ConfigurationError(
             f"Its tables are at revision {current}, not {needed}. Run: python -m bridge db upgrade"
         )
-    return SqlSeen(engine.dialect.name, current, in_transaction(engine, watch.look))
+    return SqlHealth(engine.dialect.name, current, in_transaction(engine, snapshot.take))
 
 
 _head = functools.cache(migrate.head)
 
 
-def odoo_seen(odoo: Odoo) -> OdooSeen:
+def check_odoo(odoo: Odoo) -> OdooHealth:
     """:raises Outage:"""
     odoo.probe()
-    return OdooSeen(odoo.version(), odoo.database, odoo.login, odoo.alive())
+    return OdooHealth(odoo.version(), odoo.database, odoo.login, odoo.get_active())

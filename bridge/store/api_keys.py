@@ -1,14 +1,14 @@
-"""The API's keys: what tells a valid one, never the key itself."""
+"""The API's keys: the digest by which a valid one is found, never the key itself."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam, or_
 
+from .rows import ApiKeyRow
 from .schema import api_keys
 from .upsert import chunks
 
@@ -49,26 +49,26 @@ def add(
     return True
 
 
-def all_keys(connection: sa.Connection) -> list[Any]:
+def all_keys(connection: sa.Connection) -> list[ApiKeyRow]:
     """All keys, oldest first, also those revoked or expired."""
-    return list(connection.execute(sa.select(api_keys).order_by(_K.id)))
+    return [ApiKeyRow._make(row) for row in connection.execute(sa.select(api_keys).order_by(_K.id))]
 
 
-def valid_keys(connection: sa.Connection, now: datetime | None = None) -> list[Any]:
-    """The keys that open something at ``now`` or later."""
+def valid_keys(connection: sa.Connection, now: datetime | None = None) -> list[ApiKeyRow]:
+    """The keys that are valid at ``now``, oldest first."""
     now = now or datetime.now(timezone.utc)
     valid = sa.select(api_keys).where(_K.revoked_at.is_(None), or_(_K.expires_at.is_(None), _K.expires_at > now))
-    return list(connection.execute(valid.order_by(_K.id)))
+    return [ApiKeyRow._make(row) for row in connection.execute(valid.order_by(_K.id))]
 
 
 def revoke(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
-    """Have these keys be refused from now on."""
+    """Revoke these keys: the API refuses them from now on."""
     now = now or datetime.now(timezone.utc)
     for some in chunks(ids):
         connection.execute(api_keys.update().where(_K.id.in_(some), _K.revoked_at.is_(None)).values(revoked_at=now))
 
 
-def used(connection: sa.Connection, moments: Mapping[int, datetime]) -> None:
+def set_last_used(connection: sa.Connection, moments: Mapping[int, datetime]) -> None:
     """Note when keys were last used.
 
     :param moments: by key id

@@ -12,19 +12,21 @@ import sqlalchemy as sa
 from sqlalchemy import and_, bindparam, case, func, not_, or_
 
 from ..contract.event import Event
+from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
 from . import dead_letters
+from .rows import AuditRow
 from .schema import audit
 from .upsert import find
 
 #: ``outcome`` of an event that only SQL needs: Odoo has no part in it.
-STORED = "stored"
+STORED = EventOutcome.STORED.value
 #: … of an event that was given up. It may come again and then starts afresh.
-DEAD_LETTERED = "dead_lettered"
+DEAD_LETTERED = EventOutcome.DEAD_LETTERED.value
 #: … of one that a person settled without applying it, and of one whose person was erased. Neither is tried again, but
 #: for a discarded one that somebody has Odoo send once more after all.
-DISCARDED = "discarded"
-ERASED = "erased"
+DISCARDED = EventOutcome.DISCARDED.value
+ERASED = EventOutcome.ERASED.value
 
 _A = audit.c
 _ROW = _A.event_id == bindparam("this_event_id")
@@ -246,16 +248,16 @@ def discard(connection: sa.Connection, event_id: str, now: datetime | None = Non
     connection.execute(_DISCARD, {"this_event_id": event_id, "now": now or datetime.now(timezone.utc)})
 
 
-def unreported(connection: sa.Connection, limit: int, after: int = 0) -> list[Any]:
+def unreported(connection: sa.Connection, limit: int, after: int = 0) -> list[AuditRow]:
     """Rows whose outcome Odoo does not know yet, oldest first.
 
     :param after: only those whose id is greater, for reading page by page
     """
     statement = sa.select(audit).where(_A.outcome.is_not(None), _A.reported_at.is_(None), _A.id > after)
-    return list(connection.execute(statement.order_by(_A.id).limit(limit)))
+    return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id).limit(limit))]
 
 
-def reported(connection: sa.Connection, rows: Sequence[Any], now: datetime | None = None) -> None:
+def reported(connection: sa.Connection, rows: Sequence[AuditRow], now: datetime | None = None) -> None:
     """Note that Odoo knows the outcomes of these rows, as they were read."""
     now = now or datetime.now(timezone.utc)
     if rows:
@@ -269,7 +271,7 @@ def reported(connection: sa.Connection, rows: Sequence[Any], now: datetime | Non
                     "reported_attempts": row.attempts,
                     "now": now,
                 }
-                for row in sorted(rows, key=lambda row: str(row.event_id))
+                for row in sorted(rows, key=lambda row: row.event_id)
             ],
         )
 
@@ -280,17 +282,17 @@ def report_again(connection: sa.Connection, event_ids: Collection[str]) -> None:
         connection.execute(_REPORT_AGAIN, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
 
 
-def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[str]) -> list[Any]:
+def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[str]) -> list[AuditRow]:
     """Audit rows of events, oldest first, that nobody has tried since ``cutoff`` and that have no outcome."""
     statement = sa.select(audit).where(
         _OPEN, func.coalesce(_A.tried_at, _A.started_at) < cutoff, _A.type.in_(sorted(types))
     )
-    return list(connection.execute(statement.order_by(_A.id)))
+    return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id))]
 
 
-def rows(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Any]:
+def rows(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, AuditRow]:
     """Whole audit rows, by event id."""
-    return {row.event_id: row for row in find(connection, sa.select(audit), _A.event_id, event_ids)}
+    return {row.event_id: AuditRow._make(row) for row in find(connection, sa.select(audit), _A.event_id, event_ids)}
 
 
 def wrong_clocks(connection: sa.Connection, since: datetime) -> int:

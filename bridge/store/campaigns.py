@@ -12,10 +12,10 @@ from sqlalchemy import and_, bindparam, or_
 
 from ..contract.event import Event
 from ..contract.payloads import CampaignAssignment, CampaignContact
-from . import recency
 from .contacts import append_states, ensure_contacts, lock
+from .last_write_wins import is_newer, set_version, superseded, version_params
 from .schema import advisors, campaign_contacts, campaigns
-from .upsert import carried, ensure, find, if_empty
+from .upsert import coalesce_new, coalesce_old, ensure, find
 
 _C = campaign_contacts.c
 _ROW = _C.id == bindparam("row_id")
@@ -24,15 +24,19 @@ _FIELDS = (_C.type, _C.last_state, _C.summary)
 
 _UPDATE = (
     campaign_contacts.update()
-    .where(_ROW, recency.newer(campaign_contacts))
+    .where(_ROW, is_newer(campaign_contacts))
     .values(
-        {**{field.name: carried(field) for field in _FIELDS}, **recency.mark(campaign_contacts), "updated_at": _NOW}
+        {
+            **{field.name: coalesce_new(field) for field in _FIELDS},
+            **set_version(campaign_contacts),
+            "updated_at": _NOW,
+        }
     )
 )
 _COMPLETE_FROM_OLDER = (
     campaign_contacts.update()
-    .where(_ROW, ~recency.newer(campaign_contacts), _C.event_id != bindparam("new_event_id"))
-    .values({**{field.name: if_empty(field) for field in _FIELDS}, "updated_at": _NOW})
+    .where(_ROW, ~is_newer(campaign_contacts), _C.event_id != bindparam("new_event_id"))
+    .values({**{field.name: coalesce_old(field) for field in _FIELDS}, "updated_at": _NOW})
 )
 _ASSIGNED = (
     campaign_contacts.update()
@@ -51,7 +55,10 @@ def _assign(advisor: sa.Column[Any], date: sa.Column[Any]) -> sa.Update:
     new_date = bindparam("new_date", type_=date.type)
     return (
         campaign_contacts.update()
-        .where(_ROW, or_(date.is_(None), date < new_date, and_(date == new_date, recency.newer(campaign_contacts))))
+        .where(
+            _ROW,
+            or_(date.is_(None), date < new_date, and_(date == new_date, is_newer(campaign_contacts))),
+        )
         .values(
             {
                 advisor.name: sa.func.coalesce(bindparam("new_advisor_id", type_=advisor.type), advisor),
@@ -104,7 +111,7 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
             "new_type": change.type,
             "new_last_state": change.state,
             "new_summary": change.summary,
-            **recency.binds(change.event),
+            **version_params(change.event),
         }
         for change, row_id in zip(changes, row_ids, strict=True)
     ]
@@ -121,7 +128,7 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
         if dated:
             connection.execute(statement, dated)
     connection.execute(_UPDATE, rows)
-    if older := recency.outdone(connection, campaign_contacts, rows):
+    if older := superseded(connection, campaign_contacts, rows):
         connection.execute(_COMPLETE_FROM_OLDER, older)
     append_states(
         connection,

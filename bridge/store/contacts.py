@@ -13,9 +13,9 @@ from sqlalchemy import bindparam
 from ..contract.event import Event
 from ..contract.fields import normalize_label
 from ..contract.payloads import Contact, Opportunity
-from . import recency
+from .last_write_wins import is_newer, set_version, superseded, version_params
 from .schema import channels, contact_states, contacts
-from .upsert import carried, ensure, find, if_empty
+from .upsert import coalesce_new, coalesce_old, ensure, find
 
 _FIELDS = (
     contacts.c.first_name,
@@ -33,14 +33,20 @@ _NOW = bindparam("now", type_=contacts.c.updated_at.type)
 #: A newer contact event: what it carries wins.
 _UPDATE = (
     contacts.update()
-    .where(_ROW, recency.newer(contacts))
-    .values({**{field.name: carried(field) for field in _FIELDS}, **recency.mark(contacts), "updated_at": _NOW})
+    .where(_ROW, is_newer(contacts))
+    .values(
+        {
+            **{field.name: coalesce_new(field) for field in _FIELDS},
+            **set_version(contacts),
+            "updated_at": _NOW,
+        }
+    )
 )
 #: An older one: it still knows what nobody else has told.
 _COMPLETE_FROM_OLDER = (
     contacts.update()
-    .where(_ROW, ~recency.newer(contacts), contacts.c.event_id != bindparam("new_event_id"))
-    .values({**{field.name: if_empty(field) for field in _FIELDS}, "updated_at": _NOW})
+    .where(_ROW, ~is_newer(contacts), contacts.c.event_id != bindparam("new_event_id"))
+    .values({**{field.name: coalesce_old(field) for field in _FIELDS}, "updated_at": _NOW})
 )
 #: An opportunity event knows a few of the fields; the contact's own events know better.
 _FROM_OPPORTUNITY = (contacts.c.first_name, contacts.c.last_name, contacts.c.phone, contacts.c.channel_id)
@@ -57,7 +63,7 @@ _COMPLETE_FROM_OPPORTUNITY = (
             )
         ),
     )
-    .values({**{field.name: if_empty(field) for field in _FROM_OPPORTUNITY}, "updated_at": _NOW})
+    .values({**{field.name: coalesce_old(field) for field in _FROM_OPPORTUNITY}, "updated_at": _NOW})
 )
 #: Changes nothing, but locks the row.
 _TOUCH = contacts.update().where(_ROW).values(last_state=contacts.c.last_state)
@@ -112,14 +118,14 @@ def apply_contacts(connection: sa.Connection, events: Collection[Event], now: da
             "new_subscribed_at": payload.datetime_suscripcion,
             "new_initial_state": payload.estado_inicial,
             "new_last_state": payload.ultimo_estado,
-            **recency.binds(event),
+            **version_params(event),
         }
         for event, payload in payloads
     ]
     # By contact, so that two bridges take their row locks in the same order; within one, still oldest first.
     rows.sort(key=itemgetter("row_id"))
     connection.execute(_UPDATE, rows)
-    if older := recency.outdone(connection, contacts, rows):
+    if older := superseded(connection, contacts, rows):
         connection.execute(_COMPLETE_FROM_OLDER, older)
     append_states(
         connection,

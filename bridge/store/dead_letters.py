@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from ..contract.event import Event
+from .rows import DeadLetterRow
 from .schema import dead_letters
 from .upsert import chunks, find
 
@@ -110,10 +111,10 @@ def _reopened(letter: DeadLetter, now: datetime) -> dict[str, Any]:
     }
 
 
-def unnotified(connection: sa.Connection, message_ids: Collection[str]) -> list[Any]:
+def unnotified(connection: sa.Connection, message_ids: Collection[str]) -> list[DeadLetterRow]:
     """The open letters of these messages whose notice is not yet on the dead-letter queue."""
     statement = sa.select(dead_letters).where(_D.notified_at.is_(None), _D.status == OPEN)
-    return list(find(connection, statement, _D.message_id, message_ids))
+    return [DeadLetterRow._make(row) for row in find(connection, statement, _D.message_id, message_ids)]
 
 
 def notified(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
@@ -200,15 +201,18 @@ def discard_all(connection: sa.Connection, event_ids: Collection[str], now: date
         connection.execute(_DISCARD, rows)
 
 
-def search(connection: sa.Connection, wanted: Filter, *, limit: int | None = None, after: int = 0) -> list[Any]:
+def search(
+    connection: sa.Connection, wanted: Filter, *, limit: int | None = None, after: int = 0
+) -> list[DeadLetterRow]:
     """Letters, oldest first.
 
     :param after: only those whose id is greater, for reading page by page
     """
-    letters: list[Any] = []
+    letters: list[DeadLetterRow] = []
     for conditions in wanted.parts(connection, after):
         statement = sa.select(dead_letters).where(*conditions).order_by(_D.id)
-        letters += connection.execute(statement.limit(limit - len(letters)) if limit else statement)
+        statement = statement.limit(limit - len(letters)) if limit else statement
+        letters += map(DeadLetterRow._make, connection.execute(statement))
         if len(letters) == limit:
             break
     return letters
@@ -223,7 +227,7 @@ def counts(connection: sa.Connection, wanted: Filter) -> dict[str, int]:
     return dict(found)
 
 
-def replayed(connection: sa.Connection, letter: Any, event: Event, now: datetime | None = None) -> None:
+def replayed(connection: sa.Connection, letter: DeadLetterRow, event: Event, now: datetime | None = None) -> None:
     """The letter is back on a queue.
 
     :param letter: the row as it was read: one that was given up again meanwhile, with another message, stays open
@@ -240,7 +244,7 @@ def replayed(connection: sa.Connection, letter: Any, event: Event, now: datetime
     )
 
 
-def discard(connection: sa.Connection, letter: Any, now: datetime | None = None) -> bool:
+def discard(connection: sa.Connection, letter: DeadLetterRow, now: datetime | None = None) -> bool:
     """Nobody wants the letter any more. The row stays.
 
     :param letter: the row as it was read

@@ -1,9 +1,8 @@
-"""Connecting to the database, and what a transaction does when another one, or the database, is in the way."""
+"""Engines with the product's settings, and transactions that run again after a conflict or a transient fault."""
 
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .. import metrics
 from ..errors import BadDatabaseUrl, StoreUnavailable
-from . import babelfish, odbc
+from . import odbc
+from .sql_errors import describe, is_conflict, is_too_long, is_transient
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,18 +36,6 @@ STATEMENT_SECONDS = 30
 
 # SQLAlchemy's option that puts all tables without a schema into another one, statement by statement.
 _TRANSLATE = "schema_translate_map"
-
-# SQL Server's error numbers: duplicate key in a constraint, in an index; deadlock victim; snapshot conflict.
-_MSSQL_CONFLICTS = {2627, 2601, 1205, 3960}
-# … that pass by themselves, as Azure SQL has them: moving to another machine, reconfiguring, too busy.
-_MSSQL_TRANSIENT = {40613, 40197, 40501, 40540, 40143, 49918, 49919, 49920, 10928, 10929, 4221, 615}
-# … and what ODBC says of a connection that was there and is gone; the numbers are the network's.
-_LOST = {"08S01"}
-_MSSQL_LOST = {10053, 10054, 10060}
-# What SQL Server and its driver say of a text that a column has no room for.
-_MSSQL_TOO_LONG = {2628, 8152}
-# PostgreSQL's: unique violation, serialization failure, deadlock.
-_POSTGRESQL_CONFLICTS = {"23505", "40001", "40P01"}
 
 
 def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: str | None = None) -> sa.Engine:
@@ -81,7 +69,7 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
     try:
         engine = sa.create_engine(parsed, **settings)
     except ImportError as error:
-        extra = " Install miasalud-bridge[azure-sql]." if "pyodbc" in str(error) else ""
+        extra = " In a checkout, run: pip install '.[azure-sql]'" if "pyodbc" in str(error) else ""
         raise BadDatabaseUrl(f"its driver is not installed ({error.name or error}).{extra}") from None
     except (NoSuchModuleError, ArgumentError, TypeError) as error:
         raise BadDatabaseUrl(str(error)) from None
@@ -90,7 +78,6 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
         sa.event.listen(engine, "begin", _begin_sqlite)
     if engine.dialect.name == "mssql":
         sa.event.listen(engine, "connect", _prepare_mssql)
-        babelfish.look_out(engine)
     return engine
 
 
@@ -205,72 +192,3 @@ def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
                 connection.invalidate()
             raise
         transaction.commit()
-
-
-def is_conflict(error: DBAPIError) -> bool:
-    """Whether ``error`` says that another transaction was in the way, so that running again helps."""
-    original = error.orig
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if state is not None:
-        return state in _POSTGRESQL_CONFLICTS
-    if type(original).__module__.startswith("sqlite3"):
-        return "UNIQUE constraint failed" in str(original)
-    return bool(_MSSQL_CONFLICTS & mssql_numbers(error)) or babelfish.is_conflict(str(original))
-
-
-def is_transient(error: DBAPIError) -> bool:
-    """Whether SQL Server will take the same again in a moment."""
-    if not _is_odbc(error):
-        return False
-    return _odbc_state(error) in _LOST or bool((_MSSQL_TRANSIENT | _MSSQL_LOST) & mssql_numbers(error))
-
-
-def is_too_long(error: DBAPIError) -> bool:
-    """Whether SQL Server, or its driver, had no room for a text: the data's fault, whatever class ODBC gives it."""
-    if not _is_odbc(error):
-        return False
-    return bool(_MSSQL_TOO_LONG & mssql_numbers(error)) or "String data, right truncation" in str(error.orig)
-
-
-def mssql_numbers(error: DBAPIError) -> set[int]:
-    """SQL Server's error numbers in ``error``: ODBC hides them in its text, as in ``… key … (2627) (SQLExecute)``.
-
-    Only where ODBC puts them: a value that the text quotes may have parentheses too.
-    """
-    return {int(number) for number in re.findall(r"\((\d+)\)(?= \(SQL\w+\)|; \[\w{5}\] |['\"]?\)?$)", str(error.orig))}
-
-
-#: What the states of ODBC mean that an operator may meet.
-_ODBC_STATES = {
-    "HYT00": "no answer in time",
-    "HYT01": "no answer in time",
-    "08001": "the server cannot be reached",
-    "08S01": "the connection is gone",
-    "28000": "login refused",
-    "42000": "login refused, or a right is missing",
-    "IM002": "the ODBC driver is not installed",
-    "01000": "the ODBC driver cannot be loaded; pip install 'miasalud-bridge[azure-sql]' brings Microsoft's",
-}
-
-
-def describe(error: DBAPIError) -> str:
-    """``error`` in words that are safe to log: its kind and state, never its text, which may quote people's data."""
-    original = error.orig
-    kind = type(original).__name__
-    if _is_odbc(error):
-        numbers = " ".join(str(number) for number in sorted(mssql_numbers(error) - {0}))
-        is_of_connection = error.connection_invalidated or error.statement is None
-        words = _ODBC_STATES.get(_odbc_state(error)) if is_of_connection else None
-        return f"{words or kind} ({f'{_odbc_state(error)} {numbers}'.strip()})"
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    state = state or getattr(original, "sqlite_errorname", None)
-    return f"{kind} ({state})" if state else kind
-
-
-def _is_odbc(error: DBAPIError) -> bool:
-    return type(error.orig).__module__.startswith("pyodbc") and bool(error.orig and error.orig.args)
-
-
-def _odbc_state(error: DBAPIError) -> str:
-    assert error.orig is not None
-    return str(error.orig.args[0])

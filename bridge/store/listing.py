@@ -1,7 +1,7 @@
-"""Every list that the API shows: which filters and orders it has, and one page of it.
+"""The lists of the API: the filters and sort columns of each, and one page of it.
 
-Pages are cut by key, not by number: the next one begins after the last row seen, so that rows which come or go
-meanwhile shift nothing, and the thousandth page costs what the first does.
+Pages are cut by key, not by number: the next page begins after the last row of the page before. So rows that come or
+go meanwhile shift nothing, and the thousandth page costs as much as the first.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Condition = Callable[[Any], sa.ColumnElement[bool]]
 class Listing:
     """One list.
 
-    :ivar select: its rows, each with a column ``id``
-    :ivar id: the column that tells its rows apart
-    :ivar sorts: the columns that it may be ordered by, never NULL
-    :ivar filters: what each filter asks of a row, by the filter's name
+    :ivar select: the rows, each with a column ``id``
+    :ivar id: the column that identifies a row
+    :ivar sorts: the columns for ordering, never NULL
+    :ivar filters: the condition of each filter, by its name
     """
 
     select: sa.Select[Any]
@@ -54,11 +54,12 @@ class Listing:
         after: tuple[Any, int] | None,
         limit: int,
     ) -> sa.Select[Any]:
-        """
+        """The SELECT of one page.
+
         :param filters: values of some of the filters
         :param sort: of :attr:`sorts`
         :param after: (value of the sort column, id) of the last row of the page before
-        :param limit: rows at most
+        :param limit: maximum number of rows
         """
         by = self.sorts[sort]
         statement = self.select.where(*(self.filters[name](value) for name, value in filters.items()))
@@ -68,7 +69,7 @@ class Listing:
                 statement = statement.where(by < row_id if descending else by > row_id)
             else:
                 value = sa.literal(value, by.type)
-                # The first condition says nothing new, but an index can follow it, and not the OR.
+                # The first condition is implied by the second, but an index can serve it, and not the OR.
                 reached, beyond = (by <= value, by < value) if descending else (by >= value, by > value)
                 next_id = self.id < row_id if descending else self.id > row_id
                 statement = statement.where(reached, or_(beyond, and_(by == value, next_id)))
@@ -85,10 +86,10 @@ def page(
     descending: bool = False,
     after: tuple[Any, int] | None = None,
     limit: int = 50,
-) -> tuple[list[Any], tuple[Any, int] | None]:
-    """Some rows of a list; parameters as of :meth:`Listing.statement`.
+) -> tuple[list[sa.Row[Any]], tuple[Any, int] | None]:
+    """One page of a list; parameters as in :meth:`Listing.statement`.
 
-    :return: the rows, and what ``after`` must be for the next page; ``None`` if there is none
+    :return: the rows, and ``after`` of the next page; ``None`` if there is none
     """
     statement = listing.statement(filters, sort, descending=descending, after=after, limit=limit + 1)
     rows = list(connection.execute(statement))
@@ -116,20 +117,20 @@ def _moment(moment: datetime) -> sa.ColumnElement[datetime]:
 
 
 def _in_channel(column: sa.Column[Any]) -> Condition:
-    """By the channel's name, as events name it."""
+    """By the channel's name, compared as in events."""
     return lambda name: (
         column == sa.select(channels.c.id).where(channels.c.name_key == channel_key(name)).scalar_subquery()
     )
 
 
-def _written(table: sa.Table) -> dict[str, sa.Column[Any]]:
+def _updated_sorts(table: sa.Table) -> dict[str, sa.Column[Any]]:
     return {"id": table.c.id, "updated_at": table.c.updated_at}
 
 
 CONTACTS = Listing(
     sa.select(contacts),
     contacts.c.id,
-    _written(contacts),
+    _updated_sorts(contacts),
     {
         "manychat_id": _equals(contacts.c.manychat_id),
         "updated_since": _since(contacts.c.updated_at),
@@ -141,7 +142,7 @@ CONTACTS = Listing(
 CAMPAIGNS = Listing(
     sa.select(campaigns),
     campaigns.c.id,
-    _written(campaigns),
+    _updated_sorts(campaigns),
     {
         "updated_since": _since(campaigns.c.updated_at),
         "status": _equals(campaigns.c.status),
@@ -152,7 +153,7 @@ CAMPAIGNS = Listing(
 CHANNELS = Listing(
     sa.select(channels),
     channels.c.id,
-    _written(channels),
+    _updated_sorts(channels),
     {
         "name": lambda name: channels.c.name_key == channel_key(name),
         "updated_since": _since(channels.c.updated_at),
@@ -161,14 +162,14 @@ CHANNELS = Listing(
 ADVISORS = Listing(
     sa.select(advisors),
     advisors.c.id,
-    _written(advisors),
+    _updated_sorts(advisors),
     {"role": _equals(advisors.c.role), "updated_since": _since(advisors.c.updated_at)},
 )
 _of_contact = campaign_contacts.c.contact_id == contacts.c.id
 CAMPAIGN_CONTACTS = Listing(
     sa.select(campaign_contacts, contacts.c.manychat_id).join(contacts, _of_contact),
     campaign_contacts.c.id,
-    _written(campaign_contacts),
+    _updated_sorts(campaign_contacts),
     {
         "id": _equals(campaign_contacts.c.id),
         "manychat_id": _equals(contacts.c.manychat_id),
@@ -182,7 +183,7 @@ CAMPAIGN_CONTACTS = Listing(
 OPPORTUNITIES = Listing(
     sa.select(opportunities),
     opportunities.c.id,
-    _written(opportunities),
+    _updated_sorts(opportunities),
     {
         "id": _equals(opportunities.c.id),
         "manychat_id": _equals(opportunities.c.manychat_id),
@@ -205,14 +206,14 @@ AUDIT = Listing(
     {
         "event_id": _equals(audit.c.event_id),
         "manychat_id": _equals(audit.c.manychat_id),
-        # "open" is not an outcome but the lack of one.
+        # "open" is no outcome: the event has none yet.
         "outcome": lambda outcome: audit.c.outcome.is_(None) if outcome == "open" else audit.c.outcome == outcome,
         "received_since": _since(audit.c.received_at),
         "received_until": _until(audit.c.received_at),
     },
 )
 
-#: All of them, for the test that reads their plans.
+#: All lists, for the test that reads their query plans.
 LISTINGS = {
     "contacts": CONTACTS,
     "campaigns": CAMPAIGNS,

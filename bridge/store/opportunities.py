@@ -11,13 +11,15 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from ..contract.event import Event
+from ..contract.outcomes import EventOutcome
 from ..contract.payloads import Opportunity
 from ..results import Done, Failure
-from . import recency
 from .campaigns import ensure_advisors
 from .contacts import complete_from_opportunities
+from .last_write_wins import is_newer, set_version, version_params
+from .rows import OpportunityRow
 from .schema import opportunities, opportunity_stages
-from .upsert import carried, ensure, find
+from .upsert import coalesce_new, ensure, find
 
 #: ``odoo_sync_status`` of what Odoo is not known to have. Not "any but success": an index finds the few named.
 UNSYNCED = ("error", "pending")
@@ -35,14 +37,14 @@ _TRY_AGAIN = (
 )
 _UPDATE = (
     opportunities.update()
-    .where(_ROW, recency.newer(opportunities))
+    .where(_ROW, is_newer(opportunities))
     .values(
         {
-            **{field.name: carried(field) for field in _FIELDS},
-            # Not `carried`: the two name one stage between them, and half of an older name would be wrong.
+            **{field.name: coalesce_new(field) for field in _FIELDS},
+            # Not `coalesce_new`: the two name one stage between them, and half of an older name would be wrong.
             "manychat_stage_id": bindparam("new_manychat_stage_id", type_=_O.manychat_stage_id.type),
             "manychat_stage": bindparam("new_manychat_stage", type_=_O.manychat_stage.type),
-            **recency.mark(opportunities),
+            **set_version(opportunities),
             "odoo_sync_status": "pending",
             "attempts": 1,
             "last_error": None,
@@ -61,7 +63,7 @@ _SUCCEED = (
     .where(_O.manychat_id == bindparam("this_manychat_id"), _IS_NEWEST)
     .values(
         odoo_sync_status="success",
-        stage=carried(_O.stage),
+        stage=coalesce_new(_O.stage),
         last_error=None,
         odoo_synced_at=_NOW,
         updated_at=_NOW,
@@ -106,7 +108,7 @@ def record(connection: sa.Connection, events: Collection[Event], now: datetime |
             "new_medical_advisor_id": payload.medical_advisor_id,
             "new_manychat_stage_id": payload.state.stage_id,
             "new_manychat_stage": payload.state.stage,
-            **recency.binds(event),
+            **version_params(event),
         }
         for event, payload in payloads
     ]
@@ -140,7 +142,9 @@ def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], no
     if with_lead:
         connection.execute(_SET_LEAD, with_lead)
     connection.execute(_SUCCEED, rows)
-    _append_stages(connection, [item for item in items if item[1].status in ("created", "moved")], now)
+    _append_stages(
+        connection, [item for item in items if item[1].status in (EventOutcome.CREATED, EventOutcome.MOVED)], now
+    )
 
 
 def fail(connection: sa.Connection, failures: Collection[tuple[Event, Failure]], now: datetime | None = None) -> None:
@@ -161,10 +165,10 @@ def fail(connection: sa.Connection, failures: Collection[tuple[Event, Failure]],
         )
 
 
-def unsynced(connection: sa.Connection, cutoff: datetime) -> list[Any]:
+def unsynced(connection: sa.Connection, cutoff: datetime) -> list[OpportunityRow]:
     """Opportunities whose newest event is not known to be in Odoo, unless that was noted after ``cutoff``."""
     statement = sa.select(opportunities).where(_O.odoo_sync_status.in_(UNSYNCED), _O.updated_at < cutoff)
-    return list(connection.execute(statement.order_by(_O.id)))
+    return [OpportunityRow._make(row) for row in connection.execute(statement.order_by(_O.id))]
 
 
 def _append_stages(connection: sa.Connection, moves: Collection[tuple[Event, Done]], now: datetime) -> None:

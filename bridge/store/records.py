@@ -1,7 +1,7 @@
-"""Contacts, campaigns, channels and advisers as the API writes them: one row by its id.
+"""Single contacts, campaigns, channels and advisers, as the API writes them.
 
-What the API writes counts as the newest data at the time of the call: an event that happened before does not overwrite
-it, and one that happens later does. An event that happened before may still fill in what is empty.
+A write of the API counts as the newest data at the time of the call. An event that happened earlier does not overwrite
+it, but may still fill in empty fields. An event that happens later overwrites it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from .schema import (
     opportunities,
 )
 
-#: The ``category`` of states that somebody set through the API.
+#: The ``category`` of states that were set through the API.
 API = "api"
 
-#: What tells rows apart, by table: the column, and the name that the API gives it.
+#: The unique columns of each table, with their names in the API.
 _KEYS = {
     contacts: ((contacts.c.manychat_id, "manychat_id"),),
     channels: ((channels.c.name_key, "name"),),
     campaigns: ((campaigns.c.id, "id"),),
     advisors: ((advisors.c.id, "id"),),
 }
-#: Which columns refer to a table's rows. The states' history is part of its contact and goes with it.
+#: The columns that refer to each table. The history of states is part of its contact and is deleted with it.
 _REFERRERS = {
     contacts: (campaign_contacts.c.contact_id, opportunities.c.contact_id),
     channels: (contacts.c.channel_id, campaigns.c.channel_id),
@@ -50,10 +50,10 @@ _REFERRERS = {
 
 
 class Duplicate(Exception):
-    """There is such a row already.
+    """Another row has the same value in a unique field.
 
-    :ivar field: by which the two are one
-    :ivar row_id: the other's id
+    :ivar field: its name in the API
+    :ivar row_id: id of the other row
     """
 
     def __init__(self, field: str, row_id: int):
@@ -63,13 +63,13 @@ class Duplicate(Exception):
 
 
 class NoSuchChannel(Exception):
-    """``channel_id`` names none."""
+    """There is no channel with this ``channel_id``."""
 
 
 class InUse(Exception):
-    """Other rows refer to it.
+    """Other rows refer to the row.
 
-    :ivar tables: which
+    :ivar tables: their tables
     """
 
     def __init__(self, tables: list[str]):
@@ -77,13 +77,20 @@ class InUse(Exception):
         self.tables = tables
 
 
-def get(connection: sa.Connection, table: sa.Table, row_id: int) -> Any | None:
-    """The row, or ``None``."""
+def get(connection: sa.Connection, table: sa.Table, row_id: int) -> sa.Row[Any] | None:
+    """One row; ``None`` if there is none."""
     return connection.execute(sa.select(table).where(table.c.id == row_id)).first()
 
 
-def create(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any], now: datetime | None = None) -> Any:
-    """
+def _get(connection: sa.Connection, table: sa.Table, row_id: int) -> sa.Row[Any]:
+    return connection.execute(sa.select(table).where(table.c.id == row_id)).one()
+
+
+def create(
+    connection: sa.Connection, table: sa.Table, values: Mapping[str, Any], now: datetime | None = None
+) -> sa.Row[Any]:
+    """Insert a row.
+
     :param values: by column; an ``id`` only for tables whose ids the senders of events choose
     :return: the new row
     :raises Duplicate, NoSuchChannel:
@@ -91,32 +98,32 @@ def create(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]
     now = now or datetime.now(timezone.utc)
     row = _derived(table, {name: value for name, value in values.items() if name != "id" or value is not None})
     _check(connection, table, row, None)
-    row |= {"created_at": now, "updated_at": now, **_recency(table, None, now)}
+    row |= {"created_at": now, "updated_at": now, **_version(table, None, now)}
     if table in (campaigns, advisors) and "id" not in row:
         row["id"] = _next_id(connection, table)
     inserted = connection.execute(table.insert().values(row)).inserted_primary_key
     assert inserted is not None
     _note_state(connection, table, inserted[0], None, row, now)
-    return get(connection, table, inserted[0])
+    return _get(connection, table, inserted[0])
 
 
 def update(
     connection: sa.Connection, table: sa.Table, row_id: int, values: Mapping[str, Any], now: datetime | None = None
-) -> Any | None:
-    """
-    :param values: by column; the others stay
+) -> sa.Row[Any] | None:
+    """Change a row.
+
+    :param values: by column; the other columns stay
     :return: the row as it is now; ``None`` if there is none
     :raises Duplicate, NoSuchChannel:
     """
     now = now or datetime.now(timezone.utc)
-    # Writing first locks the row, so that no bridge changes it between our look and our change.
+    # Writing first locks the row, so that no bridge changes it between our read and our write.
     if not connection.execute(table.update().where(table.c.id == row_id).values(updated_at=now)).rowcount:
         return None
-    before = get(connection, table, row_id)
-    assert before is not None
+    before = _get(connection, table, row_id)
     row = _derived(table, values)
     _check(connection, table, row, row_id)
-    row |= _recency(table, before, now)
+    row |= _version(table, before, now)
     if row:
         connection.execute(table.update().where(table.c.id == row_id).values(row))
     _note_state(connection, table, row_id, before, row, now)
@@ -124,7 +131,8 @@ def update(
 
 
 def delete(connection: sa.Connection, table: sa.Table, row_id: int) -> bool:
-    """
+    """Delete a row.
+
     :return: ``False`` if there is no such row
     :raises InUse: other rows refer to it
     """
@@ -150,7 +158,7 @@ def _derived(table: sa.Table, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any], row_id: int | None) -> None:
-    """Look before writing: a constraint would not say which field it is about."""
+    """Check before the write: the error of a constraint does not name the field."""
     for column, name in _KEYS[table]:
         if column.name in row:
             other = connection.execute(sa.select(table.c.id).where(column == row[column.name])).scalar()
@@ -161,7 +169,7 @@ def _check(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any], r
 
 
 def _next_id(connection: sa.Connection, table: sa.Table) -> int:
-    """An id that nobody has: the sequence does not know of those that events brought along."""
+    """A free id. The sequence does not know the ids that events have used."""
     while True:
         if connection.dialect.supports_sequences:
             row_id = connection.execute(sa.select(_SEQUENCES[table].next_value())).scalar_one()
@@ -172,8 +180,9 @@ def _next_id(connection: sa.Connection, table: sa.Table) -> int:
 
 
 def _first_free_id(connection: sa.Connection, table: sa.Table) -> int:
-    """One more than the largest. A gap only where somebody chose the largest that there can be: a gap may be the number
-    of a row that was deleted, and events that still name it would mean the new one.
+    """One more than the largest id; the first gap only if the largest possible id is used.
+
+    A gap may be the id of a deleted row. Events that still name the deleted row would then mean the new one.
     """
     largest = int(connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0)
     if largest < MAX_INT:
@@ -188,19 +197,24 @@ def _first_free_id(connection: sa.Connection, table: sa.Table) -> int:
 _SEQUENCES = {table: sa.Sequence(f"{table.name.removesuffix('s')}_id") for table in (campaigns, advisors)}
 
 
-def _recency(table: sa.Table, before: Any | None, now: datetime) -> dict[str, Any]:
-    """The call as the row's newest "event". Only contacts are also written by events."""
+def _version(table: sa.Table, before: sa.Row[Any] | None, now: datetime) -> dict[str, Any]:
+    """The call as the row's newest "event". Only contacts have one."""
     if table is not contacts:
         return {}
-    # A bot's clock may be ahead (by a day at most): what was stale before the call must not become newer by it.
+    # A bot's clock may be ahead, by a day at most: a stale event must not become newer than the row by this call.
     at = now if before is None or before.event_at is None else max(now, before.event_at)
     return {"event_at": at, "event_received_at": now, "event_id": f"api-{secrets.token_hex(16)}"}
 
 
 def _note_state(
-    connection: sa.Connection, table: sa.Table, row_id: int, before: Any | None, row: Mapping[str, Any], now: datetime
+    connection: sa.Connection,
+    table: sa.Table,
+    row_id: int,
+    before: sa.Row[Any] | None,
+    row: Mapping[str, Any],
+    now: datetime,
 ) -> None:
-    """A state set by hand is part of the states' history."""
+    """Append a state that was set through the API to the history."""
     state = row.get("last_state") if table is contacts else None
     if state and (before is None or before.last_state != state):
         connection.execute(

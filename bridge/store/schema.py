@@ -61,12 +61,12 @@ def text(length: int | None = None) -> sa.types.TypeEngine[str]:
 big_id = sa.BigInteger().with_variant(Integer, "sqlite")
 
 
-def recency() -> tuple[Column[Any], ...]:
-    """The newest event whose data a row holds: what :func:`bridge.store.recency.newer` compares with."""
+def version() -> tuple[Column[Any], ...]:
+    """The newest event whose data a row holds: what :func:`bridge.store.last_write_wins.is_newer` compares with."""
     return (Column("event_at", Moment), Column("event_received_at", Moment), Column("event_id", key(64)))
 
 
-def written() -> tuple[Column[Any], ...]:
+def timestamps() -> tuple[Column[Any], ...]:
     """When the bridge made the row and last wrote it."""
     return (Column("created_at", Moment, nullable=False), Column("updated_at", Moment, nullable=False))
 
@@ -79,7 +79,7 @@ channels = Table(
     Column("name_key", key(256), nullable=False, unique=True),
     Column("name", text(256), nullable=False),
     Column("description", text()),
-    *written(),
+    *timestamps(),
     Index("ix_channels_updated_at", "updated_at"),
 )
 
@@ -93,7 +93,7 @@ advisors = Table(
     Column("email", text(320)),
     Column("phone", text(64)),
     Column("role", text(32)),  # "commercial" or "medical": as what an event first named them
-    *written(),
+    *timestamps(),
     Index("ix_advisors_updated_at", "updated_at"),
     Index("ix_advisors_role", "role"),
 )
@@ -108,7 +108,7 @@ campaigns = Table(
     Column("budget", Numeric(14, 2)),
     Column("status", text(64)),
     Column("channel_id", ForeignKey("channels.id"), index=True),
-    *written(),
+    *timestamps(),
     Index("ix_campaigns_updated_at", "updated_at"),
     Index("ix_campaigns_status", "status"),
 )
@@ -126,8 +126,8 @@ contacts = Table(
     Column("subscribed_at", Moment),
     Column("initial_state", text(256)),
     Column("last_state", text(256)),
-    *recency(),
-    *written(),
+    *version(),
+    *timestamps(),
     Index("ix_contacts_updated_at", "updated_at"),
     Index("ix_contacts_last_state", "last_state"),
 )
@@ -159,8 +159,8 @@ campaign_contacts = Table(
     Column("assigned_at", Moment),  # the newest assignment event; NULL while only updates named the campaign
     Column("last_state", text(256)),
     Column("summary", text()),
-    *recency(),
-    *written(),
+    *version(),
+    *timestamps(),
     Index("ix_campaign_contacts_updated_at", "updated_at"),
     Index("ix_campaign_contacts_last_state", "last_state"),
 )
@@ -184,8 +184,8 @@ opportunities = Table(
     Column("odoo_synced_at", Moment),
     Column("attempts", Integer, nullable=False),  # tries of the newest event
     Column("last_error", text()),
-    *recency(),
-    *written(),
+    *version(),
+    *timestamps(),
     Index("ix_opportunities_odoo_sync_status", "odoo_sync_status", "updated_at"),
     Index("ix_opportunities_event_id", "event_id"),
     Index("ix_opportunities_updated_at", "updated_at"),

@@ -47,11 +47,11 @@ def ensure(connection: sa.Connection, key: Column[Any], rows: Mapping[Any, Mappi
     return ids
 
 
-def carried(column: Column[Any]) -> sa.ColumnElement[Any]:
+def coalesce_new(column: Column[Any]) -> sa.ColumnElement[Any]:
     """The bound value if the event carries one, else what is there: an event never blanks what it does not mention."""
     return func.coalesce(bindparam(f"new_{column.name}", type_=column.type), column)
 
 
-def if_empty(column: Column[Any]) -> sa.ColumnElement[Any]:
+def coalesce_old(column: Column[Any]) -> sa.ColumnElement[Any]:
     """What is there, else the bound value."""
     return func.coalesce(column, bindparam(f"new_{column.name}", type_=column.type))

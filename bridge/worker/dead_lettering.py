@@ -1,7 +1,7 @@
-"""What failed is noted; what is given up is kept as a dead letter, of which a notice goes onto the dead-letter queue.
+"""Record failed events. An event out of attempts becomes a dead-letter row, and a notice goes to the dead-letter queue.
 
-The same for an event that a message brought and for one that ``reconcile`` found. In this order: the letter is safe in
-SQL before its notice is sent, and the notice before anybody forgets the message.
+The consumer uses this for events from a message, ``reconcile`` for events without one. The order matters: the row is
+committed before its notice is sent, and the notice is sent before the message is deleted.
 """
 
 from __future__ import annotations
@@ -11,29 +11,31 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from ..contract.event import Event
 from ..contract.fields import format_datetime
+from ..contract.outcomes import ErrorCode
 from ..queue import Queue
 from ..results import Failure
 from ..store import audit, dead_letters
+from ..store.audit import AttemptState
 from ..store.dead_letters import DeadLetter
 from ..store.engine import in_transaction
+from ..store.rows import AuditRow, DeadLetterRow
 
-#: Notes failed events in a handler's own tables.
+#: Records failed events in a handler's own tables.
 OnFailure = Callable[[sa.Connection, Sequence[tuple[Event, Failure]]], None]
 
 
 @dataclass(frozen=True)
-class Failed:
-    """An event, and the attempt of it that failed.
+class FailedEvent:
+    """An event and its failed attempt.
 
     :ivar attempts: made so far, this one included
     :ivar first_tried_at: aware
-    :ivar message_id: of the message that brought it, or what stands for one
+    :ivar message_id: of the message that brought the event; an id of our own if there is no message
     :ivar body: the message as the queue delivered it
     """
 
@@ -46,7 +48,7 @@ class Failed:
     body: str
     enqueued_at: datetime | None
 
-    def letter(self) -> DeadLetter:
+    def dead_letter(self) -> DeadLetter:
         return DeadLetter(
             event_id=self.event.id,
             message_id=self.message_id,
@@ -62,59 +64,61 @@ class Failed:
         )
 
 
-class Failures:
-    """Where failures are noted."""
+class DeadLetterer:
+    """Records failures, keeps dead letters and sends their notices."""
 
     def __init__(self, engine: sa.Engine, dead_letter_queue: Queue):
         self._engine = engine
         self._dead_letter_queue = dead_letter_queue
 
-    def note(self, failed: Sequence[Failed], on_failure: OnFailure, *, dead: bool) -> None:
-        """Note ``failed`` in one transaction.
+    def record_failure(self, failed: Sequence[FailedEvent], on_failure: OnFailure, *, dead: bool) -> None:
+        """Record failed attempts in one transaction.
 
-        :param dead: they are given up: keep them as dead letters too; what is left to do then is :meth:`notify`
-        :raises bridge.errors.Outage: SQL is away
+        :param dead: the events are given up: store their dead letters too; :meth:`send_notice` comes next
+        :raises bridge.errors.Outage: SQL is down
         """
 
         def work(connection: sa.Connection) -> None:
             audit.fail(connection, {each.event.id: each.failure for each in failed}, dead=dead)
             on_failure(connection, [(each.event, each.failure) for each in failed])
             if dead:
-                dead_letters.put(connection, [each.letter() for each in failed])
+                dead_letters.put(connection, [each.dead_letter() for each in failed])
 
         in_transaction(self._engine, work)
 
-    def keep(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep messages that are no events; :meth:`notify` comes next here too.
+    def store(self, letters: Sequence[DeadLetter]) -> None:
+        """Store messages that are not events; :meth:`send_notice` comes next.
 
-        :raises bridge.errors.Outage: SQL is away
+        :raises bridge.errors.Outage: SQL is down
         """
-        in_transaction(self._engine, lambda connection: dead_letters.put(connection, letters))
+        in_transaction(self._engine, dead_letters.put, letters)
 
-    def notify(self, message_ids: Sequence[str]) -> None:
-        """Put notices of dead letters on the dead-letter queue, those of them that are not there yet.
+    def send_notice(self, message_ids: Sequence[str]) -> None:
+        """Put a notice of each dead letter on the dead-letter queue, unless it was sent before.
 
-        :raises bridge.errors.Outage: SQL or the queue is away
+        :raises bridge.errors.Outage: SQL or the queue is down
         """
-        letters = in_transaction(self._engine, lambda connection: dead_letters.unnotified(connection, message_ids))
+        letters = in_transaction(self._engine, dead_letters.unnotified, message_ids)
         for letter in letters:
             self._dead_letter_queue.send(_notice(letter))
         if letters:
-            ids = [letter.id for letter in letters]
-            in_transaction(self._engine, lambda connection: dead_letters.notified(connection, ids))
+            in_transaction(self._engine, dead_letters.notified, [letter.id for letter in letters])
 
 
-def last_failure(known: Any) -> Failure:
-    """Why an event is given up that has no attempts left, from its audit row."""
+def last_failure(known: AttemptState | AuditRow) -> Failure:
+    """The reason why an event without further attempts is given up.
+
+    :param known: its earlier attempts
+    """
     if known.attempt_in_progress or not known.error_code:
-        about = f"Each of its {known.attempts} attempts ended with the bridge being killed."
-        return Failure("crashed", about, permanent=True)
+        message = f"Each of its {known.attempts} attempts ended because the bridge was killed."
+        return Failure(ErrorCode.CRASHED.value, message, permanent=True)
     return Failure(known.error_code, known.error or "", permanent=True)
 
 
-def _notice(letter: Any) -> str:
-    """The message that tells of a dead letter: Base64 of JSON, without the body, which may be as long as a message."""
-    told = {
+def _notice(letter: DeadLetterRow) -> str:
+    """The message about a dead letter: Base64 of JSON, without the body, which may be as long as a message."""
+    payload = {
         "v": 1,
         "dead_letter_id": letter.id,
         "event_id": letter.event_id,
@@ -125,4 +129,4 @@ def _notice(letter: Any) -> str:
         "first_tried_at": format_datetime(letter.first_tried_at),
         "last_tried_at": format_datetime(letter.last_tried_at),
     }
-    return base64.b64encode(json.dumps(told).encode()).decode("ascii")
+    return base64.b64encode(json.dumps(payload).encode()).decode("ascii")

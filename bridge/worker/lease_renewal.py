@@ -1,7 +1,7 @@
-"""Keeping the leases of messages whose batch takes longer than the visibility timeout.
+"""Renew the leases of messages whose batch takes longer than the visibility timeout.
 
-Without this a slow batch would come again, to us or to another bridge, while still being worked on. That would be
-harmless (effects are idempotent) but would double the load just when things are slow.
+Otherwise the messages of a slow batch would come again, to this bridge or to another one, while the batch is processed.
+That would be harmless (effects are idempotent), but it would double the load just when things are slow.
 """
 
 from __future__ import annotations
@@ -20,63 +20,60 @@ log = structlog.get_logger()
 
 
 @dataclass(eq=False)
-class _Held:
+class _HeldBatch:
     queue: Queue
     messages: Sequence[Message]
     renewing: threading.Lock = field(default_factory=threading.Lock)
-    young: bool = True
+    is_new: bool = True
     ended: bool = False
 
 
-class LeaseKeeper(threading.Thread):
-    """Renews held messages each third of the visibility timeout: one renewal may fail before a lease is lost."""
+class LeaseKeeper:
+    """The batches in hand of all consumers of a process."""
 
     def __init__(self, visibility_timeout: int):
         """:param visibility_timeout: seconds"""
-        super().__init__(name="leases", daemon=True)
-        self._timeout = visibility_timeout
+        self._visibility_timeout = visibility_timeout
         self._lock = threading.Lock()
-        self._batches: list[_Held] = []
-        self._closing = threading.Event()
+        self._batches: list[_HeldBatch] = []
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two renewals: a third of the timeout, so that one may fail before a lease is lost."""
+        return self._visibility_timeout / 3
 
     @contextmanager
-    def holding(self, queue: Queue, messages: Sequence[Message]) -> Iterator[None]:
-        """Keep the leases of ``messages`` until the block ends; from then on their pop receipts change no more."""
-        held = _Held(queue, messages)
+    def renew_while(self, queue: Queue, messages: Sequence[Message]) -> Iterator[None]:
+        """Keep the leases of ``messages`` until the block ends. After that their pop receipts do not change."""
+        batch = _HeldBatch(queue, messages)
         with self._lock:
-            self._batches.append(held)
+            self._batches.append(batch)
         try:
             yield
         finally:
             with self._lock:
-                self._batches.remove(held)
-            # Waits for a renewal that is under way, and lets no further one begin.
-            with held.renewing:
-                held.ended = True
+                self._batches.remove(batch)
+            # Waits for a renewal under way, and lets no further one begin.
+            with batch.renewing:
+                batch.ended = True
 
-    def close(self) -> None:
-        """Stop renewing, and wait for the thread."""
-        self._closing.set()
-        self.join()
-
-    def run(self) -> None:
-        while not self._closing.wait(self._timeout / 3):
-            with self._lock:
-                due = [held for held in self._batches if not held.young]
-                # Most batches end before they are due: those that came since the last round can wait for the next.
-                for held in self._batches:
-                    held.young = False
-            for held in due:
-                for message in held.messages:
-                    with held.renewing:
-                        if held.ended:
-                            break
-                        self._renew(held.queue, message)
+    def renew_due(self) -> None:
+        """Renew the leases of all batches that were there at the last call too: most batches end before."""
+        with self._lock:
+            due = [batch for batch in self._batches if not batch.is_new]
+            for batch in self._batches:
+                batch.is_new = False
+        for batch in due:
+            for message in batch.messages:
+                with batch.renewing:
+                    if batch.ended:
+                        break
+                    self._renew(batch.queue, message)
 
     def _renew(self, queue: Queue, message: Message) -> None:
         try:
-            if not queue.hide(message, self._timeout):
+            if not queue.hide(message, self._visibility_timeout):
                 log.warning("lease_lost", queue=queue.name, message_id=message.id)
         except Outage:
-            # The consumer meets the outage too, and says so.
+            # The consumer meets the outage too, and logs it.
             log.debug("lease_not_renewed", queue=queue.name, message_id=message.id)

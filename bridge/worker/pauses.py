@@ -1,4 +1,4 @@
-"""Looking whether somebody has paused a queue, in SQL, so that one command reaches all bridges."""
+"""Whether an operator has paused a queue: a row in SQL, so that one command reaches all bridges."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from ..store.engine import in_transaction
 
 log = structlog.get_logger()
 
-#: Seconds that an answer counts: how soon bridges obey, against one small query each time.
-GOOD_FOR = 1.0
+#: Seconds that an answer of SQL is used: how soon bridges obey, against one small query each time.
+MAX_AGE = 1.0
 
 
 class Pauses:
-    """Which queues are paused. Shared by the threads of a process; says each change once in the log."""
+    """The paused queues. All threads of a process share it, so that each change is logged once."""
 
     def __init__(self, engine: sa.Engine):
         self._engine = engine
         self._lock = threading.Lock()
-        self._asked_at = -GOOD_FOR
+        self._asked_at = -MAX_AGE
         self._paused: frozenset[str] = frozenset()
 
-    def holds(self, queue: str) -> bool:
-        """Whether messages must not be taken from ``queue`` just now.
+    def is_paused(self, queue: str) -> bool:
+        """Whether no messages may be received from ``queue`` at present.
 
-        :raises bridge.errors.Outage: SQL is away
+        :raises bridge.errors.Outage: SQL is down
         """
         with self._lock:
-            if time.monotonic() - self._asked_at >= GOOD_FOR:
-                self._ask()
+            if time.monotonic() - self._asked_at >= MAX_AGE:
+                self._refresh()
             return queue in self._paused
 
-    def _ask(self) -> None:
+    def _refresh(self) -> None:
         before, self._paused = self._paused, frozenset(in_transaction(self._engine, pauses.paused))
         self._asked_at = time.monotonic()
         for queue in sorted(self._paused - before):
-            log.warning("paused", queue=queue)
+            log.warning("queue_paused", queue=queue)
         for queue in sorted(before - self._paused):
-            log.info("resumed", queue=queue)
+            log.info("queue_resumed", queue=queue)

@@ -1,151 +1,162 @@
-"""``python -m bridge run``: everything that one bridge process consists of, its start and its end."""
+"""``python -m bridge run``: build one bridge process out of its parts, start them, and stop them in order."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 
 import sqlalchemy as sa
 import structlog
 
 from .. import __version__, connect
-from ..circuit_breaker import Dependency
+from ..circuit_breaker import CircuitBreaker
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
-from ..monitoring.exporter import serve
-from ..monitoring.probes import Watch
+from ..monitoring import exporter
+from ..monitoring.probes import HealthChecks
 from ..odoo import Odoo
 from ..queue import Queue, create_all
 from ..settings import Settings
 from ..store.engine import in_transaction
-from .consumer import Consumer, Handler
-from .handlers import HANDLERS
-from .heartbeat import Heartbeat
+from . import heartbeat, reconcile, reporter
+from .consumer import Consumer
+from .delivery import BatchProcessor
+from .handlers import Handler, make_handlers, needs_odoo
 from .lease_renewal import LeaseKeeper
 from .pauses import Pauses
-from .reconcile import Reconciler
-from .reporter import Reporter, close_discarded
+from .periodic import PeriodicThread
 
 log = structlog.get_logger()
 
-#: Threads that delete messages: one delete is a request of some milliseconds, and there is none for many at once.
-DISPOSERS = 6
+#: Threads that delete and hide messages. Azure has no batch delete: each message is one request of a few ms.
+SETTLERS = 6
 
 
 def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
-    """Consume the queues until ``stop`` is set.
+    """Consume queues until ``stop`` is set.
 
     :param names: keys of :data:`bridge.contract.payloads.QUEUES`
-    :param stop: set by the caller, from a signal handler or a test; what is in hand is finished then
-    :return: exit code: 0 when it was told to stop, 1 when it stopped by an error of its own
-    :raises ConfigurationError: it cannot start as it is set up
+    :param stop: set by the caller, from a signal or a test; the batches in hand are finished then
+    :return: exit code: 0 if ``stop`` was set by the caller, 1 if a bug ended a consumer
+    :raises ConfigurationError: a setting is missing or wrong, or the tables are of another version
     """
     settings.require("queue_connection_string")
-    if any(HANDLERS[QUEUES[name]].needs_odoo for name in names):
+    if any(needs_odoo(name) for name in names):
         settings.require("odoo_url", "odoo_database", "odoo_api_key")
-    engine = connect.open_engine(settings)
-    queues = {name: connect.open_queue(settings, QUEUES[name]) for name in names}
-    dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
-    odoo = (
-        connect.open_odoo(settings) if settings.odoo_url and settings.odoo_database and settings.odoo_api_key else None
-    )
+    # The stack closes in reverse order of what is opened here.
+    with ExitStack() as stack:
+        engine = connect.open_engine(settings)
+        stack.callback(engine.dispose)
+        queues = {name: connect.open_queue(settings, QUEUES[name]) for name in names}
+        dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
+        for each in [*queues.values(), dead_letter_queue]:
+            stack.callback(each.close)
+        has_odoo = settings.odoo_url and settings.odoo_database and settings.odoo_api_key
+        odoo = connect.open_odoo(settings) if has_odoo else None
+        log.info("starting", version=__version__, queues=sorted(names), database=engine.dialect.name, pid=os.getpid())
+        if settings.metrics_port:
+            # First of all: while the bridge waits for a dependency, its metrics say so.
+            checks = HealthChecks(lambda: engine, partial(connect.open_queue, settings), None)
+            stack.callback(exporter.serve(checks, settings.metrics_host, settings.metrics_port))
 
-    sql = Dependency("SQL", lambda: in_transaction(engine, lambda connection: connection.execute(sa.select(1))))
-    queue = Dependency("queue", lambda: create_all([*queues.values(), dead_letter_queue]))
-    log.info("starting", version=__version__, queues=sorted(names), database=engine.dialect.name, pid=os.getpid())
-    # Before anything else: while the bridge waits for something, its metrics are what tells so.
-    stop_serving = (
-        serve(
-            Watch(lambda: engine, lambda name: connect.open_queue(settings, name), None),
-            settings.metrics_host,
-            settings.metrics_port,
-        )
-        if settings.metrics_port
-        else None
-    )
-    if not sql.wait_until_up(stop):
-        return 0
-    connect.require_schema(engine)
+        sql = CircuitBreaker("SQL", partial(in_transaction, engine, _select_1))
+        queue = CircuitBreaker("queue", partial(create_all, [*queues.values(), dead_letter_queue]))
+        if not sql.wait_until_closed(stop):
+            return 0
+        connect.require_schema(engine)
+        handlers = make_handlers(engine, queues, sql, queue, odoo)
+        consumers = _start(stack, settings, engine, handlers, dead_letter_queue, odoo, stop)
+        stop.wait()
+    crashed = any(consumer.crashed for consumer in consumers)
+    log.info("stopped", code="crashed" if crashed else "asked")
+    return 1 if crashed else 0
 
+
+def _start(
+    stack: ExitStack,
+    settings: Settings,
+    engine: sa.Engine,
+    handlers: Sequence[Handler],
+    dead_letter_queue: Queue,
+    odoo: Odoo | None,
+    stop: threading.Event,
+) -> list[Consumer]:
+    """Start all threads. ``stack`` ends them, the consumers first: they finish the batches in hand.
+
+    Until then leases are renewed and messages deleted, or finished events would come again. Odoo gets heartbeats until
+    then, because the bridge is alive.
+    """
     leases = LeaseKeeper(settings.visibility_timeout)
     pauses = Pauses(engine)
-    pool = ThreadPoolExecutor(DISPOSERS, thread_name_prefix="dispose")
-    handlers = make_handlers(engine, queues, sql, queue, odoo)
+    reconciler = reconcile.Reconciler(
+        engine,
+        handlers,
+        dead_letter_queue,
+        pauses,
+        stop,
+        max_attempts=settings.max_attempts,
+        visibility_timeout=settings.visibility_timeout,
+    )
+    renewal = PeriodicThread("lease_renewal", leases.renew_due, leases.interval)
+    for reporting in _reporters(engine, odoo) if odoo else []:
+        stack.callback(reporting.close)
+        reporting.start()
+    pool = stack.enter_context(ThreadPoolExecutor(SETTLERS, thread_name_prefix="settle"))
+    stack.callback(renewal.join)
+    stack.callback(renewal.close)
+    renewal.start()
+    if settings.reconcile_interval:
+        reconciling = PeriodicThread(
+            "reconcile", reconciler.reconcile, settings.reconcile_interval, jitter=reconcile.JITTER, closing=stop
+        )
+        stack.callback(reconciling.join)
+        reconciling.start()
     consumers = [
         Consumer(
             handler,
+            BatchProcessor(handler, engine, dead_letter_queue, stop, max_attempts=settings.max_attempts),
             engine,
-            dead_letter_queue,
             leases,
             pool,
             stop,
             pauses,
             batch_size=settings.batch_size,
             visibility_timeout=settings.visibility_timeout,
-            max_attempts=settings.max_attempts,
             poll_interval=settings.poll_interval,
         )
         for handler in handlers
     ]
-    tellers: list[Heartbeat | Reporter] = []
-    if odoo:
-        tellers = [Heartbeat(odoo, partial(close_discarded, engine, odoo)), Reporter(engine, odoo)]
-    reconciler = Reconciler(
-        engine,
-        handlers,
-        dead_letter_queue,
-        pauses,
-        stop,
-        interval=settings.reconcile_interval,
-        max_attempts=settings.max_attempts,
-        visibility_timeout=settings.visibility_timeout,
-    )
-    leases.start()
     for consumer in consumers:
+        stack.callback(consumer.join)
         consumer.start()
-    for teller in tellers:
-        teller.start()
-    reconciler.start()
-
-    stop.wait()
-    # The order matters. Consumers first: they take no more, finish what they have in hand, and wait for its deletes.
-    # Until then leases must be kept and deletes made, or what was finished would come again; and Odoo should hear from
-    # us, since we are alive.
-    for consumer in consumers:
-        consumer.join()
-    reconciler.join()
-    leases.close()
-    pool.shutdown()
-    for teller in tellers:
-        teller.close()
-    if stop_serving:
-        stop_serving()
-    for each in [*queues.values(), dead_letter_queue]:
-        each.close()
-    engine.dispose()
-    crashed = any(consumer.crashed for consumer in consumers)
-    log.info("stopped", code="crashed" if crashed else "asked")
-    return 1 if crashed else 0
+    return consumers
 
 
-def make_handlers(
-    engine: sa.Engine, queues: Mapping[str, Queue], sql: Dependency, queue: Dependency, odoo: Odoo | None
-) -> list[Handler]:
-    """What is done with the events of each queue.
+def _reporters(engine: sa.Engine, odoo: Odoo) -> list[PeriodicThread]:
+    """The threads that keep Odoo informed."""
+    closing = threading.Event()
+    return [
+        PeriodicThread(
+            "heartbeat",
+            partial(heartbeat.send_heartbeat, odoo, partial(reporter.close_discarded, engine, odoo)),
+            heartbeat.INTERVAL,
+            failing_interval=heartbeat.FAILING_INTERVAL,
+            at_once=True,
+            closing=closing,
+        ),
+        PeriodicThread(
+            "report",
+            partial(reporter.report_outcomes, engine, odoo, closing),
+            reporter.INTERVAL,
+            failing_interval=reporter.FAILING_INTERVAL,
+            jitter=reporter.JITTER,
+            closing=closing,
+        ),
+    ]
 
-    :param queues: by keys of :data:`bridge.contract.payloads.QUEUES`
-    :param odoo: may be missing if no handler of these queues needs it
-    """
-    handlers = []
-    for name, events_queue in queues.items():
-        registered, needs = HANDLERS[QUEUES[name]], [sql, queue]
-        if registered.needs_odoo:
-            assert odoo is not None
-            handle = partial(registered.handle, engine, odoo)
-            needs.append(Dependency("Odoo", odoo.probe))
-        else:
-            handle = partial(registered.handle, engine)
-        handlers.append(Handler(events_queue, handle, registered.record_failures, needs))
-    return handlers
+
+def _select_1(connection: sa.Connection) -> None:
+    connection.execute(sa.select(1))

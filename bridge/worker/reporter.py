@@ -1,13 +1,12 @@
-"""Telling Odoo what became of events, so that its event log knows the end of each; and closing what it gave up.
+"""Report the outcomes of events to Odoo, for its event log; and close the events that Odoo users discarded.
 
-Beside the events, never in their way: the outcome is in SQL first, and Odoo hears of it when it can. Told twice is as
-good as once; not told yet, because Odoo was down or this process was killed, is told later, by whichever bridge. What
-Odoo applied itself it knows, and is not told.
+Reports never delay an event. The outcome is in SQL first, and Odoo gets it when it can. A second report of the same
+outcome changes nothing. If Odoo is down or this process is killed, any bridge sends the report later. Odoo gets no
+report of what it applied itself.
 """
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,139 +15,113 @@ import sqlalchemy as sa
 import structlog
 
 from ..contract.fields import format_datetime
-from ..errors import OdooRefused, Outage
-from ..log import kind
+from ..contract.outcomes import ReportedState
+from ..errors import OdooRefused
 from ..odoo import Odoo
 from ..store import audit, dead_letters
 from ..store.engine import in_transaction
+from ..store.rows import AuditRow
 from .reconcile import event_of
 
 log = structlog.get_logger()
 
-#: Seconds between two looks for outcomes to tell.
+#: Seconds between two searches for outcomes to report.
 INTERVAL = 2
-#: The same while telling fails. Nobody waits for it.
-INTERVAL_FAILING = 10
-#: Outcomes told in one call.
+#: The same while reports fail. They are not urgent.
+FAILING_INTERVAL = 10
+#: Share of these intervals that is random, so that several bridges do not report at the same moment.
+JITTER = 0.2
+#: Outcomes in one call.
 BATCH = 200
-#: Odoo's words for our outcomes; all others mean that the event is done.
-STATES = {audit.DEAD_LETTERED: "failed", audit.DISCARDED: "discarded", audit.ERASED: "erased"}
+#: Odoo's states for our outcomes. All other outcomes mean that the event is done.
+STATES = {
+    audit.DEAD_LETTERED: ReportedState.FAILED,
+    audit.DISCARDED: ReportedState.DISCARDED,
+    audit.ERASED: ReportedState.ERASED,
+}
 
 
-class Reporter(threading.Thread):
-    """Reports until closed. A failure is said once, and matters to nobody else."""
+def report_outcomes(engine: sa.Engine, odoo: Odoo, stop: threading.Event | None = None) -> None:
+    """Report all outcomes that Odoo does not know yet.
 
-    def __init__(self, engine: sa.Engine, odoo: Odoo, interval: float = INTERVAL):
-        """:param interval: seconds"""
-        super().__init__(name="reporter", daemon=True)
-        self._engine = engine
-        self._odoo = odoo
-        self._interval = interval
-        self._closing = threading.Event()
-
-    def close(self) -> None:
-        """Report no more; a report under way is not waited for."""
-        self._closing.set()
-
-    def run(self) -> None:
-        failing = False
-        # Not on the dot: several bridges would tell the same at the same moment.
-        while not self._closing.wait((INTERVAL_FAILING if failing else self._interval) * random.uniform(0.8, 1.2)):  # noqa: S311
-            try:
-                report(self._engine, self._odoo, self._closing)
-            except (Outage, OdooRefused) as error:
-                if not failing:
-                    reason = str(error) if isinstance(error, Outage) else None
-                    log.warning("report_failing", error=kind(error), reason=reason)
-                failing = True
-            except Exception:
-                # A bug here must not end the reports for good.
-                log.exception("report_failed")
-                failing = True
-            else:
-                if failing:
-                    log.info("report_resumed")
-                failing = False
-
-
-def report(engine: sa.Engine, odoo: Odoo, stop: threading.Event | None = None) -> None:
-    """Tell Odoo all outcomes that it does not know yet.
-
-    :param stop: once it is set, no further ones are told
-    :raises Outage: Odoo or SQL is away
-    :raises OdooRefused: after the others were told: there are some that Odoo refuses to hear
+    :param stop: once it is set, no further outcomes are reported
+    :raises Outage: Odoo or SQL is down
+    :raises OdooRefused: Odoo refuses some of the outcomes; the others are reported
     """
     refused: OdooRefused | None = None
     last = 0
     while not (stop and stop.is_set()):
-        rows = in_transaction(engine, lambda connection: audit.unreported(connection, BATCH, last))  # noqa: B023
+        rows = in_transaction(engine, audit.unreported, BATCH, last)
         if not rows:
             break
         last = rows[-1].id
-        refused = _tell(engine, odoo, rows) or refused
+        refused = _report(engine, odoo, rows) or refused
     if refused:
         raise refused
 
 
-def _tell(engine: sa.Engine, odoo: Odoo, rows: Sequence[Any]) -> OdooRefused | None:
-    """Tell ``rows`` together; if Odoo refuses, in halves, so that a bad one holds up no other."""
+def _report(engine: sa.Engine, odoo: Odoo, rows: Sequence[AuditRow]) -> OdooRefused | None:
+    """Report ``rows`` together; if Odoo refuses, in halves, so that a bad row holds up no other."""
     try:
-        busy = odoo.report([_told(row) for row in rows])
+        busy = odoo.record_outcomes([_payload(row) for row in rows])
     except OdooRefused as error:
         if len(rows) == 1:
             return error
         middle = len(rows) // 2
-        first, second = _tell(engine, odoo, rows[:middle]), _tell(engine, odoo, rows[middle:])
+        first, second = _report(engine, odoo, rows[:middle]), _report(engine, odoo, rows[middle:])
         return first or second
-    told = [row for row in rows if row.event_id not in busy]
-    in_transaction(engine, lambda connection: audit.reported(connection, told))
+    in_transaction(engine, audit.reported, [row for row in rows if row.event_id not in busy])
     return None
 
 
-def _told(row: Any) -> dict[str, Any]:
-    told = {
+def _payload(row: AuditRow) -> dict[str, Any]:
+    payload = {
         "event_id": row.event_id,
-        "state": STATES.get(row.outcome, "done"),
+        "state": STATES.get(row.outcome or "", ReportedState.DONE).value,
         "outcome": row.outcome,
         "code": row.error_code,
         "message": row.error,
-        "finished_at": format_datetime(row.finished_at),
+        "finished_at": format_datetime(row.finished_at) if row.finished_at else None,
         "retries": row.retries,
     }
-    # What came past Odoo's webhook it may never have seen: so it gets the event with its outcome.
+    # Odoo may have never seen an event that did not come through its webhook, so the event goes with its outcome.
     event = event_of(row) if row.source != "odoo" else None
-    return {**told, "event": event.envelope()} if event else told
+    return {**payload, "event": event.envelope()} if event else payload
 
 
 def close_discarded(engine: sa.Engine, odoo: Odoo, discarded: Mapping[str, int]) -> None:
-    """Settle events that people gave up in Odoo: their dead letters are closed, and nothing applies them any more.
+    """Settle events that Odoo users discarded: close their dead letters, and never apply the events.
 
-    The outcome is then reported like any other, and by that Odoo knows that we know. An event that was sent again since
-    stays as it is.
+    The outcome is then reported like any other, which confirms the discard to Odoo. An event that was sent again since
+    then stays as it is.
 
     :param discarded: see :meth:`bridge.odoo.Odoo.heartbeat`
-    :raises Outage: Odoo or SQL is away
+    :raises Outage: Odoo or SQL is down
     :raises OdooRefused:
     """
-
-    def work(connection: sa.Connection) -> list[str]:
-        rows = audit.rows(connection, discarded)
-        given_up = [
-            row.event_id
-            for row in rows.values()
-            if row.outcome == audit.DEAD_LETTERED and row.retries <= discarded[row.event_id]
-        ]
-        for event_id in sorted(given_up):
-            audit.discard(connection, event_id)
-        dead_letters.discard_all(connection, given_up)
-        # Whatever else became of them, Odoo seems not to know. Those without an end yet it names again the next time.
-        audit.report_again(connection, rows.keys() - given_up)
-        return sorted(discarded.keys() - rows.keys())
-
-    unknown = in_transaction(engine, work)
+    unknown = in_transaction(engine, _discard, discarded)
     if unknown:
-        # SQL was set up anew since: there is nothing left to close.
-        odoo.report(
-            [{"event_id": event_id, "state": "discarded", "retries": discarded[event_id]} for event_id in unknown]
+        # The tables were made anew since then: there is nothing left to close.
+        odoo.record_outcomes(
+            [
+                {"event_id": event_id, "state": ReportedState.DISCARDED.value, "retries": discarded[event_id]}
+                for event_id in unknown
+            ]
         )
-    log.info("discards_taken", count=len(discarded))
+    log.info("discards_applied", count=len(discarded))
+
+
+def _discard(connection: sa.Connection, discarded: Mapping[str, int]) -> list[str]:
+    """Discard the events; the ids of those that SQL does not know."""
+    rows = audit.rows(connection, discarded)
+    given_up = [
+        row.event_id
+        for row in rows.values()
+        if row.outcome == audit.DEAD_LETTERED and row.retries <= discarded[row.event_id]
+    ]
+    for event_id in sorted(given_up):
+        audit.discard(connection, event_id)
+    dead_letters.discard_all(connection, given_up)
+    # Odoo does not seem to know the outcome of the others. It names unfinished ones again in its next answer.
+    audit.report_again(connection, rows.keys() - given_up)
+    return sorted(discarded.keys() - rows.keys())

@@ -119,6 +119,26 @@ def screenshots(
     raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
 
 
+@app.command()
+def generate() -> None:
+    """Writes the committed files that come from the code or from other files."""
+    command = [VENV / "bin" / "python", "-m", "deploy.docs.generate"]
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
+
+
+@app.command()
+def docs() -> None:
+    """Builds the documentation's site, strictly: a broken link is an error."""
+    # Not --quiet: it hides warnings from --strict too.
+    command = [VENV / "bin" / "python", "-m", "mkdocs", "build", "--strict", "-f", "deploy/docs/mkdocs.yml"]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if built.returncode:
+        quote(built.stdout + built.stderr)
+        raise typer.Exit(1)
+    folder = (STATE / "site").relative_to(ROOT)
+    say(f"[green]✓[/] Open {folder}/index.html, or serve it with its search: python3 -m http.server -d {folder}")
+
+
 @app.command("format")
 def put_in_order() -> None:
     """Lets ruff put the code in order."""

@@ -9,6 +9,9 @@ import sys
 from . import environments, os_packages
 from .paths import ROOT, STATE, VENV
 
+#: As pip takes them: pyproject's groups of tools.
+GROUPS = [argument for name in ("local", "test", "lint", "docs") for argument in ("--group", name)]
+
 
 def main() -> None:
     if sys.version_info < (3, 10):  # noqa: UP036 - the first thing to run on whatever Python there is
@@ -18,7 +21,7 @@ def main() -> None:
         os_packages.ensure(os_packages.ODBC)
         environments.make(
             VENV,
-            ["--editable", ".[worker,api,azure-sql]", "--group", "local", "--group", "test", "--group", "lint"],
+            ["--editable", ".[worker,api,azure-sql]", *GROUPS],
             depends_on=[ROOT / "pyproject.toml"],
         )
     except os_packages.Missing as problem:

@@ -13,6 +13,8 @@ from typing import Any
 
 import requests
 
+from bridge.contract import keys
+
 from . import azurite, ports
 from .odoo import Odoo
 from .os_packages import Missing
@@ -220,7 +222,7 @@ class Stack:
         """Keys of the bridge's API: one that opens everything, and the bot's."""
         if self._state.get("api key of") == self.webhook_key:
             return
-        key = f"mck_{secrets.token_urlsafe(32)}"
+        key = keys.new_key()
         for name, scope, existing in (("Local stack", "write", key), ("Local bot", "webhook", self.webhook_key)):
             self._bridge("key", "create", name, "--scope", scope, "--existing", stdin=existing)
         self._state.set("api key", key)

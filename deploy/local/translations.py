@@ -12,7 +12,7 @@ from .stack import ADDON
 FOLDER = ROOT / ADDON / "i18n"
 _HEADER = {
     "Project-Id-Version": "MiaSalud CRM",
-    "Report-Msgid-Bugs-To": "https://github.com/miasalud/miasalud-crm/issues",
+    "Report-Msgid-Bugs-To": "",
     "MIME-Version": "1.0",
     "Content-Type": "text/plain; charset=UTF-8",
     "Content-Transfer-Encoding": "8bit",

@@ -54,14 +54,14 @@ class EventBatch:
         :return list: lists of such pairs
         """
         rounds, counts = [], defaultdict(int)
-        for event, stage in pending:
+        for event, stage_map in pending:
             # A merged opportunity follows several people, and still takes one event a round.
             opportunity = self.leads.get(event.manychat_id, event.manychat_id)
             position = counts[opportunity]
             counts[opportunity] += 1
             if position == len(rounds):
                 rounds.append([])
-            rounds[position].append((event, stage))
+            rounds[position].append((event, stage_map))
         return rounds
 
 

@@ -1,4 +1,4 @@
-"""What all our routes share: the key, and the one shape of answers and errors."""
+"""What all routes of the addon share: the check of the key, and one format of answers and errors."""
 
 import json
 import logging
@@ -16,42 +16,41 @@ from bridge.contract.webhook import WebhookError
 
 _logger = logging.getLogger(__name__)
 
-#: Another request is inserting the same event. Odoo would sleep for seconds before it tries again; once is enough here,
-#: since the second try sees what the other request did.
+#: Tries when another request is inserting the same event. Odoo itself would sleep for seconds before the second try,
+#: which already sees what the other request did.
 TRIES = 3
 
-
-#: Who guessed keys of late, from where.
+#: Addresses that sent wrong keys lately.
 throttle = Throttle()
 
 
 def route(path, method):
-    """Like ``http.route``, for a JSON endpoint of ours.
+    """Like ``http.route``, for a JSON endpoint of this addon.
 
-    The endpoint returns ``(status, body)`` or raises ``WebhookError``; any other failure is a 503 without details. All
-    methods reach it, so that a wrong one is answered in our shape too; ``HEAD``, which uptime monitors like to send,
-    counts as ``GET``. No session is kept: a bot has no cookies.
+    The endpoint returns ``(status, body)`` or raises ``WebhookError``; any other failure is a 503 without details.
+    Requests with a wrong method come here too, so that their answer has the same format. ``HEAD``, which uptime
+    monitors send, counts as ``GET``. No session is kept: a bot has no cookies.
     """
 
     def decorate(endpoint):
-        # readonly: for Odoo, a route without a login reads only, unless it says otherwise.
+        # readonly: Odoo's default for a route without a login is a read-only transaction.
         @http.route(path, type="http", auth="none", readonly=False, csrf=False, save_session=False)
         @wraps(endpoint)
         def respond(self, **_query):
             try:
-                asked = request.httprequest.method
-                if asked != method and (asked, method) != ("HEAD", "GET"):
+                used = request.httprequest.method
+                if used != method and (used, method) != ("HEAD", "GET"):
                     raise webhook.wrong_method(method)
                 return _answer(*_with_retries(endpoint, self))
-            except WebhookError as refusal:
-                return _answer(refusal.status, refusal.body, refusal.headers)
+            except WebhookError as error:
+                return _answer(error.status, error.body, error.headers)
             except Exception as error:
                 request.env.cr.rollback()
                 where = "".join(traceback.format_tb(error.__traceback__))
-                # The error's own text may hold what the bot sent.
+                # Without the error's text: it may hold personal data.
                 _logger.error("%s failed: %s\n%s", path, type(error).__name__, where)
-                refusal = webhook.unavailable()
-                return _answer(refusal.status, refusal.body, refusal.headers)
+                answer = webhook.unavailable()
+                return _answer(answer.status, answer.body, answer.headers)
 
         return respond
 

@@ -1,7 +1,8 @@
 from odoo import fields, http
 from odoo.http import request
 
-from ..models.manychat_alert import STUCK_AFTER
+from bridge.contract.agreements import STUCK_AFTER
+
 from ..queues import queue_report
 from .api import authenticate, route
 
@@ -9,12 +10,12 @@ from .api import authenticate, route
 class ManychatHealth(http.Controller):
     @route("/health", "GET")
     def health(self):
-        """Whether Odoo serves this database; without a key, and telling nothing else."""
+        """Answer 200 if Odoo serves this database. Needs no key and says nothing else."""
         return 200, {"status": "ok"}
 
     @route("/api/v1/reports/health", "GET")
     def report(self):
-        """How the whole way from the webhook to the bridge is doing."""
+        """Report the state of outbox, queue and bridge."""
         authenticate()
         events = request.env["manychat.event"].sudo()
         waiting = events.search([("state", "=", "pending")], order="id", limit=1)

@@ -10,29 +10,11 @@ from bridge.contract.webhook import WebhookError
 from .api import authenticate, route
 
 
-def _webhook(event_type):
-    method, path = event_type.route
-    return route(path, method)
-
-
 class ManychatWebhook(http.Controller):
-    """Where ManyChat's External Requests arrive: checked against the contract, put into the outbox, answered 202."""
+    """Receive ManyChat's External Requests: check them against the contract, store them in the outbox, answer 202.
 
-    @_webhook(EventType.CONTACT)
-    def contact(self):
-        return self._receive(EventType.CONTACT)
-
-    @_webhook(EventType.CAMPAIGN_ASSIGNMENT)
-    def campaign_assignment(self):
-        return self._receive(EventType.CAMPAIGN_ASSIGNMENT)
-
-    @_webhook(EventType.OPPORTUNITY)
-    def opportunity(self):
-        return self._receive(EventType.OPPORTUNITY)
-
-    @_webhook(EventType.CAMPAIGN_CONTACT)
-    def campaign_contact(self):
-        return self._receive(EventType.CAMPAIGN_CONTACT)
+    Each type of event has its route, see below.
+    """
 
     def _receive(self, event_type):
         """Take one event in.
@@ -57,10 +39,10 @@ class ManychatWebhook(http.Controller):
             )
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
                 raise WebhookError(403, "test_key", "This key is for one test event. Bots need a key of their own.")
-        except WebhookError as refusal:
+        except WebhookError as error:
             if not dry_run:
                 request.env["manychat.rejection"]._record(
-                    http_request.path, refusal.code, refusal.message, body, key, refusal.errors
+                    http_request.path, error.code, error.message, body, key, error.errors
                 )
             raise
         if dry_run:
@@ -70,7 +52,7 @@ class ManychatWebhook(http.Controller):
         return 202, webhook.accepted(event)
 
     def _forecast(self, event):
-        """What would become of ``event``, storing nothing."""
+        """What would happen to ``event``. Stores nothing."""
         known = request.env["manychat.event"].sudo().search_count([("event_id", "=", event.id)], limit=1)
         forecast = webhook.forecast(event, duplicate=bool(known))
         if event.type is EventType.OPPORTUNITY:
@@ -80,6 +62,18 @@ class ManychatWebhook(http.Controller):
             forecast["message"] = (
                 f"The opportunity would enter the stage “{stage.stage_id.name}”."
                 if stage
-                else "This ManyChat stage is not mapped yet: the event would wait until somebody maps it in Odoo."
+                else "This ManyChat stage is not mapped yet: the event would wait until a manager maps it in Odoo."
             )
         return forecast
+
+
+def _add_route(event_type):
+    @route(event_type.spec.path, event_type.spec.method)
+    def receive(self):
+        return self._receive(event_type)
+
+    setattr(ManychatWebhook, event_type.value, receive)
+
+
+for _event_type in EventType:
+    _add_route(_event_type)

@@ -10,7 +10,7 @@ from .manychat_advisor import COMMERCIAL, MEDICAL
 from .manychat_identity import APPLYING
 from .manychat_stage_history import PERSON
 
-#: The address of a conversation in ManyChat, as the account shows it, with the person's id left open.
+#: The address of a conversation in ManyChat, with a placeholder for the person's id.
 CHAT_URL_PARAMETER = "miasalud_crm.chat_url"
 CHAT_URL_ID = "{manychat_id}"
 
@@ -25,13 +25,13 @@ class CrmLead(models.Model):
         inverse="_inverse_x_manychat_id",
         search="_search_x_manychat_id",
         copy=False,
-        help="The person's ID in ManyChat. A merged opportunity has several, and is found by each of them.",
+        help="The person's ID in ManyChat. A merged opportunity has several, and you can search by each of them.",
     )
     manychat_last_date = fields.Datetime(
         "Last ManyChat Event or Move",
         readonly=True,
         copy=False,
-        help="When the newest event applied happened, or a person last moved, lost or restored the opportunity.",
+        help="When the newest applied event happened, or when a user last moved, lost or restored the opportunity.",
     )
     manychat_last_event_date = fields.Datetime(
         "Last Chat Event", readonly=True, copy=False, help="When the newest event of the conversation happened."
@@ -40,8 +40,8 @@ class CrmLead(models.Model):
         "Place in the Order of Events",
         readonly=True,
         copy=False,
-        help="Where the newest event applied, or a person's move, stands in the order of events: happened at, "
-        "received at, event id. An event that comes before it no longer moves the opportunity.",
+        help="Place of the newest applied event, or of a user's move, in the order of events: happened at, received "
+        "at, event ID. An event before it no longer moves the opportunity.",
     )
     manychat_channel = fields.Char("Channel", readonly=True, copy=False, help="Where the conversation began.")
     manychat_entry_date = fields.Datetime("Entry Date", readonly=True, copy=False)
@@ -52,7 +52,7 @@ class CrmLead(models.Model):
         ondelete="set null",
         readonly=True,
         copy=False,
-        help="The adviser whom the chat named. Their Odoo user, if they have one, becomes the salesperson.",
+        help="The adviser that the chat named. Their Odoo user, if any, becomes the salesperson.",
     )
     manychat_medical_advisor_id = fields.Many2one(
         "manychat.advisor", "Medical Adviser", domain=[("role", "=", MEDICAL)], ondelete="set null", copy=False
@@ -63,12 +63,12 @@ class CrmLead(models.Model):
     manychat_whatsapp_url = fields.Char("Chat in WhatsApp", compute="_compute_manychat_urls")
     manychat_summary = fields.Text("Last Summary", readonly=True, copy=False)
     manychat_values = fields.Json(
-        "What the Chat Said",
+        "Values from the Chat",
         readonly=True,
         copy=False,
         groups="base.group_system",
-        help="What the chat last said of each field. A field that now holds something else was changed by a person, "
-        "and the chat leaves it alone.",
+        help="The last value that the chat sent for each field. If a field now holds another value, a user changed it, "
+        "and the chat does not overwrite it.",
     )
 
     # ------------------------------------------------------------
@@ -81,7 +81,7 @@ class CrmLead(models.Model):
             lead.x_manychat_id = lead.manychat_identity_ids.sorted("sequence")[:1].manychat_id
 
     def _inverse_x_manychat_id(self):
-        # As superuser: whoever may write the opportunity may say whose conversation it follows.
+        # As superuser: a user who may write the opportunity may choose the conversation that it follows.
         for lead in self.sudo():
             manychat_id = (lead.x_manychat_id or "").strip()
             primary = lead.manychat_identity_ids.sorted("sequence")[:1]
@@ -95,13 +95,13 @@ class CrmLead(models.Model):
     @api.model
     def _search_x_manychat_id(self, operator, value):
         if not value and (operator == "=?" or "like" in operator):
-            return [(0 if operator.startswith("not") else 1, "=", 1)]  # nothing asked for: all; not even that: none
+            return [(0 if operator.startswith("not") else 1, "=", 1)]  # an empty search finds all; its negation, none
         negative = operator.startswith(("not ", "!"))
         positive = {"!=": "="}.get(operator, operator.removeprefix("not "))
         values = list(value) if positive == "in" else [value]
         domain = []
         if given := [item for item in values if item]:
-            # sudo() only looks ids up: which of the opportunities are shown is still up to the caller's own rules.
+            # sudo() only looks up ids. The caller's own rules still decide which opportunities are found.
             condition = ("manychat_id", positive, given if positive == "in" else given[0])
             identities = self.env["manychat.identity"].sudo()._search([condition])
             domain.append(("manychat_identity_ids", "not in" if negative else "in", identities))
@@ -136,7 +136,7 @@ class CrmLead(models.Model):
             lead.manychat_whatsapp_url = f"https://wa.me/{digits}" if digits and manychat_id else False
 
     def _inverse_phone(self):
-        # Odoo copies a new phone number to the linked customer. The chat never changes customers.
+        # Odoo copies a new phone number to the linked customer, but the chat must not change customers.
         if self.env.context.get(APPLYING):
             return None
         return super()._inverse_phone()
@@ -149,7 +149,7 @@ class CrmLead(models.Model):
     def create(self, vals_list):
         leads = super().create(vals_list)
         if not self.env.context.get(APPLYING):
-            # Chosen, and not just where opportunities begin.
+            # Only if the user chose a stage other than the first one.
             chosen = leads.filtered(
                 lambda lead: (
                     lead.manychat_identity_ids and lead.stage_id != lead._stage_find(domain=[("fold", "=", False)])
@@ -170,7 +170,7 @@ class CrmLead(models.Model):
         result = super().write(vals)
         now = datetime.now(timezone.utc)
         moved._manychat_mark_manual_move(now)
-        moved._manychat_record_decision(now)
+        moved._manychat_record_manual_move(now)
         return result
 
     def _merge_dependences(self, opportunities):
@@ -184,20 +184,20 @@ class CrmLead(models.Model):
 
     @api.model
     def _manychat_list_action(self, title, domain):
-        """The action that shows the opportunities of ``domain``, as a list first: they may all be in one stage."""
+        """The action that shows the opportunities of ``domain``, with the list first: they may all be in one stage."""
         action = self.env["ir.actions.act_window"]._for_xml_id("crm.crm_lead_opportunities")
         views = sorted(action["views"], key=lambda view: view[1] != "list")
         names = {"name": title, "display_name": title}
         return {**action, **names, "views": views, "domain": domain, "context": {"default_type": "opportunity"}}
 
     def action_view_manychat_events(self):
-        """The history of the conversation's events."""
+        """Open the events of the conversation."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
         return {**action, "domain": [("lead_id", "=", self.id)], "context": {}}
 
     def action_view_manychat_stages(self):
-        """The stages that the opportunity has been in: when, how long, and who moved it."""
+        """Open the stage periods of the opportunity: when, how long, and moved by whom."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_funnel_action")
         views = [(False, "list"), (False, "pivot")]
@@ -208,17 +208,20 @@ class CrmLead(models.Model):
     # ------------------------------------------------------------
 
     def _manychat_mark_manual_move(self, moment):
-        """Note that a person decided at ``moment`` (with time zone): events from before it move nothing any more."""
+        """Record that a user moved the opportunities: older events no longer move them.
+
+        :param datetime moment: when, with time zone
+        """
         order_key = manual_order_key(moment)
         leads = self.filtered(lambda lead: (lead.manychat_order or "") < order_key)
         # As superuser: the fields are readonly for the user who moves the opportunity.
         leads.sudo().write({"manychat_order": order_key, "manychat_last_date": naive_utc(moment)})
 
-    def _manychat_record_decision(self, moment):
-        """Have the stage history of opportunities that follow a conversation tell where a person has put them."""
+    def _manychat_record_manual_move(self, moment):
+        """Write a user's moves into the stage history of opportunities that follow a conversation."""
         if not self:
             return
-        # Now, and not when the transaction ends: bridges lock the opportunity before its history, too.
+        # Flush now, to lock the opportunity before its history, in the same order as bridges do.
         self.flush_recordset(["stage_id", "active"])
         self.env["manychat.stage.history"]._record(
             [
@@ -235,13 +238,13 @@ class CrmLead(models.Model):
         )
 
     def _manychat_merge(self, opportunities):
-        """Have ``self`` follow the conversations of ``opportunities`` as well."""
+        """Make ``self`` follow the conversations of ``opportunities`` too."""
         self.ensure_one()
         survivor, others = self.sudo(), opportunities.sudo()
         last = max(survivor.manychat_identity_ids.mapped("sequence"), default=0)
         for offset, identity in enumerate(others.manychat_identity_ids.sorted("sequence"), start=1):
             identity.write({"lead_id": survivor.id, "sequence": last + offset})
-        # Events of either conversation from before the newest one known must not move the survivor.
+        # Events of either conversation that are older than the newest known one must not move the survivor.
         newest = max(survivor | others, key=lambda lead: lead.manychat_order or "")
         vals = {
             "manychat_order": newest.manychat_order,
@@ -250,7 +253,7 @@ class CrmLead(models.Model):
                 (date for date in (survivor | others).mapped("manychat_last_event_date") if date), default=False
             ),
             "manychat_summary": newest.manychat_summary or survivor.manychat_summary,
-            # What the survivor takes over from the others, the chat may go on to change.
+            # The chat may still change the values that the survivor takes over.
             "manychat_values": {
                 name: value for lead in (*others, survivor) for name, value in (lead.manychat_values or {}).items()
             },
@@ -265,25 +268,25 @@ class CrmLead(models.Model):
                 value = next((other[name] for other in others if other[name]), False)
                 vals[name] = value.id if isinstance(value, models.BaseModel) else value
         survivor.write(vals)
-        # These doubles are dealt with now.
+        # These duplicates are now merged.
         identities = survivor.manychat_identity_ids.with_context(active_test=False)
         identities.duplicate_lead_ids -= survivor | others
         self.env["manychat.event"].sudo().search([("lead_id", "in", others.ids)]).lead_id = survivor
 
     @api.model
     def _manychat_date_last_events(self):
-        """Fill *Last Chat Event* where it is empty although the chat has had its say.
+        """Fill *Last Chat Event* where it is empty although events have been applied.
 
-        Run by each installation and upgrade of the addon; only the first one that knows the field has anything to do.
-        The event log may have forgotten the newest event, and a person's move hides it in the opportunity's own order:
-        the newest moment that any of them knows is the best there is. What only a person has touched stays empty.
+        Each installation and upgrade of the addon runs this. Only the first one that has the field finds anything to
+        do. The newest event may be gone from the event log, and a user's move hides it in the opportunity's order: the
+        newest date of the two and of the stage history is the best one known. Without any event the field stays empty.
         """
         self.env.flush_all()
         self.env.cr.execute(
             """
             WITH undated AS (
                 SELECT lead.id,
-                       -- an order that ends with an event's id is an event's, else a person's
+                       -- an order that ends with an event's id is an event's, else a user's
                        CASE WHEN lead.manychat_order NOT LIKE '%|' THEN lead.manychat_last_date END AS by_order
                   FROM crm_lead lead
                  WHERE lead.manychat_last_event_date IS NULL AND lead.manychat_last_date IS NOT NULL

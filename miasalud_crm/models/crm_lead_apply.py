@@ -12,6 +12,7 @@ from odoo.exceptions import UserError
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
+from bridge.contract.outcomes import ErrorCode
 from bridge.contract.payloads import EventType
 
 from ..apply.batch import EventBatch, lock_rows
@@ -34,7 +35,8 @@ CREATED_BY_EVENTS = ("manychat_", "utm_source")
 
 
 class CrmLead(models.Model):
-    # A file of its own: applying events takes as much code as all the rest of the model.
+    """Applying a batch of events: the RPC, bisecting, and the savepoint."""
+
     _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
     # ------------------------------------------------------------
@@ -53,7 +55,7 @@ class CrmLead(models.Model):
                 return self._manychat_apply_batch(events)
         except Exception as error:
             if not _is_conflict(error) and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-                raise  # the database is in trouble; no event is at fault
+                raise  # a problem of the database, not of an event
             if len(events) == 1:
                 event = events[0]
                 refused = _result(event.id, "retry") if _is_conflict(error) else self._manychat_refuse(event, error)
@@ -95,13 +97,13 @@ class CrmLead(models.Model):
             with self._manychat_savepoint():
                 rows, _busy_event_ids = lock_rows(self.env, [event])
                 if row := rows.get(event.id):
-                    values = {"code": "refused", "message": message, "alias_id": False}
+                    values = {"code": ErrorCode.REFUSED.value, "message": message, "alias_id": False}
                     row.write({**values, "attempt_count": row.attempt_count + 1})
         except psycopg2.Error as log_error:
             if not _is_conflict(log_error):
                 raise
             return _result(event.id, "retry")
-        return _result(event.id, "error", code="refused", message=message)
+        return _result(event.id, "error", code=ErrorCode.REFUSED.value, message=message)
 
     def _manychat_apply_batch(self, events):
         """Apply ``events`` (oldest first), all or none.
@@ -117,35 +119,35 @@ class CrmLead(models.Model):
             elif batch.rows[event.id].state == "done":
                 results[event.id] = _known_result(batch.rows[event.id])
             elif batch.rows[event.id].state == "discarded":
-                message = self.env._("An Odoo user discarded this event. Retry in Odoo takes that back.")
-                results[event.id] = _result(event.id, "error", code="discarded", message=message)
-            elif stage := resolve(event.payload.state.stage_id, event.payload.state.stage):
-                pending.append((event, stage))
+                message = self.env._("A user discarded this event in Odoo. Press Retry in Odoo to apply it.")
+                results[event.id] = _result(event.id, "error", code=ErrorCode.DISCARDED.value, message=message)
+            elif stage_map := resolve(event.payload.state.stage_id, event.payload.state.stage):
+                pending.append((event, stage_map))
             else:
                 results[event.id] = self._manychat_fail_unmapped(event, batch.rows[event.id])
-        batch.load_references([event for event, _stage in pending])
-        for events_and_stages in batch.rounds(pending):
-            results |= self._manychat_apply_round(events_and_stages, batch)
+        batch.load_references([event for event, _stage_map in pending])
+        for pairs in batch.rounds(pending):
+            results |= self._manychat_apply_round(pairs, batch)
             self._manychat_flush()
         return results
 
-    def _manychat_apply_round(self, events_and_stages, batch):
+    def _manychat_apply_round(self, pairs, batch):
         """Apply at most one event of each opportunity.
 
-        :param list events_and_stages: pairs of event and ``manychat.stage.map``
+        :param list pairs: pairs of event and ``manychat.stage.map``
         :param EventBatch batch: its ``leads`` are extended by the created ones
         :return dict: event id → result
         """
         # The same order everywhere: two bridges that create the same people would otherwise wait for each other.
         new_contacts = sorted(
-            ((event, stage) for event, stage in events_and_stages if event.manychat_id not in batch.leads),
-            key=lambda event_and_stage: event_and_stage[0].manychat_id,
+            ((event, stage_map) for event, stage_map in pairs if event.manychat_id not in batch.leads),
+            key=lambda pair: pair[0].manychat_id,
         )
-        moves = [(event, stage) for event, stage in events_and_stages if event.manychat_id in batch.leads]
+        moves = [(event, stage_map) for event, stage_map in pairs if event.manychat_id in batch.leads]
         outcomes = self._manychat_create(new_contacts, batch)
         outcomes |= self._manychat_move(moves, batch)
         results = {}
-        for event, _stage in events_and_stages:
+        for event, _stage_map in pairs:
             lead = batch.leads[event.manychat_id]
             status, stage_before = outcomes[event.id]
             results[event.id] = _result(
@@ -166,7 +168,7 @@ class CrmLead(models.Model):
             "Stage Aliases; the event then goes through by itself.",
             alias.display_name,
         )
-        result = _result(event.id, "error", code="unmapped_stage", message=message)
+        result = _result(event.id, "error", code=ErrorCode.UNMAPPED_STAGE.value, message=message)
         _complete_row(row, result)
         row.alias_id = alias
         return result
@@ -192,7 +194,7 @@ class CrmLead(models.Model):
         :raises UserError: ``events`` is no list
         """
         if not isinstance(events, list | tuple):
-            raise UserError(self.env._("Events come as a list."))
+            raise UserError(self.env._("The events must be a list."))
         self = self.with_context(
             **{
                 APPLYING: True,
@@ -206,7 +208,9 @@ class CrmLead(models.Model):
             try:
                 event = from_envelope(envelope)
                 if event.type is not EventType.OPPORTUNITY:
-                    raise ContractError("invalid", f"An event of type “{event.type.value}” concerns no opportunity.")
+                    raise ContractError(
+                        ErrorCode.INVALID, f"An event of type “{event.type.value}” concerns no opportunity."
+                    )
                 valid.setdefault(event.id, (event, []))[1].append(position)
             except ContractError as error:
                 event_id = envelope.get("id") if isinstance(envelope, dict) else False

@@ -42,22 +42,24 @@ class CrmLead(models.Model):
         """
         default_team = self._manychat_default_team() if new_contacts else None
         created = self.create(
-            [self._manychat_create_values(event, stage, batch, default_team) for event, stage in new_contacts]
+            [self._manychat_create_values(event, stage_map, batch, default_team) for event, stage_map in new_contacts]
         )
-        events_and_leads = [(event, lead) for (event, _stage), lead in zip(new_contacts, created, strict=True)]
+        events_and_leads = [(event, lead) for (event, _stage_map), lead in zip(new_contacts, created, strict=True)]
         batch.leads |= {event.manychat_id: lead for event, lead in events_and_leads}
         self._manychat_record_stages(events_and_leads)
         self._manychat_log_summaries(events_and_leads)
-        return {event.id: ("created", self.env["crm.stage"]) for event, _stage in new_contacts}
+        return {event.id: ("created", self.env["crm.stage"]) for event, _stage_map in new_contacts}
 
-    def _manychat_create_values(self, event, stage, batch, default_team):
-        team = stage.team_id or (default_team if _is_open_to(stage.stage_id, default_team) else stage.team_id)
+    def _manychat_create_values(self, event, stage_map, batch, default_team):
+        team = stage_map.team_id
+        if not team and _is_open_to(stage_map.stage_id, default_team):
+            team = default_team
         values = merge.event_values(event.payload, batch.references(event, team.company_id))
         values.setdefault("name", event.payload.phone or event.manychat_id)
         vals = {
             "type": "opportunity",
             "user_id": False,  # not the bridge's own user, which would be the default
-            "stage_id": stage.stage_id.id,
+            "stage_id": stage_map.stage_id.id,
             "manychat_identity_ids": [fields.Command.create({"manychat_id": event.manychat_id})],
             **{name: value for name, value in values.items() if name not in merge.NAME_PARTS},
             **merge.order_values(event),
@@ -85,7 +87,7 @@ class CrmLead(models.Model):
         :return dict: event id → (status, stage before)
         """
         outcomes, stage_moves, changed, notes = {}, defaultdict(self.browse), [], []
-        for event, stage in moves:
+        for event, stage_map in moves:
             lead = batch.leads[event.manychat_id]
             stage_before = lead.stage_id
             is_newer = merge.order_key(event) > (lead.manychat_order or "")
@@ -93,9 +95,9 @@ class CrmLead(models.Model):
             if is_restored:
                 lead.action_unarchive()  # like Odoo's own button, which also clears the lost reason
             is_updated = lead._manychat_update(event, batch, is_newer) or is_restored
-            is_moved = is_newer and stage_before != stage.stage_id
+            is_moved = is_newer and stage_before != stage_map.stage_id
             if is_moved:
-                stage_moves[stage.stage_id] |= lead
+                stage_moves[stage_map.stage_id] |= lead
                 if event.payload.state.summary:
                     lead._track_set_log_message(_as_html(event.payload.state.summary))
             else:
@@ -185,8 +187,8 @@ def _move_status(is_newer, is_moved, is_updated):
 
 def _is_open_to(stage, team):
     """Whether opportunities of ``team`` may be in ``stage``: Odoo hides a stage of other teams from them."""
-    own_teams = stage["team_ids" if "team_ids" in stage._fields else "team_id"]  # 19 and 18
-    return not own_teams or team in own_teams
+    teams = stage._teams()
+    return not teams or team in teams
 
 
 def _as_html(text):

@@ -5,14 +5,14 @@ from .crm_lead import APPLYING
 
 
 class CrmLead(models.Model):
-    """Who is the salesperson: the chat's commercial adviser, unless a person decides otherwise."""
+    """The salesperson: the user of the chat's commercial adviser, unless an Odoo user chooses another one."""
 
     _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
     def _manychat_reassigned(self, values, event):
-        """Whether the chat names another commercial adviser than so far, later than a person chose the salesperson.
+        """Whether the event names a new commercial adviser, and is newer than a user's choice of the salesperson.
 
-        An event that only repeats the adviser decides nothing: bots send all they know each time.
+        An event that repeats the same adviser is no new choice: bots send everything they know each time.
 
         :param dict values: what the event carries
         :param bridge.contract.event.Event event: an event newer than all that is known
@@ -21,32 +21,32 @@ class CrmLead(models.Model):
         if values.get("manychat_commercial_advisor_id") in (None, self.manychat_commercial_advisor_id.id):
             return False
         if self.user_id.id == (self.manychat_values or {}).get("user_id", False):
-            return False  # nobody has chosen one: nothing to overrule
+            return False  # no user has chosen a salesperson: nothing to overrule
         chosen = self._manychat_salesperson_dates().get(self.id, self.create_date)
         return naive_utc(event.occurred_at) > chosen
 
     def _manychat_assign(self, user):
-        """Make ``user`` the salesperson of those of these opportunities whose salesperson is open.
+        """Make ``user`` the salesperson of the opportunities on which no user has ever set or removed one.
 
-        That is: none is set, and nobody has removed one. Odoo records and announces it as it always does.
+        Odoo records and announces the assignment as usual.
 
-        :return int: how many that were
+        :return int: how many opportunities were assigned
         """
         self.env.flush_all()
-        self.env.cr.precommit.run()  # what this transaction has changed so far becomes history too
+        self.env.cr.precommit.run()  # the changes of this transaction become history too
         decided = self._manychat_salesperson_dates()
         leads = self.filtered(lambda lead: not lead.user_id and lead.id not in decided)
-        # Nobody waits for the mail server.
+        # Do not wait for the mail server.
         leads = leads.with_context(**{APPLYING: True, "mail_notify_force_send": False})
         for team, group in leads.grouped("team_id").items():
             # Odoo would replace a team by the salesperson's own.
             group.write({"user_id": user.id, **({"team_id": team.id} if team else {})})
-        for lead in leads:  # the chat's doing, which the chat may change again
+        for lead in leads:  # the chat chose this user, so the chat may change it again
             lead.manychat_values = {**(lead.manychat_values or {}), "user_id": user.id}
         return len(leads)
 
     def _manychat_salesperson_dates(self):
-        """When each opportunity's salesperson was last changed, as its history says.
+        """When each opportunity's salesperson last changed, according to its chatter.
 
         :return dict: lead id → datetime in UTC; without those whose salesperson never changed
         """

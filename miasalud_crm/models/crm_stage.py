@@ -7,7 +7,7 @@ class CrmStage(models.Model):
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_mapped(self):
-        """Say what to do: the database's own refusal advises to archive, which a stage cannot be."""
+        """Refuse with advice: the database's own error advises to archive, and a stage has no archive."""
         rows = (
             self.env["manychat.stage.map"].sudo().with_context(active_test=False).search([("stage_id", "in", self.ids)])
         )
@@ -33,5 +33,5 @@ class CrmStage(models.Model):
             )
 
     def _teams(self):
-        """The teams that alone see this stage; none if all do. (One in Odoo 18, several from 19 on.)"""
+        """The only teams that see this stage; none if all teams do. One at most in Odoo 18, several from 19 on."""
         return self.team_ids if "team_ids" in self._fields else self.team_id

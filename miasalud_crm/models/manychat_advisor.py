@@ -3,14 +3,14 @@ from odoo.exceptions import ValidationError
 
 COMMERCIAL = "commercial"
 MEDICAL = "medical"
-#: Where an opportunity names its adviser of each role.
+#: Field of the opportunity for each role.
 LEAD_FIELDS = {COMMERCIAL: "manychat_commercial_advisor_id", MEDICAL: "manychat_medical_advisor_id"}
-#: Opportunities that still go on. Lost ones are archived, which a search leaves out.
+#: Open opportunities. Lost ones are archived, and a search leaves archived ones out.
 OPEN = [("type", "=", "opportunity"), ("stage_id.is_won", "=", False)]
 
 
 class ManychatAdvisor(models.Model):
-    """An adviser as ManyChat numbers them, and the Odoo user they are."""
+    """An adviser with their number in ManyChat and their Odoo user."""
 
     _name = "manychat.advisor"
     _description = "ManyChat Adviser"
@@ -32,7 +32,7 @@ class ManychatAdvisor(models.Model):
         compute="_compute_to_complete",
         store=True,
         precompute=True,
-        help="A commercial adviser without an Odoo user, or a medical one of whom only the number is known.",
+        help="A commercial adviser without an Odoo user, or a medical adviser without a name.",
     )
     lead_count = fields.Integer(
         "Opportunities", compute="_compute_lead_count", help="Open opportunities that name this adviser."
@@ -110,14 +110,14 @@ class ManychatAdvisor(models.Model):
     # ------------------------------------------------------------
 
     def action_view_leads(self):
-        """The open opportunities that name this adviser."""
+        """Open the open opportunities that name this adviser."""
         self.ensure_one()
         domain = [(LEAD_FIELDS[self.role], "=", self.id), *OPEN]
         return self.env["crm.lead"]._manychat_list_action(self.display_name, domain)
 
     @api.model
     def action_open(self):
-        """The list of advisers; of those to be completed, as long as there are any."""
+        """Open the list of advisers, filtered by *To Complete* if there are any."""
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_advisor_action")
         to_complete = self.search_count([("to_complete", "=", True)], limit=1)
         return {**action, "context": {"search_default_to_complete": 1} if to_complete else {}}
@@ -128,7 +128,7 @@ class ManychatAdvisor(models.Model):
 
     @api.model
     def _find_or_create(self, role, external_ids):
-        """The advisers of ``role`` with these ManyChat ids; unknown ones appear, to be completed by a person.
+        """Find the advisers of ``role`` with these ManyChat ids. Create unknown ones, for a user to complete.
 
         :param external_ids: iterable of int
         :return dict: id → ``manychat.advisor``
@@ -140,15 +140,14 @@ class ManychatAdvisor(models.Model):
         return {advisor.external_id: advisor for advisor in found}
 
     def _assign_leads(self):
-        """Give open opportunities their salesperson, now that it is known which user their adviser is.
+        """Set the salesperson of open opportunities to the user of their adviser.
 
-        Only where the salesperson is open: none is set, and nobody has set or removed one. Odoo records and announces
-        the assignment as always.
+        Only if no user has ever set or removed a salesperson. Odoo records and announces the assignment as usual.
         """
         assigned = 0
         for advisor in self.filtered(lambda advisor: advisor.role == COMMERCIAL and advisor.active):
             domain = [(LEAD_FIELDS[COMMERCIAL], "=", advisor.id), ("user_id", "=", False), *OPEN]
-            # As superuser: who may say which user an adviser is need not see all of their opportunities.
+            # As superuser: a user who may edit advisers may not see all of the adviser's opportunities.
             leads = self.env["crm.lead"].sudo().search(domain, order="id")
             leads = leads.filtered(lambda lead, advisor=advisor: advisor._salesperson(lead.company_id))
             assigned += leads._manychat_assign(advisor.user_id)
@@ -158,12 +157,12 @@ class ManychatAdvisor(models.Model):
                 {
                     "type": "success",
                     "title": ", ".join(self.mapped("display_name")),
-                    "message": self.env._("Opportunities that have their salesperson now: %s.", assigned),
+                    "message": self.env._("Opportunities that now have a salesperson: %s.", assigned),
                 },
             )
 
     def _salesperson(self, company):
-        """The user to assign, if there is one who may be: still employed, and with access to ``company`` (if any)."""
+        """The user to assign, if active and with access to ``company`` (if any); else an empty record."""
         self.ensure_one()
         user = self.user_id
         return user if user.active and (not company or company in user.company_ids) else user.browse()

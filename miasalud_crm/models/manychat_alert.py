@@ -3,22 +3,22 @@ from datetime import timedelta
 
 from odoo import api, fields, models
 
+from bridge.contract.agreements import STUCK_AFTER
+
 _logger = logging.getLogger(__name__)
 
 RECEIVER_PARAMETER = "miasalud_crm.alert_user_id"
 SILENT_PARAMETER = "miasalud_crm.bridge_silent_minutes"
-#: A bridge gives a sign of life every half minute; a restart takes less than this.
+#: Default time until a silent bridge becomes an alert. A restart of the bridge takes less.
 DEFAULT_SILENT_MINUTES = 10
-#: Events are on their queue in less than a second; after this long somebody should look.
-STUCK_AFTER = timedelta(minutes=5)
 ACTIVITY = "mail.mail_activity_data_warning"
 
 
 class ManychatAlert(models.Model):
-    """A kind of trouble that a person should hear of, and whether it is there now.
+    """A kind of problem that needs a user, and whether it exists now.
 
-    One row per kind, so that there is one activity per kind: it is brought up to date while the trouble lasts, and
-    marked done when it is over. The row's chatter keeps when that was.
+    One row per kind, and so one activity per kind: it is updated while the problem lasts, and marked done when the
+    problem is over. The row's chatter keeps the dates.
     """
 
     _name = "manychat.alert"
@@ -31,8 +31,8 @@ class ManychatAlert(models.Model):
         required=True,
         readonly=True,
     )
-    since = fields.Datetime(readonly=True, help="When the trouble was noticed; empty when there is none.")
-    count = fields.Integer("Events", readonly=True, aggregator=None, help="How many events are concerned.")
+    since = fields.Datetime(readonly=True, help="When the problem was noticed. Empty if there is none.")
+    count = fields.Integer("Events", readonly=True, aggregator=None, help="How many events are affected.")
 
     # ------------------------------------------------------------
     # Computes
@@ -68,11 +68,11 @@ class ManychatAlert(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _note(self, kind, found, count):
+    def _update_alert(self, kind, found, count):
         """Open, update or close the alert of ``kind``.
 
-        :param bool found: whether the trouble is there
-        :param int count: events concerned
+        :param bool found: whether the problem exists
+        :param int count: affected events
         """
         alert = self.search([("kind", "=", kind)])
         if not found:
@@ -82,7 +82,7 @@ class ManychatAlert(models.Model):
             return
         alert = alert or self.create({"kind": kind})
         activity = alert._activity()
-        # Marked done by a person while the trouble lasts: they know. They hear of it again when it has grown.
+        # A user marked the activity as done while the problem lasts: they know it. Remind them only when it grows.
         if not alert.since or (not activity and count > alert.count):
             alert._open_activity(count)
         elif activity and count != alert.count:
@@ -90,7 +90,7 @@ class ManychatAlert(models.Model):
         alert.write({"since": alert.since or fields.Datetime.now(), "count": count})
 
     def _activity(self):
-        """The alert's open activity, whoever has it by now."""
+        """The alert's open activity, no matter to which user it belongs by now."""
         return self.activity_ids.filtered(lambda activity: activity.activity_type_id == self.env.ref(ACTIVITY))
 
     def _open_activity(self, count):
@@ -106,26 +106,26 @@ class ManychatAlert(models.Model):
         if self.kind == "failed":
             summary = self.env._("ManyChat: %s events failed", count)
             note = self.env._(
-                "Open this alert, press See Events, and read why each one failed. Mend that and press Retry, or "
-                "Discard what nobody needs."
+                "Open this alert, press See Events, and read why each event failed. Fix the cause and press Retry, or "
+                "press Discard if you do not need the event."
             )
         elif self.kind == "silent":
             summary = self.env._("ManyChat: the bridge is silent; %s events wait for it", count)
             note = self.env._(
-                "No bridge has been heard of for a while, so opportunities do not move. Have your administrator start "
-                "it. Nothing is lost: the events go through as soon as it runs."
+                "No bridge has sent a heartbeat for a while, so opportunities do not move. Ask your administrator to "
+                "start the bridge. No event is lost: they continue as soon as it runs."
             )
         else:
             summary = self.env._("ManyChat: %s events do not reach the queue", count)
             note = self.env._(
-                "Odoo cannot put them on the Azure queue. Have your administrator check the queue connection. Nothing "
-                "is lost: they go as soon as the queue takes them."
+                "Odoo cannot put the events on the Azure queue. Ask your administrator to check the queue connection. "
+                "No event is lost: Odoo sends them as soon as the queue accepts them."
             )
         return {"summary": summary, "note": note}
 
     @api.model
     def _receiver(self):
-        """Who hears of trouble: the user whom the settings name, else a sales team's leader, else an administrator."""
+        """The user who gets alerts: the one in the settings, else a sales team's leader, else an administrator."""
         Users = self.env["res.users"].sudo()
         chosen = self.env["ir.config_parameter"].sudo().get_param(RECEIVER_PARAMETER)
         receiver = Users.browse(int(chosen)).exists() if chosen else Users
@@ -146,7 +146,7 @@ class ManychatAlert(models.Model):
 
     @api.model
     def _cron_check(self):
-        """Look for trouble. Never raises: Odoo deactivates a job that keeps failing."""
+        """Look for problems. Never raises: Odoo deactivates a job that keeps failing."""
         for kind, find in (
             ("failed", self._find_failed),
             ("silent", self._find_silent),
@@ -155,9 +155,9 @@ class ManychatAlert(models.Model):
             try:
                 with self.env.cr.savepoint():
                     found, count = find()
-                    self._note(kind, found, count)
+                    self._update_alert(kind, found, count)
             except Exception:
-                _logger.exception("Looking for ManyChat alerts (%s) failed; it is tried again in a minute.", kind)
+                _logger.exception("The check for ManyChat alerts (%s) failed; it runs again in a minute.", kind)
 
     def _find_failed(self):
         count = self.env["manychat.event"].search_count([("state", "=", "failed")])
@@ -172,7 +172,7 @@ class ManychatAlert(models.Model):
         Event = self.env["manychat.event"]
         waiting = Event.search_count([("state", "=", "queued"), ("received_at", "<", limit)])
         newest = self.env["manychat.bridge"].search([], limit=1)
-        # One that has never run is missed only once there is something for it to do.
+        # If no bridge has ever run, alert only once events wait for it.
         return (newest.last_seen < limit if newest else bool(waiting)), waiting
 
     def _find_stuck(self):

@@ -5,14 +5,14 @@ from odoo import api, fields, models
 
 from bridge.contract import keys
 
-# "Last used" is written at most this often: written at each request it would be one hot row.
+#: "Last used" is written at most this often. Written at each request, the row would be a bottleneck.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
-#: How long before it expires a key is said to expire soon.
+#: A key with less time left than this "expires soon".
 EXPIRES_SOON = timedelta(days=14)
 
 
 class ManychatApiKey(models.Model):
-    """A key that lets a bot use the webhooks, and nothing else: it is no Odoo user's key and opens no RPC."""
+    """A key that lets a bot use the webhooks and nothing else: it belongs to no Odoo user and opens no RPC."""
 
     _name = "manychat.api.key"
     _description = "ManyChat Webhook Key"
@@ -69,13 +69,13 @@ class ManychatApiKey(models.Model):
 
         :param str name: which bot uses it
         :param datetime expiration_date: naive, UTC; ``False`` for none
-        :param str test_manychat_id: the only person that it may send events of; ``False`` for a bot's key
-        :return str: the key; only its digest is stored, so this is the one time that it can be seen
+        :param str test_manychat_id: the only person whose events it may send; ``False`` for a bot's key
+        :return str: the key. Only its digest is stored, so it cannot be shown again.
         :raises AccessError: the user may not create keys
         """
         self.check_access("create")
         key = keys.new_key()
-        # As superuser: since Odoo 19 nobody else may even write the digest.
+        # As superuser: since Odoo 19 no other user may write the digest.
         self.sudo().create(
             {
                 "name": name,
@@ -89,12 +89,12 @@ class ManychatApiKey(models.Model):
 
     @api.model
     def _generate_bridge_key(self, name, expiration_date=False):
-        """Create an RPC key of the bridge's own user, which may call ``crm.lead.manychat_apply`` and nothing more.
+        """Create an RPC key of the bridge's own user, which may call this addon's RPC methods and nothing else.
 
         :return str: the key, to be set as ``BRIDGE_ODOO_API_KEY``
         """
         bridge = self.env.ref("miasalud_crm.user_bridge")
-        # As superuser: a user that is no administrator may not have a key for longer than 90 days.
+        # As superuser: Odoo limits the keys of users who are not administrators to 90 days.
         api_keys = self.env["res.users.apikeys"].with_user(bridge).sudo()
         return api_keys._generate("rpc", name, expiration_date)
 
@@ -102,14 +102,14 @@ class ManychatApiKey(models.Model):
     def _authenticate(self, key):
         """The valid key record for ``key``, or an empty recordset.
 
-        :param str key: what the caller sent; may be anything
+        :param str key: sent by the caller, not checked yet
         """
         if not key or not key.isascii():
             return self.sudo().browse()
         candidates = self.sudo().search([("prefix", "=", keys.prefix(key))])
         now = fields.Datetime.now()
         digest = keys.digest(key)
-        # No early exit: the time taken must not tell how a wrong key is wrong.
+        # No early exit: the response time must not show how a wrong key is wrong.
         valid = [
             candidate
             for candidate in candidates
@@ -119,7 +119,7 @@ class ManychatApiKey(models.Model):
         return valid[0] if valid else self.sudo().browse()
 
     def _touch(self):
-        """Note that the key is in use, unless that was noted within the last minute or is being noted right now."""
+        """Update ``last_used``, unless that happened within the last minute or another transaction is doing it."""
         self.ensure_one()
         now = fields.Datetime.now()
         if self.last_used and now - self.last_used < LAST_USED_RESOLUTION:
@@ -135,5 +135,5 @@ class ManychatApiKey(models.Model):
 
     @api.autovacuum
     def _gc_test_keys(self):
-        """Forget the keys of test events that nobody finished."""
+        """Delete expired keys of test events."""
         self.search([("test_manychat_id", "!=", False), ("expiration_date", "<", fields.Datetime.now())]).unlink()

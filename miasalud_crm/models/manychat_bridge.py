@@ -1,14 +1,12 @@
-from datetime import timedelta
-
 from odoo import api, fields, models
+
+from bridge.contract.agreements import SILENT_AFTER
 
 from .. import cron_threads
 from ..rights import bridge_only
 
-#: A bridge shows itself every 30 seconds; after this long without a sign it is not counted as alive.
-ALIVE = timedelta(minutes=2)
-#: Discards told in one answer; there is another in half a minute.
-DISCARDS_TOLD = 500
+#: Most discarded events in one answer to a heartbeat. The next heartbeat comes half a minute later.
+DISCARDS_PER_ANSWER = 500
 
 
 class ManychatBridge(models.Model):
@@ -35,7 +33,7 @@ class ManychatBridge(models.Model):
 
     @api.autovacuum
     def _gc_bridges(self):
-        """Forget processes that ended long ago: each start has a new name. The newest stays, to say since when."""
+        """Delete processes that ended long ago: each start has a new name. The newest one stays, for its date."""
         week_ago = fields.Datetime.subtract(fields.Datetime.now(), days=7)
         (self.search([("last_seen", "<", week_ago)]) - self.search([], limit=1)).unlink()
 
@@ -46,17 +44,17 @@ class ManychatBridge(models.Model):
     @api.model
     @bridge_only
     def heartbeat(self, name, version):
-        """Note that a bridge is alive. For the group “ManyChat Bridge”, over RPC.
+        """Record that a bridge is alive. For the group “ManyChat Bridge”, over RPC.
 
-        :param str name: which process, e.g. host and process id
+        :param str name: of the process, e.g. host and process id
         :param str version: of the distribution ``miasalud-bridge``
-        :return dict: ``discarded``: events that people gave up here, of which no bridge has reported yet that it closed
-            their dead letters: ``retries`` of each by event id
+        :return dict: ``discarded``: events that users discarded in Odoo, and whose dead letters no bridge has reported
+            as closed: event id → ``retries``
         :raises AccessError: the caller is not in that group
         """
-        # Events may be waiting, and no webhook may come for hours to find out.
+        # Events may be waiting, and it may be hours until the next webhook call notices it.
         cron_threads.restart_if_dead()
-        # One statement, so that two processes of one name do not collide.
+        # One statement, so that two processes of the same name do not conflict.
         self.env.cr.execute(
             """
             INSERT INTO manychat_bridge (name, version, last_seen) VALUES (%s, %s, now() AT TIME ZONE 'UTC')
@@ -64,25 +62,24 @@ class ManychatBridge(models.Model):
             """,
             [str(name)[:256], str(version)[:64]],
         )
-        events = self.env["manychat.event"].search([("discard_to_report", "=", True)], limit=DISCARDS_TOLD)
+        events = self.env["manychat.event"].search([("discard_to_report", "=", True)], limit=DISCARDS_PER_ANSWER)
         return {"discarded": {event.event_id: event.retries for event in events}}
 
     @api.model
     @bridge_only
     def get_active(self):
-        """The bridges that have shown themselves lately. For the group “ManyChat Bridge”, over RPC: its health report
-        and `status` tell of them.
+        """Bridges with a recent heartbeat. For the group “ManyChat Bridge”, over RPC: health report and ``status``.
 
-        :return list: of dicts, newest first: ``name``, ``version``, ``seconds`` since the last sign of life
+        :return list: of dicts, newest first: ``name``, ``version``, ``seconds`` since the last heartbeat
         :raises AccessError: the caller is not in that group
         """
         now = fields.Datetime.now()
-        lately = self.search([("last_seen", ">", now - ALIVE)])
+        active = self.search([("last_seen", ">", now - SILENT_AFTER)])
         return [
             {
                 "name": bridge.name,
                 "version": bridge.version,
                 "seconds": max((now - bridge.last_seen).total_seconds(), 0),
             }
-            for bridge in lately
+            for bridge in active
         ]

@@ -3,6 +3,7 @@ import json
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from bridge.contract.outcomes import ErrorCode, EventOutcome, ReportedState
 from bridge.contract.payloads import EventType
 
 from ..rights import managers_only
@@ -26,12 +27,7 @@ class ManychatEvent(models.Model):
 
     event_id = fields.Char("Event ID", required=True, readonly=True)
     type = fields.Selection(
-        [
-            (EventType.CONTACT.value, "Contact"),
-            (EventType.CAMPAIGN_ASSIGNMENT.value, "Campaign Assignment"),
-            (EventType.CAMPAIGN_CONTACT.value, "Campaign Contact Update"),
-            (EventType.OPPORTUNITY.value, "Opportunity"),
-        ],
+        [(each.value, each.spec.label) for each in EventType],
         required=True,
         readonly=True,
     )
@@ -40,71 +36,72 @@ class ManychatEvent(models.Model):
         [
             ("pending", "Waiting for the Queue"),
             ("queued", "On the Queue"),
-            ("done", "Done"),
-            ("failed", "Failed"),
-            ("discarded", "Discarded"),
+            (ReportedState.DONE.value, "Done"),
+            (ReportedState.FAILED.value, "Failed"),
+            (ReportedState.DISCARDED.value, "Discarded"),
         ],
         required=True,
         readonly=True,
         default="pending",
-        help="Waiting for the Queue: Odoo has it. On the Queue: the bridge will take it, or tries it again. Done: it "
-        "is stored, or has had its effect on the opportunity. Failed: the bridge has given up, and it waits for "
-        "somebody to mend it. Discarded: somebody gave it up.",
+        help="Waiting for the Queue: Odoo has the event. On the Queue: the bridge will take it or try it again. Done: "
+        "it is stored or has changed its opportunity. Failed: the bridge has given up, until a user fixes the cause "
+        "and retries. Discarded: a user gave it up.",
     )
     payload = fields.Json("Payload as JSON", readonly=True, groups="sales_team.group_sale_manager")
     payload_text = fields.Text("Payload", compute="_compute_payload_text", groups="sales_team.group_sale_manager")
-    source = fields.Char(readonly=True, help="Who took the event in: odoo, api, queue or cli.")
+    source = fields.Char(readonly=True, help="Where the event was received: odoo, api, queue or cli.")
     received_at = fields.Datetime(readonly=True)
     occurred_at = fields.Datetime(
         "Happened At", readonly=True, help="By the sender's clock; it decides which event is newer."
     )
     queued_at = fields.Datetime(readonly=True)
     applied_at = fields.Datetime(
-        "Finished At", readonly=True, help="When it was stored or moved its opportunity, failed or was discarded."
+        "Finished At", readonly=True, help="When the event was stored, moved its opportunity, failed or was discarded."
     )
     seconds = fields.Float(
         "Seconds to Finish",
         readonly=True,
         aggregator="avg",
         digits=(16, 1),
-        help="From its receipt until it was stored or had moved its opportunity.",
+        help="From receipt until the event was stored or moved its opportunity.",
     )
     claimed_until = fields.Datetime(readonly=True)
-    # Its name and not a link to it: a foreign key would collide with “last used” being written on the key.
+    # The name of the key, not a link: a foreign key would conflict with the update of “last used” on the key.
     key_name = fields.Char("Key", readonly=True, groups="base.group_system")
 
     outcome = fields.Selection(
         [
-            ("created", "Created"),
-            ("moved", "Moved"),
-            ("updated", "Updated"),
-            ("unchanged", "Unchanged"),
-            ("stale", "Older Than What Is Known"),
-            ("stored", "Stored"),
+            (EventOutcome.CREATED.value, "Created"),
+            (EventOutcome.MOVED.value, "Moved"),
+            (EventOutcome.UPDATED.value, "Updated"),
+            (EventOutcome.UNCHANGED.value, "Unchanged"),
+            (EventOutcome.STALE.value, "Out of Date"),
+            (EventOutcome.STORED.value, "Stored"),
             ("error", "Error"),
         ],
         readonly=True,
-        help="Created, Moved, Updated, Unchanged: what it did to its opportunity. Stored: contacts and campaigns are "
-        "kept in Azure SQL only.",
+        help="Created, Moved, Updated, Unchanged: what the event did to its opportunity. Stored: contacts and "
+        "campaigns are kept in Azure SQL only.",
     )
     code = fields.Char(readonly=True)
     message = fields.Char("Details", readonly=True)
-    reason = fields.Char("Why", compute="_compute_reason", help="What is wrong, and what to do about it.")
+    reason = fields.Char("Why", compute="_compute_reason", help="What is wrong, and how to fix it.")
     retries = fields.Integer(
         readonly=True,
         default=0,
         aggregator=None,
-        help="How often somebody, or a newly mapped stage, sent it on its way again.",
+        help="How often a user, or a newly mapped stage, sent the event again.",
     )
     attempt_count = fields.Integer(
         "Times Refused",
         readonly=True,
         default=0,
         aggregator=None,
-        help="How often Odoo refused it since it was last sent on its way. The bridge gives up after some tries.",
+        help="How often Odoo refused the event since it was last put on the queue. The bridge gives up after some "
+        "attempts.",
     )
-    # The bridge keeps a dead letter of it, which it closes when it hears of this; see manychat.bridge.heartbeat.
-    discard_to_report = fields.Boolean(readonly=True)
+    # The bridge keeps a dead letter of the event. It closes it when a heartbeat's answer names the event.
+    discard_to_report = fields.Boolean("Discard to Report", readonly=True)
     lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True, ondelete="set null", index="btree_not_null")
     stage_before_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
     stage_after_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
@@ -131,34 +128,41 @@ class ManychatEvent(models.Model):
                 reason = event.code and (reasons.get(event.code) or event.message or event.code)
             elif event.state == "queued" and event.code:
                 reason = self.env._(
-                    "Odoo did not accept it (tried %s times). The bridge tries it again by itself.", event.attempt_count
+                    "Odoo did not accept it (attempts: %s). The bridge tries again by itself.", event.attempt_count
                 )
             event.reason = reason
 
     def _reasons(self):
-        """What to say of each code of a failure: what is wrong, and what to do about it."""
+        """For each error code: what is wrong, and how to fix it."""
         return {
-            "unmapped_stage": self.env._(
-                "Its ManyChat stage is not mapped to a stage of the pipeline. Say under Stage Aliases which one it "
-                "means; the event then goes through by itself."
+            ErrorCode.UNMAPPED_STAGE: self.env._(
+                "Its ManyChat stage is not mapped to a pipeline stage. Choose its stage under Stage Aliases; the event "
+                "then continues by itself."
             ),
-            "invalid": self.env._("It breaks a rule of the contract. Correct the External Request in ManyChat."),
-            "refused": self.env._("Odoo did not accept it. Mend what the details say, then press Retry."),
-            "sql_refused": self.env._(
-                "Azure SQL did not accept it. Have your administrator mend what the details say, then press Retry."
+            ErrorCode.INVALID: self.env._(
+                "It breaks a rule of the contract. Correct the External Request in ManyChat."
             ),
-            "wrong_queue": self.env._("It stood on the wrong queue. Press Retry to put it on its own."),
-            "crashed": self.env._(
-                "The bridge was stopped each time it tried this event. Press Retry; if it fails again, tell your "
+            ErrorCode.REFUSED: self.env._(
+                "Odoo did not accept it. Fix the cause shown in the details, then press Retry."
+            ),
+            ErrorCode.SQL_REFUSED: self.env._(
+                "Azure SQL did not accept it. Ask your administrator to fix the cause shown in the details, then press "
+                "Retry."
+            ),
+            ErrorCode.WRONG_QUEUE: self.env._(
+                "The event was on the wrong queue. Press Retry to put it on the right one."
+            ),
+            ErrorCode.CRASHED: self.env._(
+                "The bridge stopped each time it tried this event. Press Retry. If it fails again, tell your "
                 "administrator."
             ),
-            "failed": self.env._(
-                "The bridge met an error of its own. Tell your administrator what the details say, then press Retry."
+            ErrorCode.FAILED: self.env._(
+                "The bridge had an internal error. Send the details to your administrator, then press Retry."
             ),
-            "undeliverable": self.env._(
-                "The queue does not take it. Discard it, and have the conversation send less text."
+            ErrorCode.UNDELIVERABLE: self.env._(
+                "The queue does not accept it. Discard it, and make the conversation send less text."
             ),
-            "erased": self.env._("Its person's data was erased, so it can no longer be applied."),
+            ErrorCode.ERASED: self.env._("The person's data was erased, so the event can no longer be applied."),
         }
 
     @api.depends("payload")
@@ -182,9 +186,10 @@ class ManychatEvent(models.Model):
         self._generate_seconds()
 
     def _generate_seconds(self):
-        """Have PostgreSQL keep ``seconds``: rows are completed by several statements, and none can forget it.
+        """Make ``seconds`` a generated column: several statements complete rows, and PostgreSQL computes it for all.
 
-        Of the very type that Odoo gives such a field: it would convert any other, which a generated column forbids.
+        The column has the type that Odoo gives such a field. Odoo would convert any other type, and PostgreSQL refuses
+        to convert a generated column.
         """
         self.env.cr.execute(
             "SELECT is_generated FROM information_schema.columns WHERE table_schema = current_schema "
@@ -205,25 +210,29 @@ class ManychatEvent(models.Model):
 
     @managers_only
     def action_retry(self):
-        """Send failed events, and discarded ones, on their way again: a manager's second try.
+        """Send failed and discarded events again.
 
-        Also those that are said to be on their queue: should a message have got lost there, this is the way to replace
-        it, and a second one does no harm.
+        This includes events on their queue: it replaces a message that was lost there, and a second message does no
+        harm.
         """
         events = self.filtered(lambda event: event.state in ("queued", "failed", "discarded") and event.sudo().payload)
         if not events:
-            raise UserError(self.env._("None of these can be sent again: they are done, on their way, or erased."))
+            raise UserError(
+                self.env._(
+                    "None of the selected events can be sent again: they are done, waiting for the queue, or erased."
+                )
+            )
         events.sudo()._requeue()
 
     @managers_only
     def action_discard(self):
-        """Give failed events up: they no longer wait for anything, here or in the bridge. *Retry* takes it back."""
+        """Give up failed events: Odoo and the bridge no longer wait for them. *Retry* undoes this."""
         events = self.filtered(lambda event: event.state == "failed")
         if not events:
-            raise UserError(self.env._("Only failed events can be discarded; none of these is one."))
+            raise UserError(self.env._("Only failed events can be discarded. None of the selected events has failed."))
         events.sudo().write({"state": "discarded", "alias_id": False})
-        # What never reached the queue, the bridge knows nothing of.
-        events.sudo().filtered(lambda event: event.code != "undeliverable").discard_to_report = True
+        # The bridge does not know an event that never reached its queue.
+        events.sudo().filtered(lambda event: event.code != ErrorCode.UNDELIVERABLE).discard_to_report = True
 
     # ------------------------------------------------------------
     # Cron
@@ -231,10 +240,10 @@ class ManychatEvent(models.Model):
 
     @api.autovacuum
     def _gc_events(self):
-        """Forget events after the retention time, unless they wait for the queue or for somebody to mend something.
+        """Delete events after the retention time, except those that wait for the queue or have failed.
 
-        Those on their queue go too: either their messages are long since worked off by a bridge that says nothing of
-        it, being an older one, or nobody has missed them.
+        Events on their queue are deleted too: a bridge handled their messages long ago without reporting it, as older
+        bridges do.
         """
         parameter = self.env["ir.config_parameter"].sudo().get_param(RETENTION_PARAMETER)
         days = int(parameter or DEFAULT_RETENTION_DAYS)

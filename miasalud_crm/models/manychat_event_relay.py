@@ -1,17 +1,17 @@
-"""The way of events from the webhook, through the outbox, to their queues."""
+"""How events get from the webhook into the outbox, and from there onto their queues."""
 
 import logging
 import time
 from datetime import timedelta
 
 import psycopg2
-from azure.core.exceptions import AzureError, HttpResponseError
 from psycopg2.extras import Json
 
 from odoo import api, models
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
+from bridge.errors import MessageRefused, QueueUnavailable
 
 from .. import configuration, cron_threads
 from ..moments import naive_utc
@@ -19,18 +19,13 @@ from ..queues import Queues
 from .ir_cron import KEEP_NOTIFY_CONNECTION
 
 _logger = logging.getLogger(__name__)
-# The SDK would write two lines about each request.
-logging.getLogger("azure").setLevel(logging.WARNING)
 
-#: Rows that one round of the relay takes: small enough to be marked soon after they are sent.
+#: Rows per round of the relay: few enough that they are marked soon after they are sent.
 RELAY_BATCH = 64
-#: A relay that dies after claiming rows loses them to the next one after this long; twice on the queue does no harm.
+#: How long a relay owns the rows that it has claimed. If it dies, the next relay sends them again, which does no harm.
 CLAIM = timedelta(minutes=2)
-#: How long one run of the cron job goes on, in seconds; well within Odoo's limits for a job.
+#: Seconds that one run of the cron job lasts at most: well within Odoo's limits for a job.
 RELAY_SECONDS = 30
-#: HTTP answers of the queue that are about one message, and not about the queue: malformed, too large.
-#: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
-MESSAGE_FAULTS = (400, 413)
 
 
 class ManychatEvent(models.Model):
@@ -42,13 +37,13 @@ class ManychatEvent(models.Model):
 
     @api.model
     def _enqueue(self, event, key):
-        """Commit ``event`` to the outbox, as the request's own transaction commits; the relay is woken by that.
+        """Put ``event`` into the outbox. The commit of the request's transaction wakes the relay.
 
         :param bridge.contract.event.Event event: a valid event
         :param key: the ``manychat.api.key`` of the caller
-        :return bool: False if the event was there already
-        :raises psycopg2.errors.SerializationFailure: the same event is being inserted by another request;
-            roll back and try again
+        :return bool: False if the event is already there
+        :raises psycopg2.errors.SerializationFailure: another request is inserting the same event; roll back and try
+            again
         """
         self.check_access("create")
         inserted = self._insert(event, "pending", key.name or None)
@@ -58,11 +53,11 @@ class ManychatEvent(models.Model):
 
     @api.model
     def _insert(self, event, state, key_name):
-        """Make the row of ``event``, unless there is one.
+        """Create the row of ``event``, unless there is one.
 
-        One INSERT instead of create(): half the time, and no exception for an event that is already known.
+        One INSERT instead of ``create()``: it takes half the time, and raises no exception for a known event.
 
-        :return bool: False if it was there already
+        :return bool: False if the row is already there
         """
         self.env.cr.execute(
             """
@@ -92,12 +87,12 @@ class ManychatEvent(models.Model):
 
     @api.model
     def _wake_relay(self):
-        """Have the relay run as soon as this transaction has committed."""
+        """Start the relay as soon as this transaction has committed."""
         cron_threads.restart_if_dead()
         self.env.ref("miasalud_crm.cron_relay").sudo().with_context(**{KEEP_NOTIFY_CONNECTION: True})._trigger()
 
     def _requeue(self):
-        """Send these events on their way again. Applied and erased events stay as they are."""
+        """Send these events again. Applied and erased events stay as they are."""
         events = self.filtered(lambda event: event.state != "done" and event.payload)
         events.write(
             {
@@ -117,7 +112,7 @@ class ManychatEvent(models.Model):
             events._wake_relay()
 
     def _envelope(self):
-        """The event as it travels: the JSON object of the contract."""
+        """The event as the queue carries it: the JSON object of the contract."""
         self.ensure_one()
         return {
             "v": 1,
@@ -134,10 +129,10 @@ class ManychatEvent(models.Model):
     # ------------------------------------------------------------
 
     def _claim(self, size):
-        """Take up to ``size`` waiting events, oldest first, so that no other relay sends them meanwhile.
+        """Claim up to ``size`` waiting events, oldest first, so that no other relay sends them.
 
-        Committed at once: the lock must not last as long as the network takes, or the bridge, which may see an event
-        before its row says “queued”, could not complete it.
+        Commits at once: the bridge may receive an event before its row says “queued”, and must be able to complete the
+        row while this relay waits for the network.
         """
         ids = self._commit_statement(
             """
@@ -156,7 +151,7 @@ class ManychatEvent(models.Model):
     def _send(self, queues, events):
         """Put ``events`` on their queues and mark those that arrived.
 
-        :return bool: whether all of them arrived; if not, the queue is in trouble and the rest had better wait
+        :return bool: whether the queue works; if not, the remaining events wait
         """
         failures, undeliverable = [], {}
 
@@ -168,19 +163,16 @@ class ManychatEvent(models.Model):
                 return row_id
             except ContractError as error:
                 undeliverable[row_id] = error.message
-            except HttpResponseError as error:
-                if error.status_code in MESSAGE_FAULTS:
-                    undeliverable[row_id] = f"The queue refuses this event ({error.error_code or error.status_code})."
-                else:
-                    failures.append(error)
-            except AzureError as error:
+            except MessageRefused as error:
+                undeliverable[row_id] = f"The queue refuses this event: {error}."
+            except QueueUnavailable as error:
                 failures.append(error)
             return None
 
         messages = [(event.id, event._envelope()) for event in events]
         sent = [row_id for row_id in queues.pool.map(put, messages) if row_id]
         for row_id, message in undeliverable.items():
-            # It would be refused for ever, and everything behind it would wait with it.
+            # The queue would refuse it for ever, and all later events would wait behind it.
             self._commit_statement(
                 """
                 UPDATE manychat_event
@@ -189,7 +181,7 @@ class ManychatEvent(models.Model):
                 """,
                 {"id": row_id, "text": message},
             )
-            _logger.error("A ManyChat event cannot be put on its queue, and has failed: row %s.", row_id)
+            _logger.error("The queue cannot take a ManyChat event, which has now failed: row %s.", row_id)
         self._commit_statement(
             """
             UPDATE manychat_event SET state = 'queued', queued_at = clock_timestamp() AT TIME ZONE 'UTC'
@@ -206,8 +198,8 @@ class ManychatEvent(models.Model):
                 {"unsent": list(set(events.ids) - set(sent) - undeliverable.keys())},
             )
             _logger.warning(
-                "ManyChat events wait, because the queue does not take them (%s). They are sent as soon as it does.",
-                type(failures[0]).__name__,
+                "ManyChat events wait, because the queue does not take them (%s). They go as soon as it does.",
+                failures[0],
             )
         return not failures
 
@@ -220,7 +212,7 @@ class ManychatEvent(models.Model):
             try:
                 self.env.cr.execute(statement, parameters, log_exceptions=False)
                 ids = [row[0] for row in self.env.cr.fetchall()]
-                # The one place where the addon commits: what has been sent cannot be rolled back.
+                # The only place where the addon commits: a sent message cannot be rolled back.
                 self.env.cr.commit()  # pylint: disable=invalid-commit
                 self.invalidate_model()
                 return ids
@@ -233,10 +225,10 @@ class ManychatEvent(models.Model):
 
     @api.model
     def _cron_relay(self):
-        """Carry waiting events to their queues.
+        """Send waiting events to their queues.
 
-        Never raises: Odoo deactivates a job that keeps failing, and Azure being down is no fault of the job. The events
-        then wait, and each timed run tries one of them first.
+        Never raises: Odoo deactivates a job that keeps failing, and the job is not at fault when Azure is down. Then
+        the events wait, and each timed run tries one event first.
         """
         connection_string = configuration.get("queue_connection_string")
         if not connection_string:
@@ -251,7 +243,7 @@ class ManychatEvent(models.Model):
         deadline = time.monotonic() + RELAY_SECONDS
         try:
             with Queues(connection_string) as queues:
-                # The first event alone is the probe: with Azure down, one put times out and not a batch of them.
+                # The first event goes alone, as a probe: if Azure is down, only one put times out.
                 size = 1
                 while time.monotonic() < deadline:
                     claimed = self._claim(size)

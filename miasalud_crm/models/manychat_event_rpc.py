@@ -6,33 +6,34 @@ from odoo import api, models
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
+from bridge.contract.outcomes import ErrorCode, EventOutcome, ReportedState
 
 from ..moments import iso_utc
 from ..rights import bridge_only
 from .manychat_event import ManychatEvent as Event
 
-#: A reason may quote what a database answered, at length.
+#: Longest message kept: it may quote a long error of a database.
 MESSAGE_KEPT_CHARS = 2000
-#: Events told of in one answer; somebody reads them on a terminal.
+#: Most events in one answer of ``get_history``, which a person reads on a terminal.
 MOST = 50
 
 
 class ManychatEvent(models.Model):
-    _inherit = "manychat.event"
+    _inherit = "manychat.event"  # pylint: disable=consider-merging-classes-inherited
 
     # ------------------------------------------------------------
     # Business
     # ------------------------------------------------------------
 
     def _adopt(self, envelope):
-        """Make the row of an event that did not come through the webhook, if it is not there yet."""
+        """Create the row of an event that did not come through the webhook, if it is missing."""
         try:
             event = from_envelope(envelope)
         except ContractError:
-            return  # of another version: the log has to do without it
+            return  # of another version, which this addon cannot read: the log stays without it
         self._insert(event, "queued", key_name=None)
 
-    def _told(self):
+    def _history(self):
         lead = self.lead_id.with_context(active_test=False)
         return {
             "event_id": self.event_id,
@@ -57,52 +58,51 @@ class ManychatEvent(models.Model):
     @api.model
     @bridge_only
     def record_outcomes(self, outcomes):
-        """Take down what became of events. For the group “ManyChat Bridge”, over RPC; told twice is as good as once.
+        """Record the results of events. For the group “ManyChat Bridge”, over RPC; a repeated call does no harm.
 
-        *Done* is final. Any other state counts only if the event was not sent on its way again since (``retries``), and
-        *Failed* not if somebody has discarded the event meanwhile. Events that Odoo does not know are ignored, unless
-        the report brings them along.
+        *Done* is final. Any other state counts only if the event was not sent again since (``retries``). *Failed* does
+        not replace *Discarded*. An event that Odoo does not know is ignored, unless the outcome carries its envelope.
 
         :param list outcomes: dicts of ``event_id``; ``state`` (``done``, ``failed``, ``discarded``, ``erased``);
             ``outcome`` (``stored``, …); ``code`` and ``message``, why it failed; ``finished_at`` (ISO 8601, UTC);
             ``retries``, how often the event had been sent again by then; ``event``, its envelope, if it did not come
-            through Odoo. All but the first two may be missing.
-        :return dict: ``busy``: ids of events that another transaction is working on, to be told again
+            through Odoo. Only the first two are required.
+        :return dict: ``busy``: ids of events that another transaction holds; the bridge reports them again
         :raises AccessError: the caller is not in that group
         """
-        told = {outcome["event_id"]: outcome for outcome in outcomes}
-        for outcome in told.values():
+        by_id = {outcome["event_id"]: outcome for outcome in outcomes}
+        for outcome in by_id.values():
             if outcome.get("event"):
                 self._adopt(outcome["event"])
         self.env.cr.execute(
             "SELECT event_id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED",
-            [list(told)],
+            [list(by_id)],
         )
         locked = {row[0] for row in self.env.cr.fetchall()}
-        known = set(self.search([("event_id", "in", list(told))]).mapped("event_id"))
+        known = set(self.search([("event_id", "in", list(by_id))]).mapped("event_id"))
         self.env.cr.execute(
             """
             UPDATE manychat_event event
-               SET state = CASE told.state WHEN 'erased' THEN 'discarded' ELSE told.state END,
-                   outcome = CASE told.state WHEN 'done' THEN told.outcome ELSE 'error' END,
-                   code = CASE told.state WHEN 'done' THEN NULL WHEN 'erased' THEN 'erased'
-                                          ELSE COALESCE(told.code, event.code) END,
-                   -- Of two reasons for the same thing, Odoo's own is the better one.
-                   message = CASE WHEN told.state = 'done' THEN NULL
-                                  WHEN event.code = told.code AND event.message <> '' THEN event.message
-                                  ELSE COALESCE(told.message, event.message) END,
-                   applied_at = COALESCE(told.finished_at AT TIME ZONE 'UTC', event.applied_at),
-                   alias_id = CASE told.state WHEN 'failed' THEN event.alias_id END,
+               SET state = CASE reported.state WHEN 'erased' THEN 'discarded' ELSE reported.state END,
+                   outcome = CASE reported.state WHEN 'done' THEN reported.outcome ELSE 'error' END,
+                   code = CASE reported.state WHEN 'done' THEN NULL WHEN 'erased' THEN 'erased'
+                                              ELSE COALESCE(reported.code, event.code) END,
+                   -- For the same code, Odoo's own message is better than the bridge's.
+                   message = CASE WHEN reported.state = 'done' THEN NULL
+                                  WHEN event.code = reported.code AND event.message <> '' THEN event.message
+                                  ELSE COALESCE(reported.message, event.message) END,
+                   applied_at = COALESCE(reported.finished_at AT TIME ZONE 'UTC', event.applied_at),
+                   alias_id = CASE reported.state WHEN 'failed' THEN event.alias_id END,
                    discard_to_report = FALSE
-              FROM jsonb_to_recordset(%(told)s) AS told (
+              FROM jsonb_to_recordset(%(reported)s) AS reported (
                    event_id text, state text, outcome text, code text, message text, finished_at timestamptz,
                    retries int)
-             WHERE event.event_id = told.event_id AND event.event_id = ANY(%(locked)s)
+             WHERE event.event_id = reported.event_id AND event.event_id = ANY(%(locked)s)
                AND event.state <> 'done'
-               AND (told.state = 'done' OR COALESCE(event.retries, 0) <= COALESCE(told.retries, 0))
-               AND NOT (event.state = 'discarded' AND told.state = 'failed')
+               AND (reported.state = 'done' OR COALESCE(event.retries, 0) <= COALESCE(reported.retries, 0))
+               AND NOT (event.state = 'discarded' AND reported.state = 'failed')
             """,
-            {"told": Json([_one_outcome(outcome) for outcome in told.values()]), "locked": list(locked)},
+            {"reported": Json([_one_outcome(outcome) for outcome in by_id.values()]), "locked": list(locked)},
         )
         self.invalidate_model()
         return {"busy": sorted(known - locked)}
@@ -110,21 +110,21 @@ class ManychatEvent(models.Model):
     @api.model
     @bridge_only
     def erase(self, manychat_id):
-        """Forget what the log says of a person. For the group “ManyChat Bridge”, over RPC (``python -m bridge erase``).
+        """Erase a person from the log. For the group “ManyChat Bridge”, over RPC (``python -m bridge erase``).
 
-        The rows stay, without the person: they keep the same events from being applied again. Events of theirs that
-        were still waiting are given up.
+        The rows stay, without personal data: they prevent that the same events are applied again. Waiting events of the
+        person are discarded.
 
-        :param str manychat_id: whose
-        :return dict: ``events`` and ``rejections``, how many were emptied and deleted; ``lead_ids``, the opportunities
-            that are left for a person to decide on
+        :param str manychat_id: ManyChat id of the person to erase
+        :return dict: ``events``, how many rows were emptied; ``rejections``, how many were deleted; ``lead_ids``, the
+            opportunities, which an Odoo user keeps or deletes
         :raises AccessError: the caller is not in that group
         """
         identity = self.env["manychat.identity"].search([("manychat_id", "=", manychat_id)])
         events = self.search([("manychat_id", "=", manychat_id)])
         unfinished = events.filtered(lambda event: event.state in ("pending", "failed"))
-        # Discarded, not failed: there is nothing left that anybody could mend.
-        unfinished.write({"state": "discarded", "outcome": "error", "code": "erased", "alias_id": False})
+        # Discarded, not failed: without its payload, no user can fix it.
+        unfinished.write({"state": "discarded", "outcome": "error", "code": ErrorCode.ERASED.value, "alias_id": False})
         events.write({"manychat_id": False, "payload": False, "message": False})
         rejections = self.env["manychat.rejection"].search([("body", "!=", False)])._about(manychat_id)
         result = {"events": len(events), "rejections": len(rejections), "lead_ids": identity.lead_id.ids}
@@ -134,12 +134,12 @@ class ManychatEvent(models.Model):
     @api.model
     @bridge_only
     def get_history(self, event_id="", manychat_id=""):
-        """What the log knows of an event, over RPC, for ``python -m bridge trace``. For the group “ManyChat Bridge”.
+        """History of an event. For the group “ManyChat Bridge”, over RPC (``python -m bridge trace``).
 
-        Nothing that the person said and nothing of the opportunity but its number and stage: the bridge's key must open
-        no more than it has to.
+        Without the person's data, and with no more of the opportunity than its id and stage: the bridge's key gives
+        access to no more than it needs.
 
-        :param str event_id: an event's id, or how it begins (hexadecimal)
+        :param str event_id: an event's id, or its first characters (hexadecimal)
         :param str manychat_id: instead, all events of this person
         :return list: of dicts, newest first, at most 50; moments as ISO 8601 in UTC or False
         :raises AccessError: the caller is not in that group
@@ -152,7 +152,7 @@ class ManychatEvent(models.Model):
         else:
             return []
         events = self.search(domain, limit=MOST, order="id desc")
-        return [event._told() for event in events if event.event_id.startswith(event_id or "")]
+        return [event._history() for event in events if event.event_id.startswith(event_id or "")]
 
 
 def _one_outcome(outcome):
@@ -161,8 +161,8 @@ def _one_outcome(outcome):
     message = str(outcome.get("message") or "").replace("\x00", "")[:MESSAGE_KEPT_CHARS]
     return {
         "event_id": outcome["event_id"],
-        "state": outcome["state"] if outcome["state"] in ("failed", "discarded", "erased") else "done",
-        "outcome": outcome.get("outcome") if outcome.get("outcome") in outcomes else "stored",
+        "state": outcome["state"] if outcome["state"] in list(ReportedState) else ReportedState.DONE.value,
+        "outcome": outcome.get("outcome") if outcome.get("outcome") in outcomes else EventOutcome.STORED.value,
         "code": outcome.get("code") or None,
         "message": message or None,
         "finished_at": outcome.get("finished_at") or None,

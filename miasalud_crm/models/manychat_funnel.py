@@ -7,7 +7,7 @@ from .manychat_stage_history import CHAT, PERSON
 class ManychatFunnel(models.Model):
     """The funnel: one row per stage period, with the fields of the opportunity that users group and filter by.
 
-    Opportunities are counted once in whatever is shown (a stage, a month, a total), however often they came back.
+    Each group (a stage, a month, a total) counts an opportunity once, no matter how often it came back.
     """
 
     _name = "manychat.funnel"
@@ -41,7 +41,7 @@ class ManychatFunnel(models.Model):
         "manychat.stage.map": ["stage_id", "sequence", "active"],
     }
 
-    # What it is about
+    # Dimensions
     lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True)
     map_id = fields.Many2one("manychat.stage.map", "ManyChat Stage", readonly=True)
     stage_id = fields.Many2one("crm.stage", "Pipeline Stage", readonly=True)
@@ -59,7 +59,7 @@ class ManychatFunnel(models.Model):
     company_id = fields.Many2one("res.company", readonly=True)
     status = fields.Selection([("open", "Open"), ("won", "Won"), ("lost", "Lost")], "Status Now", readonly=True)
 
-    # Counted: each holds the opportunity's id where it counts, so that one that came twice counts once
+    # Measures: each holds the opportunity's id where it counts, so that an opportunity that came twice counts once
     entered = fields.Integer(
         readonly=True, aggregator="count_distinct", help="How many opportunities have entered the stage."
     )
@@ -67,17 +67,15 @@ class ManychatFunnel(models.Model):
         "In Stage Now",
         readonly=True,
         aggregator="count_distinct",
-        help="How many opportunities are in the stage now. Lost ones are in none.",
+        help="How many opportunities are in the stage now. Lost opportunities are in no stage.",
     )
     left = fields.Integer(
-        "Left",
         readonly=True,
         aggregator="count_distinct",
-        help="How many opportunities have left the stage, lost ones included. One that has come back since is also "
-        "among those in the stage now.",
+        help="How many opportunities have left the stage, including lost ones. An opportunity that has come back also "
+        "counts as in the stage now.",
     )
     lost = fields.Integer(
-        "Lost",
         readonly=True,
         aggregator="count_distinct",
         help="How many opportunities were lost (or archived) while they were in the stage.",
@@ -86,27 +84,29 @@ class ManychatFunnel(models.Model):
         "Went Further",
         readonly=True,
         aggregator="count_distinct",
-        help="How many opportunities were later in a stage that comes after this one in the stage map, or in a won "
-        "one, however they got there.",
+        help="How many opportunities later reached a stage further down the stage map, or a won stage, by any way.",
     )
     convertible = fields.Integer(
-        "Can Go Further", readonly=True, aggregator="count_distinct", help="What the conversion is a part of."
+        "Can Go Further",
+        readonly=True,
+        aggregator="count_distinct",
+        help="The opportunities from which the conversion is calculated.",
     )
     conversion = fields.Float(
         "Conversion (%)",
         readonly=True,
         aggregator="avg",
         digits=(5, 1),
-        help="Of the opportunities that entered the stage, the part that went further: that were later in a stage that "
-        "comes after it in the stage map, or in a won one. Stages may be skipped, and going back in between does not "
-        "matter. Nothing comes after a won stage, so it has no conversion.",
+        help="The part of the opportunities in the stage that later reached a stage further down the stage map, or a "
+        "won stage. They may skip stages or go back in between. A won stage has no conversion: no stage comes after "
+        "it.",
     )
     hours = fields.Float(
         "Median Time in Stage (hh:mm)",
         readonly=True,
         aggregator="avg",
-        help="Half of the periods were shorter, half longer, in hours and minutes. Only periods that have ended count, "
-        "each for itself if an opportunity came more than once.",
+        help="Half of the completed stage periods were shorter, half were longer, in hours and minutes. If an "
+        "opportunity came more than once, each period counts.",
     )
 
     # ------------------------------------------------------------
@@ -117,7 +117,7 @@ class ManychatFunnel(models.Model):
     def _table_query(self):
         return SQL(
             """
-            WITH step AS (  -- the steps of the funnel: mapped stages in the map's order; a won stage is the end of it
+            WITH step AS (  -- the steps of the funnel: mapped stages in the map's order; a won stage is its end
                 SELECT stage.id AS stage_id, map.id AS map_id,
                        CASE WHEN stage.is_won THEN 'infinity'
                             WHEN map.id IS NOT NULL
@@ -167,7 +167,7 @@ class ManychatFunnel(models.Model):
         )
 
     def _read_group_select(self, aggregate_spec, query):
-        # Neither a part nor a median can be put together from those of smaller groups: each group has its own.
+        # The part and the median of a group do not follow from those of its subgroups: compute them for each group.
         if aggregate_spec == "conversion:avg":
             return SQL(
                 "100.0 * COUNT(DISTINCT %s) / NULLIF(COUNT(DISTINCT %s), 0)",
@@ -185,7 +185,7 @@ class ManychatFunnel(models.Model):
     # ------------------------------------------------------------
 
     def action_open_lead(self):
-        """The opportunity of this row."""
+        """Open the opportunity of this row."""
         self.ensure_one()
         return {
             "type": "ir.actions.act_window",
@@ -195,7 +195,7 @@ class ManychatFunnel(models.Model):
         }
 
     def action_open_leads(self):
-        """The opportunities of the selected rows; of all rows shown if none is selected. Lost ones are among them."""
+        """Open the opportunities of the selected rows, or of all shown rows; lost ones included."""
         rows = self or self.search(self.env.context.get("active_domain", []))
         return self._leads_action(rows.lead_id)
 

@@ -1,14 +1,14 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
-#: In the context while events are applied: what is written then is the chat's doing, not a person's.
+#: In the context while events are applied: the chat makes these changes, not an Odoo user.
 APPLYING = "manychat_applying"
 
 
 class ManychatIdentity(models.Model):
     """A person's id in ManyChat and the opportunity that follows their conversation.
 
-    An opportunity may have several (Odoo's *Merge* gives the survivor those of the others); an id has one opportunity.
+    An id has one opportunity. An opportunity may have several ids: Odoo's *Merge* gives the survivor all of them.
     """
 
     _name = "manychat.identity"
@@ -20,14 +20,14 @@ class ManychatIdentity(models.Model):
 
     manychat_id = fields.Char("ManyChat ID", required=True)
     lead_id = fields.Many2one("crm.lead", "Opportunity", required=True, ondelete="cascade", index=True)
-    sequence = fields.Integer(default=10, help="The first of an opportunity's IDs is the one that it shows.")
+    sequence = fields.Integer(default=10, help="An opportunity shows the first of its IDs.")
     duplicate_lead_ids = fields.Many2many(
         "crm.lead",
         "manychat_identity_duplicate_lead_rel",
         "identity_id",
         "lead_id",
         string="Also On",
-        help="Opportunities that carried the same ID when this app was installed. "
+        help="Opportunities that had the same ID when this app was installed. "
         "Merge them with the opportunity on the left, or clear this list.",
     )
 
@@ -38,7 +38,7 @@ class ManychatIdentity(models.Model):
     @api.constrains("manychat_id")
     def _check_manychat_id(self):
         for identity in self:
-            # As superuser: an ID is taken also where the user may not look.
+            # As superuser: the ID may belong to an opportunity that the user may not see.
             same = self.sudo().search([("manychat_id", "=", identity.manychat_id), ("id", "!=", identity.id)], limit=1)
             if not same:
                 continue
@@ -46,7 +46,7 @@ class ManychatIdentity(models.Model):
                 raise ValidationError(
                     self.env._(
                         "The ManyChat ID %s already belongs to an opportunity that you may not see. "
-                        "Ask somebody who sees all opportunities of all companies.",
+                        "Ask a user who sees all opportunities of all companies.",
                         identity.manychat_id,
                     )
                 )
@@ -66,7 +66,7 @@ class ManychatIdentity(models.Model):
     @api.model_create_multi
     def create(self, vals_list):
         identities = super().create(vals_list)
-        if not self.env.context.get(APPLYING):  # an event begins the history at its own time
+        if not self.env.context.get(APPLYING):  # while events are applied, they begin the history, at their own time
             self.env["manychat.stage.history"]._begin(identities.lead_id)
         return identities
 

@@ -2,15 +2,17 @@ import re
 
 from odoo import api, fields, models
 
-#: How many refused requests are kept, so that a bot in a loop cannot fill the database.
+from bridge.contract.outcomes import ErrorCode
+
+#: How many refused requests are kept: a bot in a loop must not fill the database.
 KEPT = 500
-#: After how many further ones the oldest are deleted: a bot in a loop does not wait for the daily cleaning.
+#: The oldest are deleted after this many new ones: a bot in a loop would fill the database before the daily cleaning.
 TRIMMED_EVERY = 100
 BODY_KEPT_CHARS = 4000
 
 
 class ManychatRejection(models.Model):
-    """A request with a valid key that was refused: the bot's builder sees here what to change."""
+    """A refused request with a valid key: it shows the bot builder what to change."""
 
     _name = "manychat.rejection"
     _description = "Refused ManyChat Request"
@@ -34,11 +36,12 @@ class ManychatRejection(models.Model):
     @api.depends("code")
     def _compute_advice(self):
         advice = {
-            "not_json": self.env._(
-                "The body is no JSON object. Compare it with the one under Requests for ManyChat: quotes and commas."
+            ErrorCode.NOT_JSON: self.env._(
+                "The body is not a JSON object. Compare it with the one under Requests for ManyChat: check quotes and "
+                "commas."
             ),
-            "invalid": self.env._("In ManyChat, open the External Request and correct the fields named here."),
-            "too_large": self.env._("Have the External Request send fewer or shorter fields."),
+            ErrorCode.INVALID: self.env._("In ManyChat, open the External Request and correct the fields named here."),
+            "too_large": self.env._("Make the External Request send fewer or shorter fields."),
             "unsupported_media_type": self.env._(
                 "In ManyChat, add the header Content-Type with the value application/json to the External Request."
             ),
@@ -76,8 +79,8 @@ class ManychatRejection(models.Model):
             row._trim()
 
     def _about(self, manychat_id):
-        """Those of the requests whose body names the person."""
-        # Not within a longer id.
+        """The requests whose body names the person."""
+        # Not as part of a longer id.
         name = re.compile(rf"(?<!\w){re.escape(manychat_id)}(?!\w)")
         return self.filtered(lambda rejection: name.search(rejection.body or ""))
 
@@ -87,7 +90,7 @@ class ManychatRejection(models.Model):
 
     @api.autovacuum
     def _trim(self):
-        """Forget all but the newest."""
+        """Delete all but the newest."""
         newest = self.search([], order="id desc", limit=1, offset=KEPT)
         if newest:
             self.search([("id", "<=", newest.id)]).unlink()

@@ -7,7 +7,7 @@ from odoo.exceptions import AccessError
 
 from bridge.contract.payloads import EventType
 
-#: Where the key goes; keys are shown once and stored nowhere, so nobody can fill it in here.
+#: The place for the key. Keys are shown once and not stored, so the page cannot fill it in.
 KEY_PLACEHOLDER = "<your key>"
 
 
@@ -19,7 +19,7 @@ class ManychatRequest(models.AbstractModel):
 
     @api.model
     def requests(self):
-        """All requests: one for each webhook, and of the opportunity's one for each mapped stage. For sales managers.
+        """All requests: one for each webhook, with one body for each mapped stage. For sales managers.
 
         :return dict: ``warning``, what is wrong with the address of this Odoo, or ""; ``can_create_key``; ``webhooks``:
             dicts of ``name``, ``title``, ``text``, ``method``, ``url``, ``headers`` (pairs), ``note``, and ``bodies``
@@ -29,28 +29,30 @@ class ManychatRequest(models.AbstractModel):
         if not self.env.user.has_group("sales_team.group_sale_manager"):
             raise AccessError(self.env._("Only sales managers may see the requests for ManyChat."))
         base_url = self.env["ir.config_parameter"].sudo().get_param("web.base.url", "").rstrip("/")
-        headers = [("X-API-KEY", KEY_PLACEHOLDER), ("Content-Type", "application/json")]
+        described = {
+            EventType.OPPORTUNITY: self._opportunity(),
+            EventType.CONTACT: self._contact(),
+            EventType.CAMPAIGN_ASSIGNMENT: self._campaign_assignment(),
+            EventType.CAMPAIGN_CONTACT: self._campaign_contact(),
+        }
+        # The most used one first.
+        event_types = sorted(EventType, key=lambda event_type: event_type is not EventType.OPPORTUNITY)
         return {
             "warning": self._address_warning(base_url),
             "can_create_key": self.env.user.has_group("base.group_system"),
-            "webhooks": [
-                {
-                    "name": event_type.value,
-                    "title": title,
-                    "text": text,
-                    "method": event_type.route[0],
-                    "url": base_url + event_type.route[1],
-                    "headers": headers,
-                    "note": note,
-                    "bodies": [{"id": key, "label": label, "body": _written(body)} for key, label, body in bodies],
-                }
-                for event_type, title, text, note, bodies in (
-                    self._opportunity(),
-                    self._contact(),
-                    self._campaign_assignment(),
-                    self._campaign_contact(),
-                )
-            ],
+            "webhooks": [self._webhook(event_type, base_url, *described[event_type]) for event_type in event_types],
+        }
+
+    def _webhook(self, event_type, base_url, title, text, note, bodies):
+        return {
+            "name": event_type.value,
+            "title": title,
+            "text": text,
+            "method": event_type.spec.method,
+            "url": base_url + event_type.spec.path,
+            "headers": [("X-API-KEY", KEY_PLACEHOLDER), ("Content-Type", "application/json")],
+            "note": note,
+            "bodies": [{"id": key, "label": label, "body": _written(body)} for key, label, body in bodies],
         }
 
     def _address_warning(self, base_url):
@@ -71,12 +73,11 @@ class ManychatRequest(models.AbstractModel):
         return ""
 
     # ------------------------------------------------------------
-    # The webhooks: type of event, title, what for, what to fill in by hand, bodies
+    # The webhooks: title, purpose, what to fill in by hand, bodies (id, label, body)
     # ------------------------------------------------------------
 
     def _opportunity(self):
         return (
-            EventType.OPPORTUNITY,
             self.env._("A conversation enters a stage"),
             self.env._(
                 "Creates the person's opportunity, or moves it. Put it where the conversation enters the stage."
@@ -117,7 +118,6 @@ class ManychatRequest(models.AbstractModel):
             "estado_inicial": "",
         }
         return (
-            EventType.CONTACT,
             self.env._("A person subscribes"),
             self.env._(
                 "Stores the person, or what has changed about them, in SQL only. Odoo's contacts stay as they are."
@@ -140,7 +140,6 @@ class ManychatRequest(models.AbstractModel):
             "summary": _text("last_input_text"),
         }
         return (
-            EventType.CAMPAIGN_ASSIGNMENT,
             self.env._("A person is assigned to a campaign"),
             self.env._("Stores the assignment, and the adviser if there is one, in SQL only."),
             self.env._(
@@ -162,7 +161,6 @@ class ManychatRequest(models.AbstractModel):
             "summary": _text("last_input_text"),
         }
         return (
-            EventType.CAMPAIGN_CONTACT,
             self.env._("An assignment changes"),
             self.env._(
                 "Updates the person's assignment to a campaign, in SQL only. Empty fields and 0 change nothing."
@@ -173,16 +171,16 @@ class ManychatRequest(models.AbstractModel):
 
 
 class _Raw(str):
-    """Goes into the body as it is, without quotation marks."""
+    """Text that goes into the body as it is, without quotation marks."""
 
 
 def _quoted(field):
-    """A field of ManyChat in quotation marks, for values that hold none themselves: ids, numbers, dates."""
+    """A field of ManyChat in quotation marks, for values without quotation marks: ids, numbers, dates."""
     return "{{" + field + "}}"
 
 
 def _text(field):
-    """A field of ManyChat that people wrote, as JSON: their quotation marks and line breaks would break the body.
+    """A field of ManyChat with free text, as JSON: its quotation marks and line breaks would break the body.
 
     The filter adds the quotation marks itself: https://manychat.github.io/dynamic_block_docs/
     """
@@ -207,7 +205,7 @@ def _written(body):
 
 
 def _is_private(host):
-    """Whether ``host`` is no public one, as far as its name tells."""
+    """Whether ``host`` is not public, judged by its name."""
     try:
         return not ipaddress.ip_address(host).is_global
     except ValueError:

@@ -1,21 +1,21 @@
 import re
-from datetime import timedelta
 
 from odoo import api, fields, models
+
+from bridge.contract.agreements import SILENT_AFTER
+from bridge.contract.payloads import DEAD_LETTER_QUEUE
 
 from ..queues import queue_report, recent_queue_report
 from ..rights import managers_only
 
-#: Whom test events are about: nobody. ManyChat's own ids are numbers.
+#: Ids of the invented people of test events. ManyChat's own ids are numbers.
 TEST_ID = re.compile(r"TEST-[0-9a-f]{12}")
 #: The same for SQL's LIKE.
 TEST_ID_PATTERN = "TEST-" + "_" * 12
-#: A bridge gives a sign of life every 30 s; after three missed ones it is not running.
-ALIVE_FOR = timedelta(seconds=100)
 
 
 class ManychatSetup(models.AbstractModel):
-    """What stands between a fresh installation and the first moved opportunity, and how far one has got."""
+    """The steps from a fresh installation to the first moved opportunity, and the state of each."""
 
     _name = "manychat.setup"
     _description = "ManyChat Getting Started"
@@ -40,11 +40,11 @@ class ManychatSetup(models.AbstractModel):
         else:
             state = "warning" if keys else "todo"
             text = self.env._("No key is valid any more. Every bot needs one; create a new one.") if keys else ""
-            text = text or self.env._("Bots prove with a key that they may send events. Create one; it is shown once.")
+            text = text or self.env._("Bots send events with a key. Create one; it is shown once.")
             if not is_admin:
                 text = self.env._(
-                    "Bots prove with a key that they may send events. Only administrators create keys: "
-                    "ask one to do so under CRM ▸ Configuration ▸ ManyChat ▸ Keys."
+                    "Bots send events with a key. Ask an administrator to create one under CRM ▸ Configuration ▸ "
+                    "ManyChat ▸ Keys."
                 )
         return _step("key", state, self.env._("A key for your bots"), text, actions)
 
@@ -55,14 +55,14 @@ class ManychatSetup(models.AbstractModel):
 
     @api.model
     def _queue_sentence(self, report=None):
-        """What a :func:`queue_report` says, and what to do about it, in the user's language.
+        """The state of the queue, and what to do, in the user's language.
 
-        :param dict report: a new one if not given
+        :param dict report: of :func:`queue_report`; a new one if not given
         """
         report = report or queue_report()
         status = report["status"]
         if status == "ok":
-            dead_letters = report["depth"]["dead-letter-queue"]
+            dead_letters = report["depth"][DEAD_LETTER_QUEUE]
             waiting = sum(report["depth"].values()) - dead_letters
             return self.env._(
                 "The queue answers. Messages on it: %(waiting)s; dead letters: %(dead_letters)s.",
@@ -71,45 +71,45 @@ class ManychatSetup(models.AbstractModel):
             )
         if status == "not_configured":
             return self.env._(
-                "No queue is configured. Whoever runs the server sets queue_connection_string in section "
+                "No queue is configured. The server's administrator sets queue_connection_string, in section "
                 "[miasalud_crm] of odoo.conf, or the environment variable MIASALUD_QUEUE_CONNECTION_STRING, to the "
                 "connection string of the Azure Storage account."
             )
         if status == "malformed":
             return self.env._(
-                "The connection string of the queue is not valid. Whoever runs the server copies it again from the "
-                "Azure portal, under “Access keys” of the storage account, into odoo.conf."
+                "The connection string of the queue is not valid. The server's administrator copies it again from the "
+                "Azure portal (“Access keys” of the storage account) into odoo.conf."
             )
         if status == "refused":
             return self.env._(
-                "The queue refuses the key in its connection string. It may have been changed in Azure; whoever runs "
-                "the server copies the connection string again into odoo.conf."
+                "The queue refuses the key in its connection string. The key may have changed in Azure: the server's "
+                "administrator copies the connection string into odoo.conf again."
             )
         return self.env._(
-            "The queue does not answer (%s). Events wait in Odoo meanwhile and none is lost. Whoever runs the server "
-            "checks the connection string in odoo.conf and that the server may reach Azure.",
+            "The queue does not answer (%s). Events wait in Odoo, and none is lost. The server's administrator checks "
+            "the connection string in odoo.conf, and that the server can reach Azure.",
             report["error"],
         )
 
     def _bridge_step(self):
         bridges = self.env["manychat.bridge"].sudo().search([("last_seen", "!=", False)])
-        alive = bridges.filtered(lambda bridge: fields.Datetime.now() - bridge.last_seen < ALIVE_FOR)
+        alive = bridges.filtered(lambda bridge: fields.Datetime.now() - bridge.last_seen < SILENT_AFTER)
         if alive:
             state = "done"
             text = self.env._("Running: %s.", "; ".join(self._bridge_sentence(bridge) for bridge in alive))
         elif bridges:
             state = "warning"
             text = self.env._(
-                "No bridge runs any more. The last one was %s. Start it again where it is installed: "
-                "“python -m bridge run”. The events wait meanwhile.",
+                "No bridge is running. The last one was %s. Start it again with “python -m bridge run”. Events wait "
+                "until then.",
                 self._bridge_sentence(bridges[0]),
             )
         else:
             state = "todo"
             text = self.env._(
-                "No bridge has run yet. It takes the events off the queue and moves the opportunities. Whoever runs "
-                "the server gives it a key “For the bridge” and starts it: “python -m bridge run”; "
-                "“python -m bridge check” says what is missing."
+                "No bridge has run yet. The bridge takes events off the queue and moves the opportunities. The "
+                "server's administrator gives it a key “For the bridge” and starts it with “python -m bridge run”. "
+                "“python -m bridge check” shows what is missing."
             )
         is_admin = self.env.user.has_group("base.group_system")
         new = (self.env._("New Key"), "miasalud_crm.manychat_api_key_create_bridge_action")
@@ -134,8 +134,8 @@ class ManychatSetup(models.AbstractModel):
             text = self.env._("No ManyChat stage is mapped to a stage of your pipeline yet.")
         elif unknown["aliases"]:
             text = self.env._(
-                "Mapped: %(mapped)s stages. Unknown ones that have arrived: %(unknown)s, with %(waiting)s events that "
-                "wait. Say which stage each of them means.",
+                "Mapped stages: %(mapped)s. Unknown stages: %(unknown)s, with %(waiting)s waiting events. Choose what "
+                "each unknown stage means.",
                 mapped=len(rows),
                 unknown=unknown["aliases"],
                 waiting=unknown["events"],
@@ -144,13 +144,13 @@ class ManychatSetup(models.AbstractModel):
         elif doubtful:
             names = ", ".join(f"“{name}”" for name in doubtful.mapped("name"))
             text = self.env._(
-                "Mapped: %(mapped)s stages. To be looked at: %(names)s.",
+                "Mapped stages: %(mapped)s. Check these: %(names)s.",
                 mapped=len(rows),
                 names=names,
             )
         else:
             state = "done"
-            text = self.env._("Mapped: %s stages of ManyChat, each to one stage of your pipeline.", len(rows))
+            text = self.env._("Mapped stages: %s, each to one stage of your pipeline.", len(rows))
         return _step("stages", state, self.env._("The stages"), text, actions)
 
     def _event_step(self):
@@ -177,7 +177,10 @@ class ManychatSetup(models.AbstractModel):
         return _step("event", state, self.env._("The first event"), text, actions)
 
     def _ago(self, moment):
-        """How long ago ``moment`` (naive UTC) was, in words."""
+        """How long ago ``moment`` was, in words.
+
+        :param datetime moment: naive, in UTC
+        """
         seconds = max(0, int((fields.Datetime.now() - moment).total_seconds()))
         if seconds < 5:
             return self.env._("just now")
@@ -198,12 +201,12 @@ class ManychatSetup(models.AbstractModel):
     def checklist(self):
         """The steps, in order, in the user's language. For sales managers.
 
-        Cheap enough to be asked every few seconds: the queue service itself is asked less often.
+        Cheap enough for a call every few seconds: the answer of the queue service is cached.
 
         :return list: dicts of ``name``; ``state`` (``done``, ``todo``, or ``warning``: it was done, or half done, and
-            wants attention); ``title``; ``text``, what is and what to do; ``actions``, a list of ``label`` and
-            ``action`` (an XML id)
-        :raises AccessError: the user is no sales manager
+            needs attention); ``title``; ``text``: the present state, and what to do; ``actions``: a list of ``label``
+            and ``action`` (an XML id)
+        :raises AccessError: the user is not a sales manager
         """
         return [
             self._key_step(),

@@ -2,12 +2,13 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
 from bridge.contract.fields import normalize_label
+from bridge.contract.outcomes import ErrorCode
 
 
 class ManychatStageAlias(models.Model):
     """Another number or label under which a ManyChat stage has been seen: renamed, misspelt, or from an older bot.
 
-    An alias without a stage is *open*: such a stage arrived, nobody has said yet what it means, and its events wait.
+    An alias without a stage is *open*: the stage has arrived, is not mapped yet, and its events wait.
     """
 
     _name = "manychat.stage.alias"
@@ -24,7 +25,7 @@ class ManychatStageAlias(models.Model):
     manychat_stage_id = fields.Integer(
         "ManyChat Stage ID",
         aggregator=None,
-        help="If set, the alias answers to this number, and the label only explains it.",
+        help="If set, only this number counts; the label is a comment.",
     )
     map_id = fields.Many2one("manychat.stage.map", "Stands For", ondelete="cascade", index=True)
     is_open = fields.Boolean("Open", compute="_compute_is_open", store=True, precompute=True)
@@ -117,12 +118,12 @@ class ManychatStageAlias(models.Model):
     # ------------------------------------------------------------
 
     def action_view_waiting_events(self):
-        """The events that wait for somebody to say what these stages mean."""
+        """Open the events that wait until a user maps these stages."""
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
         return {**action, "domain": [("alias_id", "in", self.ids), ("state", "=", "failed")], "context": {}}
 
     def action_map_to_new_row(self):
-        """A new row of the stage map, filled in as far as it is known. Saving it releases the events."""
+        """Open a new row of the stage map, with the known values. Saving it releases the events."""
         self.ensure_one()
         taken = self.env["manychat.stage.map"].sudo().search([("active", "=", True)]).stage_id
         same_name = (
@@ -144,7 +145,7 @@ class ManychatStageAlias(models.Model):
         }
 
     def action_discard(self):
-        """Give up the events that wait for these stages. The stages leave the list, until they arrive again."""
+        """Discard the events that wait for these stages. The stages leave the list until they arrive again."""
         self.check_access("unlink")
         events = self.env["manychat.event"].search([("alias_id", "in", self.ids), ("state", "=", "failed")])
         if events:
@@ -159,7 +160,7 @@ class ManychatStageAlias(models.Model):
 
     @api.model
     def _open(self, number, label):
-        """The alias for an unknown stage, created open if it is not there.
+        """Find the alias of an unknown stage, or create an open one.
 
         :param number: ManyChat stage number or ``None``
         :param label: label or ``None``
@@ -171,11 +172,11 @@ class ManychatStageAlias(models.Model):
         return self.search(domain, limit=1) or self.create({"name": label, "manychat_stage_id": number or 0})
 
     def _release_events(self):
-        """Send the events that waited for these aliases on their way again."""
+        """Send the events again that waited for these aliases."""
         events = self.env["manychat.event"].sudo().search([("alias_id", "in", self.ids), ("state", "=", "failed")])
         events._requeue()
         if events:
-            # A list that is edited in place has no other way to answer.
+            # A list that is edited in place has no other way to show a message.
             self.env.user._bus_send(
                 "simple_notification",
                 {
@@ -191,12 +192,13 @@ class ManychatStageAlias(models.Model):
 
     @api.model
     def _cron_release(self):
-        """Let events go through whose stage has come to be known without anybody releasing them.
+        """Release events whose stage is mapped by now.
 
-        It happens when a person maps a stage in the very moment in which an event of that stage is being refused.
+        A user may map a stage at the very moment at which an event of that stage fails. No other code releases it.
         """
         events = self.env["manychat.event"].search(
-            [("state", "=", "failed"), ("code", "=", "unmapped_stage"), ("payload", "!=", False)], limit=1000
+            [("state", "=", "failed"), ("code", "=", ErrorCode.UNMAPPED_STAGE.value), ("payload", "!=", False)],
+            limit=1000,
         )
         resolve = self.env["manychat.stage.map"]._resolver()
 

@@ -5,16 +5,16 @@ from odoo.tools import SQL, split_every
 
 CHAT = "chat"
 PERSON = "person"
-#: Opportunities whose past is read at once: some ten thousand tracking values, which fit into memory.
+#: Opportunities per read of their past: some ten thousand tracking values, which fit into memory.
 BATCH = 1000
 
 
 class ManychatStageHistory(models.Model):
-    """One period of an opportunity in a stage: since when, from where, by whom, until when, and where to.
+    """One stage period: an opportunity was in a stage from one moment to another, moved there by the chat or a user.
 
-    Kept for every opportunity that follows a conversation, from its creation on, and for ever: the event log behind it
-    is forgotten after the retention time. A lost (archived) opportunity is in no stage; being restored begins a new
-    period. Of an opportunity's periods the last one may be open, and moments never run backwards.
+    Every opportunity that follows a conversation has its periods, from its creation on, and they stay for ever; the
+    event log is deleted after the retention time. A lost (archived) opportunity is in no stage; restoring it begins a
+    new period. Only the last period of an opportunity may be open, and their dates never go backwards.
     """
 
     _name = "manychat.stage.history"
@@ -23,18 +23,20 @@ class ManychatStageHistory(models.Model):
     _rec_name = "stage_id"
 
     lead_id = fields.Many2one("crm.lead", "Opportunity", required=True, readonly=True, ondelete="cascade")
-    # A stage that is deleted leaves its periods behind: the opportunity was somewhere.
+    # The periods of a deleted stage stay: the opportunity was somewhere.
     stage_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
     previous_stage_id = fields.Many2one("crm.stage", "Came From", readonly=True, ondelete="set null")
     next_stage_id = fields.Many2one("crm.stage", "Went To", readonly=True, ondelete="set null")
     entered_at = fields.Datetime(
-        "Entered On", required=True, readonly=True, help="When it happened, by the event's own date for the chat."
+        "Entered On", required=True, readonly=True, help="When it happened. For the chat: the date of the event itself."
     )
     left_at = fields.Datetime("Left On", readonly=True)
-    lost = fields.Boolean(readonly=True, help="The period ended with the opportunity being lost or archived.")
+    lost = fields.Boolean(readonly=True, help="The period ended because the opportunity was lost or archived.")
     moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], required=True, readonly=True)
     user_id = fields.Many2one("res.users", readonly=True, ondelete="set null", help="The person who moved it.")
-    event_id = fields.Char("Event ID", readonly=True, help="Of the chat's event. The event log may have forgotten it.")
+    event_id = fields.Char(
+        "Event ID", readonly=True, help="The event that moved it. It may no longer be in the event log."
+    )
 
     # ------------------------------------------------------------
     # ORM
@@ -55,13 +57,13 @@ class ManychatStageHistory(models.Model):
 
     @api.model
     def _record(self, changes, *, begin=True):
-        """Record where opportunities have gone.
+        """Record the stages to which opportunities have moved.
 
-        What leaves an opportunity where it is, is no change. The caller has the opportunities' rows locked.
+        A change to the same stage is ignored. The caller has locked the opportunities' rows.
 
         :param list changes: dicts, oldest first, with ``lead_id``, ``stage_id`` (``False``: lost or archived),
             ``moment`` (naive UTC), ``moved_by``, and ``user_id`` or ``event_id``
-        :param bool begin: whether to begin the history of opportunities that have none, or to leave those out
+        :param bool begin: whether to begin the history of opportunities that have none; else they are left out
         """
         last = self._last_periods({change["lead_id"] for change in changes})
         begun, ended = [], []
@@ -74,7 +76,7 @@ class ManychatStageHistory(models.Model):
             if place == stage_id:
                 continue
             if period:
-                # An event may be dated up to a day ahead, and a person's move still come after it.
+                # An event may carry a date up to a day in the future, and a user's move may follow it.
                 moment = max(moment, period["left_at"] or period["entered_at"])
             if place:
                 period |= {"left_at": moment, "next_stage_id": stage_id, "lost": not stage_id}
@@ -90,7 +92,7 @@ class ManychatStageHistory(models.Model):
                     **{name: change.get(name, False) for name in ("moved_by", "user_id", "event_id")},
                 }
                 begun.append(last[lead_id])
-        self._end(ended)  # before what follows begins: only one period of an opportunity may be open
+        self._end(ended)  # before the next ones begin: only one period of an opportunity may be open
         self.sudo().create(begun)
 
     def _end(self, periods):
@@ -110,7 +112,10 @@ class ManychatStageHistory(models.Model):
         self.browse(period["id"] for period in periods).invalidate_recordset()
 
     def _last_periods(self, lead_ids):
-        """The last period of each opportunity that has any: dict of lead id → dict of values."""
+        """The last period of each opportunity that has one.
+
+        :return dict: lead id → dict of values
+        """
         self.flush_model()
         self.env.cr.execute(
             """
@@ -131,13 +136,13 @@ class ManychatStageHistory(models.Model):
     def _begin_all(self):
         """Begin the history of every opportunity that follows a conversation and has none.
 
-        Run by each installation and upgrade of the addon; only the first one that knows this model has much to do.
+        Each installation and upgrade of the addon runs this. Only the first one that has this model finds much to do.
         """
         self._begin(self.env["manychat.identity"].search([("lead_id", "!=", False)]).lead_id)
 
     @api.model
     def _begin(self, leads):
-        """Begin the history of those of ``leads`` that have none, with what Odoo's own tracking knows of their past."""
+        """Begin the history of ``leads`` that have none, from the past in Odoo's own tracking values."""
         self.env.flush_all()
         leads = leads.sudo()
         for ids in split_every(BATCH, leads.ids):
@@ -145,7 +150,7 @@ class ManychatStageHistory(models.Model):
             self._record(self._tracked_changes([lead_id for lead_id in ids if lead_id not in known]))
 
     def _tracked_changes(self, lead_ids):
-        """The changes of these opportunities since their creation, oldest first, for :meth:`_record`."""
+        """The changes of these opportunities since their creation, oldest first, as :meth:`_record` takes them."""
         tracked = defaultdict(list)
         for lead_id, *change in self.env.execute_query(
             SQL(
@@ -169,7 +174,7 @@ class ManychatStageHistory(models.Model):
         for lead in self.env["crm.lead"].sudo().browse(lead_ids):
             for moment, user_id, stage_id in _states(lead, tracked[lead.id]):
                 if stage_id and stage_id not in stages:
-                    continue  # has been deleted since
+                    continue  # a stage that was deleted since
                 by_chat = bool(bridge) and user_id == bridge.id
                 changes.append(
                     {
@@ -184,12 +189,12 @@ class ManychatStageHistory(models.Model):
 
 
 def _states(lead, tracked):
-    """Where ``lead`` has been since its creation: list of moment, user id, and stage id or ``False`` while lost.
+    """The states of ``lead`` since its creation: list of moment, user id, and stage id or ``False`` while lost.
 
-    Read backwards from where it is now, so that what does not lead there drops out: a merged opportunity has the
-    messages of those that it has absorbed.
+    Read backwards from the present state, which leaves out changes that do not lead to it: a merged opportunity also
+    has the messages of the opportunities that it absorbed.
 
-    :param list tracked: moment, user id, field, old and new value, newest first
+    :param list tracked: tuples of moment, user id, field, old and new value, newest first
     """
     state = {"stage_id": lead.stage_id.id, "active": int(lead.active)}
     states = []

@@ -7,13 +7,13 @@ from bridge.contract.fields import normalize_label
 
 
 class ManychatStageMap(models.Model):
-    """One ManyChat stage and the pipeline stage it stands for, 1:1 both ways."""
+    """One ManyChat stage and its pipeline stage. Each belongs to one row only."""
 
     _name = "manychat.stage.map"
     _description = "ManyChat Stage"
     _inherit = "manychat.unique"
     _order = "sequence, id"
-    # An archived row is not in the way of its successor.
+    # An archived row does not block its successor.
     _unique = (
         (["label_key"], "active"),
         (["manychat_stage_id"], "active AND manychat_stage_id > 0"),
@@ -52,7 +52,7 @@ class ManychatStageMap(models.Model):
         for row in self.filtered("active"):
             if row.manychat_stage_id < 0:
                 raise ValidationError(self.env._("The ManyChat stage ID must be a positive number."))
-            # As superuser: what a row of another company has taken is taken.
+            # As superuser: a row of another company counts too.
             others = self.sudo().search([("id", "!=", row.id)])
             if others.filtered(lambda other, row=row: other.stage_id == row.stage_id):
                 raise ValidationError(
@@ -106,19 +106,19 @@ class ManychatStageMap(models.Model):
             row.needs_attention = bool(row.warning)
 
     def _warnings(self):
-        """What is wrong with where this row leads, in sentences: list of str."""
+        """What is wrong with the row's stage or team, in sentences: list of str."""
         self.ensure_one()
-        # As superuser: a team of another company is no less a reason.
+        # As superuser: the team may belong to another company.
         stage, team = self.stage_id.sudo(), self.team_id.sudo()
         if not self.active or not stage:
             return []
         warnings = []
-        # Odoo's own stages cannot be archived; a field that Studio or another app adds makes it possible.
+        # Odoo's own stages cannot be archived. With a field that Studio or another app adds, they can.
         if stage._active_name and not stage[stage._active_name]:
             warnings.append(
                 self.env._(
-                    "The pipeline stage “%s” is archived, so opportunities that arrive there are in no column of the "
-                    "pipeline. Restore it, or choose another stage.",
+                    "The pipeline stage “%s” is archived, so no column of the pipeline shows the opportunities that "
+                    "arrive there. Restore it, or choose another stage.",
                     stage.display_name,
                 )
             )
@@ -128,7 +128,7 @@ class ManychatStageMap(models.Model):
             warnings.append(
                 self.env._(
                     "The pipeline stage “%(stage)s” is for the team %(teams)s only, so the team “%(team)s” does not "
-                    "see it. Choose another stage or team, or let the stage be for all teams.",
+                    "see it. Choose another stage or team, or open the stage to all teams.",
                     stage=stage.display_name,
                     teams=names,
                     team=team.display_name,
@@ -172,13 +172,13 @@ class ManychatStageMap(models.Model):
     # ------------------------------------------------------------
 
     def action_view_leads(self):
-        """The opportunities in this row's pipeline stage."""
+        """Open the opportunities in this row's pipeline stage."""
         self.ensure_one()
         domain = [("type", "=", "opportunity"), ("stage_id", "=", self.stage_id.id)]
         return self.env["crm.lead"]._manychat_list_action(self.stage_id.display_name, domain)
 
     def action_view_waiting_events(self):
-        """The events of this stage that are not applied yet."""
+        """Open the events of this stage that are not applied yet."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
         return {**action, "domain": [("id", "in", self._events_on_their_way().get(self, []))], "context": {}}
@@ -189,9 +189,9 @@ class ManychatStageMap(models.Model):
 
     @api.model
     def _resolver(self):
-        """A function from a ManyChat stage, ``(number or None, label or None)``, to its row (or an empty one).
+        """A function from a ManyChat stage, ``(number or None, label or None)``, to its row or an empty one.
 
-        The number wins where both are given. Rows come before aliases.
+        If both are given, the number counts. Rows come before aliases.
         """
         rows = self.sudo().search([("active", "=", True)])
         aliases = self.env["manychat.stage.alias"].sudo().search([("map_id.active", "=", True)])
@@ -210,9 +210,9 @@ class ManychatStageMap(models.Model):
 
     @api.model
     def _events_on_their_way(self):
-        """The ids of the events that are not applied yet, by the row that they will go by: dict of row → list."""
+        """Ids of the events that are not applied yet: dict of their row of the map → list."""
         self.env["manychat.event"].flush_model()
-        # The stage is part of the payload, which no domain reaches.
+        # The stage is inside the payload, where a domain cannot search.
         self.env.cr.execute(
             """
             SELECT (payload->'state'->>'stage_id')::bigint, payload->'state'->>'stage', array_agg(id)
@@ -229,7 +229,7 @@ class ManychatStageMap(models.Model):
         return events
 
     def _release_open_aliases(self):
-        """Let events that waited for a stage which now has a row of its own go through; their aliases go."""
+        """Release the events of open aliases whose stage now has a row, and delete these aliases."""
         rows = self.filtered("active")
         aliases = self.env["manychat.stage.alias"].sudo().search([("map_id", "=", False)])
         answered = aliases.filtered(
@@ -248,9 +248,9 @@ class ManychatStageMap(models.Model):
 
     @api.model
     def open_aliases(self):
-        """What the map's own screen says of stages that are missing from it.
+        """Numbers for the banner above the stage map.
 
-        :return dict: ``aliases``, how many unknown stages have arrived; ``events``, how many events wait for them
+        :return dict: ``aliases``, how many unmapped stages have arrived; ``events``, how many events wait for them
         """
         self.check_access("write")
         aliases = self.env["manychat.stage.alias"].search([("map_id", "=", False)])

@@ -1,22 +1,22 @@
 from odoo import api, models
 from odoo.tools import SQL
 
-#: In the context while an import writes its rows: they are checked when all are written.
+#: In the context while an import writes its rows: Odoo checks them when all are written.
 LOADING = "manychat_loading"
 
 
 class ManychatUnique(models.AbstractModel):
-    """Unique values that the database guards, with messages that the model words.
+    """Unique values, enforced by the database, with error messages of the model.
 
-    Odoo would answer a duplicate with PostgreSQL's error, before any ``@api.constrains`` has had a chance to say it
-    better: the INSERT itself fails. The constraints made here can wait until the model has looked. Whatever writes past
-    the model, and two transactions that write at the same moment, still meet the database.
+    Normally the INSERT of a duplicate fails with PostgreSQL's error, before an ``@api.constrains`` can raise a better
+    one. The constraints made here are deferred until the model has checked. The database still stops SQL that bypasses
+    the model, and two transactions that write at the same moment.
     """
 
     _name = "manychat.unique"
-    _description = "Unique Values, Well Told"
+    _description = "Unique Values"
 
-    #: Pairs of the columns that are unique together and the SQL condition on the rows that count (``None``: all rows).
+    #: Pairs of columns that are unique together, and the SQL condition on the rows that count (``None``: all rows).
     _unique = ()
 
     # ------------------------------------------------------------
@@ -30,24 +30,24 @@ class ManychatUnique(models.AbstractModel):
 
     @api.model_create_multi
     def create(self, vals_list):
-        self._let_constraints_wait("DEFERRED")
+        self._set_constraints("DEFERRED")
         records = super().create(vals_list)
-        self._let_constraints_wait("IMMEDIATE")
+        self._set_constraints("IMMEDIATE")
         return records
 
     def write(self, vals):
-        self._let_constraints_wait("DEFERRED")
+        self._set_constraints("DEFERRED")
         result = super().write(vals)
-        self._let_constraints_wait("IMMEDIATE")
+        self._set_constraints("IMMEDIATE")
         return result
 
     def _load_records(self, data_list, update=False):
-        """Write the rows of an import and only then check them: two may have swapped their values."""
+        """Write all rows of an import before checking them: two rows may have swapped their values."""
         loading = self.with_context(**{LOADING: True})
-        loading._let_constraints_wait("DEFERRED")
+        loading._set_constraints("DEFERRED")
         records = super(ManychatUnique, loading)._load_records(data_list, update).with_env(self.env)
         records._validate_fields(records._fields)
-        records._let_constraints_wait("IMMEDIATE")
+        records._set_constraints("IMMEDIATE")
         return records
 
     def _validate_fields(self, field_names, excluded_names=()):
@@ -67,7 +67,7 @@ class ManychatUnique(models.AbstractModel):
         if self.env.cr.fetchone():
             return
         identifiers = [SQL.identifier(column) for column in columns]
-        if condition:  # there is no partial UNIQUE constraint; excluding equal values is the same
+        if condition:  # PostgreSQL has no partial UNIQUE constraint; excluding equal values is the same
             equal = SQL(", ").join(SQL("%s WITH =", identifier) for identifier in identifiers)
             rule = SQL("EXCLUDE USING btree (%s) WHERE (%s)", equal, SQL(condition))
         else:
@@ -80,11 +80,11 @@ class ManychatUnique(models.AbstractModel):
     def _unique_name(self, columns):
         return f"{self._table}_{'_'.join(columns)}_unique"
 
-    def _let_constraints_wait(self, mode):
-        """``DEFERRED``: have the database wait for the model; ``IMMEDIATE``: have it look now.
+    def _set_constraints(self, mode):
+        """Set when the database checks: ``DEFERRED``, after the model, or ``IMMEDIATE``, now.
 
-        :raises psycopg2.IntegrityError: with ``IMMEDIATE``, if the model let a duplicate pass: another transaction has
-            written the same value meanwhile
+        :raises psycopg2.IntegrityError: with ``IMMEDIATE``, if another transaction has written the same value since the
+            model checked
         """
         self.flush_model()
         if mode == "IMMEDIATE" and self.env.context.get(LOADING):

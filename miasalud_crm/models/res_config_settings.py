@@ -27,18 +27,18 @@ class ResConfigSettings(models.TransientModel):
         "Alert Receiver",
         config_parameter=RECEIVER_PARAMETER,
         domain=[("share", "=", False)],
-        help="Gets an activity when events fail, do not reach the queue, or the bridge is silent. If nobody is chosen: "
-        "the leader of the first sales team that has one, else an administrator.",
+        help="Gets an activity when events fail, do not reach the queue, or the bridge is silent. Empty: the leader of "
+        "the first sales team that has one, else an administrator.",
     )
     manychat_silent_minutes = fields.Integer(
         "Bridge Silent For",
         default=DEFAULT_SILENT_MINUTES,
-        help="Minutes without a sign of life of any bridge after which the alert receiver hears of it. 0: never.",
+        help="Alert after this many minutes without a heartbeat from any bridge. 0: never.",
     )
     manychat_default_team_id = fields.Many2one(
         "crm.team",
         "Default ManyChat Team",
-        help="The team of new opportunities whose stage names none in the Stage Map. It is the same for all companies.",
+        help="The team of new opportunities whose stage has no team in the Stage Map. It applies to all companies.",
     )
     manychat_expiring_key_count = fields.Integer("Keys About to Expire", compute="_compute_manychat_expiring_key_count")
 
@@ -81,11 +81,11 @@ class ResConfigSettings(models.TransientModel):
 
     def set_values(self):
         result = super().set_values()
-        # Untouched it stays as it is: whoever cannot see another company's team must not remove it by saving.
+        # Only if changed: a user who cannot see another company's team must not remove it by saving.
         if self.manychat_default_team_id != self._manychat_default_team():
             team_id = self.manychat_default_team_id.id
             self.env["ir.config_parameter"].sudo().set_param(DEFAULT_TEAM_PARAMETER, team_id)
-        # By hand, since Odoo takes a parameter of 0 for one that is not set.
+        # Set here, because Odoo deletes a parameter of 0.
         minutes = max(self.manychat_silent_minutes, 0)
         self.env["ir.config_parameter"].sudo().set_param(SILENT_PARAMETER, str(minutes))
         return result
@@ -95,7 +95,7 @@ class ResConfigSettings(models.TransientModel):
     # ------------------------------------------------------------
 
     def action_manychat_test_queue(self):
-        """Say whether the queue answers, or what to do."""
+        """Show whether the queue answers, or what to do."""
         report = queue_report()
         works = report["status"] == "ok"
         return {
@@ -110,7 +110,7 @@ class ResConfigSettings(models.TransientModel):
         }
 
     def action_manychat_expiring_keys(self):
-        """The list of keys, those first that expire soon."""
+        """Open the keys that expire soon."""
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_api_key_action")
         return {**action, "context": {"search_default_expires_soon": 1}}
 

@@ -65,7 +65,7 @@ class ManychatCase(TransactionCase):
         )
 
     def stage_messages(self, lead):
-        """The chatter lines that tell of a change of stage, oldest first."""
+        """The chatter lines about changes of stage, oldest first."""
         field = self.env["ir.model.fields"]._get("crm.lead", "stage_id")
         values = (
             self.env["mail.tracking.value"]

@@ -73,7 +73,7 @@ class TestAdvisor(ManychatCase):
         self.assertFalse(self.lead("MC-OTHER").user_id | self.lead("MC-NONE").user_id)
         self.env.cr.precommit.run()
         sent = self.env["bus.bus"].search([("message", "like", "simple_notification")], order="id")
-        self.assertIn("have their salesperson now: 3.", sent[-1:].message)
+        self.assertIn("now have a salesperson: 3.", sent[-1:].message)
 
     def test_the_assignment_is_recorded_and_announced_as_by_odoo(self):
         self.apply(opportunity(commercial_advisor_id=700))
@@ -84,13 +84,13 @@ class TestAdvisor(ManychatCase):
         values = lead.message_ids.sudo().tracking_value_ids.filtered(lambda value: value.field_id.name == "user_id")
         self.assertEqual(values.new_value_char, self.vera.name)
         self.assertIn(self.vera.partner_id, lead.message_partner_ids)
-        told = self.env["mail.message"].search(
+        messages = self.env["mail.message"].search(
             [("model", "=", "crm.lead"), ("res_id", "=", lead.id), ("message_type", "=", "user_notification")]
         )
-        self.assertEqual(told.notified_partner_ids, self.vera.partner_id)
+        self.assertEqual(messages.notified_partner_ids, self.vera.partner_id)
         self.assertTrue(lead.date_open)
 
-    def test_what_somebody_decided_stays(self):
+    def test_what_a_user_decided_stays(self):
         self.apply(
             *(opportunity(f"MC-{name}", commercial_advisor_id=700) for name in ("CHOSEN", "CLEARED", "WON", "LOST"))
         )
@@ -121,7 +121,7 @@ class TestAdvisor(ManychatCase):
         self.assertEqual(self.lead("MC-HERE").user_id, self.vera)
         self.assertFalse(self.lead("MC-THERE").user_id)
 
-    def test_a_medical_adviser_becomes_nobodys_salesperson(self):
+    def test_a_medical_adviser_becomes_no_salesperson(self):
         self.apply(opportunity(medical_advisor_id=101))
         self.advisor(101, "medical").user_id = self.vera
         self.apply(opportunity(minutes=1, medical_advisor_id=101))
@@ -164,7 +164,7 @@ class TestAdvisor(ManychatCase):
         self.apply(opportunity(stage=19, minutes=20))
         self.assertEqual(self.lead().user_id, self.jefa)
 
-    def test_a_salesperson_chosen_before_the_chat_named_anybody_gives_way_to_the_adviser(self):
+    def test_a_salesperson_chosen_before_the_chat_named_an_adviser_gives_way_to_the_adviser(self):
         self.with_users()
         self.apply(opportunity())
         self.choose(self.lead(), self.jefa, 10)
@@ -173,7 +173,7 @@ class TestAdvisor(ManychatCase):
         self.apply(opportunity(stage=19, minutes=15, commercial_advisor_id=701))
         self.assertEqual(self.lead().user_id, self.omar)
 
-    def test_a_medical_adviser_whom_a_person_chose_stays(self):
+    def test_a_medical_adviser_that_a_user_chose_stays(self):
         doctors = self.env["manychat.advisor"].create(
             [{"external_id": number, "role": "medical", "name": f"Dra. {number}"} for number in (101, 102, 103)]
         )

@@ -26,7 +26,7 @@ class TestAlert(ManychatCase):
         self.env["manychat.bridge"].create({"name": "test/1", "last_seen": last_seen})
 
     def check(self):
-        """Look for trouble, as every minute; the open activities."""
+        """Look for problems, as every minute, and return the open activities."""
         self.env["manychat.alert"]._cron_check()
         return self.env["mail.activity"].search([("res_model", "=", "manychat.alert")])
 
@@ -65,8 +65,8 @@ class TestAlert(ManychatCase):
         ):
             self.assertEqual(self.apply(event)[0]["code"], "refused")
         self.assertFalse(self.check())
-        told = {"event_id": event["id"], "state": "failed", "code": "refused"}
-        self.env["manychat.event"].with_user(self.bridge_user).record_outcomes([told])
+        outcome = {"event_id": event["id"], "state": "failed", "code": "refused"}
+        self.env["manychat.event"].with_user(self.bridge_user).record_outcomes([outcome])
         self.assertIn("1", self.check().summary)
 
     def test_who_has_marked_it_done_hears_of_it_again_only_when_it_grows(self):
@@ -84,7 +84,7 @@ class TestAlert(ManychatCase):
         self.bridge_seen(minutes_ago=0)
         self.assertFalse(self.check())
 
-    def test_silence_is_no_trouble_where_nobody_wants_to_hear_of_it(self):
+    def test_silence_is_no_problem_where_the_settings_say_so(self):
         self.bridge_seen(minutes_ago=1000)
         self.env["res.config.settings"].create({"manychat_silent_minutes": 0}).execute()
         self.assertFalse(self.check())

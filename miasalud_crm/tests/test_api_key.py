@@ -17,7 +17,7 @@ class TestApiKey(TransactionCase):
         self.env.cr.execute("SELECT row_to_json(k)::text FROM manychat_api_key k")
         self.assertNotIn(key[20:], "".join(row[0] for row in self.env.cr.fetchall()))
 
-    def test_administrators_create_keys_and_nobody_else(self):
+    def test_only_administrators_create_keys(self):
         admin = new_test_user(self.env, "administra", "base.group_system")
         wizard = self.env["manychat.api.key.create"].with_user(admin).create({"name": "Prueba", "purpose": "webhook"})
         key = wizard.action_generate()["context"]["default_key"]

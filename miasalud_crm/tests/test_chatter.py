@@ -9,7 +9,7 @@ MOVED = "The conversation in ManyChat moved this opportunity"
 
 @tagged("post_install", "-at_install")
 class TestChatter(ManychatCase):
-    """What the chatter says of a change, and whom it tells."""
+    """What the chatter shows about a change, and which users it notifies."""
 
     def newest(self, lead=None):
         self.env.flush_all()
@@ -76,6 +76,6 @@ class TestChatter(ManychatCase):
         self.apply(opportunity(stage=21, minutes=1))
         self.assertEqual(self.newest().notified_partner_ids, vera.partner_id)
 
-    def test_nobody_is_asked_to_follow_them_apart(self):
+    def test_no_user_has_to_follow_them_separately(self):
         subtypes = self.env["mail.message.subtype"].search([("res_model", "=", "crm.lead"), ("hidden", "=", False)])
         self.assertFalse([name for name in subtypes.mapped("name") if "Chat" in name])

@@ -9,7 +9,7 @@ from .common import ManychatCase
 
 @tagged("post_install", "-at_install")
 class TestDemo(ManychatCase):
-    """Demo data shows the dashboard full, and no time in it contradicts another."""
+    """Demo data fills the dashboard, and its times do not contradict each other."""
 
     @classmethod
     def setUpClass(cls):
@@ -20,7 +20,7 @@ class TestDemo(ManychatCase):
         cls.leads = identities.lead_id
         cls.periods = cls.env["manychat.stage.history"].search([("lead_id", "in", cls.leads.ids)])
 
-    def test_every_stage_is_entered_and_somebody_is_in_it(self):
+    def test_every_stage_is_entered_and_an_opportunity_is_in_it(self):
         stages = self.env["manychat.stage.map"].search([]).stage_id
         self.assertEqual(self.periods.filtered(lambda period: not period.left_at).stage_id, stages)
 

@@ -43,8 +43,8 @@ class TestErase(ManychatCase):
         row = self.env["manychat.event"].search([("event_id", "=", event["id"])])
         self.assertEqual((row.state, row.code), ("discarded", "erased"))
 
-    def test_an_unknown_person_is_no_mistake(self):
-        self.assertEqual(self.erase("MC-NOBODY"), {"events": 0, "rejections": 0, "lead_ids": []})
+    def test_an_unknown_person_is_no_error(self):
+        self.assertEqual(self.erase("MC-UNKNOWN"), {"events": 0, "rejections": 0, "lead_ids": []})
 
     def test_only_the_bridge_may_erase(self):
         with self.assertRaises(AccessError):

@@ -5,40 +5,40 @@ from .common import ManychatCase, opportunity
 
 
 @tagged("post_install", "-at_install")
-class TestEventStory(ManychatCase):
+class TestEventHistory(ManychatCase):
     def get_history(self, **wanted):
         return self.env["manychat.event"].with_user(self.bridge_user).get_history(**wanted)
 
-    def test_an_event_is_told_of_from_its_receipt_to_its_stage_and_where_the_opportunity_is_now(self):
+    def test_the_history_goes_from_its_receipt_to_its_stage_and_where_the_opportunity_is_now(self):
         first, second = opportunity("MC-S", 17), opportunity("MC-S", 18, minutes=1)
         self.apply(first)
         self.apply(second)
-        [told] = self.get_history(event_id=first["id"])
+        [history] = self.get_history(event_id=first["id"])
         self.assertEqual(
-            (told["event_id"], told["type"], told["manychat_id"], told["state"], told["outcome"]),
+            (history["event_id"], history["type"], history["manychat_id"], history["state"], history["outcome"]),
             (first["id"], "opportunity", "MC-S", "done", "created"),
         )
-        self.assertEqual(told["occurred_at"], "2026-03-02T09:00:00+00:00")
-        self.assertEqual(told["lead_id"], self.lead("MC-S").id)
-        self.assertEqual((told["stage_after"], told["lead_stage"]), (self.stages[17].name, self.stages[18].name))
-        self.assertTrue(told["applied_at"])
-        self.assertTrue(told["lead_active"])
+        self.assertEqual(history["occurred_at"], "2026-03-02T09:00:00+00:00")
+        self.assertEqual(history["lead_id"], self.lead("MC-S").id)
+        self.assertEqual((history["stage_after"], history["lead_stage"]), (self.stages[17].name, self.stages[18].name))
+        self.assertTrue(history["applied_at"])
+        self.assertTrue(history["lead_active"])
 
     def test_the_beginning_of_an_id_finds_it_and_nothing_else(self):
         event = opportunity("MC-S")
         self.apply(event, opportunity("MC-T"))
-        self.assertEqual([told["event_id"] for told in self.get_history(event_id=event["id"][:12])], [event["id"]])
+        self.assertEqual([row["event_id"] for row in self.get_history(event_id=event["id"][:12])], [event["id"]])
         self.assertEqual(self.get_history(event_id="0" * 64), [])
         self.assertEqual(self.get_history(), [])
 
-    def test_a_persons_events_are_told_of_newest_first(self):
+    def test_a_persons_events_come_newest_first(self):
         events = [opportunity("MC-S", stage, minutes=stage) for stage in (17, 18, 19)]
         for event in events:
             self.apply(event)
-        told = self.get_history(manychat_id="MC-S")
-        self.assertEqual([each["event_id"] for each in told], [event["id"] for event in reversed(events)])
+        history = self.get_history(manychat_id="MC-S")
+        self.assertEqual([each["event_id"] for each in history], [event["id"] for event in reversed(events)])
 
-    def test_nothing_that_the_person_said_is_told(self):
+    def test_personal_data_stays_out(self):
         event = opportunity("MC-S", first_name="Anastasia", phone="+520000000001", summary="Algo privado")
         self.apply(event)
         for text in ("Anastasia", "520000000001", "privado"):

@@ -39,7 +39,7 @@ class TestEventLog(ManychatCase):
                 getattr(event.with_user(self.manager), action)()
 
     def refused(self, *envelopes, times=1):
-        """Odoo refuses to create the opportunities of these events, that many times; their rows."""
+        """Let Odoo refuse to create the opportunities of these events, that many times; return their rows."""
 
         def refuse(leads, vals_list):
             raise UserError("No se puede.")  # pylint: disable=translation-required
@@ -54,8 +54,8 @@ class TestEventLog(ManychatCase):
 
     def given_up(self, event):
         """The bridge reports a dead letter."""
-        told = {"event_id": event.event_id, "state": "failed", "code": event.code, "message": "as the bridge has it"}
-        self.env["manychat.event"].with_user(self.bridge_user).record_outcomes([told])
+        outcome = {"event_id": event.event_id, "state": "failed", "code": event.code, "message": "as the bridge has it"}
+        self.env["manychat.event"].with_user(self.bridge_user).record_outcomes([outcome])
         self.env.invalidate_all()
 
     def test_a_refused_event_has_not_failed_while_the_bridge_tries_it_again(self):

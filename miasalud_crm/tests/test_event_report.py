@@ -11,14 +11,14 @@ from .common import ManychatCase, at, opportunity
 
 
 def contact(manychat_id="MC-A", minutes=0, source="odoo"):
-    """A contact event, as the webhook (or whoever ``source`` names) accepts it."""
+    """A contact event, as the webhook (or what ``source`` names) accepts it."""
     payload = {"manychat_id": manychat_id, "nombre_lead": "Inventada", "datetime_actual": at(minutes).isoformat()}
     return accept(EventType.CONTACT, payload, received_at=at(minutes), source=source)
 
 
 @tagged("post_install", "-at_install")
 class TestEventReport(ManychatCase):
-    """What the bridge tells of events, and what Odoo makes of it."""
+    """The outcomes that the bridge reports, and what Odoo records."""
 
     def queued(self, event):
         """The event's row, as the relay leaves it."""
@@ -30,12 +30,8 @@ class TestEventReport(ManychatCase):
 
     def record(self, event_id, state, **outcome):
         self.env.flush_all()
-        outcome |= {"event_id": event_id, "state": state}
-        answer = (
-            self.env["manychat.event"]
-            .with_user(self.bridge_user)
-            .record_outcomes([{"finished_at": format_datetime(at(1)), "retries": 0, **outcome}])
-        )
+        outcome = {"finished_at": format_datetime(at(1)), "retries": 0, **outcome, "event_id": event_id, "state": state}
+        answer = self.env["manychat.event"].with_user(self.bridge_user).record_outcomes([outcome])
         self.env.invalidate_all()
         return answer
 
@@ -81,7 +77,7 @@ class TestEventReport(ManychatCase):
         self.dead_lettered(contact(), retries=1)
         self.assertEqual(row.state, "failed")
 
-    def test_what_was_stored_after_all_is_done_whatever_was_thought_of_it(self):
+    def test_an_event_that_was_stored_after_all_is_done_in_any_state(self):
         row = self.queued(contact())
         self.dead_lettered(contact())
         row.action_retry()
@@ -95,7 +91,7 @@ class TestEventReport(ManychatCase):
         row = self.row(event["id"])
         self.assertEqual((row.message, row.alias_id.manychat_stage_id), (message, 99))
 
-    def test_a_discard_in_odoo_is_told_to_the_bridge_until_it_has_heard(self):
+    def test_a_discard_in_odoo_goes_to_the_bridge_until_it_confirms(self):
         row = self.queued(contact())
         self.dead_lettered(contact())
         row.action_discard()
@@ -105,7 +101,7 @@ class TestEventReport(ManychatCase):
         self.record(row.event_id, "discarded")
         self.assertEqual((row.state, self.unreported_discards()), ("discarded", {}))
 
-    def test_a_discard_that_was_taken_back_is_not_told(self):
+    def test_a_discard_that_was_undone_does_not_go_to_the_bridge(self):
         row = self.queued(contact())
         self.dead_lettered(contact())
         row.action_discard()
@@ -148,21 +144,21 @@ class TestEventReport(ManychatCase):
         self.assertEqual(rows.mapped("state"), ["done", "failed"])
         self.assertEqual((rows[0].outcome, len(rows[1].message)), ("stored", 2000))
 
-    def test_a_whole_batch_is_one_statement_however_many(self):
+    def test_a_whole_batch_is_one_statement(self):
         events = [contact(f"MC-{number}") for number in range(30)]
         for event in events:
             self.queued(event)
-        told = [{"event_id": event.id, "state": "done", "outcome": "stored"} for event in events]
+        outcomes = [{"event_id": event.id, "state": "done", "outcome": "stored"} for event in events]
         report = self.env["manychat.event"].with_user(self.bridge_user).record_outcomes
-        report(told[:1])
+        report(outcomes[:1])
         with self.assertQueryCount(4):
-            report(told[1:])
+            report(outcomes[1:])
 
     def test_only_the_bridge_may_report(self):
         with self.assertRaises(AccessError):
             self.env["manychat.event"].record_outcomes([])
 
-    def test_what_is_done_with_goes_after_the_retention_time_and_what_waits_for_somebody_stays(self):
+    def test_finished_events_go_after_the_retention_time_and_failed_ones_stay(self):
         old = datetime(2020, 1, 1, tzinfo=timezone.utc)
         rows = {}
         for state in ("pending", "queued", "done", "failed", "discarded"):

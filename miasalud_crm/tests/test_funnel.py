@@ -131,7 +131,7 @@ class TestFunnel(ManychatCase):
         self.assertEqual(figures[17,], [2, 0, 2, 0, 1, 50.0, 1.0])
         self.assertEqual(figures[False,][:2], [2, 2])
 
-    def test_moves_by_people_and_by_the_chat_are_told_apart(self):
+    def test_moves_by_users_and_by_the_chat_are_distinguished(self):
         self.chat("MC-A", 0, 17)
         self.moves("MC-A", 1, 19)
         figures = self.funnel("moved_by")
@@ -206,7 +206,7 @@ class TestFunnel(ManychatCase):
             self.chat(name, 0, 17)
         self.lead("Ana").user_id = vera
         self.lead("Beto").user_id = omar
-        # Vera: her own, and Clara's, which is nobody's.
+        # Vera: her own, and Clara's, which is unassigned.
         self.assertEqual(self.funnel("map_id", user=vera)[17,][0], 2)
         self.assertEqual(self.funnel("map_id", user=omar)[17,][0], 3)
 

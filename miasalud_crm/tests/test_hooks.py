@@ -9,7 +9,7 @@ from .common import ManychatCase, opportunity
 
 @tagged("post_install", "-at_install")
 class TestHooks(ManychatCase):
-    """What the install hook does; the databases it may find are made here by undoing what it did to this one."""
+    """The install hook. Each test makes the database that the hook may find, by undoing its work in this one."""
 
     def forget_stages(self):
         rows = self.env["manychat.stage.map"].search([])
@@ -57,14 +57,14 @@ class TestHooks(ManychatCase):
         self.assertEqual(set(rows.stage_id.mapped("fold")), {True})
         self.assertFalse(any(rows.stage_id.mapped("is_won")))
 
-    def test_a_stage_is_found_by_its_name_however_it_is_written(self):
+    def test_a_stage_is_found_by_its_name_in_any_spelling(self):
         self.forget_stages()
         stage = self.env["crm.stage"].create({"name": " comienza  COTIZACIO\u0301N"})
         map_stages(self.env)
         row = self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 25)])
         self.assertEqual(row.stage_id, stage)
 
-    def test_ids_of_an_earlier_field_are_adopted_and_doubles_listed(self):
+    def test_ids_of_an_earlier_field_are_adopted_and_duplicates_listed(self):
         make = self.env["crm.lead"].create
         old, new, lost, single = make([{"name": name, "type": "opportunity"} for name in ("old", "new", "lost", "one")])
         self.env.flush_all()

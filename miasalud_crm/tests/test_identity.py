@@ -53,7 +53,7 @@ class TestIdentity(ManychatCase):
             [{"name": "A mano", "contact_name": "Anabel", "phone": "+520000000002", "manychat_summary": "Primero"}],
         )
 
-    def test_merging_doubles_takes_them_off_the_list(self):
+    def test_merging_duplicates_takes_them_off_the_list(self):
         self.apply(opportunity("MC-A", 17), opportunity("MC-B", 18))
         identity = self.lead("MC-A").manychat_identity_ids
         identity.duplicate_lead_ids = self.lead("MC-B")

@@ -9,7 +9,7 @@ COLUMNS = ["id", "name", "manychat_stage_id", "stage_id/id", "team_id", "sequenc
 
 @tagged("post_install", "-at_install")
 class TestImport(ManychatCase):
-    """The stage map goes out to a spreadsheet and comes back, as anything else in Odoo does."""
+    """Export and import of the stage map, with Odoo's own spreadsheets."""
 
     def setUp(self):
         super().setUp()
@@ -59,7 +59,7 @@ class TestImport(ManychatCase):
         self.assertEqual((second.stage_id, first.stage_id), stages)
         self.assertEqual((second.manychat_stage_id, first.manychat_stage_id), numbers)
 
-    def test_each_wrong_line_is_told_by_itself_and_nothing_is_imported(self):
+    def test_each_wrong_line_has_its_own_error_and_nothing_is_imported(self):
         self.env["crm.stage"].create([{"name": "Libre"}, {"name": "Libre también"}])
         before = self.state()
         lines = [
@@ -70,16 +70,16 @@ class TestImport(ManychatCase):
         ]
         result = self.load(["name", "manychat_stage_id", "stage_id"], lines)
         self.assertFalse(result["ids"])
-        told = defaultdict(str)
+        shown = defaultdict(str)
         for message in result["messages"]:
-            told[message["record"]] += message["message"]
-        self.assertNotIn(0, told)
-        self.assertIn("17 already belongs", told[1])
-        self.assertIn("No existe", told[2])
-        self.assertIn("already belongs to another ManyChat stage", told[3])
+            shown[message["record"]] += message["message"]
+        self.assertNotIn(0, shown)
+        self.assertIn("17 already belongs", shown[1])
+        self.assertIn("No existe", shown[2])
+        self.assertIn("already belongs to another ManyChat stage", shown[3])
         self.assertEqual(self.state(), before)
 
-    def test_a_duplicate_within_the_file_is_told(self):
+    def test_a_duplicate_within_the_file_is_reported(self):
         self.env["crm.stage"].create([{"name": "Libre"}, {"name": "Libre también"}])
         result = self.load(
             ["name", "manychat_stage_id", "stage_id"], [["Una", 90, "Libre"], ["UNA", 91, "Libre también"]]

@@ -11,7 +11,7 @@ MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
 def script(name):
-    """The upgrade script ``name`` as a module; its file name is no name that Python can import."""
+    """The upgrade script ``name`` as a module. Python cannot import a file of that name."""
     spec = importlib.util.spec_from_file_location("miasalud_crm_upgrade_script", MIGRATIONS / name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -51,6 +51,6 @@ class TestRename(ManychatCase):
         self.env.invalidate_all()
         self.assertEqual(
             of_funnel.context,
-            "{'graph_measure': 'lost', 'pivot_measures': ['entered', 'in_stage', 'left', 'advanced']}",
+            "{'graph_measure': 'lost', 'pivot_measures': ['entered', 'in_stage', \"left\", 'advanced']}",
         )
         self.assertEqual(of_leads.context, measures)

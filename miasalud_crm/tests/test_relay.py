@@ -102,7 +102,7 @@ class TestRelay(QueueCase, TransactionCase):
         self.assertEqual((row.state, row.code), ("failed", "undeliverable"))
         self.assertEqual(self.on_queue(CONTACT_QUEUE), [second])
 
-    def test_claimed_events_are_left_to_whoever_claimed_them_for_a_while(self):
+    def test_claimed_events_are_left_to_their_relay_for_a_while(self):
         self.enqueue(1)
         first = self.env["manychat.event"]._claim(10)
         self.assertEqual(len(first), 1)

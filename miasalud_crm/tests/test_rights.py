@@ -28,7 +28,7 @@ class TestRights(ManychatCase):
 
     def setUp(self):
         super().setUp()
-        self.apply(*(opportunity(f"MC-{name}") for name in ("VERA", "NOBODY", "LOST", "OMAR", "THERE")))
+        self.apply(*(opportunity(f"MC-{name}") for name in ("VERA", "UNASSIGNED", "LOST", "OMAR", "THERE")))
         self.apply(opportunity("MC-UNKNOWN", 99))  # waits, without an opportunity
         self.lead("MC-VERA").user_id = self.vera
         self.lead("MC-LOST").user_id = self.vera
@@ -36,10 +36,10 @@ class TestRights(ManychatCase):
         self.lead("MC-OMAR").user_id = self.omar
         self.lead("MC-THERE").company_id = self.there
         self.env.flush_all()
-        self.everything = {"MC-VERA", "MC-NOBODY", "MC-LOST", "MC-OMAR", "MC-THERE"}
+        self.everything = {"MC-VERA", "MC-UNASSIGNED", "MC-LOST", "MC-OMAR", "MC-THERE"}
 
     def seen(self, model, user):
-        """The ManyChat ids in ``model`` that ``user`` sees, in whichever way they look."""
+        """The ManyChat ids in ``model`` that ``user`` sees, the same in every way of reading."""
         records = self.env[model].with_user(user)
         domain = [("manychat_id", "=like", "MC-%")]
         by_search = set(records.search(domain).mapped("manychat_id"))
@@ -55,8 +55,8 @@ class TestRights(ManychatCase):
                 record.read(["manychat_id"])
         return by_search
 
-    def test_a_salesperson_sees_what_belongs_to_their_own_opportunities_and_to_nobodys(self):
-        own = {"MC-VERA", "MC-LOST", "MC-NOBODY"}
+    def test_a_salesperson_sees_what_belongs_to_their_own_and_to_unassigned_opportunities(self):
+        own = {"MC-VERA", "MC-LOST", "MC-UNASSIGNED"}
         self.assertEqual(self.seen("manychat.identity", self.vera), own)
         self.assertEqual(self.seen("manychat.event", self.vera), own)
 
@@ -71,7 +71,7 @@ class TestRights(ManychatCase):
             self.assertEqual(self.seen("manychat.event", user), self.everything - {"MC-THERE"} | {"MC-UNKNOWN"})
 
     def test_another_company_sees_its_own(self):
-        here = {"MC-VERA", "MC-NOBODY", "MC-LOST", "MC-OMAR"}
+        here = {"MC-VERA", "MC-UNASSIGNED", "MC-LOST", "MC-OMAR"}
         for manychat_id in here:
             self.lead(manychat_id).write({"user_id": False, "company_id": self.here.id})
         self.assertEqual(self.seen("manychat.identity", self.lejana), {"MC-THERE"})
@@ -91,7 +91,7 @@ class TestRights(ManychatCase):
             shown = self.env["manychat.event"].with_user(user).search_count(action["domain"])
             self.assertEqual((lead.manychat_event_count, shown), (2, 2))
 
-    def test_only_managers_see_what_an_event_said(self):
+    def test_only_managers_see_the_payload_of_an_event(self):
         event = self.lead("MC-VERA").manychat_identity_ids.lead_id
         event = self.env["manychat.event"].search([("lead_id", "=", event.id)])
         with self.assertRaises(AccessError):
@@ -107,7 +107,7 @@ class TestRights(ManychatCase):
             for operation in ("read", "write", "create", "unlink"):
                 self.assertTrue(self.env[model].with_user(self.jefa).has_access(operation))
 
-    def test_nobody_writes_the_event_log(self):
+    def test_no_user_writes_the_event_log(self):
         for user in (self.vera, self.omar, self.jefa, self.admin):
             for operation in ("write", "create", "unlink"):
                 self.assertFalse(self.env["manychat.event"].with_user(user).has_access(operation))

@@ -42,17 +42,17 @@ class TestSetup(QueueCase, TransactionCase):
         self.env["manychat.test.event"].with_user(self.manager).start(*rows.ids)
         self.assertEqual(self.step("key")["state"], "todo")
 
-    def test_a_manager_who_cannot_create_keys_is_told_whom_to_ask(self):
+    def test_a_manager_who_cannot_create_keys_sees_which_user_to_ask(self):
         step = self.step("key")
         self.assertFalse(step["actions"])
         self.assertIn("administrator", step["text"])
         self.assertTrue(self.step("key", self.admin)["actions"])
 
-    def test_the_checklist_tells_nothing_of_the_keys_themselves(self):
+    def test_the_checklist_shows_no_part_of_a_key(self):
         key = self.env["manychat.api.key"]._generate("Secreta")
-        told = str(self.env["manychat.setup"].with_user(self.manager).checklist())
-        self.assertNotIn(key[:12], told)
-        self.assertNotIn("Secreta", told)
+        shown = str(self.env["manychat.setup"].with_user(self.manager).checklist())
+        self.assertNotIn(key[:12], shown)
+        self.assertNotIn("Secreta", shown)
 
     def test_a_queue_that_answers_is_green(self):
         self.assertEqual(self.step("queue")["state"], "done")

@@ -150,7 +150,7 @@ class TestStageHistory(ManychatCase):
 
     # --- Merge, duplicate, delete
 
-    def test_of_merged_opportunities_the_survivor_keeps_its_own_history(self):
+    def test_the_survivor_of_a_merge_keeps_its_own_history(self):
         self.apply(opportunity("MC-A", 17), opportunity("MC-B", 21))
         self.apply(opportunity("MC-A", 18, minutes=1), opportunity("MC-B", 22, minutes=2))
         leads = self.lead("MC-A") | self.lead("MC-B")

@@ -19,7 +19,7 @@ class TestStageMap(ManychatCase):
         with self.assertRaisesRegex(ValidationError, "already belongs to another ManyChat stage"):
             self.map.create({"name": "Otra", "stage_id": self.row.stage_id.id})
 
-    def test_a_label_is_listed_once_however_it_is_written(self):
+    def test_a_label_is_listed_once_in_any_spelling(self):
         with self.assertRaisesRegex(ValidationError, "already in the list"):
             self.map.create({"name": "RECIÉN  suscrito pendiente de ac", "stage_id": self.free_stage.id})
 

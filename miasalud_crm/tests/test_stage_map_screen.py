@@ -8,7 +8,7 @@ from .common import ManychatCase, opportunity
 
 @tagged("post_install", "-at_install")
 class TestStageMapScreen(ManychatCase):
-    """What the screens of the stage map and of the aliases tell, and what their buttons do."""
+    """What the screens of the stage map and of the aliases show, and what their buttons do."""
 
     def setUp(self):
         super().setUp()

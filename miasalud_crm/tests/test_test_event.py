@@ -33,7 +33,7 @@ class TestTestEvent(QueueCase, HttpCase, ManychatCase):
         return self.opener.post(self.base_url() + WEBHOOK, json=body, headers=headers, timeout=30)
 
     def bridge_takes(self, test):
-        """What a bridge does with the events of the test that it finds on the queue."""
+        """Apply the events of the test, as a bridge does when it finds them on the queue."""
         events = self.env["manychat.event"].search([("manychat_id", "=", test.sudo().manychat_id)], order="id")
         events.filtered(lambda event: event.state == "pending").write(
             {"state": "queued", "queued_at": fields.Datetime.now()}
@@ -54,7 +54,7 @@ class TestTestEvent(QueueCase, HttpCase, ManychatCase):
             with self.assertRaises(AccessError):
                 getattr(tests.browse(begun["id"]), name)()
 
-    def test_a_test_belongs_to_whoever_began_it(self):
+    def test_a_test_belongs_to_its_user(self):
         other = new_test_user(self.env, "otra", "base.group_user,sales_team.group_sale_manager")
         begun, test = self.start()
         for name in ("progress", "finish", "delete_opportunity"):
@@ -62,7 +62,7 @@ class TestTestEvent(QueueCase, HttpCase, ManychatCase):
                 getattr(test.with_user(other), name)()
         self.assertTrue(self.env["manychat.api.key"]._authenticate(begun["key"]))
 
-    def test_nobody_makes_a_test_of_a_real_person(self):
+    def test_no_test_is_about_a_real_person(self):
         with self.assertRaises(AccessError):
             self.tests.create({"manychat_id": "MC-1"})
 
@@ -90,7 +90,7 @@ class TestTestEvent(QueueCase, HttpCase, ManychatCase):
             self.env.cr.execute(f"SELECT row_to_json(t)::text FROM {table} t")  # pylint: disable=sql-injection
             self.assertNotIn(begun["key"][20:], "".join(row[0] for row in self.env.cr.fetchall()))
 
-    def test_keys_of_tests_that_nobody_finished_are_deleted(self):
+    def test_keys_of_unfinished_tests_are_deleted(self):
         begun, _test = self.start()
         key = self.env["manychat.api.key"]._authenticate(begun["key"])
         bots = self.env["manychat.api.key"]._authenticate(self.env["manychat.api.key"]._generate("Prueba"))

@@ -24,7 +24,7 @@ _CARRIED = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}|</?[a-z]+|class=\"[^\"]*\"|X-
 
 @tagged("post_install", "-at_install")
 class TestTranslations(TransactionCase):
-    """`make translations` brings the files in line with the terms; what it leaves empty is to be translated."""
+    """`make translations` updates the files with the terms. Terms that it leaves empty need a translation."""
 
     @classmethod
     def setUpClass(cls):

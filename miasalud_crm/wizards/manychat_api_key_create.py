@@ -2,7 +2,7 @@ from odoo import fields, models
 
 
 class ManychatApiKeyCreate(models.TransientModel):
-    """Creates a key and shows it, once."""
+    """Creates a key and shows it once."""
 
     _name = "manychat.api.key.create"
     _description = "New ManyChat Key"
@@ -27,7 +27,7 @@ class ManychatApiKeyCreate(models.TransientModel):
             key = keys._generate_bridge_key(self.name, self.expiration_date)
         else:
             key = keys._generate(self.name, self.expiration_date)
-        # Shown through the context and never stored: not even in this transient record.
+        # The context carries the key: it is never stored, not even in this transient record.
         return {
             "type": "ir.actions.act_window",
             "name": self.env._("Key Ready"),

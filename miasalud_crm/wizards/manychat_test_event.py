@@ -9,14 +9,14 @@ from ..rights import managers_only
 
 #: How long the key of a test is valid.
 KEY_LIFETIME = timedelta(minutes=10)
-#: Each hop takes less than a second when all is well. After so many seconds we say what holds the event up.
+#: A hop takes less than a second if all works. After this time the test shows what delays the event.
 PATIENCE = timedelta(seconds=12)
 
 
 class ManychatTestEvent(models.TransientModel):
-    """A test from end to end: two real events, which the browser sends to the real webhook as a bot would.
+    """An end-to-end test: the browser sends two real events to the real webhook, as a bot does.
 
-    The first creates an opportunity of an invented person, the second moves it on.
+    The first event creates an opportunity of an invented person. The second event moves it.
     """
 
     _name = "manychat.test.event"
@@ -44,7 +44,7 @@ class ManychatTestEvent(models.TransientModel):
     def _own(self):
         """This test, as superuser; it must be the user's own.
 
-        :raises UserError: the test is forgotten, as tests are after an hour
+        :raises UserError: Odoo has deleted the test, as it does after an hour
         """
         test = self.sudo().exists().filtered(lambda test: test.create_uid == self.env.user)
         if len(test) != 1:
@@ -56,10 +56,10 @@ class ManychatTestEvent(models.TransientModel):
 
     @api.model
     def _delete_leftovers(self):
-        """As superuser, whichever team or company the opportunity fell to."""
+        """As superuser: the opportunity may belong to any team or company."""
         identities = self.env["manychat.identity"].sudo().search([("manychat_id", "=like", TEST_ID_PATTERN)])
         identities = identities.filtered(lambda identity: TEST_ID.fullmatch(identity.manychat_id))
-        # Not one that somebody merged with a real person's.
+        # Keep an opportunity that a user merged with a real person's.
         leads = identities.lead_id.filtered(lambda lead: lead.manychat_identity_ids <= identities)
         events = self.env["manychat.event"].sudo().search([("manychat_id", "=like", TEST_ID_PATTERN)])
         events.filtered(lambda event: event.state != "done").write({"state": "discarded", "alias_id": False})
@@ -70,16 +70,16 @@ class ManychatTestEvent(models.TransientModel):
     # ------------------------------------------------------------
 
     def _hops(self, event, is_second):
-        """The way of one event, as :meth:`progress` gives it.
+        """The hops of one event, as :meth:`progress` returns them.
 
-        :param event: its ``manychat.event``, or an empty one while it has not been received
+        :param event: its ``manychat.event``, or an empty one until the webhook has received it
         """
         row = self.second_map_id if is_second else self.first_map_id
         applied = event.state == "done"
         failed = event.state in ("failed", "discarded")
         taken = bool(event.applied_at or event.attempt_count)
         queued = bool(event.queued_at) or taken
-        # A hop is named by what has happened once it is done.
+        # The title says what has happened when the hop is done.
         moved = self.env._("Opportunity moved to “%s”", row.stage_id.name)
         created = self.env._("Opportunity created in “%s”", row.stage_id.name)
         hops = [
@@ -105,7 +105,7 @@ class ManychatTestEvent(models.TransientModel):
         return shown
 
     def _why_it_waits(self, hop, event):
-        """What holds ``event`` up at ``hop``, and what to do about it."""
+        """Why ``event`` waits at ``hop``, and what to do."""
         setup = self.env["manychat.setup"]
         if hop == "queued":
             queue = setup._queue_step()
@@ -119,16 +119,16 @@ class ManychatTestEvent(models.TransientModel):
                     job.name,
                 )
             return self.env._(
-                "The queue answers, but the scheduled action “%s” has not carried the event there. Whoever runs the "
-                "server checks that Odoo runs scheduled actions (max_cron_threads is not 0).",
+                "The queue answers, but the scheduled action “%s” has not put the event there. The server's "
+                "administrator checks that Odoo runs scheduled actions (max_cron_threads is not 0).",
                 job.name,
             )
         bridge = setup._bridge_step()
         if bridge["state"] != "done":
             return bridge["text"]
         return self.env._(
-            "The bridge has not taken the event off the queue. %s It may have stopped just now, be paused, or read "
-            "another storage account: “python -m bridge check”, run where the bridge is, says which.",
+            "The bridge has not taken the event off the queue. %s The bridge may have just stopped, be paused, or read "
+            "another storage account. Run “python -m bridge check” where the bridge is installed to find out.",
             bridge["text"],
         )
 
@@ -155,10 +155,10 @@ class ManychatTestEvent(models.TransientModel):
 
         :param int first_map_id: the stage, as ``manychat.stage.map``, in which the opportunity is created
         :param int second_map_id: the one to which it is moved
-        :return dict: ``id`` of the test; ``key``, for a few minutes and for this test's person only; ``bodies``, of the
-            two requests
+        :return dict: ``id`` of the test; ``key``, valid for a few minutes and for the test's person only; ``bodies`` of
+            the two requests
         :raises AccessError: the user is no sales manager
-        :raises UserError: the two stages are one, or one of them is not mapped any more
+        :raises UserError: the two stages are the same, or one of them is no longer mapped
         """
         rows = self.env["manychat.stage.map"].search([("id", "in", [first_map_id, second_map_id])])
         if len(rows) != 2:
@@ -179,11 +179,11 @@ class ManychatTestEvent(models.TransientModel):
 
     @managers_only
     def progress(self):
-        """How far the test has got.
+        """Progress of the test.
 
         :return dict: ``events``: for each of the two a list of hops, dicts of ``name``, ``state`` (``todo``,
-            ``running``, ``done``, ``stopped``), ``title``, ``at`` (time of day), ``text``; ``received``: how many of
-            the events have been; ``applied``: how many have gone all the way; ``lead_id``, of the opportunity, or False
+            ``running``, ``done``, ``stopped``), ``title``, ``at`` (time of day), ``text``; ``received``: how many
+            events the webhook has received; ``applied``: how many are done; ``lead_id`` of the opportunity, or False
         """
         test = self._own()
         events = self.env["manychat.event"].sudo().search([("manychat_id", "=", test.manychat_id)], order="id", limit=2)
@@ -198,11 +198,11 @@ class ManychatTestEvent(models.TransientModel):
 
     @managers_only
     def finish(self):
-        """The test is over, or given up: its key goes."""
+        """End the test: delete its key."""
         test = self._own()
         test.key_id.unlink()
 
     @managers_only
     def delete_opportunity(self):
-        """Remove what this test, and earlier ones, left behind in Odoo; what is still on its way is given up."""
+        """Delete what this test and earlier tests left in Odoo. Their waiting events are discarded."""
         self._own()._delete_leftovers()

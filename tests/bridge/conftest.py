@@ -22,8 +22,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from bridge.contract import payloads
 from bridge.contract.event import Event, accept
-from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, EventType
+from bridge.contract.payloads import DEAD_LETTER_QUEUE, EventType
 from bridge.queue import Queue
 from bridge.store import migrate, schema
 from bridge.store.engine import create_engine
@@ -33,7 +34,7 @@ from .odoo_stand_in import DATABASE, OdooStandIn
 from .program import Program
 
 ROOT = Path(__file__).parents[2]
-QUEUES = (CONTACT_QUEUE, CAMPAIGN_QUEUE, OPPORTUNITY_QUEUE, DEAD_LETTER_QUEUE)
+QUEUES = (*payloads.QUEUES.values(), payloads.DEAD_LETTER_QUEUE)
 #: Seconds after which something that should happen counts as not happening.
 PATIENCE = 60
 

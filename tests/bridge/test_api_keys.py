@@ -68,7 +68,7 @@ def test_a_running_api_takes_new_keys_and_refuses_revoked_ones(world: World, cli
 
 def test_a_bots_key_of_odoo_is_taken_in(cli: Cli, world: World) -> None:
     key = "mck_made-in-odoo-0123456789"
-    assert "Taken in" in cli("key", "create", "Bot", "--scope", "webhook", "--existing", stdin=f"{key}\n").stdout
+    assert "Imported" in cli("key", "create", "Bot", "--scope", "webhook", "--existing", stdin=f"{key}\n").stdout
     (row,) = world.rows("api_keys")
     assert (row.digest, row.scope) == (digest(key), "webhook")
     for text in (key, "corta", "con espacios dentro de ella", "ñandú-ñandú-ñandú-ñandú"):

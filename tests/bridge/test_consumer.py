@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from bridge.circuit_breaker import Dependency
+from bridge.circuit_breaker import CircuitBreaker
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
 
 from .conftest import World, contact, eventually, make, stage
@@ -75,7 +75,7 @@ def test_the_same_event_twice_has_one_effect_and_one_audit_row(world: World) -> 
     world.start_bridge()
     world.settle(event)
     world.send(event)
-    eventually(lambda: world.bridges[0].lines("event_known"))
+    eventually(lambda: world.bridges[0].lines("event_duplicate"))
     world.settle(event)
 
     assert world.odoo.moves == [("MC1", "Recién Suscrito Sin Asignar")]
@@ -132,7 +132,7 @@ def test_what_stays_contended_comes_again_and_no_attempt_is_counted(world: World
     event = stage("MC1")
     world.send(event)
     world.start_bridge(max_attempts=1)
-    eventually(lambda: world.bridges[0].lines("event_postponed"))
+    eventually(lambda: world.bridges[0].lines("event_conflict"))
     world.odoo.troubles.clear()
 
     assert world.settle(event) == ["created"]
@@ -234,10 +234,10 @@ def test_a_dependency_that_fails_right_after_a_good_probe_is_probed_less_often()
             return False
 
     stop = Waits()
-    dependency = Dependency("SQL", lambda: None)
+    dependency = CircuitBreaker("SQL", lambda: None)
     for _ in range(5):
-        assert dependency.wait_until_up(stop)
-        dependency.report(Outage("full"))
-    assert dependency.wait_until_up(stop)
+        assert dependency.wait_until_closed(stop)
+        dependency.trip(Outage("full"))
+    assert dependency.wait_until_closed(stop)
     assert stop.waited == sorted(stop.waited)
     assert stop.waited[-1] > stop.waited[0] > 0

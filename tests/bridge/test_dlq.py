@@ -90,7 +90,7 @@ def test_exported_cells_are_no_formulas(cli: Cli, world: World) -> None:
     world.start_bridge()
     world.settle(event)
 
-    [header, row] = csv.reader(io.StringIO(cli("dlq", "list", "--form", "csv").stdout))
+    [header, row] = csv.reader(io.StringIO(cli("dlq", "list", "--csv").stdout))
     exported = dict(zip(header, row, strict=True))
     assert (exported["manychat_id"], exported["code"]) == ("'=1+1", "unmapped_stage")
     assert [harmless(cell) for cell in ("@x", "+1", "-1", "\tx", "", "x", 5, None)] == [
@@ -164,7 +164,7 @@ def test_what_was_discarded_stays_so_whatever_brings_it_again(cli: Cli, world: W
     world.send(letters[0], neighbour)
     bridge = world.start_bridge()
     world.settle(neighbour)
-    eventually(lambda: bridge.lines("event_known"))
+    eventually(lambda: bridge.lines("event_duplicate"))
     assert world.outcomes(letters[0]) == ["discarded"]
     assert world.odoo.moves == []
     assert "Discarded 3." in cli("dlq", "discard", "--all").stdout

@@ -44,7 +44,7 @@ def test_the_same_events_again_bring_nobody_back(cli: Cli, world: World) -> None
     world.settle(*events)
     cli("erase", "--manychat-id", "MC1", "--yes")
     world.send(*events)
-    eventually(lambda: len(bridge.lines("event_known")) == 2)
+    eventually(lambda: len(bridge.lines("event_duplicate")) == 2)
 
     assert world.rows("contacts") == []
     assert len(world.odoo.moves) == 1

@@ -7,11 +7,11 @@ import base64
 import pytest
 import sqlalchemy as sa
 
+from bridge import retry
+from bridge.cli.dlq import replay_letter
 from bridge.contract.event import MAX_MESSAGE_CHARS
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 from bridge.results import Failure
-from bridge.worker import retry
-from bridge.worker.replay import replay
 
 from .conftest import World, contact, eventually, stage
 
@@ -180,7 +180,7 @@ def test_a_replayed_event_that_fails_again_opens_its_dead_letter_again(world: Wo
     world.start_bridge()
     world.settle(event)
     [before] = world.rows("dead_letters")
-    replay(world.engine, world.queues[OPPORTUNITY_QUEUE], before)
+    replay_letter(world.engine, world.queues[OPPORTUNITY_QUEUE], before)
 
     [after] = eventually(
         lambda: [row for row in world.rows("dead_letters") if row.last_tried_at > before.last_tried_at]
@@ -195,7 +195,7 @@ def test_a_bare_payload_without_a_date_keeps_its_event_id_when_replayed(world: W
     world.start_bridge()
     [letter] = eventually(lambda: world.rows("dead_letters"))
     world.odoo.stages[99] = "Nueva etapa"
-    replay(world.engine, world.queues[OPPORTUNITY_QUEUE], letter)
+    replay_letter(world.engine, world.queues[OPPORTUNITY_QUEUE], letter)
 
     eventually(lambda: [row.outcome for row in world.rows("audit")] == ["created"])
     assert [row.event_id for row in world.rows("audit")] == [letter.event_id]

@@ -13,7 +13,7 @@ from rich.console import Console
 from bridge.cli import status
 from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE
 from bridge.monitoring import health
-from bridge.monitoring.probes import Probe, Watch
+from bridge.monitoring.probes import BackgroundCheck, HealthChecks
 from bridge.results import Done, Failure
 from bridge.settings import Settings
 from bridge.store import audit, dead_letters, pauses
@@ -32,7 +32,7 @@ def settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Se
 
 
 def look(settings: Settings, now: datetime | None = None, timeout: float = 30) -> dict[str, Any]:
-    report = health.report(health.open_watch(settings).look(timeout), now)
+    report = health.report(health.open_checks(settings).run(timeout), now)
     json.dumps(report)
     return report
 
@@ -151,12 +151,12 @@ def test_a_question_that_hangs_is_asked_once_and_answers_are_shared() -> None:
         time.sleep(0.2)
         return 7
 
-    probe = Probe(slow, "")
-    assert probe.begin(0) is probe.begin(0)
-    assert probe.begin(0).result(30).seen == 7
-    assert probe.begin(60).result(0).seen == 7
+    check = BackgroundCheck(slow, "")
+    assert check.begin(0) is check.begin(0)
+    assert check.begin(0).result(30).value == 7
+    assert check.begin(60).result(0).value == 7
     assert len(asked) == 1
-    assert probe.begin(0).result(30).seen == 7
+    assert check.begin(0).result(30).value == 7
     assert len(asked) == 2
 
 
@@ -164,15 +164,15 @@ def test_an_error_nobody_foresaw_is_an_answer_too() -> None:
     def wrong() -> int:
         raise ZeroDivisionError
 
-    answer = Probe(wrong, "Report it.").begin(0).result(30)
+    answer = BackgroundCheck(wrong, "Report it.").begin(0).result(30)
     assert (answer.status, answer.reason) == ("unavailable", "ZeroDivisionError")
 
 
-def test_nothing_is_opened_before_the_first_look() -> None:
+def test_nothing_is_opened_before_the_first_check() -> None:
     def never(*_: str) -> Any:
         raise AssertionError
 
-    Watch(never, never, never)
+    HealthChecks(never, never, never)
 
 
 def test_status_fits_80_columns_and_names_what_matters(world: World, settings: Settings) -> None:

@@ -88,7 +88,7 @@ def test_killed_after_the_commit_and_before_the_delete(world: World) -> None:
     world.start_bridge()
     world.settle(event)
     world.send(event)
-    eventually(lambda: world.bridges[0].lines("event_known"))
+    eventually(lambda: world.bridges[0].lines("event_duplicate"))
     world.settle(event)
 
     assert len(world.rows("audit")) == len(world.rows("contact_states")) == 1

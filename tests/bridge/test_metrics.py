@@ -85,8 +85,8 @@ def test_an_event_that_comes_again_is_counted_apart(world: World) -> None:
     world.send(event)
     world.settle(event)
     world.send(event)
-    eventually(lambda: bridge.lines("event_known"))
-    assert Scraped(bridge).value("miasalud_events_total", type="opportunity", outcome="known") == 1
+    eventually(lambda: bridge.lines("event_duplicate"))
+    assert Scraped(bridge).value("miasalud_events_total", type="opportunity", outcome="duplicate") == 1
 
 
 def test_depth_age_lag_and_pause_are_looked_up_at_the_scrape(world: World) -> None:
@@ -94,7 +94,7 @@ def test_depth_age_lag_and_pause_are_looked_up_at_the_scrape(world: World) -> No
         pauses.pause(connection, [OPPORTUNITY_QUEUE])
     world.send(stage("MC1"), stage("MC2"))
     bridge = start(world)
-    eventually(lambda: bridge.lines("paused"))
+    eventually(lambda: bridge.lines("queue_paused"))
     scraped = eventually(
         lambda: (got := Scraped(bridge)).value("miasalud_path_lag_seconds", queue=OPPORTUNITY_QUEUE) > 0 and got
     )

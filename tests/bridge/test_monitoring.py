@@ -20,9 +20,9 @@ import yaml
 import bridge.api.request_metrics  # noqa: F401 (its metrics join the others)
 from bridge.contract.payloads import EventType
 from bridge.metrics import REGISTRY
-from bridge.monitoring.exporter import Looks
-from bridge.monitoring.probes import ALL_QUEUES, Answer, QueueSeen, Seen, SqlSeen
-from bridge.store.watch import StoreSeen
+from bridge.monitoring.exporter import HealthCollector
+from bridge.monitoring.probes import ALL_QUEUES, CheckResult, HealthSnapshot, QueueHealth, SqlHealth
+from bridge.store.snapshot import StoreSnapshot
 
 from ..webhook_cases import CONTACT
 from .conftest import ROOT, Cli, World, contact, eventually, free_port, make, stage
@@ -62,11 +62,11 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 
 def offered() -> dict[str, set[str]]:
     """The labels of every sample that a bridge exports, by its name."""
-    sql = Answer("ok", seen=SqlSeen("sqlite", "1", StoreSeen({}, {}, {}, 0)))
-    queues = {name: Answer("ok", seen=QueueSeen(0, None)) for name in ALL_QUEUES}
-    looks = Looks(Stub(Seen(queues=queues, sql=sql, odoo=None)))  # type: ignore[arg-type]
+    sql = CheckResult("ok", value=SqlHealth("sqlite", "1", StoreSnapshot({}, {}, {}, 0)))
+    queues = {name: CheckResult("ok", value=QueueHealth(0, None)) for name in ALL_QUEUES}
+    health = HealthCollector(Stub(HealthSnapshot(queues=queues, sql=sql, odoo=None)))  # type: ignore[arg-type]
     names: dict[str, set[str]] = {name: set(labels) for name, labels in ITS_OWN.items()}
-    for collector in (*REGISTRY._collector_to_names, looks):
+    for collector in (*REGISTRY._collector_to_names, health):
         for family in collector.collect():
             labels = {"job", "instance", *getattr(collector, "_labelnames", ())}
             labels |= {label for sample in family.samples for label in sample.labels}
@@ -76,12 +76,12 @@ def offered() -> dict[str, set[str]]:
 
 
 class Stub:
-    """Stands in for a look, since only names matter here."""
+    """Stands in for the checks, since only names matter here."""
 
-    def __init__(self, seen: Seen):
+    def __init__(self, seen: HealthSnapshot):
         self._seen = seen
 
-    def look(self, *_: Any) -> Seen:
+    def run(self, *_: Any) -> HealthSnapshot:
         return self._seen
 
 

@@ -10,7 +10,7 @@ import pytest
 from bridge.contract.event import Event
 from bridge.contract.payloads import EventType
 from bridge.odoo import Odoo
-from bridge.worker.reporter import close_discarded, report
+from bridge.worker.reporter import close_discarded, report_outcomes
 
 from .conftest import Cli, World, contact, eventually, make, stage
 from .odoo_stand_in import DATABASE, KEY, LOGIN
@@ -108,16 +108,16 @@ def test_a_report_that_odoo_refuses_holds_up_no_other(world: World) -> None:
     world.odoo.takes_reports = True
     world.odoo.refused_reports = {events[2].id}
     with pytest.raises(Exception, match="ValidationError"):
-        report(world.engine, connect(world))
+        report_outcomes(world.engine, connect(world))
     assert [states(world, event) for event in events] == [["done"], ["done"], [], ["done"], ["done"]]
     world.odoo.refused_reports = set()
-    report(world.engine, connect(world))
+    report_outcomes(world.engine, connect(world))
     assert states(world, events[2]) == ["done"]
 
 
 def test_nothing_to_tell_is_no_call(world: World) -> None:
     world.odoo.stop()
-    report(world.engine, connect(world))
+    report_outcomes(world.engine, connect(world))
 
 
 def test_a_retry_in_odoo_brings_a_discarded_event_back_and_nothing_else_does(cli: Cli, world: World) -> None:
@@ -127,7 +127,7 @@ def test_a_retry_in_odoo_brings_a_discarded_event_back_and_nothing_else_does(cli
     world.odoo.stages[99] = "Nueva etapa"
     bridge = world.start_bridge()
     world.send(event)
-    eventually(lambda: bridge.lines("event_known"))
+    eventually(lambda: bridge.lines("event_duplicate"))
     assert world.outcomes(event) == ["discarded"]
 
     world.send(replace(event, retries=1))
@@ -170,7 +170,7 @@ def test_a_discard_that_comes_late_leaves_alone_what_was_sent_again_or_applied(w
     assert world.outcomes(again, applied) == ["dead_lettered", "stored"]
     # What SQL does not know is confirmed at once, and what it knows otherwise is told once more.
     assert world.odoo.reports[-1] == {"event_id": "f" * 64, "state": "discarded", "retries": 0}
-    report(world.engine, connect(world))
+    report_outcomes(world.engine, connect(world))
     assert states(world, applied) == ["done", "done"]
 
 

@@ -28,11 +28,11 @@ def test_an_applied_event_is_told_from_the_webhook_to_the_opportunity(world: Wor
     world.settle(second)
 
     story = told(cli, first)
-    assert [step["where"] for step in story["way"]] == ["webhook", "queue", "bridge", "SQL"]
+    assert [step["where"] for step in story["timeline"]] == ["webhook", "queue", "bridge", "SQL"]
     assert story["conclusion"] == "Done: created."
     assert (story["odoo"]["lead_id"], story["opportunity"]["lead_id"]) == (1, 1)
-    assert [move["event_id"] for move in story["moves"]] == [first.id, second.id]
-    assert (story["queue"], story["dead_letter"], story["silent"]) == (None, None, {})
+    assert [move["event_id"] for move in story["stage_history"]] == [first.id, second.id]
+    assert (story["queue"], story["dead_letter"], story["unreachable"]) == (None, None, {})
 
     by_prefix = cli("trace", first.id[:10].upper())
     assert by_prefix.returncode == 0
@@ -59,7 +59,7 @@ def test_an_event_that_nobody_has_taken_yet_is_found_on_its_queue(world: World, 
 def test_an_event_that_still_waits_in_odoo_is_told_so(world: World, cli: Cli) -> None:
     event = stage()
     world.odoo.log(event)
-    assert told(cli, event)["conclusion"].startswith("It waits in Odoo for the queue")
+    assert told(cli, event)["conclusion"].startswith("It waits in Odoo until the queue")
 
 
 def test_a_dead_letter_is_told_with_what_to_do(world: World, cli: Cli) -> None:
@@ -81,7 +81,7 @@ def test_what_is_away_is_named_and_the_others_tell(world: World, cli: Cli) -> No
     result = cli("trace", event.id)
     assert result.returncode == 0
     assert "Done: stored." in result.stdout
-    assert "Odoo was not asked" in result.stderr
+    assert "Odoo could not be read" in result.stderr
 
 
 def test_the_unknown_is_said_to_be_unknown(world: World, cli: Cli) -> None:
@@ -89,7 +89,7 @@ def test_the_unknown_is_said_to_be_unknown(world: World, cli: Cli) -> None:
         result = cli("trace", unknown)
         assert result.returncode == 1
         assert f"Unknown: {unknown}" in result.stderr
-        assert "Asked: Odoo, SQL, queue" in result.stderr
+        assert "Searched: Odoo, SQL, queue" in result.stderr
 
 
 def test_a_beginning_that_fits_several_lists_them(world: World, cli: Cli) -> None:
@@ -101,4 +101,4 @@ def test_a_beginning_that_fits_several_lists_them(world: World, cli: Cli) -> Non
     result = cli("trace", "abcdef")
     assert result.returncode == 1
     assert "abcdef000000" in result.stdout
-    assert "2 events begin like that" in result.stderr
+    assert "2 events have ids with this beginning" in result.stderr

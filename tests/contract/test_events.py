@@ -352,6 +352,12 @@ def test_a_bare_update_and_a_bare_assignment_share_a_queue() -> None:
     assert (update.type, assignment.type) == (EventType.CAMPAIGN_CONTACT, EventType.CAMPAIGN_ASSIGNMENT)
 
 
+def test_a_bare_payload_on_an_unknown_queue_has_no_type() -> None:
+    with pytest.raises(ContractError) as refused:
+        decode('{"manychat_id": 1}', queue="some-queue", inserted_at=NOW)
+    assert refused.value.code == "invalid"
+
+
 @pytest.mark.parametrize("content", ["", "   ", "%%%", "é", "AAA", base64.b64encode(b"\xff").decode()])
 def test_a_message_that_is_none_is_refused(content: str) -> None:
     with pytest.raises(ContractError) as caught:

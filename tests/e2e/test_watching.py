@@ -33,12 +33,12 @@ def test_an_events_story_goes_from_the_webhook_to_the_opportunity(world: World, 
     first, second = chat.enters(17), chat.enters(18, 1)
     world.settled(first, second)
     story = trace(world, second)
-    assert next(step["where"] for step in story["way"]) == "webhook"
-    assert {"queue", "bridge", "Odoo", "SQL"} <= {step["where"] for step in story["way"]}
+    assert next(step["where"] for step in story["timeline"]) == "webhook"
+    assert {"queue", "bridge", "Odoo", "SQL"} <= {step["where"] for step in story["timeline"]}
     assert story["conclusion"].startswith("Done: ")
     assert story["odoo"]["lead_id"] == story["opportunity"]["lead_id"] == chat.lead["id"]
     assert story["odoo"]["lead_stage"] == chat.stage
-    assert story["silent"] == {}
+    assert story["unreachable"] == {}
 
     told = command(world, "trace", second[:12])
     assert told.returncode == 0

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import psutil
 from psycopg.rows import namedtuple_row
 
-from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract import payloads
 from deploy.local import azurite, odoo
 from deploy.local.postgres import BREAKABLE
 from deploy.local.stack import Stack
 
 from .proxy import Proxy
 
-QUEUES = (CONTACT_QUEUE, CAMPAIGN_QUEUE, OPPORTUNITY_QUEUE, DEAD_LETTER_QUEUE)
+QUEUES = (*payloads.QUEUES.values(), payloads.DEAD_LETTER_QUEUE)
 #: Seconds. Short, so that what a killed bridge had in hand comes again within the run.
 VISIBILITY_TIMEOUT = 6
 #: Seconds that SQLite waits for a lock. The product's own 30 would make every lock of ours a mere delay.

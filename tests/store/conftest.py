@@ -1,7 +1,7 @@
 """The store's tests run on any database: SQLite by default, or what TEST_DATABASE_URL names.
 
 TEST_DATABASE_OPTIONS gives options of ``create_engine`` as JSON. The tests make their tables in that database and drop
-them at the end, so it must be one for tests.
+them at the end, so it must be one for tests. Babelfish can stand in for SQL Server (see ``babelfish.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bridge.contract.payloads import EventType
 from bridge.store import migrate, retention, schema
 from bridge.store.engine import create_engine, in_transaction
 
+<<<<<<< HEAD
 HERE = Path(__file__).parent
 
 
@@ -32,6 +33,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     without = [item for item in ours if "engine" not in item.fixturenames]  # type: ignore[attr-defined]
     items[:] = [item for item in items if item not in without]
     config.hook.pytest_deselected(items=without)
+=======
+from . import babelfish
+
+babelfish.attach()
+>>>>>>> main
 
 
 @pytest.fixture(scope="session")

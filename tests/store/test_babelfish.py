@@ -1,12 +1,19 @@
-"""What Babelfish must not be asked, and that what a statement says stays the same without it. No server needed."""
+"""Babelfish is adapted to where it must be, and a statement says the same as before. No server needed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
-from bridge.store import babelfish
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from bridge.store.sql_errors import is_conflict
+
+from . import babelfish
 
 
 class Driver:
@@ -20,6 +27,74 @@ class Driver:
 
     def execute(self, statement: str, parameters: Sequence[Any]) -> None:
         self.got.append((statement, list(parameters)))
+
+
+class Server:
+    """A driver whose server is Babelfish, or SQL Server: it answers the one question that tells the two apart."""
+
+    paramstyle = "qmark"
+    version = "5.0"
+    Cursor = object
+
+    class Error(Exception):
+        pass
+
+    class ProgrammingError(Error):
+        pass
+
+    def __init__(self, babelfish_version: str | None) -> None:
+        self.answer = (babelfish_version,)
+        self.executed: list[str] = []
+        self.fails = False
+
+    def connect(self, *_arguments: Any, **_named: Any) -> Any:
+        return SimpleNamespace(cursor=self.cursor, rollback=self._nothing, commit=self._nothing, close=self._nothing)
+
+    def cursor(self) -> Any:
+        return SimpleNamespace(
+            execute=self.execute,
+            fetchone=lambda: self.answer,
+            setinputsizes=self._nothing,
+            close=self._nothing,
+            description=None,
+            rowcount=1,
+        )
+
+    def execute(self, statement: str, *_parameters: Any) -> None:
+        self.executed.append(statement)
+        if self.fails:
+            text = "[42000] could not serialize access due to concurrent update (33557097) (SQLExecute)"
+            raise self.ProgrammingError("42000", text)
+
+    def _nothing(self, *_arguments: Any) -> None:
+        pass
+
+    def engine(self) -> sa.Engine:
+        return sa.create_engine("mssql+pyodbc://x", module=self, _initialize=False, use_setinputsizes=False)
+
+
+def update_with_null(server: Server) -> str:
+    with server.engine().begin() as connection:
+        connection.exec_driver_sql("UPDATE t SET a = ?", (None,))
+    return server.executed[-1]
+
+
+def test_an_engine_whose_server_is_babelfish_is_adapted_before_its_first_statement() -> None:
+    assert update_with_null(Server("4.3.0")) == "UPDATE t SET a = NULL"
+
+
+def test_an_engine_whose_server_is_sql_server_is_left_as_it_is() -> None:
+    assert update_with_null(Server(None)) == "UPDATE t SET a = ?"
+
+
+def test_a_snapshot_conflict_gets_sql_servers_number() -> None:
+    server = Server("4.3.0")
+    with server.engine().connect() as connection:
+        server.fails = True
+        with pytest.raises(DBAPIError) as caught:
+            connection.exec_driver_sql("UPDATE t SET a = ?", (1,))
+
+    assert is_conflict(caught.value)
 
 
 def sent(statement: str, *rows: Sequence[Any]) -> list[tuple[str, Sequence[Any]]]:

@@ -15,7 +15,7 @@ from bridge.connect import require_schema
 from bridge.errors import BadDatabaseUrl, ConfigurationError, StoreUnavailable
 from bridge.importer.catalog import Catalog
 from bridge.importer.source import _type_name
-from bridge.store import migrate, schema
+from bridge.store import migrate, rows, schema
 from bridge.store.contacts import apply_contacts, ensure_contacts
 from bridge.store.engine import create_engine, in_transaction
 
@@ -58,6 +58,26 @@ def as_meant(dialect: sa.Dialect) -> dict[str, Any]:
         )
         for table in schema.metadata.tables.values()
     }
+
+
+@pytest.mark.parametrize(
+    ("row", "table"),
+    [
+        (rows.AuditRow, schema.audit),
+        (rows.DeadLetterRow, schema.dead_letters),
+        (rows.OpportunityRow, schema.opportunities),
+        (rows.StageMoveRow, schema.opportunity_stages),
+        (rows.ApiKeyRow, schema.api_keys),
+    ],
+)
+def test_a_typed_row_has_the_columns_of_its_table_in_their_order(row: Any, table: sa.Table) -> None:
+    assert row._fields == tuple(table.columns.keys())
+
+
+def test_what_trace_prints_of_events_and_dead_letters_has_no_personal_data() -> None:
+    personal = {"payload", "error", "body", "message", "last_error"}
+    for row in (rows.AuditSummary, rows.DeadLetterSummary, rows.OpportunitySummary):
+        assert not personal & set(row._fields)
 
 
 def test_upgrading_twice_changes_nothing(store: Store) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from bridge.errors import StoreUnavailable
 from bridge.store import engine as engines
 from bridge.store import odbc
-from bridge.store.engine import create_engine, describe, in_transaction, is_conflict, is_transient
+from bridge.store.engine import create_engine, in_transaction
+from bridge.store.sql_errors import describe, is_conflict, is_transient
 
 pyodbc = pytest.importorskip("pyodbc", reason="pyodbc, or unixODBC beneath it, is not installed", exc_type=ImportError)
 needs_driver = pytest.mark.skipif(
@@ -117,8 +118,10 @@ BUSY = (
 )
 GONE = "[08S01] [Microsoft][ODBC Driver 18 for SQL Server]TCP Provider: Error code 0x68 (104) (SQLExecDirectW)"
 SNAPSHOT = (
-    "[42000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]could not serialize access due to concurrent update "
-    "(33557097) (SQLExecute)"
+    "[HY000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Snapshot isolation transaction aborted due to "
+    "update conflict. You cannot use snapshot isolation to access table 'dbo.contacts' directly or indirectly in "
+    "database 'crm' to update, delete, or insert the row that has been modified or deleted by another transaction. "
+    "(3960) (SQLExecute)"
 )
 TOO_LONG = (
     "[42000] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]String or binary data would be truncated in table "
@@ -134,7 +137,7 @@ def error(kind: type[sa.exc.DBAPIError], original: str, state: str, text: str, i
 def test_a_duplicate_key_and_a_deadlock_are_conflicts() -> None:
     assert is_conflict(error(IntegrityError, "IntegrityError", "23000", DUPLICATE.format(key="MC1")))
     assert is_conflict(error(OperationalError, "OperationalError", "40001", DEADLOCK))
-    assert is_conflict(error(ProgrammingError, "ProgrammingError", "42000", SNAPSHOT))
+    assert is_conflict(error(DBAPIError, "Error", "HY000", SNAPSHOT))
     assert not is_conflict(error(ProgrammingError, "ProgrammingError", "42000", TOO_LONG))
 
 

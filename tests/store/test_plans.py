@@ -30,13 +30,13 @@ from bridge.store import (
     contacts,
     dead_letters,
     erasure,
+    history,
     listing,
     opportunities,
     pauses,
     records,
     retention,
-    story,
-    watch,
+    snapshot,
 )
 from bridge.store import schema as tables
 from bridge.store.dead_letters import Filter
@@ -189,15 +189,15 @@ def exercise(store: Store) -> None:
     store.run(pauses.pause, ["a"])
     store.run(pauses.paused)
     store.run(pauses.resume, ["a"])
-    store.run(watch.look, NOON + timedelta(days=1))
+    store.run(snapshot.take, NOON + timedelta(days=1))
     store.run(audit.finish, {person.id: Done("stored"), move.id: Done("created", 1, None, "A")})
     store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A"))})
     exercise_api(store)
     for event_id in (move.id, "none"):
-        store.run(story.kept, event_id, None)
-    store.run(story.events_of, "P1")
-    store.run(story.events_like, "ab")
-    store.run(story.letters_like, "ab")
+        store.run(history.details, event_id, None)
+    store.run(history.events_of, "P1")
+    store.run(history.events_with_prefix, "ab")
+    store.run(history.dead_lettered_with_prefix, "ab")
     store.run(retention.due, NOON - timedelta(days=1))
     for purge in PURGES:
         store.run(purge, NOON + timedelta(days=2))
@@ -223,7 +223,7 @@ def exercise_api(store: Store) -> None:
     store.run(api_keys.add, name="n", prefix="p", digest="d", scope="read")
     keys = [row.id for row in store.run(api_keys.all_keys)]
     store.run(api_keys.valid_keys)
-    store.run(api_keys.used, dict.fromkeys(keys, NOON))
+    store.run(api_keys.set_last_used, dict.fromkeys(keys, NOON))
     store.run(api_keys.revoke, keys)
     for each in vars(listing).values():
         if not isinstance(each, listing.Listing):

@@ -127,7 +127,7 @@ def test_a_key_is_valid_until_it_expires_or_is_revoked(store: Store) -> None:
         assert not store.run(api_keys.add, **key)
     valid = store.run(api_keys.valid_keys, NOON)
     assert [key.name for key in valid] == ["siempre", "pronto"]
-    store.run(api_keys.used, {valid[0].id: NOON})
+    store.run(api_keys.set_last_used, {valid[0].id: NOON})
     store.run(api_keys.revoke, [valid[0].id])
     assert [key.name for key in store.run(api_keys.valid_keys, NOON)] == ["pronto"]
     assert store.run(api_keys.all_keys)[0].last_used_at == NOON

@@ -22,9 +22,9 @@ from bridge.store import (
     campaigns,
     contacts,
     dead_letters,
+    last_write_wins,
     opportunities,
     pauses,
-    recency,
     retention,
     upsert,
 )
@@ -99,7 +99,7 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(contacts.complete_from_opportunities, moves, NOON)
     call(contacts.lock, ids.values())
     row_ids = [{"row_id": ids[event.manychat_id], "new_event_id": event.id} for event in people]
-    assert call(recency.outdone, tables.contacts, row_ids) == []
+    assert call(last_write_wins.superseded, tables.contacts, row_ids) == []
     call(contacts.append_states, [(ids[event.manychat_id], "x", "contact", event) for event in people])
     call(campaigns.apply_campaign_events, assignments)
     call(campaigns.ensure_campaigns, numbers, NOON)
@@ -121,7 +121,7 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(opportunities.finish, {move.id: (move, Done("created", 1, None, "A")) for move in moves})
     call(audit.reported, list(call(audit.rows, events).values()))
     call(audit.report_again, events)
-    call(api_keys.used, dict.fromkeys(numbers, NOON))
+    call(api_keys.set_last_used, dict.fromkeys(numbers, NOON))
     call(api_keys.revoke, numbers)
     call(pauses.pause, events)
     call(pauses.resume, events)

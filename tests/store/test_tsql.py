@@ -108,7 +108,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
         store.run(purge, NOON + timedelta(days=100_000))
     store.run(api_keys.add, name="a", prefix="b", digest="c", scope="read")
     store.run(api_keys.all_keys)
-    store.run(api_keys.used, {key.id: NOON for key in store.run(api_keys.valid_keys)})
+    store.run(api_keys.set_last_used, {key.id: NOON for key in store.run(api_keys.valid_keys)})
     store.run(api_keys.revoke, [1])
     for table, values in (
         (schema.channels, {"name": "c"}),

@@ -1,87 +1,95 @@
-"""Stage changes: noted in SQL as pending, applied by Odoo in one call per batch, and the outcome noted in SQL.
+"""Opportunity events: recorded in SQL as pending, applied by Odoo in one call per batch, then closed in SQL.
 
-Killed between any two of these steps, the messages come again: SQL still says pending, and Odoo answers for events
-that it has already applied with their original outcome.
+If the bridge is killed between two of these steps, the messages come again: SQL still says pending, and Odoo answers
+with the original outcome of events that it has applied before.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt
 
+from ... import retry
 from ...contract.event import Event
+from ...contract.outcomes import APPLIED, ErrorCode
 from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from ...odoo import Odoo
 from ...results import Conflict, Done, Failure, Outcome
 from ...store import audit, opportunities
 from ...store.engine import in_transaction
 
-#: Odoo's words for an event that is applied.
-APPLIED = {"created", "moved", "updated", "unchanged", "stale"}
-#: Codes of errors that trying again cannot mend. All else ("refused": Odoo raised something) may pass.
-PERMANENT = {"unmapped_stage", "invalid"}
-#: Odoo says "retry" when another transaction worked on the same opportunities. Then we call again after some
-#: milliseconds; inside Odoo the repeat would sleep for seconds, and hold a worker meanwhile.
-RETRY_PAUSE = (0.020, 0.200)
-RETRY_ROUNDS = 20
-#: Calls that may break off while Odoo takes empty ones. A single one says little (a worker of Odoo was recycled).
-BROKEN_CALLS = 3
-#: Seconds between them, doubling: a proxy that hiccups for a moment must not use up an event's attempts.
-BROKEN_PAUSE = 0.3
+#: Codes of errors that another attempt cannot mend. All others may pass (``refused``: Odoo raised an exception).
+PERMANENT = {ErrorCode.UNMAPPED_STAGE, ErrorCode.INVALID}
+
+
+class _BrokenCall(OdooRefused):
+    """A call with events broke off, while Odoo answers an empty call: the events are at fault, not Odoo."""
 
 
 def handle(engine: sa.Engine, odoo: Odoo, events: Sequence[Event]) -> dict[str, Outcome]:
     """Apply the batch.
 
-    :raises bridge.errors.Outage: SQL or Odoo cannot be used just now
+    :raises bridge.errors.Outage: SQL or Odoo is down
     :raises OdooRefused: the call failed as a whole
     """
-    in_transaction(engine, lambda connection: opportunities.record(connection, events))
+    in_transaction(engine, opportunities.record, events)
     outcomes = _apply(odoo, events)
     done = {event.id: (event, outcome) for event in events if isinstance(outcome := outcomes[event.id], Done)}
-
-    def work(connection: sa.Connection) -> None:
-        applied = {event_id: item for event_id, item in done.items() if item[1].status in APPLIED}
-        opportunities.finish(connection, applied)
-        audit.finish(connection, {event_id: outcome for event_id, (_, outcome) in done.items()})
-
-    in_transaction(engine, work)
+    in_transaction(engine, _finish, done)
     return outcomes
 
 
+def _finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]]) -> None:
+    applied = {event_id: item for event_id, item in done.items() if item[1].status in APPLIED}
+    opportunities.finish(connection, applied)
+    audit.finish(connection, {event_id: outcome for event_id, (_, outcome) in done.items()})
+
+
 def _apply(odoo: Odoo, events: Sequence[Event]) -> dict[str, Outcome]:
-    outcomes: dict[str, Outcome] = {}
-    left = sorted(events, key=lambda event: event.order)
-    for _ in range(RETRY_ROUNDS):
+    """Call Odoo until no event meets a conflict, or for the last time; the outcomes by event id."""
+    outcomes: dict[str, Outcome] = {event.id: Conflict() for event in sorted(events, key=lambda event: event.order)}
+    by_id = {event.id: event for event in events}
+
+    def call() -> bool:
+        left = [by_id[event_id] for event_id, outcome in outcomes.items() if isinstance(outcome, Conflict)]
         results = _call(odoo, left)
         outcomes.update({event.id: _outcome(result) for event, result in zip(left, results, strict=True)})
-        left = [event for event in left if isinstance(outcomes[event.id], Conflict)]
-        if not left:
-            break
-        time.sleep(random.uniform(*RETRY_PAUSE))  # noqa: S311 (not for security)
+        return any(isinstance(outcome, Conflict) for outcome in outcomes.values())
+
+    Retrying(
+        retry=retry_if_result(bool),
+        wait=retry.ODOO_CONFLICT,
+        stop=stop_after_attempt(retry.ODOO_CONFLICT_CALLS),
+        retry_error_callback=lambda _: None,
+    )(call)
     return outcomes
 
 
 def _call(odoo: Odoo, events: Sequence[Event]) -> list[dict[str, Any]]:
-    """Have Odoo apply ``events``, and find out who is to blame if it fails.
+    """Have Odoo apply ``events``, and find out what is at fault if the call breaks off.
 
-    Whenever the call fails, an empty one is made. If that fails too, it is an outage. If it succeeds, the failure has
-    to do with these very events: taken for an outage, one event that Odoo chokes on would hold up all others for ever.
+    After a broken call an empty one is made. If that fails too, it is an outage. If it succeeds, these very events are
+    at fault: as an outage, one event that makes Odoo fail would hold up all others for ever.
     """
-    for tried in range(BROKEN_CALLS):
+
+    def call() -> list[dict[str, Any]]:
         try:
             return odoo.apply([event.envelope() for event in events])
         except OdooUnavailable as error:
             odoo.probe()
-            failure = OdooRefused(type(error).__name__, str(error))
-            if isinstance(error, (OdooTimeout, OdooMisconfigured)):
-                break
-            time.sleep(BROKEN_PAUSE * 2**tried)
-    raise failure
+            # A second call would take as long, or be as wrong.
+            is_final = isinstance(error, (OdooTimeout, OdooMisconfigured))
+            raise (OdooRefused if is_final else _BrokenCall)(type(error).__name__, str(error)) from None
+
+    return Retrying(
+        retry=retry_if_exception_type(_BrokenCall),
+        wait=retry.ODOO_BROKEN_CALL,
+        stop=stop_after_attempt(retry.ODOO_BROKEN_CALLS),
+        reraise=True,
+    )(call)
 
 
 def _outcome(result: dict[str, Any]) -> Outcome:
@@ -95,17 +103,17 @@ def _outcome(result: dict[str, Any]) -> Outcome:
             stage_before=_text(result.get("stage_before"), 256),
             stage_after=_text(result.get("stage_after"), 256),
         )
-    code = _text(result.get("code"), 64) or "refused"
-    if code == audit.DISCARDED:
-        # Somebody gave it up in Odoo while it was on its way: so it is settled, and no dead letter.
+    code = _text(result.get("code"), 64) or ErrorCode.REFUSED.value
+    if code == ErrorCode.DISCARDED:
+        # An Odoo user discarded it while it was on its way: it is settled, and does not become a dead letter.
         return Done(audit.DISCARDED)
     message = _text(result.get("message"), 10_000) or "Odoo gave no reason."
     return Failure(code, message, permanent=code in PERMANENT)
 
 
 def _text(value: Any, limit: int) -> str | None:
-    """Odoo's text as our columns take it. Odoo says ``False`` where there is none."""
+    """Odoo's text, cut to the size of our column. Odoo sends ``False`` for an empty text."""
     if not value:
         return None
-    # SQL Server counts an emoji as two.
+    # SQL Server counts an emoji as two characters.
     return str(value).replace("\0", "").encode("utf-16-le", "replace")[: 2 * limit].decode("utf-16-le", "ignore")

@@ -13,8 +13,8 @@ depends_on = None
 
 MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(6), "mssql")
 UNREPORTED = sa.text("outcome IS NOT NULL AND reported_at IS NULL")
-# SQL Server keeps the default as a constraint of its own, under a name that it made up, which must go first. Alembic's
-# mssql_drop_default would do it, but for IF EXISTS: Babelfish shows the constraint, and has none.
+# SQL Server keeps the default as a constraint under a generated name, which must be dropped first. Alembic's own
+# mssql_drop_default has no IF EXISTS.
 DROP_DEFAULT = """
 DECLARE @name NVARCHAR(128), @drop NVARCHAR(600)
 SELECT @name = name FROM sys.default_constraints

@@ -4,7 +4,7 @@ import { useService } from "@web/core/utils/hooks";
 import { standardFieldProps } from "@web/views/fields/standard_field_props";
 import { Component } from "@odoo/owl";
 
-/** A number that opens what it counts, by a method of the record that returns an action. */
+/** A number that opens the counted records, with a method of the record that returns an action. */
 export class CountField extends Component {
     static template = "miasalud_crm.CountField";
     static props = { ...standardFieldProps, method: { type: String } };

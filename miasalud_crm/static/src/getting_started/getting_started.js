@@ -6,10 +6,10 @@ import { Layout } from "@web/search/layout";
 import { standardActionServiceProps } from "@web/webclient/actions/action_service";
 import { TestEvent } from "./test_event";
 
-// Milliseconds between two looks at the checklist.
+// Milliseconds between two updates of the checklist.
 const INTERVAL = 3000;
 
-/** The checklist from a fresh installation to the first moved opportunity. It follows the state by itself. */
+/** The checklist from a fresh installation to the first moved opportunity. It updates itself. */
 export class GettingStarted extends Component {
     static template = "miasalud_crm.GettingStarted";
     static components = { Layout, TestEvent };
@@ -33,7 +33,7 @@ export class GettingStarted extends Component {
         return this.state.steps.filter((step) => step.state === "done").length;
     }
 
-    /** Look, and look again after a while. Nobody is told of a failure by a dialog: it is tried again. */
+    /** Load the checklist, now and again after a while. A failure shows no dialog, since the next call may work. */
     async load() {
         browser.clearTimeout(this.timer);
         try {

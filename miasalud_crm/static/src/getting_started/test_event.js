@@ -4,12 +4,12 @@ import { _t } from "@web/core/l10n/translation";
 import { useService } from "@web/core/utils/hooks";
 
 const WEBHOOK = "/api/v1/manychat/webhook/crm-opportunity";
-// Milliseconds between two looks at a test that is under way.
+// Milliseconds between two updates of a running test.
 const INTERVAL = 700;
 
 /**
- * Sends two events to the webhook as a bot would, and follows them until an invented person's opportunity has moved.
- * The server says how far they have got; what the webhook answers is known here only.
+ * Sends two events to the webhook, like a bot, and follows them until the opportunity of an invented person has moved.
+ * The server reports their progress; only the browser knows the webhook's answers.
  */
 export class TestEvent extends Component {
     static template = "miasalud_crm.TestEvent";
@@ -73,7 +73,7 @@ export class TestEvent extends Component {
         try {
             const answer = await browser.fetch(WEBHOOK, {
                 method: "POST",
-                // Like a bot, which has no session that would tell Odoo the database.
+                // Like a bot: it has no session from which Odoo knows the database.
                 credentials: "omit",
                 headers: { "Content-Type": "application/json", "X-API-KEY": test.key },
                 body: JSON.stringify(test.bodies[index]),
@@ -95,8 +95,8 @@ export class TestEvent extends Component {
     async explain(answer) {
         if (answer.status === 404) {
             return _t(
-                "The webhook is not found (404). When a server has several databases, it must be told which one serves " +
-                    "the webhooks: set db_name in odoo.conf."
+                "The webhook was not found (404). If the server has several databases, set db_name in odoo.conf to the " +
+                    "one that serves the webhooks."
             );
         }
         if (answer.status === 401) {
@@ -106,7 +106,7 @@ export class TestEvent extends Component {
         try {
             message = (await answer.json()).message;
         } catch {
-            // A proxy in between answers in a form of its own.
+            // A proxy in between may answer in another format.
         }
         return _t("The webhook answered %(status)s: %(message)s", { status: answer.status, message });
     }
@@ -154,7 +154,7 @@ export class TestEvent extends Component {
         this.state.leadId = progress.lead_id;
     }
 
-    /** The test is over: its key goes at once, and not only when it expires. */
+    /** End the test: delete its key now, before it expires. */
     async leave() {
         browser.clearTimeout(this.timer);
         const test = this.test;
@@ -174,7 +174,7 @@ export class TestEvent extends Component {
         });
     }
 
-    /** Take back what the test has made, and give up what is still on its way. */
+    /** Delete what the test has created, and discard its waiting events. */
     async undo() {
         await this.leave();
         await this.orm.call("manychat.test.event", "delete_opportunity", [[this.lastTestId]]);

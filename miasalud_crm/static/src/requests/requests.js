@@ -6,7 +6,7 @@ import { useService } from "@web/core/utils/hooks";
 import { Layout } from "@web/search/layout";
 import { standardActionServiceProps } from "@web/webclient/actions/action_service";
 
-/** The External Requests to paste into ManyChat: the server writes them, this shows one at a time. */
+/** The External Requests to paste into ManyChat. The server writes them; this component shows one at a time. */
 export class Requests extends Component {
     static template = "miasalud_crm.Requests";
     static components = { CopyButton, Layout };

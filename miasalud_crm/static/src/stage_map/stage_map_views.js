@@ -7,7 +7,7 @@ import { listView } from "@web/views/list/list_view";
 import { ListRenderer } from "@web/views/list/list_renderer";
 import { Component, onWillStart } from "@odoo/owl";
 
-/** Above the stage map: how many stages have arrived that are missing from it. */
+/** A banner above the stage map: how many stages have arrived that are not mapped. */
 export class OpenAliases extends Component {
     static template = "miasalud_crm.OpenAliases";
     static props = {};

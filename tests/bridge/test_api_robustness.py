@@ -1,4 +1,4 @@
-"""Requests that are hasty, broken or meant badly: each has a clear answer, and none is a failure of ours."""
+"""Hasty, broken and hostile requests: each has a clear answer, and none is a failure of the API."""
 
 from __future__ import annotations
 

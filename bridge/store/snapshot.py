@@ -23,7 +23,7 @@ _A = audit.c
 
 
 @dataclass(frozen=True)
-class Path:
+class QueueSnapshot:
     """The events of one queue.
 
     :ivar unfinished: taken by a bridge, and neither applied nor given up
@@ -41,7 +41,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class StoreSeen:
+class StoreSnapshot:
     """
     :ivar paths: by queue; those of which nothing is known are missing
     :ivar paused: since when, by queue
@@ -49,13 +49,13 @@ class StoreSeen:
     :ivar wrong_clocks: events of the last 24 hours whose date was not believed
     """
 
-    paths: Mapping[str, Path]
+    paths: Mapping[str, QueueSnapshot]
     paused: Mapping[str, datetime]
     letters: Mapping[str, int]
     wrong_clocks: int
 
 
-def look(connection: sa.Connection, now: datetime | None = None) -> StoreSeen:
+def take(connection: sa.Connection, now: datetime | None = None) -> StoreSnapshot:
     """All of it, by a handful of queries that an index answers."""
     now = now or datetime.now(timezone.utc)
     since = now - WINDOW
@@ -81,9 +81,9 @@ def look(connection: sa.Connection, now: datetime | None = None) -> StoreSeen:
         .limit(SAMPLE)
     ):
         latencies.setdefault(queue, []).append(max((finished_at - received_at).total_seconds(), 0.0))
-    return StoreSeen(
+    return StoreSnapshot(
         paths={
-            queue: Path(
+            queue: QueueSnapshot(
                 *unfinished.get(queue, (0, None)),
                 received=received.get(queue, 0),
                 given_up=given_up.get(queue, 0),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bridge.api import key_cache
-from bridge.api.key_cache import MAX_AGE, KeptKeys, Key, NotKept
+from bridge.api.key_cache import MAX_AGE, CachedKeys, Key, KeyCacheError
 from bridge.contract.keys import Scope, digest
 from bridge.store.engine import create_engine
 
@@ -86,7 +86,7 @@ def test_it_serves_the_bots_it_knows_and_obeys_as_soon_as_sql_is_back(
         assert api.request(*CONTACTS, headers=admin).status_code == 200
         assert api.request(*REPORT, headers=admin).json()["api_keys"]["source"] == "sql"
         log = api.log.read_text()
-    assert "keys_from_file" in log
+    assert "keys_from_cache" in log
     assert len(world.queues["manychat-contact-queue"].receive(32, 1)) == 2
 
     # Revoked keys leave the file too; and nothing in it opens anything, or says whose it is.
@@ -114,7 +114,7 @@ def test_where_no_file_can_be_written_the_api_works_and_says_so(cli: Cli, sql: S
     nowhere = {**cli.environment, "BRIDGE_API_KEYS_FILE": str(cli.folder / "no such folder" / "keys.json")}
     with api_process(nowhere, cli.folder) as api:
         assert api.request(*CONTACT, json={"manychat_id": "MC1"}, headers=key).status_code == 202
-    lines = [json.loads(line) for line in api.log.read_text().splitlines() if "keys_not_kept" in line]
+    lines = [json.loads(line) for line in api.log.read_text().splitlines() if "key_cache_not_written" in line]
     assert len(lines) == 1
 
 
@@ -128,8 +128,8 @@ def silent_sql(cli: Cli, file: Path) -> Iterator[str]:
         url = f"postgresql+psycopg://u:p@127.0.0.1:{server.getsockname()[1]}/crm"
         cli.environment["BRIDGE_DATABASE_URL"] = url
         bot = Key(id=1, digest=digest("mck_bot"), scope=Scope.write, expires_at=None)
-        database = key_cache.which(create_engine(url))
-        key_cache.save(file, KeptKeys(database=database, read_at=datetime.now(timezone.utc), keys=(bot,)))
+        database = key_cache.database_id(create_engine(url))
+        key_cache.save(file, CachedKeys(database=database, read_at=datetime.now(timezone.utc), keys=(bot,)))
         yield "mck_bot"
 
 
@@ -156,7 +156,7 @@ def kept(tmp_path: Path) -> Path:
 
 def _save(path: Path, read_at: datetime) -> None:
     key = Key(id=1, digest=digest("mck_x"), scope=Scope.webhook, expires_at=None, name="Bot")
-    key_cache.save(path, KeptKeys(database="ours", read_at=read_at, keys=(key,)))
+    key_cache.save(path, CachedKeys(database="ours", read_at=read_at, keys=(key,)))
 
 
 def test_what_was_kept_is_read_back(kept: Path) -> None:
@@ -165,34 +165,34 @@ def test_what_was_kept_is_read_back(kept: Path) -> None:
 
 
 def test_another_databases_keys_are_none(kept: Path) -> None:
-    with pytest.raises(NotKept, match="another database"):
+    with pytest.raises(KeyCacheError, match="another database"):
         key_cache.load(kept, "theirs")
 
 
 def test_each_database_and_each_schema_of_it_has_its_own() -> None:
     urls = ("postgresql+psycopg://u:p@a/one", "postgresql+psycopg://u:p@b/one", "postgresql+psycopg://u:p@a/two")
     engines = [create_engine(url) for url in urls] + [create_engine(urls[0], schema="crm")]
-    assert len({key_cache.which(engine) for engine in engines}) == 4
+    assert len({key_cache.database_id(engine) for engine in engines}) == 4
     other_password = create_engine("postgresql+psycopg://u:new@a/one")
-    assert key_cache.which(other_password) == key_cache.which(engines[0])
+    assert key_cache.database_id(other_password) == key_cache.which(engines[0])
 
 
 def test_a_file_that_others_could_have_written_is_not_believed(kept: Path) -> None:
     kept.chmod(0o620)
-    with pytest.raises(NotKept, match="others"):
+    with pytest.raises(KeyCacheError, match="other users"):
         key_cache.load(kept, "ours")
 
 
 def test_a_file_from_long_ago_is_not_believed(kept: Path) -> None:
     _save(kept, datetime.now(timezone.utc) - MAX_AGE - timedelta(minutes=1))
-    with pytest.raises(NotKept, match="7 days"):
+    with pytest.raises(KeyCacheError, match="7 days"):
         key_cache.load(kept, "ours")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"database": "ours"}', '{"keys": "\\u0000"}'])
 def test_half_a_file_is_none(kept: Path, text: str) -> None:
     kept.write_text(text)
-    with pytest.raises(NotKept, match="not whole"):
+    with pytest.raises(KeyCacheError, match="incomplete"):
         key_cache.load(kept, "ours")
 
 
@@ -203,7 +203,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(kept: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(NotKept, match="No space"):
+    with pytest.raises(KeyCacheError, match="No space"):
         _save(kept, datetime.now(timezone.utc))
     assert kept.read_bytes() == before
     assert list(kept.parent.iterdir()) == [kept]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from bridge.api import audit
 from bridge.api.advisors import NewAdvisor
 from bridge.api.campaigns import NewCampaign
 from bridge.api.channels import NewChannel
 from bridge.api.contacts import NewContact
 from bridge.contract.event import Event, accept
+from bridge.contract.outcomes import EventOutcome
 from bridge.contract.payloads import EventType
 from bridge.store.campaigns import apply_campaign_events
 from bridge.store.contacts import apply_contacts
@@ -312,6 +314,10 @@ def test_lists_are_filtered(api: Api) -> None:
 def test_a_bad_parameter_is_refused_naming_it(api: Api, query: str, field: str) -> None:
     refused = api("GET", f"/api/v1/contacts/?{query}", status=422)
     assert [error["field"] for error in refused["errors"]] == [field]
+
+
+def test_the_filter_of_outcomes_knows_every_outcome() -> None:
+    assert get_args(audit.Outcome) == ("open", *(outcome.value for outcome in EventOutcome))
 
 
 def test_a_cursor_belongs_to_its_order(api: Api) -> None:

@@ -12,8 +12,8 @@ from ..contract.event import Event
 from .upsert import find
 
 
-def newer(table: Table) -> sa.ColumnElement[bool]:
-    """Whether the event bound by :func:`binds` is newer than the one whose data the row holds.
+def is_newer(table: Table) -> sa.ColumnElement[bool]:
+    """Whether the event bound by :func:`version_params` is newer than the one whose data the row holds.
 
     The order is that of :attr:`bridge.contract.event.Event.order`: by when it happened, then by receipt, then by id.
     """
@@ -28,8 +28,8 @@ def newer(table: Table) -> sa.ColumnElement[bool]:
     )
 
 
-def binds(event: Event) -> dict[str, Any]:
-    """Values for the parameters of :func:`newer` and :func:`mark`."""
+def version_params(event: Event) -> dict[str, Any]:
+    """Values for the parameters of :func:`is_newer` and :func:`set_version`."""
     return {
         "new_event_at": event.occurred_at,
         "new_event_received_at": event.received_at,
@@ -37,19 +37,19 @@ def binds(event: Event) -> dict[str, Any]:
     }
 
 
-def outdone(connection: sa.Connection, table: Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def superseded(connection: sa.Connection, table: Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those of ``rows`` whose event is not the newest of the row that they were to update.
 
     They are few as a rule: asking for them once is less work than a second UPDATE for each.
 
-    :param rows: as :func:`binds` gives them, with ``row_id``
+    :param rows: as :func:`version_params` gives them, with ``row_id``
     """
     statement = sa.select(table.c.id, table.c.event_id)
     newest = {row.id: row.event_id for row in find(connection, statement, table.c.id, [row["row_id"] for row in rows])}
     return [row for row in rows if newest[row["row_id"]] != row["new_event_id"]]
 
 
-def mark(table: Table) -> dict[str, Any]:
+def set_version(table: Table) -> dict[str, Any]:
     """``SET`` clauses that note the bound event as the row's newest."""
     return {
         name: bindparam(f"new_{name}", type_=table.c[name].type)

@@ -1,0 +1,79 @@
+"""``python -m bridge db``: the tables of the database."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from typing import Annotated
+
+import typer
+from sqlalchemy.engine import make_url
+
+from .. import connect
+from ..settings import secret
+from ..store import migrate
+from .adopt import adopt
+from .console import FAILED, MISUSED, Yes, fail, load_settings, out
+
+app = typer.Typer(no_args_is_help=True, help="The tables of the database.")
+app.command()(adopt)
+
+
+class DatabaseKind(str, enum.Enum):
+    """The databases that `db sql` writes for."""
+
+    mssql = "mssql"
+    postgresql = "postgresql"
+    sqlite = "sqlite"
+
+
+@app.command("upgrade")
+def upgrade() -> None:
+    """Create the tables, or bring them up to this version."""
+    engine = connect.open_engine(load_settings())
+    before = migrate.current(engine)
+    migrate.upgrade(engine)
+    if before == migrate.head():
+        out.print(f"The tables are already at revision {before}.")
+    else:
+        out.print(f"Brought the tables from {f'revision {before}' if before else 'none'} to revision {migrate.head()}.")
+
+
+@app.command("downgrade")
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="The revision to go back to; base for none.")],
+    yes: Yes = False,
+) -> None:
+    """Take the tables back to an earlier revision. Data that this revision has no place for is deleted."""
+    engine = connect.open_engine(load_settings())
+    if not yes:
+        typer.confirm(f"Go back to {revision}, and delete the data that it has no place for?", abort=True)
+    migrate.downgrade(engine, revision)
+    out.print(f"The tables are at revision {migrate.current(engine) or 'none'}.")
+
+
+@app.command("sql")
+def sql(
+    revisions: Annotated[
+        str, typer.Argument(help="Up to which revision, starting from none; or FROM:TO, as in 0002:head.")
+    ] = "head",
+    kind: Annotated[
+        DatabaseKind | None, typer.Option("--for", help="The kind of database. Default: that of BRIDGE_DATABASE_URL.")
+    ] = None,
+) -> None:
+    """Print the SQL that `db upgrade` would run, for a DBA to read. Connects to nothing."""
+    settings = load_settings()
+    dialect = kind.value if kind else make_url(secret(settings.database_url)).get_backend_name()
+    try:
+        typer.echo(migrate.sql(dialect, revisions, settings.database_schema))
+    except ValueError as error:
+        fail(str(error), MISUSED)
+
+
+@app.command("current")
+def current() -> None:
+    """Show the tables' revision, and the one that this version needs. Exits with 1 if they differ."""
+    current = migrate.current(connect.open_engine(load_settings()))
+    out.print(f"database: {current or 'no tables'}; needed: {migrate.head()}")
+    if current != migrate.head():
+        sys.exit(FAILED)

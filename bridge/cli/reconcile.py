@@ -1,0 +1,85 @@
+"""``python -m bridge reconcile``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from .. import connect
+from ..circuit_breaker import CircuitBreaker
+from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from ..worker.handlers import make_handlers, needs_odoo
+from ..worker.reconcile import REPAIRED, Reconcile, Repair, grace
+from .console import (
+    DryRun,
+    JsonLines,
+    Queues,
+    count_of,
+    load_settings,
+    open_store,
+    out,
+    print_json,
+    queue_names,
+    visible,
+)
+from .parsing import duration
+
+
+def reconcile(
+    queue: Queues = None,
+    older_than: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=duration, metavar="AGE", help="Only what was last tried longer ago than this. Default: ~7 minutes."
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: JsonLines = False,
+) -> None:
+    """Find unfinished events, and opportunities that SQL shows as not in Odoo; finish each, or say why not.
+
+    `run` does the same every BRIDGE_RECONCILE_INTERVAL seconds. It never reverts a later decision of an Odoo user.
+    """
+    settings = load_settings()
+    engine = open_store(settings)
+    queues = {name: connect.open_queue(settings, QUEUES[name]) for name in queue_names(queue)}
+    dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
+    dead_letter_queue.create()
+    odoo = connect.open_odoo(settings) if any(needs_odoo(name) for name in queues) else None
+    # This process waits for no dependency: an outage ends it.
+    handlers = make_handlers(
+        engine, queues, CircuitBreaker("SQL", lambda: None), CircuitBreaker("queue", lambda: None), odoo
+    )
+    age = grace(settings.visibility_timeout) if older_than is None else older_than
+    repairs = list(
+        Reconcile(
+            engine,
+            {handler.queue.name: handler for handler in handlers},
+            dead_letter_queue,
+            max_attempts=settings.max_attempts,
+            cutoff=datetime.now(timezone.utc) - age,
+            dry_run=dry_run,
+        ).repairs()
+    )
+    if as_json:
+        for repair in repairs:
+            print_json(asdict(repair))
+        return
+    if repairs:
+        _print_table(repairs)
+    repaired = sum(repair.result == REPAIRED for repair in repairs)
+    out.print(f"{count_of(len(repairs), 'case')}" + ("." if dry_run else f", {repaired} repaired."))
+
+
+def _print_table(repairs: Sequence[Repair]) -> None:
+    table = Table("ManyChat id", "event", "found", "result", "reason")
+    for repair in repairs:
+        cells = (repair.manychat_id, repair.event_id[:12], repair.found, repair.result, repair.reason)
+        table.add_row(*(escape(visible(cell)) for cell in cells))
+    out.print(table)

@@ -1,0 +1,285 @@
+"""One batch of messages: read them, look their events up, attempt the events, and settle each message.
+
+1. A message that is not an event becomes a dead letter at once.
+2. The audit says how far each event got before. A finished event is not applied again. An event whose last attempt has
+   not ended is tried alone: it may have killed the process, and must not take other events along again.
+3. An attempt is counted in SQL, *then* made.
+4. Each message is settled: deleted, or hidden until the event is tried again.
+
+The messages are deleted last. If the process is killed before that, they come again, and every step is idempotent.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+import sqlalchemy as sa
+
+from .. import retry
+from ..contract.errors import ContractError
+from ..contract.event import Event, decode
+from ..contract.outcomes import ErrorCode
+from ..queue import Message, Queue
+from ..results import Done, Failure, Outcome
+from ..store import audit, dead_letters
+from ..store.audit import AttemptState
+from ..store.dead_letters import DeadLetter
+from ..store.engine import in_transaction
+from . import outcome_log
+from .bisect import bisect_batch
+from .dead_lettering import DeadLetterer, FailedEvent, last_failure
+from .handlers import Handler
+
+#: How a message is settled: delete it. Any other number is the seconds after which it comes again.
+DELETE = -1
+
+
+@dataclass
+class Delivery:
+    """An event and the message (or messages) that brought it.
+
+    :ivar attempts: made so far
+    :ivar first_tried_at: when the first of them began
+    """
+
+    event: Event
+    messages: list[Message]
+    attempts: int = 0
+    first_tried_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+
+@dataclass
+class Batch:
+    """The messages in hand, and what is decided so far.
+
+    :ivar settlements: by message id: :data:`DELETE` or seconds; a message without one goes back to the queue at once
+    :ivar open_attempts: ids of events whose attempt is counted and has not ended
+    """
+
+    messages: Sequence[Message]
+    settlements: dict[str, int] = field(default_factory=dict)
+    open_attempts: set[str] = field(default_factory=set)
+
+    def settle(self, messages: Iterable[Message], settlement: int) -> None:
+        self.settlements.update({message.id: settlement for message in messages})
+
+
+class Step(enum.Enum):
+    """What comes next for an event."""
+
+    TRY = enum.auto()
+    TRY_ALONE = enum.auto()
+    DELETE_DUPLICATE = enum.auto()
+    SEND_NOTICE = enum.auto()
+    GIVE_UP = enum.auto()
+
+
+def next_step(delivery: Delivery, known: AttemptState | None, dead_message_id: str | None, max_attempts: int) -> Step:
+    """The next step for an event.
+
+    :param known: its earlier attempts; ``None``: it is new
+    :param dead_message_id: id of the message with which the event was given up
+    """
+    if known is None:
+        return Step.TRY
+    try_it = Step.TRY_ALONE if known.attempt_in_progress else Step.TRY
+    if known.is_overruled_by(delivery.event):
+        return try_it
+    if known.is_done:
+        return Step.DELETE_DUPLICATE
+    if known.is_dead:
+        # The same message: the bridge was killed before it sent the notice or deleted the message. Another message: an
+        # operator or Odoo sent the event again on purpose, and it starts afresh.
+        is_same = dead_message_id in [message.id for message in delivery.messages]
+        return Step.SEND_NOTICE if is_same else Step.TRY
+    return Step.GIVE_UP if known.attempts >= max_attempts else try_it
+
+
+class BatchProcessor:
+    """Applies the events of one queue, batch by batch."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        engine: sa.Engine,
+        dead_letter_queue: Queue,
+        stop: threading.Event,
+        *,
+        max_attempts: int,
+    ):
+        """:param stop: once it is set, no further attempt begins"""
+        self._handler = handler
+        self._queue_name = handler.queue.name
+        self._engine = engine
+        self._dead_letterer = DeadLetterer(engine, dead_letter_queue)
+        self._stop = stop
+        self._max_attempts = max_attempts
+
+    def process(self, batch: Batch) -> None:
+        """Apply the events in ``batch`` and settle its messages.
+
+        :raises bridge.errors.Outage: a dependency is down; what is settled by then stays settled
+        """
+        deliveries = self._read(batch)
+        if not deliveries:
+            return
+        states, dead_messages = in_transaction(self._engine, _look_up, deliveries)
+        steps: dict[Step, list[Delivery]] = {step: [] for step in Step}
+        for event_id, delivery in deliveries.items():
+            known = states.get(event_id)
+            if known is None:
+                outcome_log.first_attempt(delivery.event, self._queue_name, delivery.messages[0].inserted_at)
+            elif not known.is_overruled_by(delivery.event):
+                delivery.first_tried_at = known.started_at
+                delivery.attempts = known.attempts
+            steps[next_step(delivery, known, dead_messages.get(event_id), self._max_attempts)].append(delivery)
+
+        for delivery in steps[Step.DELETE_DUPLICATE]:
+            batch.settle(delivery.messages, DELETE)
+            outcome_log.duplicate(delivery.event, states[delivery.event.id].outcome)
+        for delivery in steps[Step.SEND_NOTICE]:
+            self._dead_letterer.send_notice([message.id for message in delivery.messages])
+            batch.settle(delivery.messages, DELETE)
+        if exhausted := steps[Step.GIVE_UP]:
+            self._give_up(batch, [(delivery, last_failure(states[delivery.event.id])) for delivery in exhausted])
+        if together := steps[Step.TRY]:
+            self._attempt(batch, together)
+        for delivery in steps[Step.TRY_ALONE]:
+            # Events that have not begun go back to the queue, and another bridge receives them.
+            if self._stop.is_set():
+                break
+            self._attempt(batch, [delivery])
+
+    def _read(self, batch: Batch) -> dict[str, Delivery]:
+        """The events in the messages, by id. A message that is not an event becomes a dead letter."""
+        deliveries: dict[str, Delivery] = {}
+        letters: list[DeadLetter] = []
+        now = datetime.now(timezone.utc)
+        for message in batch.messages:
+            try:
+                event = decode(message.content, queue=self._queue_name, inserted_at=message.inserted_at)
+            except ContractError as error:
+                letters.append(_unreadable_letter(message, self._queue_name, error, now))
+                outcome_log.unreadable(self._queue_name, message.id, error.code)
+            else:
+                delivery = deliveries.setdefault(event.id, Delivery(event, []))
+                delivery.messages.append(message)
+                if event.retries > delivery.event.retries:
+                    delivery.event = event
+        if letters:
+            unreadable = {letter.message_id for letter in letters}
+            self._dead_letterer.store(letters)
+            self._dead_letterer.send_notice(sorted(unreadable))
+            batch.settle((message for message in batch.messages if message.id in unreadable), DELETE)
+        return deliveries
+
+    def _attempt(self, batch: Batch, group: Sequence[Delivery]) -> None:
+        received = [
+            audit.ReceivedEvent(delivery.event, self._queue_name, delivery.messages[0].inserted_at)
+            for delivery in group
+        ]
+        before = in_transaction(self._engine, audit.begin, received)
+        batch.open_attempts |= {delivery.event.id for delivery in group}
+        for delivery in group:
+            known = before.get(delivery.event.id)
+            afresh = known is None or known.is_dead or known.is_overruled_by(delivery.event)
+            delivery.attempts = 1 if known is None or afresh else known.attempts + 1
+
+        misplaced = [delivery for delivery in group if delivery.event.type.queue != self._queue_name]
+        events = [delivery.event for delivery in group if delivery not in misplaced]
+        outcomes = bisect_batch(events, self._handler.handle) if events else {}
+        for delivery in misplaced:
+            message = f"Events of type {delivery.event.type.value} belong on {delivery.event.type.queue}."
+            outcomes[delivery.event.id] = Failure(ErrorCode.WRONG_QUEUE.value, message, permanent=True)
+        self._settle(batch, group, outcomes)
+
+    def _settle(self, batch: Batch, group: Sequence[Delivery], outcomes: Mapping[str, Outcome]) -> None:
+        """Settle the messages of events that were tried, and record failures."""
+        conflicts: list[Delivery] = []
+        retried: list[tuple[Delivery, Failure]] = []
+        given_up: list[tuple[Delivery, Failure]] = []
+        for delivery in group:
+            outcome = outcomes[delivery.event.id]
+            if isinstance(outcome, Done):
+                batch.open_attempts.discard(delivery.event.id)
+                batch.settle(delivery.messages, DELETE)
+                outcome_log.applied(
+                    delivery.event, outcome, attempts=delivery.attempts, first_tried_at=delivery.first_tried_at
+                )
+            elif isinstance(outcome, Failure):
+                is_dead = retry.is_given_up(outcome, delivery.attempts, self._max_attempts)
+                (given_up if is_dead else retried).append((delivery, outcome))
+            else:
+                conflicts.append(delivery)
+        if conflicts:
+            self._postpone(batch, conflicts)
+        if retried:
+            self._retry(batch, retried)
+        if given_up:
+            self._give_up(batch, given_up)
+
+    def _postpone(self, batch: Batch, deliveries: Sequence[Delivery]) -> None:
+        event_ids = {delivery.event.id for delivery in deliveries}
+        in_transaction(self._engine, audit.release_attempt, event_ids)
+        batch.open_attempts -= event_ids
+        for delivery in deliveries:
+            batch.settle(delivery.messages, retry.CONFLICT_DELAY)
+            outcome_log.conflict(delivery.event)
+
+    def _retry(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]]) -> None:
+        self._record(batch, failures, dead=False)
+        for delivery, failure in failures:
+            seconds = retry.delay(delivery.attempts)
+            batch.settle(delivery.messages, seconds)
+            outcome_log.retried(delivery.event, failure, attempts=delivery.attempts, retry_in=seconds)
+
+    def _give_up(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]]) -> None:
+        self._record(batch, failures, dead=True)
+        self._dead_letterer.send_notice([delivery.messages[0].id for delivery, _ in failures])
+        for delivery, failure in failures:
+            batch.settle(delivery.messages, DELETE)
+            outcome_log.dead_lettered(delivery.event, failure, attempts=delivery.attempts)
+
+    def _record(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]], *, dead: bool) -> None:
+        failed = [
+            FailedEvent(
+                event=delivery.event,
+                failure=failure,
+                attempts=delivery.attempts,
+                first_tried_at=delivery.first_tried_at,
+                queue=self._queue_name,
+                message_id=delivery.messages[0].id,
+                body=delivery.messages[0].content,
+                enqueued_at=delivery.messages[0].inserted_at,
+            )
+            for delivery, failure in failures
+        ]
+        self._dead_letterer.record_failure(failed, self._handler.on_failure, dead=dead)
+        batch.open_attempts -= {delivery.event.id for delivery, _ in failures}
+
+
+def _unreadable_letter(message: Message, queue: str, error: ContractError, now: datetime) -> DeadLetter:
+    return DeadLetter(
+        event_id=None,
+        message_id=message.id,
+        queue=queue,
+        type=None,
+        manychat_id=None,
+        body=message.content,
+        enqueued_at=message.inserted_at,
+        code=error.code,
+        message=error.message,
+        attempts=1,
+        first_tried_at=now,
+    )
+
+
+def _look_up(connection: sa.Connection, event_ids: Collection[str]) -> tuple[dict[str, AttemptState], dict[str, str]]:
+    """Earlier attempts, and the messages with which events were given up; both by event id."""
+    states = audit.attempt_states(connection, event_ids)
+    dead = [event_id for event_id, known in states.items() if known.is_dead]
+    return states, dead_letters.messages_given_up(connection, dead)

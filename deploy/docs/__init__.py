@@ -1,0 +1,1 @@
+"""How the documentation is made: its site, and the pages that come from the code."""
