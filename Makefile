@@ -7,11 +7,7 @@ only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-e2e test-browser test-faults soak screenshots translations lint format clean
-=======
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-browser test-faults test-docs soak screenshots translations generate docs lint format clean
->>>>>>> main
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-e2e test-browser test-faults test-docs soak screenshots translations generate docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,7 +59,7 @@ test-faults: ## a running system, broken in every way for a minute; properties a
 	@$(stack) test faults $(only)
 
 test-docs: ## README and docs: links, names and the commands in them
-	@$(stack) test docs
+	@$(stack) test docs $(only)
 
 MINUTES ?= 10
 soak: ## the same for MINUTES=10, with a table at the end; FAULT_SEED=N repeats a run

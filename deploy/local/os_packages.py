@@ -73,17 +73,13 @@ POSTGRES = Need("the PostgreSQL server", "postgresql", lambda: postgres_bin() is
 ODBC = Need("unixODBC's library, which pyodbc loads", "libodbc2", lambda: ctypes.util.find_library("odbc") is not None)
 NGINX = Need("the proxy of the fail-over tests", "nginx", lambda: nginx() is not None)
 CHROMIUM = Need("a browser for the browser tests", "chromium", lambda: chromium() is not None)
-<<<<<<< HEAD
 PLAYWRIGHT_LIBRARY = Need(
     "a library of the Node that Playwright brings along", "libatomic1", lambda: _can_load("libatomic.so.1")
 )
-
+CURL = Need("curl, which the docs show", "curl", lambda: shutil.which("curl") is not None)
 
 #: apt-get has one lock, and suites side by side may want it at the same time.
 _installing = threading.Lock()
-=======
-CURL = Need("curl, which the docs show", "curl", lambda: shutil.which("curl") is not None)
->>>>>>> main
 
 
 def ensure(*needs: Need) -> None:

@@ -77,15 +77,14 @@ def run(names: list[str], wanted: Wanted) -> bool:
     else:
         # apt-get has one lock. What can't be had, the suites that need it tell of.
         with suppress(Missing):
-<<<<<<< HEAD
             os_packages.ensure(
-                os_packages.POSTGRES, os_packages.CHROMIUM, os_packages.PLAYWRIGHT_LIBRARY, os_packages.NGINX
+                os_packages.POSTGRES,
+                os_packages.CHROMIUM,
+                os_packages.PLAYWRIGHT_LIBRARY,
+                os_packages.NGINX,
+                os_packages.CURL,
             )
         outcomes = _run_side_by_side(LANES, wanted)
-=======
-            os_packages.ensure(os_packages.POSTGRES, os_packages.CHROMIUM, os_packages.NGINX, os_packages.CURL)
-        outcomes = _run_side_by_side(LANES, odoo)
->>>>>>> main
     _print_summary(outcomes)
     tests = [outcome for outcome in outcomes if outcome.name not in _LINTERS]
     passed = sum(outcome.passed for outcome in tests or outcomes)
@@ -131,15 +130,9 @@ def _lint(_wanted: Wanted) -> Iterator[Outcome]:
         yield Outcome(name, passed=int(done.returncode == 0), failed=int(done.returncode != 0), seconds=seconds)
 
 
-<<<<<<< HEAD
 def _bridge(wanted: Wanted) -> Iterator[Outcome]:
-    others = [f"--ignore={path}" for path in ("tests/store", "tests/install", *_ON_A_SYSTEM, "tests/faults")]
-=======
-def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    others = [
-        f"--ignore={path}" for path in ("tests/docs", "tests/store", "tests/e2e", "tests/browser", "tests/faults")
-    ]
->>>>>>> main
+    elsewhere = ("tests/docs", "tests/store", "tests/install", *_ON_A_SYSTEM, "tests/faults")
+    others = [f"--ignore={path}" for path in elsewhere]
     monitoring = prometheus.install()
     programs = {"AZURITE": str(azurite.install())} | ({"PROMETHEUS": str(monitoring)} if monitoring else {})
     # Each process has queues and files of its own. More than there are processors in a small machine: most of these
@@ -148,20 +141,14 @@ def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
     yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], wanted, **programs)
 
 
-<<<<<<< HEAD
+def _docs(wanted: Wanted) -> Iterator[Outcome]:
+    os_packages.ensure(os_packages.CURL)
+    yield _pytest("docs", _BIN / "python", ["tests/docs", *([] if wanted.only else ["-n", "2"])], wanted)
+
+
 def _store(wanted: Wanted) -> Iterator[Outcome]:
     yield from _store_on_sqlite(wanted)
     yield from _store_on_servers(wanted)
-=======
-def _docs(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    os_packages.ensure(os_packages.CURL)
-    yield _pytest("docs", _BIN / "python", ["tests/docs", "-n", "2"])
-
-
-def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    yield from _store_on_sqlite(odoo)
-    yield from _store_on_servers(odoo)
->>>>>>> main
 
 
 def _store_on_sqlite(wanted: Wanted) -> Iterator[Outcome]:
@@ -259,7 +246,7 @@ SUITES: dict[str, Suite] = {
 LANES: Sequence[Lane] = (
     [("faults", _faults), ("install", _install)],
     [("e2e and browser", _e2e_and_browser), ("store", _store_on_servers)],
-    [("bridge", _bridge), ("lint", _lint), ("store", _store_on_sqlite), ("addon", _addon)],
+    [("bridge", _bridge), ("lint", _lint), ("docs", _docs), ("store", _store_on_sqlite), ("addon", _addon)],
 )
 
 
