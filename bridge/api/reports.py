@@ -33,7 +33,7 @@ def report(request: Request) -> dict[str, Any]:
     answer["api_keys"] = {"source": "file" if keys.are_cached else "sql", "read_at": read_at}
     if keys.are_cached:
         answer["notices"].append(
-            f"The API uses the keys of {read_at}, from its file. It reads new and revoked keys when SQL is up again."
+            f"The API uses the keys of {read_at}, from its file. It learns of new and revoked keys when SQL is up."
         )
     return answer
 

@@ -15,7 +15,7 @@ from rich.table import Table as Grid
 from .. import connect
 from ..errors import BadDatabaseUrl, ConfigurationError
 from ..importer import guesses, mapping, source
-from ..importer.adoption import Adoption, Some, Tally
+from ..importer.adoption import Adoption, RowSample, Tally
 from ..importer.checks import Refused, resolve
 from ..importer.source import Table
 from ..settings import Settings, secret, variable
@@ -94,7 +94,7 @@ def _describe(origin: sa.Engine, schema: str | None, file: Path | None) -> None:
         return
     try:
         with file.open("x", encoding="utf-8") as opened:
-            opened.write(guesses.starter(found))
+            opened.write(guesses.first_mapping(found))
     except FileExistsError:
         fail(f"{file} exists already and was not changed. Name another file.", MISUSED)
     except OSError as error:
@@ -125,17 +125,16 @@ def _report(tallies: list[Tally], *, check: bool) -> None:
     for heading in ("found", "new", "filled", "there", "left out"):
         grid.add_column(heading, justify="right")
     for tally in tallies:
-        left_out = sum(some.count for some in tally.skipped.values())
+        left_out = sum(sample.count for sample in tally.skipped.values())
         numbers = (tally.found, tally.new, tally.filled, tally.same, left_out)
         grid.add_row(tally.name, escape(visible(tally.source)), *(f"{number:,}" for number in numbers))
     out.print(grid)
     for tally in tallies:
-        for verb, reasons in (("left out", tally.skipped), ("shortened or left empty", tally.changed)):
-            for reason, some in reasons.items():
-                out.print(
-                    escape(visible(f"{tally.name}: {some.count:,} {verb}: {reason} {_keys(some)}")), soft_wrap=True
-                )
+        for verb, reasons in (("left out", tally.skipped), ("cut or left empty", tally.changed)):
+            for reason, sample in reasons.items():
+                line = f"{tally.name}: {sample.count:,} {verb}: {reason} {_keys(sample)}"
+                out.print(escape(visible(line)), soft_wrap=True)
 
 
-def _keys(some: Some) -> str:
-    return f"({', '.join(str(key) for key in some.keys)}{' …' if some.count > len(some.keys) else ''})"
+def _keys(sample: RowSample) -> str:
+    return f"({', '.join(str(key) for key in sample.keys)}{' …' if sample.count > len(sample.keys) else ''})"

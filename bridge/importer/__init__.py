@@ -1,6 +1,7 @@
-"""Taking over what another system's database knows: ``python -m bridge db adopt``.
+"""Import of an old database's rows: ``python -m bridge db adopt``, run once per customer.
 
-``mapping`` is the file that says what is what, ``guesses`` writes a first one, ``checks`` holds it against the
-database, ``rows`` turns their rows into ours, ``adoption`` goes through all of them. The user's tables are only ever
-read (:mod:`bridge.importer.source`).
+:mod:`.fields` lists the fields that can be imported. :mod:`.mapping` is the file that names the user's columns for
+them, and :mod:`.guesses` writes a first one. :mod:`.checks` compares the file with the database, :mod:`.rows` converts
+values, :mod:`.adoption` goes through all rows, and :mod:`.writer` writes them. The user's tables are only ever read, by
+:mod:`.source`.
 """

@@ -1,4 +1,4 @@
-"""Going through all rows of theirs: first only looking, then writing what is missing."""
+"""The import itself: survey all rows of the user's tables, then write what is missing."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
-from ..store import engine as database
 from ..store.contacts import channel_key
+from ..store.engine import in_transaction, read
 from ..store.sql_errors import describe
 from . import source, writer
 from .checks import Part, Refused
-from .mapping import Field
+from .fields import Field
 from .rows import Misfit, convert, reference
 
 #: Rows in one transaction.
 BATCH = 500
-#: Keys that are shown of rows with the same fault.
+#: Keys shown of rows with the same fault.
 SHOWN = 5
-#: Of states in the history that come from elsewhere, where the mapping names no category.
+#: Category of imported states, if the mapping names no column for it.
 CATEGORY = "adopted"
 _EVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass
-class Some:
-    """How many rows, and the first few of their keys."""
+class RowSample:
+    """The number of some rows, and the keys of the first few."""
 
     count: int = 0
     keys: list[Any] = field(default_factory=list)
@@ -43,10 +43,10 @@ class Some:
 
 @dataclass
 class Tally:
-    """What became of a table's rows, or would.
+    """The result of importing one table, or of a dry run.
 
     :ivar skipped: rows left out, by reason
-    :ivar changed: rows of which something was shortened or left empty, by reason
+    :ivar changed: rows with a value cut or left empty, by reason
     """
 
     name: str
@@ -55,13 +55,13 @@ class Tally:
     new: int = 0
     filled: int = 0
     same: int = 0
-    skipped: dict[str, Some] = field(default_factory=dict)
-    changed: dict[str, Some] = field(default_factory=dict)
+    skipped: dict[str, RowSample] = field(default_factory=dict)
+    changed: dict[str, RowSample] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Read:
-    """A row of theirs, read."""
+class _SourceRow:
+    """A row of a user's table, with its values converted to ours."""
 
     key: Any
     updated: datetime | None
@@ -69,14 +69,14 @@ class _Read:
 
 
 class _Skip(Exception):
-    """A row that is left out; the text says why."""
+    """The row is left out. The text says why."""
 
 
 class Adoption:
-    """One go through the mapped tables. Run again it finds everything there and writes nothing.
+    """One import of all mapped tables. A second run finds all rows present and writes nothing.
 
     :param parts, zone: as :func:`bridge.importer.checks.resolve` gives them
-    :param progress: called with the number of rows that were read since
+    :param progress: called with the number of rows read since the last call
     """
 
     def __init__(
@@ -88,23 +88,23 @@ class Adoption:
         self.zone = zone
         self.progress = progress
         self._now = datetime.now(timezone.utc)
-        #: ManyChat ids by their keys of contacts; names by their keys of channels.
-        self._people: dict[Any, str] = {}
+        #: ManyChat ids by the user's keys of contacts; names by the user's keys of channels.
+        self._contacts: dict[Any, str] = {}
         self._channels: dict[Any, str] = {}
-        #: ManyChat ids by themselves in small letters: what is meant where capitals do not matter.
+        #: The spelling to use of each ManyChat id, by the id in small letters, if capitals do not matter.
         self._spellings: dict[str, str] = {}
         self._is_case_blind = any(part.options.capitals == "same" for part in parts)
-        #: Keys of rows that stand back behind another for the same, by table.
+        #: Keys of rows that lose against another row for the same person or thing, by table.
         self._losers: dict[str, set[Any]] = {}
 
     def rows(self) -> int:
-        """How many will be read altogether."""
+        """The number of rows to read: each is read twice."""
         return 2 * sum(part.table.rows for part in self.parts)
 
     def survey(self) -> None:
-        """Look at every row before any is written.
+        """Read every row before any is written.
 
-        :raises Refused: there is something that a person must decide
+        :raises Refused: the operator must decide something
         """
         reasons: list[str] = []
         for part in self.parts:
@@ -113,9 +113,9 @@ class Adoption:
             raise Refused(reasons)
 
     def run(self, *, dry_run: bool) -> Iterator[Tally]:
-        """Write what is missing, or only count it; :meth:`survey` comes first.
+        """Write what is missing, or only count it. Call :meth:`survey` before.
 
-        :raises Refused: the database does not take a batch; those before it stay written
+        :raises Refused: the database refuses a batch; the batches before it stay written
         """
         for part in self.parts:
             tally = Tally(part.name, part.table.full_name)
@@ -123,34 +123,34 @@ class Adoption:
                 self._write(part, page, tally, dry_run=dry_run)
             yield tally
 
-    # --- Looking -----------------------------------------------------------------------------------------------------
+    # --- Survey ------------------------------------------------------------------------------------------------------
 
     def _survey(self, part: Part) -> Iterator[str]:
-        misfits: dict[str, Some] = {}
-        winners: dict[Any, _Read] = {}
+        misfits: dict[str, RowSample] = {}
+        winners: dict[Any, _SourceRow] = {}
         ties: dict[Any, int] = {}
         spellings: dict[str, set[str]] = {}
         members: dict[Any, list[Any]] = {}
         for page in self._pages(part):
-            for row in page:
+            for raw in page:
                 try:
-                    read = self._read(part, row, misfits)
+                    row = self._read(part, raw, misfits)
                 except _Skip:
                     continue
                 if part.name == "contact_states":
                     continue
-                identity = self._identity(part, read.values)
+                identity = self._identity(part, row.values)
                 if part.name == "contacts":
-                    spellings.setdefault(identity.casefold(), set()).add(read.values["manychat_id"])
+                    spellings.setdefault(identity.casefold(), set()).add(row.values["manychat_id"])
                 if part.name in ("contacts", "channels"):
-                    members.setdefault(identity, []).append(reference(read.key))
-                # Of the values only the name: there may be millions of rows.
-                label = {ours: value for ours, value in read.values.items() if ours in ("manychat_id", "name")}
-                self._rival(part, identity, replace(read, values=label), winners, ties)
+                    members.setdefault(identity, []).append(reference(row.key))
+                # Only the names are kept: there may be millions of rows.
+                label = {ours: value for ours, value in row.values.items() if ours in ("manychat_id", "name")}
+                self._rival(part, identity, replace(row, values=label), winners, ties)
         for identity, keys in members.items():
             name = winners[identity].values
             if part.name == "contacts":
-                self._people.update(dict.fromkeys(keys, name["manychat_id"]))
+                self._contacts.update(dict.fromkeys(keys, name["manychat_id"]))
                 self._spellings[name["manychat_id"].casefold()] = name["manychat_id"]
             else:
                 self._channels.update(dict.fromkeys(keys, name["name"]))
@@ -158,24 +158,26 @@ class Adoption:
         alike = sum(len(ids) > 1 for ids in spellings.values())
         yield from _objections(part, misfits, tied, alike)
 
-    def _rival(self, part: Part, identity: Any, read: _Read, winners: dict[Any, _Read], ties: dict[Any, int]) -> None:
-        """Note which of two rows for the same wins; rows come in the order of their keys."""
-        other = winners.setdefault(identity, read)
-        if other is read:
+    def _rival(
+        self, part: Part, identity: Any, row: _SourceRow, winners: dict[Any, _SourceRow], ties: dict[Any, int]
+    ) -> None:
+        """Note which of two rows for the same person or thing wins. Rows come in the order of their keys."""
+        other = winners.setdefault(identity, row)
+        if other is row:
             return
-        if read.updated != other.updated:
-            # One without a date is older than any that has one.
-            is_newer = (read.updated or _EVER) > (other.updated or _EVER)
+        if row.updated != other.updated:
+            # A row without a date is older than any row with one.
+            is_newer = (row.updated or _EVER) > (other.updated or _EVER)
             if is_newer:
                 ties.pop(identity, None)
         else:
             is_newer = part.options.duplicates == "last"
             if part.options.duplicates is None and part.name != "channels":
                 ties[identity] = ties.get(identity, 0) + 1
-        loser = other if is_newer else read
+        loser = other if is_newer else row
         self._losers.setdefault(part.name, set()).add(loser.key)
         if is_newer:
-            winners[identity] = read
+            winners[identity] = row
 
     def _identity(self, part: Part, values: dict[str, Any]) -> Any:
         if part.name == "contacts":
@@ -195,12 +197,12 @@ class Adoption:
             yield page
             self.progress(len(page))
 
-    def _read(self, part: Part, row: Any, misfits: dict[str, Some]) -> _Read:
+    def _read(self, part: Part, row: Any, misfits: dict[str, RowSample]) -> _SourceRow:
         """:raises _Skip: the row is left out"""
         key, *given = row
         values: dict[str, Any] = {}
         for (ours, column), value in zip(part.fields(), given, strict=False):
-            # SWITCHOFFSET and CAST have taken the offset off.
+            # SWITCHOFFSET and CAST have removed the offset.
             zone = timezone.utc if column.kind == "moment" else self.zone
             values[ours.name] = self._value(part, ours, value, zone, key, misfits)
         updated: datetime | None = None
@@ -208,26 +210,26 @@ class Adoption:
             moment = Field("updated", "moment", "")
             zone = timezone.utc if part.updated.kind == "moment" else self.zone
             updated = self._value(part, moment, given[-1], zone, key, misfits)
-        return _Read(key, updated, self._derived(part, key, updated, values, misfits))
+        return _SourceRow(key, updated, self._derived(part, key, updated, values, misfits))
 
-    def _value(self, part: Part, ours: Field, value: Any, zone: tzinfo, key: Any, misfits: dict[str, Some]) -> Any:
+    def _value(self, part: Part, ours: Field, value: Any, zone: tzinfo, key: Any, misfits: dict[str, RowSample]) -> Any:
         try:
             return convert(ours, value, zone)
         except Misfit as misfit:
-            # A person by half an id would be somebody else.
+            # A shortened id would be the id of another person.
             if ours.name == "manychat_id":
                 raise _Skip(misfit.reason) from None
-            misfits.setdefault(misfit.reason, Some()).add(key)
+            misfits.setdefault(misfit.reason, RowSample()).add(key)
             if part.options.misfits == "skip" or (ours.required and misfit.instead is None):
                 raise _Skip(misfit.reason) from None
             return misfit.instead
 
     def _derived(
-        self, part: Part, key: Any, updated: datetime | None, values: dict[str, Any], misfits: dict[str, Some]
+        self, part: Part, key: Any, updated: datetime | None, values: dict[str, Any], misfits: dict[str, RowSample]
     ) -> dict[str, Any]:
-        """What follows from the values: references, whose the row is, how new it is.
+        """``values`` with what follows from them: references, and how new the row is.
 
-        :raises _Skip: it is nobody's
+        :raises _Skip: a required field is empty, or the row refers to no contact
         """
         for ours, _column in part.fields():
             if ours.required and values[ours.name] is None:
@@ -245,26 +247,26 @@ class Adoption:
             newest = max((date for date in dates if date), default=values.get("created_at"))
             values["assigned_at"] = values.get("assigned_at") or newest
         if "event_at" in part.target.c and updated:
-            # Events from before then only fill what is empty. A clock that was ahead must not shut out those to come.
+            # Earlier events only fill in empty fields. A clock that was ahead must not shut out later events.
             at = min(updated, self._now)
             values |= {"event_at": at, "event_received_at": at, "event_id": mark}
         return values
 
-    def _refer(self, part: Part, key: Any, values: dict[str, Any], misfits: dict[str, Some]) -> None:
-        """Put names and ManyChat ids in place of their keys.
+    def _refer(self, part: Part, key: Any, values: dict[str, Any], misfits: dict[str, RowSample]) -> None:
+        """Replace the user's keys by names and ManyChat ids.
 
-        :raises _Skip: it is nobody's
+        :raises _Skip: the row refers to no contact
         """
         if "channel_id" in values:
             channel = values.pop("channel_id")
             values["channel"] = self._channels.get(channel)
             if channel is not None and values["channel"] is None:
-                misfits.setdefault("channel_id is of no channel that is there", Some()).add(key)
+                misfits.setdefault("channel_id refers to no channel", RowSample()).add(key)
         if "contact_id" in values:
             contact = values.pop("contact_id")
-            values["manychat_id"] = self._people.get(contact)
+            values["manychat_id"] = self._contacts.get(contact)
             if values["manychat_id"] is None:
-                raise _Skip("contact_id is empty" if contact is None else "its contact is not there, or left out")
+                raise _Skip("contact_id is empty" if contact is None else "its contact does not exist, or is left out")
         if "manychat_id" in part.options.columns and values["manychat_id"] is None:
             raise _Skip("manychat_id is empty")
         if self._is_case_blind and part.name != "contacts" and "manychat_id" in values:
@@ -273,75 +275,75 @@ class Adoption:
     # --- Writing -----------------------------------------------------------------------------------------------------
 
     def _write(self, part: Part, page: Any, tally: Tally, *, dry_run: bool) -> None:
-        rows: list[_Read] = []
+        rows: list[_SourceRow] = []
         tally.found += len(page)
-        for row in page:
+        for raw in page:
             try:
-                misfits: dict[str, Some] = {}
-                read = self._read(part, row, misfits)
-                if read.key in self._losers.get(part.name, ()):
-                    raise _Skip("another row is for the same, and wins")
-                rows.append(read)
+                misfits: dict[str, RowSample] = {}
+                row = self._read(part, raw, misfits)
+                if row.key in self._losers.get(part.name, ()):
+                    raise _Skip("another row for the same person or thing wins")
+                rows.append(row)
                 for reason in misfits:
-                    tally.changed.setdefault(reason, Some()).add(read.key)
+                    tally.changed.setdefault(reason, RowSample()).add(row.key)
             except _Skip as skip:
-                tally.skipped.setdefault(str(skip), Some()).add(row[0])
+                tally.skipped.setdefault(str(skip), RowSample()).add(raw[0])
 
         if part.name in ("contact_states", "campaign_contacts") and "manychat_id" in part.columns:
-            rows = self._of_known_people(rows, tally)
+            rows = self._of_known_contacts(rows, tally)
         if not rows:
             return
 
-        run = database.read if dry_run else database.in_transaction
+        run = read if dry_run else in_transaction
         try:
             values = [row.values for row in rows]
-            counts = run(self.target, writer.put, part.target, values, self._now, dry_run=dry_run)
+            counts = run(self.target, writer.write, part.target, values, self._now, dry_run=dry_run)
         except (DataError, IntegrityError) as error:
-            said = (
-                f"[{part.name}] the database does not take a batch ({describe(error)}), {part.key} {rows[0].key} to "
-                f"{rows[-1].key}. What came before it is written. Mend it and run again."
+            reason = (
+                f"[{part.name}] the database refuses a batch ({describe(error)}), {part.key} {rows[0].key} to "
+                f"{rows[-1].key}. The batches before it are written. Correct the rows and run again."
             )
-            raise Refused([said]) from None
+            raise Refused([reason]) from None
         tally.new += counts.new
         tally.filled += counts.filled
         tally.same += counts.same
 
-    def _of_known_people(self, rows: list[_Read], tally: Tally) -> list[_Read]:
-        named = {read.values["manychat_id"] for read in rows}
-        mapped = set(self._people.values())
-        there = mapped | database.read(self.target, writer.known, named - mapped).keys()
-        for read in rows:
-            if read.values["manychat_id"] not in there:
-                tally.skipped.setdefault("its contact is not there, or left out", Some()).add(read.key)
-        return [read for read in rows if read.values["manychat_id"] in there]
+    def _of_known_contacts(self, rows: list[_SourceRow], tally: Tally) -> list[_SourceRow]:
+        named = {row.values["manychat_id"] for row in rows}
+        mapped = set(self._contacts.values())
+        there = mapped | read(self.target, writer.contact_ids, named - mapped).keys()
+        for row in rows:
+            if row.values["manychat_id"] not in there:
+                tally.skipped.setdefault("its contact does not exist, or is left out", RowSample()).add(row.key)
+        return [row for row in rows if row.values["manychat_id"] in there]
 
 
-def _objections(part: Part, misfits: dict[str, Some], ties: dict[Any, int], alike: int) -> Iterator[str]:
-    """What a person must decide before any row of ``part`` is written.
+def _objections(part: Part, misfits: dict[str, RowSample], ties: dict[Any, int], alike: int) -> Iterator[str]:
+    """The decisions that the operator must make before any row of ``part`` is written.
 
-    :param ties: for the key of each row that is one of several for the same, none of them newer: how many others
-    :param alike: ManyChat ids that are there in several spellings
+    :param ties: by the key of a row: the number of other rows for the same person or thing that are as new as it
+    :param alike: the number of ManyChat ids with several spellings
     """
     if part.options.misfits is None:
-        for reason, some in misfits.items():
+        for reason, sample in misfits.items():
             yield (
-                f'[{part.name}] {_of(some, part)}: {reason}. Mend it there, or say misfits = "cut" (shorten texts, '
-                'leave out what cannot be read) or misfits = "skip" (leave out the row).'
+                f'[{part.name}] {_rows_of(sample, part)}: {reason}. Correct the rows, or write misfits = "cut" (cut '
+                'texts, leave out values that cannot be read) or misfits = "skip" (leave out the rows).'
             )
     if ties:
-        by = f"{part.updated.name} is the same or empty" if part.updated else "no `updated` column is mapped"
+        why = f"{part.updated.name} is the same or empty" if part.updated else "no `updated` column is mapped"
         yield (
-            f"[{part.name}] {sum(ties.values())} rows of {part.table.full_name} are for the same as another, and "
-            f"nothing tells which is newer: {by} ({part.key} {', '.join(map(str, list(ties)[:SHOWN]))} …). "
-            f'Say duplicates = "first" or "last" (by {part.key}).'
+            f"[{part.name}] {sum(ties.values())} rows of {part.table.full_name} are duplicates of another row, and the "
+            f"newest is unknown: {why} ({part.key} {', '.join(map(str, list(ties)[:SHOWN]))} …). "
+            f'Write duplicates = "first" or "last" (by {part.key}).'
         )
     if alike and part.options.capitals is None:
         yield (
-            f"[{part.name}] {alike} ManyChat ids are there in several spellings that differ only in capitals. "
-            'Say capitals = "same" (one person) or "different".'
+            f"[{part.name}] {alike} ManyChat ids have several spellings that differ only in capitals. "
+            'Write capitals = "same" (one person) or "different".'
         )
 
 
-def _of(some: Some, part: Part) -> str:
-    keys = ", ".join(str(key) for key in some.keys)
-    return f"{some.count} rows of {part.table.full_name} ({part.key} {keys}{' …' if some.count > SHOWN else ''})"
+def _rows_of(sample: RowSample, part: Part) -> str:
+    keys = ", ".join(str(key) for key in sample.keys)
+    return f"{sample.count} rows of {part.table.full_name} ({part.key} {keys}{' …' if sample.count > SHOWN else ''})"

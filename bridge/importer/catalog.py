@@ -1,7 +1,6 @@
-"""What tables a T-SQL server has, from the views of the SQL standard and the few of its own that the keys are in.
+"""The tables of a SQL Server, from the SQL standard's INFORMATION_SCHEMA, and its foreign keys.
 
-SQLAlchemy's inspector reads SQL Server's catalogue in more depth than a copy needs. Babelfish answers that with columns
-several times over and without keys, so both are read as here.
+SQLAlchemy's inspector reads far more of SQL Server's own catalogue than an import needs.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ FROM sys.foreign_key_columns"""
 
 
 class Catalog:
-    """The part of ``sqlalchemy.Inspector`` that :mod:`.source` needs: same names, same results."""
+    """The methods of ``sqlalchemy.Inspector`` that :mod:`.source` needs, with the same results."""
 
     def __init__(self, connection: sa.Connection):
         self._columns: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
@@ -67,10 +66,10 @@ class Catalog:
                     }
                 )
 
-    # Of a key Babelfish has the names in small letters.
+    # SQL Server compares names without regard to capitals, and so do the next two.
 
     def _where(self, schema: str | None, table: str | None) -> tuple[str, str] | None:
-        """Schema and name of a table as it has them; ``None`` if the login may not see it."""
+        """Schema and name of a table as it spells them; ``None`` if the login may not see it."""
         return _same((schema or "", table or ""), self._columns, lambda names: (names[0].lower(), names[1].lower()))
 
     def _name(self, table: tuple[str, str], column: str) -> str:
@@ -96,7 +95,7 @@ class Catalog:
 
 
 def _same(name: T, names: Collection[T], fold: Callable[[T], T]) -> T | None:
-    """The one of ``names`` that is ``name``, or else is when both are folded."""
+    """The one of ``names`` that equals ``name``, else the one that equals it when both are folded."""
     return name if name in names else next((each for each in names if fold(each) == fold(name)), None)
 
 

@@ -1,4 +1,4 @@
-"""A mapping, held against the database: what is there, what is missing, what cannot be."""
+"""Comparison of a mapping file with the database: missing tables and columns, and types that do not fit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from ..store.schema import metadata
 from . import source
-from .mapping import ALTERNATIVES, TABLES, Field, Mapping, TableMapping
+from .fields import ALTERNATIVES, TABLES, Field
+from .mapping import Mapping, TableMapping
 from .source import Column, Table
 
-#: From which kinds of theirs a value of ours can be read. A text holds anything, so its values tell.
+#: The kinds of columns from which a field of ours can be read. A text can hold anything, so its values decide.
 _READABLE = {
     "text": {"text", "integer", "number", "other"},
     "integer": {"integer", "number", "text"},
@@ -23,10 +24,14 @@ _READABLE = {
 }
 
 
-class Refused(Exception):
-    """Nothing can be adopted like this.
+#: The kinds in words, for messages.
+_NAMES = {"text": "a text", "integer": "a whole number", "number": "a number", "moment": "a date or time"}
 
-    :ivar reasons: each a sentence that says what to do
+
+class Refused(Exception):
+    """The import cannot run like this.
+
+    :ivar reasons: each says what is wrong and what to do
     """
 
     def __init__(self, reasons: Sequence[str]):
@@ -36,10 +41,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """One table of ours and where its rows come from, all of which is there.
+    """One of our tables, with the table and columns of the user's from which it is filled.
 
-    :ivar columns: their columns by our fields
-    :ivar updated: their column that tells which row is newer
+    :ivar name: of our table
+    :ivar target: our table
+    :ivar table: the user's table
+    :ivar key: the user's column that identifies a row
+    :ivar columns: the user's columns, by our fields
+    :ivar updated: the user's column that says which row is newer
     """
 
     name: str
@@ -51,28 +60,29 @@ class Part:
     updated: Column | None
 
     def fields(self) -> list[tuple[Field, Column]]:
-        """Our fields with their columns, in the order in which they are read."""
+        """Our fields with the user's columns, in the order of reading."""
         return [(TABLES[self.name][name], column) for name, column in self.columns.items()]
 
 
 def resolve(mapping: Mapping, engine: sa.Engine, found: Sequence[Table]) -> tuple[list[Part], tzinfo]:
-    """
-    :param found: the tables that there are
-    :return: what to read, in the order in which to write it; and the zone of times that do not say theirs
-    :raises Refused: saying everything that is wrong
+    """Find the tables and columns that ``mapping`` names.
+
+    :param found: the tables of the user's database
+    :return: the tables in the order of writing, and the zone of times without a time zone
+    :raises Refused: naming everything that is wrong
     """
     parts: list[Part] = []
     reasons: list[str] = []
     for name, options in mapping.tables().items():
         table = _table(options.table, found)
         if table is None:
-            reasons.append(f"[{name}] there is no table {options.table}. `--describe` shows those that there are.")
+            reasons.append(f"[{name}] there is no table {options.table}. `--describe` lists the tables.")
             continue
         faults = list(_faults(name, options, table, mapping))
         if not faults and (fault := source.key_faults(engine, table, options.key)):
             faults.append(
-                f"[{name}] key: rows of {table.full_name} cannot be told apart by {options.key}: {fault}. Name "
-                "a column that is unique and never NULL, or a view with ROW_NUMBER."
+                f"[{name}] key: {options.key} does not identify rows of {table.full_name}: {fault}. Name a column "
+                "that is unique and never NULL, or a view with ROW_NUMBER."
             )
         reasons += faults
         if not faults:
@@ -109,7 +119,7 @@ def _faults(name: str, options: TableMapping, table: Table, mapping: Mapping) ->
             there = ", ".join(column.name for column in table.columns)
             yield f"[{name}] {what}: {table.full_name} has no column {theirs}. It has: {there}."
     for ours in options.columns.keys() - fields.keys():
-        yield f"[{name}] there is nothing called {ours} here. There is: {', '.join(fields)}."
+        yield f"[{name}] there is no field {ours}. The fields are: {', '.join(fields)}."
     for field in fields.values():
         if field.required and field.name not in options.columns:
             yield f"[{name}] {field.name} is needed: {field.about or 'name the column'}."
@@ -121,26 +131,26 @@ def _faults(name: str, options: TableMapping, table: Table, mapping: Mapping) ->
         kind = fields[ours].kind if ours in fields else "contact"
         column = table.column(theirs)
         if column and kind in _READABLE and column.kind not in _READABLE[kind]:
-            yield f"[{name}] {ours}: {table.full_name}.{theirs} is {column.type}, which is no {kind}."
+            yield f"[{name}] {ours}: {table.full_name}.{theirs} is {column.type}, not {_NAMES[kind]}."
         elif column and kind == "moment":
             moments.append((ours, column))
     for ours, column in moments:
         if column.kind not in _READABLE["moment"]:
-            yield f"[{name}] {ours}: {table.full_name}.{column.name} is {column.type}, which is no moment."
+            yield f"[{name}] {ours}: {table.full_name}.{column.name} is {column.type}, not {_NAMES['moment']}."
         elif column.kind != "moment" and mapping.timezone is None:
             yield (
-                f"[{name}] {ours}: {table.full_name}.{column.name} does not say its time zone. Write at the top of the "
-                'mapping in which your old program wrote it: timezone = "America/Bogota", or "UTC".'
+                f"[{name}] {ours}: {table.full_name}.{column.name} has no time zone. At the top of the mapping, write "
+                'the zone that your old program used: timezone = "America/Bogota", or "UTC".'
             )
 
 
 def _reference_faults(name: str, options: TableMapping, mapping: Mapping) -> Iterator[str]:
     given = options.columns.keys()
     if name in ALTERNATIVES and len({"contact_id", "manychat_id"} & given) != 1:
-        yield f"[{name}] name either contact_id or manychat_id: whose the row is."
+        yield f"[{name}] name either contact_id or manychat_id: the contact of the row."
     if {"channel", "channel_id"} <= given:
         yield f"[{name}] name either channel or channel_id, not both."
     if "contact_id" in given and mapping.contacts is None:
-        yield f"[{name}] contact_id refers to [contacts], which is not mapped. Map it, or give manychat_id instead."
+        yield f"[{name}] contact_id refers to [contacts], which is not mapped. Map it, or name manychat_id instead."
     if "channel_id" in given and mapping.channels is None:
-        yield f"[{name}] channel_id refers to [channels], which is not mapped. Map it, or give channel, a name."
+        yield f"[{name}] channel_id refers to [channels], which is not mapped. Map it, or name channel instead."

@@ -1,4 +1,4 @@
-"""Values of theirs as values of ours."""
+"""Conversion of the user's values to ours."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from .mapping import Field
+from .fields import Field
 
 _MOMENT = TypeAdapter(datetime)
-#: Largest number in a column of ours.
+#: The largest number in our columns.
 _INTEGER_MAX = 2**31 - 1
 #: Budgets are NUMERIC(14, 2).
 _NUMBER_MAX = Decimal(10) ** 12
 
 
 class Misfit(Exception):
-    """A value that our column cannot hold.
+    """Our column cannot hold the value.
 
-    :ivar reason: for people, without the value
-    :ivar instead: what could stand there
+    :ivar reason: in words, without the value
+    :ivar instead: a value that fits: the text cut to its length, or ``None``
     """
 
     def __init__(self, reason: str, instead: Any = None):
@@ -33,13 +33,13 @@ class Misfit(Exception):
 
 
 def convert(field: Field, value: Any, zone: tzinfo) -> Any | None:
-    """``value`` as ``field`` has it; ``None`` for what is empty.
+    """``value`` as a value of ``field``; ``None`` if it is empty.
 
-    :param zone: of times that do not say theirs
-    :raises Misfit:
+    :param zone: of times without a time zone
+    :raises Misfit: ``field`` cannot hold it
     """
     if isinstance(value, str):
-        # PostgreSQL has no room for a NUL; nobody meant one.
+        # PostgreSQL stores no NUL, and no user means one.
         value = value.replace("\0", "").strip()
     if value is None or value == "":
         return None
@@ -47,7 +47,7 @@ def convert(field: Field, value: Any, zone: tzinfo) -> Any | None:
 
 
 def reference(value: Any) -> Any | None:
-    """A key of theirs, so that 12, ``Decimal(12)`` and ``"12 "`` are the same one."""
+    """A key of the user's in a form for comparing: 12, ``Decimal(12)`` and ``"12 "`` are the same key."""
     if isinstance(value, uuid.UUID):
         return str(value)
     if isinstance(value, str):
@@ -61,7 +61,7 @@ def reference(value: Any) -> Any | None:
 def _text(field: Field, value: Any, _zone: tzinfo) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         raise Misfit(f"{field.name} is not a text")
-    # A number that a spreadsheet made of an id or a telephone: 5215512345678.0.
+    # Spreadsheets turn an id or a telephone number into a number: 5215512345678.0.
     text = str(int(value)) if isinstance(value, (Decimal, float)) and value == value.__floor__() else str(value)
     if field.length is not None and len(units := text.encode("utf-16-le", "replace")) > field.length * 2:
         shortened = units[: field.length * 2].decode("utf-16-le", "ignore").rstrip()
@@ -103,10 +103,10 @@ def _moment(field: Field, value: Any, zone: tzinfo) -> datetime:
     try:
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(timezone.utc)
     except OverflowError:
-        raise Misfit(f"{field.name} is not a date that there is") from None
+        raise Misfit(f"{field.name} is not a date in the calendar") from None
 
 
-def _as_it_is(_field: Field, value: Any, _zone: tzinfo) -> Any:
+def _reference(_field: Field, value: Any, _zone: tzinfo) -> Any:
     return reference(value)
 
 
@@ -115,6 +115,6 @@ _CONVERSIONS: dict[str, Callable[[Field, Any, tzinfo], Any]] = {
     "integer": _integer,
     "number": _number,
     "moment": _moment,
-    "contact": _as_it_is,
-    "channel": _as_it_is,
+    "contact": _reference,
+    "channel": _reference,
 }

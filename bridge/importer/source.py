@@ -1,4 +1,4 @@
-"""A database of somebody else's, read and never written: its tables, and their rows page by page."""
+"""The user's database, which is only read: its tables, and their rows page by page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from ..store.engine import in_transaction, patience
 from ..store.schema import metadata
 from .catalog import Catalog
 
-#: Schemas that databases keep for themselves.
+#: The databases' own schemas.
 _SYSTEM = re.compile(r"information_schema|sys|guest|pg_.*|db_.*", re.IGNORECASE)
 _READS = re.compile(r"\s*(SELECT|WITH|PRAGMA|SHOW|SET TRANSACTION|BEGIN|ROLLBACK)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Column:
-    """:ivar kind: "text", "integer", "number", "moment" (a time with its zone), "time" (without), "date" or "other"
+    """A column of a user's table.
+
+    :ivar kind: "text", "integer", "number", "moment" (a time with its zone), "time" (without), "date" or "other"
     :ivar refers_to: ``table.column``, if it is a foreign key
     """
 
@@ -42,8 +44,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """:ivar key: its primary key's columns; a view has none
-    :ivar rows: how many
+    """A table or view of the user's.
+
+    :ivar key: columns of the primary key; a view has none
+    :ivar rows: number of rows
     """
 
     schema: str | None
@@ -57,15 +61,17 @@ class Table:
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
     def column(self, name: str) -> Column | None:
-        """The column by that name; in other letters' case if there is none in the same."""
+        """The column with that name, else with that name in other capitals; ``None`` if there is none, or several."""
         same = [column for column in self.columns if column.name == name]
         same = same or [column for column in self.columns if column.name.casefold() == name.casefold()]
         return same[0] if len(same) == 1 else None
 
 
 def open_source(url: str, options: Mapping[str, Any] | None = None) -> sa.Engine:
-    """An engine that only reads: the database sees to that on SQLite and PostgreSQL. SQL Server knows no such thing, so
-    anything but a SELECT is refused here, on all of them.
+    """An engine that only reads.
+
+    SQLite and PostgreSQL themselves refuse writes. SQL Server has no such mode, so statements other than reads are
+    refused here as well, for every database.
 
     :raises BadDatabaseUrl: not a URL, not a file, or its driver is not installed
     """
@@ -74,7 +80,7 @@ def open_source(url: str, options: Mapping[str, Any] | None = None) -> sa.Engine
     except ArgumentError:
         raise BadDatabaseUrl("not a database URL such as sqlite:///miasalud.db") from None
     if parsed.get_backend_name() == "sqlite":
-        # Not by engine.create_engine, which would turn on a write-ahead log in the user's file.
+        # engine.create_engine would turn on a write-ahead log in the user's file.
         path = Path(parsed.database or "")
         if not path.is_file():
             raise BadDatabaseUrl(f"there is no file {path}")
@@ -90,13 +96,13 @@ def open_source(url: str, options: Mapping[str, Any] | None = None) -> sa.Engine
 
 def _only_reads(_connection: Any, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool) -> None:
     if not _READS.match(statement):
-        raise AssertionError("nothing but reading is done in a database that is adopted")
+        raise AssertionError("the user's database is only read")
 
 
 def tables(engine: sa.Engine, only_schema: str | None = None) -> list[Table]:
-    """All tables and views but the system's and the bridge's own, with their number of rows.
+    """All tables and views except those of the system and of the bridge, with their numbers of rows.
 
-    :raises bridge.errors.StoreUnavailable: the database is away, or forbids it
+    :raises bridge.errors.StoreUnavailable: the database is down, or refuses access
     """
     return in_transaction(engine, _tables, only_schema)
 
@@ -171,7 +177,7 @@ def _kind(type_: sa.types.TypeEngine[Any]) -> str:
 
 
 def _selectable(table: Table) -> sa.TableClause:
-    # Without types, so that values come as the driver has them: SQLAlchemy's SQLite types refuse dates of other forms.
+    # Without types, so that values come as the driver reads them: SQLAlchemy's SQLite types refuse other date formats.
     return sa.table(
         _quoted(table.name),
         *(sa.column(_quoted(column.name)) for column in table.columns),
@@ -184,7 +190,10 @@ def _quoted(name: str) -> quoted_name:
 
 
 def page_statement(table: Table, key: str, columns: Sequence[str], after: Any | None, limit: int) -> sa.Select[Any]:
-    """The next ``limit`` rows by ``key``: it, then ``columns``. Pages by key stay right while rows are added."""
+    """SELECT of the next ``limit`` rows by ``key``: the key, then ``columns``.
+
+    Pages by key stay right while rows are added.
+    """
     selectable = _selectable(table)
     order = selectable.c[key]
     chosen = [order.label("k")]
@@ -193,7 +202,7 @@ def page_statement(table: Table, key: str, columns: Sequence[str], after: Any | 
         assert column is not None
         expression: sa.ColumnElement[Any] = selectable.c[name]
         if "datetimeoffset" in column.type:
-            # pyodbc cannot read it: the same moment, in UTC and without saying so.
+            # pyodbc cannot read this type: the same moment, in UTC and without an offset.
             expression = sa.cast(sa.func.switchoffset(expression, sa.literal_column("'+00:00'")), mssql.DATETIME2(6))
         chosen.append(expression.label(f"c{number}"))
     statement = sa.select(*chosen).order_by(order).limit(limit)
@@ -201,7 +210,7 @@ def page_statement(table: Table, key: str, columns: Sequence[str], after: Any | 
 
 
 def pages(engine: sa.Engine, table: Table, key: str, columns: Sequence[str], size: int) -> Iterator[Sequence[Any]]:
-    """All rows, ``size`` at a time, each page read in a short transaction of its own.
+    """All rows, in pages of ``size``, each read in a short transaction of its own.
 
     :param key: a column that is unique and never NULL (see :func:`key_faults`)
     """
@@ -220,19 +229,19 @@ def _all(connection: sa.Connection, statement: sa.Select[Any]) -> Sequence[Any]:
 
 
 def key_statement(table: Table, key: str) -> sa.Select[int, int]:
-    """How many values, and how many different ones, ``key`` has."""
+    """SELECT of the number of values of ``key``, and of the number of different ones."""
     column = _selectable(table).c[key]
     return sa.select(sa.func.count(column), sa.func.count(sa.distinct(column)))
 
 
 def key_faults(engine: sa.Engine, table: Table, key: str) -> str | None:
-    """Why rows cannot be told apart by ``key``; ``None`` if they can."""
+    """Why ``key`` does not identify a row; ``None`` if it does."""
     if table.key == (key,):
         return None
     filled, different = in_transaction(engine, _count_keys, table, key)
     if filled < table.rows:
-        return f"{table.rows - filled} rows have none"
-    return f"{filled - different} rows have one that another has too" if different < filled else None
+        return f"it is NULL in {table.rows - filled} rows"
+    return f"{filled - different} rows repeat the value of another" if different < filled else None
 
 
 def _count_keys(connection: sa.Connection, table: Table, key: str) -> tuple[int, int]:

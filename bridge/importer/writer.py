@@ -1,4 +1,4 @@
-"""Writing rows that another database had before us: what is missing is made, what is there only completed."""
+"""Writes imported rows: inserts those that are missing, and fills empty fields of those that exist."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from ..store.contacts import channel_key, ensure_channels, lock
 from ..store.schema import advisors, campaign_contacts, campaigns, channels, contact_states, contacts
 from ..store.upsert import coalesce_old, find
 
-#: A row that is to be written: values by column of ours. Two names more stand for what has no number here yet:
-#: ``channel``, the name of one, and ``manychat_id``, in tables that refer to a contact.
+#: A row to write: values by our columns. Two more names stand for rows without a known id: ``channel``, the name of a
+#: channel, and ``manychat_id``, in tables that refer to a contact.
 Row = Mapping[str, Any]
 
-#: Dates that belong to a column: filled together with it, or not at all.
+#: Dates with the column that they belong to: both are filled, or neither.
 _PAIRS = {
     "commercial_assignment_date": "commercial_advisor_id",
     "medical_assignment_date": "medical_advisor_id",
 }
-#: What says how new a row's data is, or when it was written, is no data to complete.
+#: Columns that say how new the data is or when it was written. They are never filled.
 _NEVER_FILLED = {"id", "created_at", "updated_at", "event_at", "event_received_at", "event_id", "name_key"}
-#: Nor is anything of a state in the history.
+#: Tables whose rows are only inserted, never filled.
 _APPENDED = (contact_states,)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """:ivar new: rows made
-    :ivar filled: rows that were there, with something empty that is not empty now
-    :ivar same: rows that were there
+    """Numbers of rows.
+
+    :ivar new: inserted
+    :ivar filled: existed, and an empty field was filled
+    :ivar same: existed, and did not change
     """
 
     new: int
@@ -42,10 +44,10 @@ class Counts:
     same: int
 
 
-def put(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: datetime, *, dry_run: bool) -> Counts:
-    """Write ``rows``, of which no two are the same, or only count what would be written.
+def write(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: datetime, *, dry_run: bool) -> Counts:
+    """Write ``rows``, or only count what would be written. Writing them again changes nothing.
 
-    Written again they change nothing. What the product has written since is newer, and stays as it is.
+    :param rows: without duplicates
     """
     rows = _with_references(connection, table, rows, now, dry_run=dry_run)
     identity = IDENTITIES[table]
@@ -64,8 +66,8 @@ def put(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: da
     return Counts(len(new), len(filled), len(rows) - len(new) - len(filled))
 
 
-def known(connection: sa.Connection, manychat_ids: Iterable[str]) -> dict[str, int]:
-    """Ids of those contacts that are there."""
+def contact_ids(connection: sa.Connection, manychat_ids: Iterable[str]) -> dict[str, int]:
+    """Ids of the contacts that exist, by ManyChat id."""
     return _ids(connection, contacts.c.manychat_id, manychat_ids)
 
 
@@ -76,7 +78,7 @@ def _ids(connection: sa.Connection, key: sa.Column[Any], values: Iterable[str]) 
 def _with_references(
     connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: datetime, *, dry_run: bool
 ) -> list[dict[str, Any]]:
-    """``rows`` with our numbers in place of names. In a dry run what would be made first has a number below zero."""
+    """``rows`` with our ids in place of names. In a dry run a missing row has a negative id."""
     done = [dict(row) for row in rows]
     if "channel_id" in table.c:
         names = {row["channel"] for row in done if row.get("channel")}
@@ -86,11 +88,11 @@ def _with_references(
             name = row.pop("channel", None)
             row["channel_id"] = numbers.get(channel_key(name), -1) if name else None
     if "contact_id" in table.c:
-        people = known(connection, (row["manychat_id"] for row in done))
+        contacts_found = contact_ids(connection, (row["manychat_id"] for row in done))
         for number, row in enumerate(done, start=1):
-            row["contact_id"] = people.get(row.pop("manychat_id"), -number)
+            row["contact_id"] = contacts_found.get(row.pop("manychat_id"), -number)
         if not dry_run:
-            lock(connection, people.values())
+            lock(connection, contacts_found.values())
     if table is campaign_contacts and not dry_run:
         ensure_campaigns(connection, (row.get("campaign_id") for row in done), now)
         ensure_advisors(connection, (row.get("commercial_advisor_id") for row in done), "commercial", now)
@@ -98,7 +100,7 @@ def _with_references(
     return done
 
 
-#: By what a row is known again.
+#: The identity of a row.
 IDENTITIES: dict[sa.Table, Callable[[Row], Any]] = {
     channels: lambda row: row["name_key"],
     advisors: lambda row: row["id"],
@@ -107,7 +109,7 @@ IDENTITIES: dict[sa.Table, Callable[[Row], Any]] = {
     contact_states: lambda row: row["event_id"],
     campaign_contacts: lambda row: (row["contact_id"], row.get("campaign_id")),
 }
-#: The column by which it is looked for.
+#: The column by which existing rows are searched.
 _LOOKED_UP = {
     channels: channels.c.name_key,
     advisors: advisors.c.id,
@@ -127,12 +129,12 @@ def _find(
 
 
 def _gaps(table: sa.Table, found: Any, row: Row) -> dict[str, Any]:
-    """Parameters of the statement that fills what is empty in ``found`` and not in ``row``; empty if nothing is."""
+    """Parameters for filling what is empty in ``found`` and not in ``row``; empty if there is nothing to fill."""
     if table in _APPENDED:
         return {}
     gaps: dict[str, Any] = {}
     for column in _fillable(table):
-        # A date without its adviser, or the other way round, is of another assignment.
+        # A date without its adviser, or an adviser without its date, would be of another assignment.
         pair = (column.name, *(each for ours in _PAIRS.items() if column.name in ours for each in ours))
         is_gap = all(getattr(found, name) is None for name in pair)
         gaps[f"new_{column.name}"] = row.get(column.name) if is_gap else None
@@ -140,7 +142,7 @@ def _gaps(table: sa.Table, found: Any, row: Row) -> dict[str, Any]:
 
 
 def _complete(table: sa.Table, row: Row, now: datetime) -> dict[str, Any]:
-    """Every column but the number that the database gives, so that all rows are written by one statement."""
+    """Every column except a generated id, so that one statement inserts all rows."""
     given = {column.name: row.get(column.name) for column in table.columns if column.name != "id" or "id" in row}
     stamps = {"created_at": row.get("created_at") or now, "updated_at": now}
     return given | {name: value for name, value in stamps.items() if name in table.c}

@@ -11,7 +11,7 @@ from typing import get_args
 
 import yaml
 
-from bridge.api.readings import AuditQuery
+from bridge.api.audit import AuditQuery
 from bridge.contract import keys
 from bridge.contract.agreements import HEARTBEAT_INTERVAL, SILENT_AFTER, STUCK_AFTER
 from bridge.contract.outcomes import ErrorCode, EventOutcome

@@ -15,7 +15,7 @@ import sqlglot
 from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
 
 from bridge.errors import ConfigurationError
-from bridge.importer import adoption, guesses, mapping, source
+from bridge.importer import adoption, fields, guesses, mapping, source
 from bridge.importer.adoption import Adoption, Tally
 from bridge.importer.checks import Refused, resolve
 from bridge.store import migrate
@@ -135,9 +135,9 @@ def test_a_check_says_what_would_be_written_and_writes_nothing(adopt: Adopting, 
 def test_a_second_run_writes_nothing(adopt: Adopting, store: Store) -> None:
     legacy.fill(adopt.theirs, legacy.few())
     adopt()
-    before = [store.rows(table) for table in mapping.TABLES]
+    before = [store.rows(table) for table in fields.TABLES]
     again = adopt()
-    assert [store.rows(table) for table in mapping.TABLES] == before
+    assert [store.rows(table) for table in fields.TABLES] == before
     assert all(tally.new == tally.filled == 0 for tally in again.values())
 
 
@@ -330,7 +330,7 @@ def test_a_file_that_is_no_mapping_is_refused_in_words(tmp_path: Path, text: str
 
 def test_a_guess_needs_little_correction(adopt: Adopting, store: Store) -> None:
     legacy.fill(adopt.theirs, legacy.few())
-    text = guesses.starter(source.tables(adopt.origin)).replace("# timezone", "timezone", 1)
+    text = guesses.first_mapping(source.tables(adopt.origin)).replace("# timezone", "timezone", 1)
     adopt.file.write_text(text, "utf-8")
     guessed = mapping.load(adopt.file)
     assert guessed.contact_states is not None

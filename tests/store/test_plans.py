@@ -208,10 +208,10 @@ def exercise(store: Store) -> None:
 
 def exercise_adoption(store: Store) -> None:
     """Rows that another system had, new and known."""
-    store.run(writer.known, ["P1", "P-none"])
+    store.run(writer.contact_ids, ["P1", "P-none"])
     for table, rows in adopted_rows().items():
         for dry_run in (True, False, False):
-            store.run(writer.put, table, rows, NOON, dry_run=dry_run)
+            store.run(writer.write, table, rows, NOON, dry_run=dry_run)
 
 
 def exercise_api(store: Store) -> None:

@@ -125,7 +125,7 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(api_keys.revoke, numbers)
     call(pauses.pause, events)
     call(pauses.resume, events)
-    call(writer.known, [f"MC{n}" for n in numbers])
+    call(writer.contact_ids, [f"MC{n}" for n in numbers])
     adopted = {
         tables.channels: [{"name": f"a{n}", "name_key": f"a{n}"} for n in numbers],
         tables.contacts: [{"manychat_id": f"A{n}", "email": "x", "channel": f"a{n}"} for n in numbers],
@@ -135,7 +135,7 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     }
     for table, rows in adopted.items():
         for dry_run in (True, False, False):
-            call(writer.put, table, rows, NOON, dry_run=dry_run)
+            call(writer.write, table, rows, NOON, dry_run=dry_run)
 
     forgotten = functions_that_take_many() - called
     assert not forgotten, f"call these with {MANY} of what they take, too: {sorted(forgotten)}"

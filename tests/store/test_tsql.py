@@ -130,7 +130,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     for table, rows in adopted_rows().items():
         # The second time there is something to fill in.
         for more in ({}, {"name": "n", "last_name": "l", "last_state": "s"}):
-            store.run(writer.put, table, [row | more for row in rows], NOON, dry_run=False)
+            store.run(writer.write, table, [row | more for row in rows], NOON, dry_run=False)
     store.run(erasure.erase, "MC1")
     store.run(erasure.unreadable_letters)
 
