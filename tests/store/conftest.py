@@ -21,7 +21,10 @@ from bridge.contract.payloads import EventType
 from bridge.store import migrate, retention, schema
 from bridge.store.engine import create_engine, in_transaction
 
-<<<<<<< HEAD
+from . import babelfish
+
+babelfish.attach()
+
 HERE = Path(__file__).parent
 
 
@@ -33,11 +36,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     without = [item for item in ours if "engine" not in item.fixturenames]  # type: ignore[attr-defined]
     items[:] = [item for item in items if item not in without]
     config.hook.pytest_deselected(items=without)
-=======
-from . import babelfish
-
-babelfish.attach()
->>>>>>> main
 
 
 @pytest.fixture(scope="session")
