@@ -82,9 +82,44 @@ def crud_router(
     """
     router = authenticated_router(f"/api/v1/{table.name}", table.name)
     entity = table.name.removesuffix("s")
-    replacement = replaced or new
 
     add_list(router, "/", listing, model=model, query=query, name=f"list_{table.name}", summary=f"List {many}")
+    _add_writes(router, table, model=model, new=new, replaced=replaced or new, change=change, one=one)
+
+    @router.get(
+        "/{row_id}",
+        response_model=model,
+        responses=NOT_FOUND,
+        name=f"get_{entity}",
+        summary=f"Get {one}",
+    )
+    def get(request: Request, row_id: RowIdPath) -> Any:
+        return crud.get(request, table, row_id)._mapping
+
+    @router.delete(
+        "/{row_id}",
+        status_code=204,
+        responses=error_responses(404, 409),
+        name=f"delete_{entity}",
+        summary=f"Delete {one}",
+    )
+    def delete(request: Request, row_id: RowIdPath) -> None:
+        crud.delete(request, table, row_id)
+
+    return router
+
+
+def _add_writes(
+    router: APIRouter,
+    table: sa.Table,
+    *,
+    model: type[BaseModel],
+    new: type[Body],
+    replaced: type[Body],
+    change: type[Body],
+    one: str,
+) -> None:
+    entity = table.name.removesuffix("s")
 
     @router.post(
         "/",
@@ -99,16 +134,6 @@ def crud_router(
         response.headers["Location"] = f"{router.prefix}/{row.id}"
         return row._mapping
 
-    @router.get(
-        "/{row_id}",
-        response_model=model,
-        responses=NOT_FOUND,
-        name=f"get_{entity}",
-        summary=f"Get {one}",
-    )
-    def get(request: Request, row_id: RowIdPath) -> Any:
-        return crud.get(request, table, row_id)._mapping
-
     @router.put(
         "/{row_id}",
         response_model=model,
@@ -116,7 +141,7 @@ def crud_router(
         name=f"replace_{entity}",
         summary=f"Replace {one}",
     )
-    def replace(request: Request, row_id: RowIdPath, body: replacement) -> Any:  # type: ignore[valid-type]
+    def replace(request: Request, row_id: RowIdPath, body: replaced) -> Any:  # type: ignore[valid-type]
         return crud.replace(request, table, row_id, body)._mapping
 
     @router.patch(
@@ -128,15 +153,3 @@ def crud_router(
     )
     def change_row(request: Request, row_id: RowIdPath, body: change) -> Any:  # type: ignore[valid-type]
         return crud.change(request, table, row_id, body)._mapping
-
-    @router.delete(
-        "/{row_id}",
-        status_code=204,
-        responses=error_responses(404, 409),
-        name=f"delete_{entity}",
-        summary=f"Delete {one}",
-    )
-    def delete(request: Request, row_id: RowIdPath) -> None:
-        crud.delete(request, table, row_id)
-
-    return router

@@ -335,4 +335,4 @@ def replay_letter(engine: sa.Engine, queue: Queue, letter: DeadLetterRow) -> Non
     assert event is not None
     # Not the original body: the id of a bare payload without a date depends on when its message was enqueued.
     queue.send(event.encode())
-    in_transaction(engine, dead_letters.replayed, letter, event)
+    in_transaction(engine, dead_letters.mark_replayed, letter, event)

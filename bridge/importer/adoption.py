@@ -311,11 +311,11 @@ class Adoption:
     def _of_known_contacts(self, rows: list[_SourceRow], tally: Tally) -> list[_SourceRow]:
         named = {row.values["manychat_id"] for row in rows}
         mapped = set(self._contacts.values())
-        there = mapped | read(self.target, writer.contact_ids, named - mapped).keys()
+        existing = mapped | read(self.target, writer.contact_ids, named - mapped).keys()
         for row in rows:
-            if row.values["manychat_id"] not in there:
+            if row.values["manychat_id"] not in existing:
                 tally.skipped.setdefault("its contact does not exist, or is left out", RowSample()).add(row.key)
-        return [row for row in rows if row.values["manychat_id"] in there]
+        return [row for row in rows if row.values["manychat_id"] in existing]
 
 
 def _objections(part: Part, misfits: dict[str, RowSample], ties: dict[Any, int], alike: int) -> Iterator[str]:

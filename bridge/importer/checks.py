@@ -116,8 +116,8 @@ def _faults(name: str, options: TableMapping, table: Table, mapping: Mapping) ->
     fields = TABLES[name]
     for what, theirs in (("key", options.key), ("updated", options.updated), *options.columns.items()):
         if theirs is not None and table.column(theirs) is None:
-            there = ", ".join(column.name for column in table.columns)
-            yield f"[{name}] {what}: {table.full_name} has no column {theirs}. It has: {there}."
+            names = ", ".join(column.name for column in table.columns)
+            yield f"[{name}] {what}: {table.full_name} has no column {theirs}. It has: {names}."
     for ours in options.columns.keys() - fields.keys():
         yield f"[{name}] there is no field {ours}. The fields are: {', '.join(fields)}."
     for field in fields.values():

@@ -51,12 +51,12 @@ def write(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: 
     """
     rows = _with_references(connection, table, rows, now, dry_run=dry_run)
     identity = IDENTITIES[table]
-    there = _find(connection, table, identity, rows)
-    new = [row for row in rows if identity(row) not in there]
+    existing = _find(connection, table, identity, rows)
+    new = [row for row in rows if identity(row) not in existing]
     filled = [
         {"row_id": found.id, "now": now, **gaps}
         for row in rows
-        if (found := there.get(identity(row))) is not None and (gaps := _gaps(table, found, row))
+        if (found := existing.get(identity(row))) is not None and (gaps := _gaps(table, found, row))
     ]
     if not dry_run:
         if new:

@@ -1,5 +1,5 @@
-"""The SQL store: the tables, their migrations, and every operation on them by name.
+"""The SQL store: the tables, their migrations, and every operation on them as a function.
 
-Functions that take a ``Connection`` work within the caller's transaction; :func:`bridge.store.engine.in_transaction`
-makes one. Times are UTC throughout.
+A function that takes a ``Connection`` works within the caller's transaction: ``in_transaction(engine, function, …)`` of
+:mod:`.engine` opens one, and ``read`` opens one that only reads. All times are UTC.
 """

@@ -1,4 +1,4 @@
-"""One row per event: what came, when, what became of it, and how often it was tried."""
+"""One row per event: its contents, its times, its attempts and its outcome."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .rows import AuditRow
 from .schema import audit
 from .upsert import find
 
-#: ``outcome`` of an event that only SQL needs: Odoo has no part in it.
+#: Outcome of an event that only SQL needs, and not Odoo.
 STORED = EventOutcome.STORED.value
-#: … of an event that was given up. It may come again and then starts afresh.
+#: Outcome of an event that was given up. If the event comes again, its attempts start at one.
 DEAD_LETTERED = EventOutcome.DEAD_LETTERED.value
-#: … of one that a person settled without applying it, and of one whose person was erased. Neither is tried again, but
-#: for a discarded one that somebody has Odoo send once more after all.
+#: Outcomes of an event that an operator or Odoo user discarded, and of one whose person was erased. Neither is tried
+#: again. Only an Odoo user can retry a discarded event.
 DISCARDED = EventOutcome.DISCARDED.value
 ERASED = EventOutcome.ERASED.value
 
@@ -33,15 +33,15 @@ _ROW = _A.event_id == bindparam("this_event_id")
 _OPEN = _A.outcome.is_(None)
 _NOW = bindparam("now", type_=_A.finished_at.type)
 
-# What finished stays finished: another bridge may have been faster.
-# A person's retry begins a round of its own: its attempts are counted afresh, and a discard from before does not hold.
+# A finished event stays finished: another bridge may have been faster. But an Odoo user's retry begins a new round: its
+# attempts start at one, and an earlier discard no longer counts.
 _RETRIES = bindparam("new_retries", type_=_A.retries.type)
 _OVERRULED = _A.retries < _RETRIES
 _BEGIN_AGAIN = (
     audit.update()
     .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, and_(_A.outcome == DISCARDED, _OVERRULED)))
     .values(
-        # Written out: of two parameters in one expression SQL Server cannot tell the types.
+        # Literals, because SQL Server cannot infer types in an expression of parameters only.
         attempts=case(
             (and_(_OPEN, not_(_OVERRULED)), _A.attempts + sa.literal_column("1")), else_=sa.literal_column("1")
         ),
@@ -54,7 +54,7 @@ _BEGIN_AGAIN = (
 )
 _FINISH = (
     audit.update()
-    # Also what was given up or discarded meanwhile: it is applied, whatever was thought of it.
+    # Also an event that was given up or discarded meanwhile: it is applied now.
     .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, _A.outcome == DISCARDED))
     .values(
         outcome=bindparam("new_outcome", type_=_A.outcome.type),
@@ -80,7 +80,8 @@ _FAIL = (
         reported_at=None,
     )
 )
-#: Only one of several reconciles gets it, and none while a bridge may be at it: each of them sets ``tried_at`` anew.
+#: Only one of several concurrent reconciles claims the event, and none while a bridge may be handling it: each of them
+#: sets ``tried_at``.
 _CLAIM = (
     audit.update()
     .where(_ROW, _OPEN, func.coalesce(_A.tried_at, _A.started_at) < bindparam("cutoff", type_=_A.tried_at.type))
@@ -92,7 +93,7 @@ _DISCARD = (
     .values(outcome=DISCARDED, finished_at=_NOW, reported_at=None)
 )
 # Only if the row is as it was reported: a newer outcome is reported next.
-_REPORTED = (
+_MARK_REPORTED = (
     audit.update()
     .where(
         _ROW,
@@ -121,7 +122,7 @@ class ReceivedEvent:
 
 @dataclass(frozen=True)
 class AttemptState:
-    """What earlier attempts of an event came to.
+    """The state of an event after its earlier attempts.
 
     :ivar attempt_in_progress: its last attempt has not ended: a bridge is working on it, or was killed by it
     :ivar retries: how often an Odoo user had it sent again, as far as the bridge has seen
@@ -144,12 +145,12 @@ class AttemptState:
         return self.outcome == DEAD_LETTERED
 
     def is_overruled_by(self, event: Event) -> bool:
-        """Whether a person sent ``event`` again since: then it starts afresh, even if it was discarded before."""
+        """Whether an Odoo user sent ``event`` again since. Then a new round begins, even after a discard."""
         return event.retries > self.retries and self.outcome in (None, DEAD_LETTERED, DISCARDED)
 
 
 def attempt_states(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, AttemptState]:
-    """How far those of the events got that were seen before, by event id."""
+    """The states of those events that were received before, by event id."""
     columns = (_A.attempts, _A.attempt_in_progress, _A.outcome, _A.error_code, _A.error, _A.started_at, _A.retries)
     statement = sa.select(_A.event_id, *columns)
     return {row[0]: AttemptState(*row[1:]) for row in find(connection, statement, _A.event_id, event_ids)}
@@ -158,9 +159,9 @@ def attempt_states(connection: sa.Connection, event_ids: Collection[str]) -> dic
 def begin(
     connection: sa.Connection, received: Sequence[ReceivedEvent], now: datetime | None = None
 ) -> dict[str, AttemptState]:
-    """Count an attempt of each event, *before* it is made: an event that kills the process must not be tried for ever.
+    """Count an attempt of each event, *before* it is made, so that an event that kills the process is given up in time.
 
-    :return: how far each event had got before, by event id, without those that are new
+    :return: the states before this attempt, by event id, without new events
     """
     now = now or datetime.now(timezone.utc)
     before = attempt_states(connection, [item.event.id for item in received])
@@ -178,7 +179,7 @@ def begin(
 
 
 def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | None = None) -> None:
-    """The events are applied, and the dead letters that they may have left are resolved.
+    """Store the outcomes of applied events, and resolve their dead letters, if any.
 
     :param done: by event id
     """
@@ -193,7 +194,7 @@ def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | 
                     "new_lead_id": outcome.lead_id,
                     "new_stage_before": outcome.stage_before,
                     "new_stage_after": outcome.stage_after,
-                    # What Odoo applied, it knows.
+                    # Odoo knows the outcomes of its own.
                     "new_reported_at": None if outcome.status == STORED else now,
                     "now": now,
                 }
@@ -206,7 +207,7 @@ def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | 
 def fail(
     connection: sa.Connection, failures: Mapping[str, Failure], *, dead: bool, now: datetime | None = None
 ) -> None:
-    """The attempt failed.
+    """Store a failed attempt of each event.
 
     :param failures: by event id
     :param dead: the events are given up; else they will be tried again
@@ -237,14 +238,14 @@ def release_attempt(connection: sa.Connection, event_ids: Collection[str]) -> No
 def claim(connection: sa.Connection, event_id: str, cutoff: datetime, now: datetime | None = None) -> bool:
     """Begin an attempt of an unfinished event whose last one began before ``cutoff``.
 
-    :return: ``False`` if it is finished, or somebody else began meanwhile
+    :return: ``False`` if it is finished, or another process began an attempt meanwhile
     """
     now = now or datetime.now(timezone.utc)
     return connection.execute(_CLAIM, {"this_event_id": event_id, "cutoff": cutoff, "now": now}).rowcount == 1
 
 
 def discard(connection: sa.Connection, event_id: str, now: datetime | None = None) -> None:
-    """Settle an event that was given up: whatever brings it again, but for a person's retry, it is not applied."""
+    """Discard an event that was given up: it will not be applied, unless an Odoo user sends it again."""
     connection.execute(_DISCARD, {"this_event_id": event_id, "now": now or datetime.now(timezone.utc)})
 
 
@@ -257,12 +258,12 @@ def unreported(connection: sa.Connection, limit: int, after: int = 0) -> list[Au
     return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id).limit(limit))]
 
 
-def reported(connection: sa.Connection, rows: Sequence[AuditRow], now: datetime | None = None) -> None:
+def mark_reported(connection: sa.Connection, rows: Sequence[AuditRow], now: datetime | None = None) -> None:
     """Note that Odoo knows the outcomes of these rows, as they were read."""
     now = now or datetime.now(timezone.utc)
     if rows:
         connection.execute(
-            _REPORTED,
+            _MARK_REPORTED,
             [
                 {
                     "this_event_id": row.event_id,
@@ -283,7 +284,7 @@ def report_again(connection: sa.Connection, event_ids: Collection[str]) -> None:
 
 
 def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[str]) -> list[AuditRow]:
-    """Audit rows of events, oldest first, that nobody has tried since ``cutoff`` and that have no outcome."""
+    """Audit rows, oldest first, of events without an outcome whose last attempt began before ``cutoff``."""
     statement = sa.select(audit).where(
         _OPEN, func.coalesce(_A.tried_at, _A.started_at) < cutoff, _A.type.in_(sorted(types))
     )
@@ -296,7 +297,7 @@ def rows(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, Aud
 
 
 def wrong_clocks(connection: sa.Connection, since: datetime) -> int:
-    """How many events received since then bore a date so far ahead that it was not believed."""
+    """The number of events received since then whose date was too far ahead to be used."""
     statement = (
         sa.select(func.count()).select_from(audit).where(_A.received_at >= since, _A.clock_is_wrong == sa.true())
     )

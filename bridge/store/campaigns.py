@@ -1,4 +1,4 @@
-"""Campaigns, advisers, and who of them looks after which contact."""
+"""Campaigns, advisers, and the assignments of contacts to them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _TAKE_OVER = (
 
 
 def _assign(advisor: sa.Column[Any], date: sa.Column[Any]) -> sa.Update:
-    """An adviser belongs to the newest assignment date, whichever event told it; on a tie, to the newest event."""
+    """The adviser with the newest assignment date wins. On equal dates the adviser of the newest event wins."""
     new_date = bindparam("new_date", type_=date.type)
     return (
         campaign_contacts.update()
@@ -75,7 +75,7 @@ _ASSIGN_MEDICAL = _assign(_C.medical_advisor_id, _C.medical_assignment_date)
 
 @dataclass(frozen=True)
 class _Change:
-    """What an event of either type says about one assignment."""
+    """The values of one assignment in an event of either type."""
 
     event: Event
     campaign_id: int | None
@@ -90,14 +90,14 @@ class _Change:
 
 
 def apply_campaign_events(connection: sa.Connection, events: Collection[Event], now: datetime | None = None) -> None:
-    """Write campaign assignments and campaign-contact updates, and the states they tell.
+    """Write campaign assignments and campaign-contact updates, and their states.
 
-    Contacts, campaigns and advisers that are not known yet get bare rows. Applying an event again changes nothing.
+    Missing contacts, campaigns and advisers get rows with only their ids. Applying an event again changes nothing.
     """
     now = now or datetime.now(timezone.utc)
     changes = [_change(event) for event in sorted(events, key=lambda event: event.order)]
     contact_ids = ensure_contacts(connection, {event.manychat_id for event in events}, now)
-    # Which row an update without a campaign belongs to depends on the contact's other rows: one at a time per contact.
+    # An update without a campaign belongs to a row that depends on the contact's other rows. So the contact is locked.
     lock(connection, contact_ids.values())
     ensure_campaigns(connection, (change.campaign_id for change in changes), now)
     ensure_advisors(connection, (change.commercial_advisor_id for change in changes), "commercial", now)
@@ -115,7 +115,7 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
         }
         for change, row_id in zip(changes, row_ids, strict=True)
     ]
-    # Advisers before the rest: on equal dates they too ask whether the event is newer, and _UPDATE marks it as seen.
+    # Advisers first: on equal dates their statements compare the event with the row's newest, which _UPDATE replaces.
     for statement, assigned in (
         (_ASSIGN_COMMERCIAL, [(change.commercial_advisor_id, change.commercial_date) for change in changes]),
         (_ASSIGN_MEDICAL, [(change.medical_advisor_id, change.medical_date) for change in changes]),
@@ -141,16 +141,16 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
 
 
 def ensure_campaigns(connection: sa.Connection, ids: Iterable[int | None], now: datetime) -> None:
-    """Bare rows for campaigns that are not known yet; their ids are the senders'."""
+    """Create missing campaigns, with only their ids, which the senders of events choose."""
     rows = {id_: {"id": id_, "created_at": now, "updated_at": now} for id_ in ids if id_ is not None}
     if rows:
         ensure(connection, campaigns.c.id, rows)
 
 
 def ensure_advisors(connection: sa.Connection, ids: Iterable[int | None], role: str, now: datetime) -> None:
-    """Bare rows for advisers that are not known yet; their ids are the senders'.
+    """Create missing advisers, with only their ids, which the senders of events choose, and their role.
 
-    :param role: ``commercial`` or ``medical``: what the event names them as
+    :param role: ``commercial`` or ``medical``
     """
     rows = {id_: {"id": id_, "role": role, "created_at": now, "updated_at": now} for id_ in ids if id_ is not None}
     if rows:
@@ -192,7 +192,7 @@ def _change(event: Event) -> _Change:
 def _rows_of(
     connection: sa.Connection, changes: Sequence[_Change], contact_ids: dict[str, int], now: datetime
 ) -> list[int]:
-    """The ``campaign_contacts`` row of each change, made if it does not exist."""
+    """Ids of the ``campaign_contacts`` row of each change. Missing rows are created."""
     known: dict[int, dict[int | None, tuple[int, datetime | None]]] = {}
     statement = sa.select(_C.contact_id, _C.campaign_id, _C.id, _C.assigned_at)
     for row in find(connection, statement, _C.contact_id, contact_ids.values()):
@@ -201,36 +201,36 @@ def _rows_of(
     result = []
     for change in changes:
         contact_id = contact_ids[change.event.manychat_id]
-        mine = known.setdefault(contact_id, {})
-        campaign_id = change.campaign_id or _most_recent(mine, change.event.occurred_at)
-        if campaign_id not in mine:
-            if change.is_assignment and None in mine:
-                # Updates came before any assignment and were kept: this is the assignment they meant.
-                row_id, assigned_at = mine.pop(None)
+        by_campaign = known.setdefault(contact_id, {})
+        campaign_id = change.campaign_id or _most_recent(by_campaign, change.event.occurred_at)
+        if campaign_id not in by_campaign:
+            if change.is_assignment and None in by_campaign:
+                # Updates came before any assignment. This is the assignment that they belong to.
+                row_id, assigned_at = by_campaign.pop(None)
                 connection.execute(_TAKE_OVER, {"row_id": row_id, "new_campaign_id": campaign_id, "now": now})
             else:
                 values = {"contact_id": contact_id, "campaign_id": campaign_id, "created_at": now, "updated_at": now}
                 inserted = connection.execute(campaign_contacts.insert().values(values)).inserted_primary_key
                 assert inserted is not None
                 row_id, assigned_at = inserted[0], None
-            mine[campaign_id] = (row_id, assigned_at)
-        row_id, assigned_at = mine[campaign_id]
+            by_campaign[campaign_id] = (row_id, assigned_at)
+        row_id, assigned_at = by_campaign[campaign_id]
         if change.is_assignment:
             at = change.event.occurred_at
             connection.execute(_ASSIGNED, {"row_id": row_id, "new_assigned_at": at, "now": now})
-            mine[campaign_id] = (row_id, max(assigned_at or at, at))
+            by_campaign[campaign_id] = (row_id, max(assigned_at or at, at))
         result.append(row_id)
     return result
 
 
 def _most_recent(rows: dict[int | None, tuple[int, datetime | None]], at: datetime) -> int | None:
-    """The campaign of the assignment that was the most recent at ``at``; ``None`` for the row that has no campaign."""
+    """The campaign of the most recent assignment at ``at``; ``None`` for the row without a campaign."""
 
     def rank(item: tuple[int | None, tuple[int, datetime | None]]) -> tuple[bool, float, int]:
         _, (row_id, assigned_at) = item
         if assigned_at is None:
             return (False, float("-inf"), row_id)
-        # One made later than the update was hardly meant, but is the best guess if there is no other.
+        # A later assignment than the update is the best guess only if there is no other.
         seconds = assigned_at.timestamp()
         return (True, seconds, row_id) if assigned_at <= at else (False, -seconds, row_id)
 

@@ -1,4 +1,4 @@
-"""Contacts, their states, and the channels they came by."""
+"""Contacts, their states, and their channels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIELDS = (
 _ROW = contacts.c.id == bindparam("row_id")
 _NOW = bindparam("now", type_=contacts.c.updated_at.type)
 
-#: A newer contact event: what it carries wins.
+#: A newer contact event: its values win.
 _UPDATE = (
     contacts.update()
     .where(_ROW, is_newer(contacts))
@@ -42,13 +42,13 @@ _UPDATE = (
         }
     )
 )
-#: An older one: it still knows what nobody else has told.
+#: An older contact event: it fills in empty fields.
 _COMPLETE_FROM_OLDER = (
     contacts.update()
     .where(_ROW, ~is_newer(contacts), contacts.c.event_id != bindparam("new_event_id"))
     .values({**{field.name: coalesce_old(field) for field in _FIELDS}, "updated_at": _NOW})
 )
-#: An opportunity event knows a few of the fields; the contact's own events know better.
+#: An opportunity event has a few of the fields. The contact's own events win over it.
 _FROM_OPPORTUNITY = (contacts.c.first_name, contacts.c.last_name, contacts.c.phone, contacts.c.channel_id)
 _COMPLETE_FROM_OPPORTUNITY = (
     contacts.update()
@@ -56,8 +56,8 @@ _COMPLETE_FROM_OPPORTUNITY = (
         _ROW,
         sa.or_(
             *(
-                # Of a bare "? IS NOT NULL" SQL Server cannot tell the type: it would take every text of the statement
-                # for VARCHAR, and emoji for question marks.
+                # A cast, because SQL Server cannot infer the type in "? IS NOT NULL": it would treat every text of the
+                # statement as VARCHAR, and turn emoji into question marks.
                 sa.and_(field.is_(None), sa.cast(bindparam(f"new_{field.name}"), field.type).is_not(None))
                 for field in _FROM_OPPORTUNITY
             )
@@ -70,7 +70,7 @@ _TOUCH = contacts.update().where(_ROW).values(last_state=contacts.c.last_state)
 
 
 def ensure_contacts(connection: sa.Connection, manychat_ids: Iterable[str], now: datetime) -> dict[str, int]:
-    """Ids of the contacts, by ManyChat id; a bare row is made for whoever is not known yet, completed later."""
+    """Ids of the contacts, by ManyChat id. A missing contact gets a row with only its ManyChat id."""
     return ensure(
         connection,
         contacts.c.manychat_id,
@@ -82,7 +82,7 @@ def ensure_contacts(connection: sa.Connection, manychat_ids: Iterable[str], now:
 
 
 def ensure_channels(connection: sa.Connection, names: Iterable[str | None], now: datetime) -> dict[str, int]:
-    """Ids of the channels, by :func:`normalize_label` of their names; missing ones are made."""
+    """Ids of the channels, by :func:`channel_key` of their names. Missing channels are created."""
     rows: dict[str, Mapping[str, Any]] = {}
     for name in names:
         if name is not None:
@@ -92,13 +92,14 @@ def ensure_channels(connection: sa.Connection, names: Iterable[str | None], now:
 
 
 def channel_key(name: str) -> str:
-    # Case folding can lengthen a text ("ß"); the column is as long as the longest name that the contract lets in.
-    # SQL Server counts an emoji as two, and takes no notice of a space at the end.
+    """The form of a channel's name for comparing: "Facebook" and " facebook" are the same channel."""
+    # Case folding can lengthen a text ("ß"), and the column is as long as the longest name that the contract allows.
+    # SQL Server counts an emoji as two characters, and ignores a space at the end.
     return normalize_label(name).encode("utf-16-le")[:512].decode("utf-16-le", "ignore").rstrip()
 
 
 def apply_contacts(connection: sa.Connection, events: Collection[Event], now: datetime | None = None) -> None:
-    """Write contact events: each person's newest data, and every state they entered.
+    """Write contact events: each person's newest data, and every state that the person entered.
 
     Applying an event again changes nothing.
     """
@@ -138,7 +139,7 @@ def apply_contacts(connection: sa.Connection, events: Collection[Event], now: da
 
 
 def complete_from_opportunities(connection: sa.Connection, events: Collection[Event], now: datetime) -> dict[str, int]:
-    """Make the contacts of opportunity events if missing, filling only what is empty.
+    """Create the missing contacts of opportunity events, and fill in empty fields of all.
 
     :return: ids of the contacts, by ManyChat id
     """
@@ -154,7 +155,7 @@ def complete_from_opportunities(connection: sa.Connection, events: Collection[Ev
             "new_phone": payload.phone,
             "new_channel_id": channel_ids[channel_key(payload.channel)] if payload.channel else None,
         }
-        # Newest first: where several of them could fill a gap, the newest does.
+        # Newest first: if several events could fill an empty field, the newest does.
         for event, payload in reversed(payloads)
     ]
     rows.sort(key=itemgetter("row_id"))
@@ -163,7 +164,7 @@ def complete_from_opportunities(connection: sa.Connection, events: Collection[Ev
 
 
 def lock(connection: sa.Connection, contact_ids: Iterable[int]) -> None:
-    """Keep other transactions off these contacts until this one ends: an UPDATE is a lock on every database."""
+    """Lock these contacts until the transaction ends: an UPDATE is a lock on every database."""
     rows = [{"row_id": contact_id} for contact_id in sorted(set(contact_ids))]
     if rows:
         connection.execute(_TOUCH, rows)
@@ -172,11 +173,11 @@ def lock(connection: sa.Connection, contact_ids: Iterable[int]) -> None:
 def append_states(connection: sa.Connection, states: Sequence[tuple[int, str, str, Event]]) -> None:
     """Append to the states' history, once per event.
 
-    :param states: (contact id, state, category, the event that told it)
+    :param states: (contact id, state, category, event)
     """
     if not states:
         return
-    there = {
+    existing = {
         row[0]
         for row in find(
             connection,
@@ -194,7 +195,7 @@ def append_states(connection: sa.Connection, states: Sequence[tuple[int, str, st
             "event_id": event.id,
         }
         for contact_id, state, category, event in states
-        if event.id not in there
+        if event.id not in existing
     ]
     if rows:
         connection.execute(contact_states.insert(), rows)

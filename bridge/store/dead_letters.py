@@ -1,4 +1,4 @@
-"""Messages that were given up. The rows here are the truth; the message on the dead-letter queue is their notice."""
+"""Messages that were given up: a row here, and a notice on the dead-letter queue."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ _DISCARD = (
 class DeadLetter:
     """A message that was given up.
 
-    :ivar event_id: ``None`` if the message could not be read as an event; so are ``type`` and ``manychat_id``
+    :ivar event_id: ``None``, like ``type`` and ``manychat_id``, if the message could not be read as an event
     :ivar message_id: the queue's id of the message
     :ivar body: the message exactly as the queue delivered it
-    :ivar message: why, for people
+    :ivar message: the reason in words
     """
 
     event_id: str | None
@@ -83,17 +83,17 @@ class DeadLetter:
 
 
 def put(connection: sa.Connection, letters: Sequence[DeadLetter], now: datetime | None = None) -> None:
-    """Keep ``letters``. One that is there already is opened again if it is an event, else left as it is."""
+    """Store ``letters``. An existing letter of an event is opened again; an existing unreadable one stays as it is."""
     now = now or datetime.now(timezone.utc)
     events = {letter.event_id: letter for letter in letters if letter.event_id is not None}
-    there = {row[0] for row in find(connection, sa.select(_D.event_id), _D.event_id, events)}
-    if there:
-        connection.execute(_REOPEN, [_reopened(events[event_id], now) for event_id in sorted(there)])
+    existing = {row[0] for row in find(connection, sa.select(_D.event_id), _D.event_id, events)}
+    if existing:
+        connection.execute(_REOPEN, [_reopened(events[event_id], now) for event_id in sorted(existing)])
     unreadable = {letter.message_id: letter for letter in letters if letter.event_id is None}
     statement = sa.select(_D.message_id).where(_D.event_id.is_(None))
-    kept = {row[0] for row in find(connection, statement, _D.message_id, unreadable)}
-    new = [letter for event_id, letter in events.items() if event_id not in there]
-    new += [letter for message_id, letter in unreadable.items() if message_id not in kept]
+    existing_unreadable = {row[0] for row in find(connection, statement, _D.message_id, unreadable)}
+    new = [letter for event_id, letter in events.items() if event_id not in existing]
+    new += [letter for message_id, letter in unreadable.items() if message_id not in existing_unreadable]
     if new:
         connection.execute(
             dead_letters.insert(), [{**letter.__dict__, "last_tried_at": now, "status": OPEN} for letter in new]
@@ -112,26 +112,26 @@ def _reopened(letter: DeadLetter, now: datetime) -> dict[str, Any]:
 
 
 def unnotified(connection: sa.Connection, message_ids: Collection[str]) -> list[DeadLetterRow]:
-    """The open letters of these messages whose notice is not yet on the dead-letter queue."""
+    """The open letters of these messages without a notice on the dead-letter queue."""
     statement = sa.select(dead_letters).where(_D.notified_at.is_(None), _D.status == OPEN)
     return [DeadLetterRow._make(row) for row in find(connection, statement, _D.message_id, message_ids)]
 
 
-def notified(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
-    """Their notices are on the dead-letter queue."""
+def mark_notified(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
+    """Note that the notices of these letters are on the dead-letter queue."""
     now = now or datetime.now(timezone.utc)
     for some in chunks(ids):
         connection.execute(dead_letters.update().where(_D.id.in_(some)).values(notified_at=now))
 
 
 def messages_given_up(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, str]:
-    """Id of the message with which each event was given up, by event id."""
+    """Ids of the messages with which these events were given up, by event id."""
     statement = sa.select(_D.event_id, _D.message_id).where(_D.status == OPEN)
     return {row[0]: row[1] for row in find(connection, statement, _D.event_id, event_ids)}
 
 
 def resolve(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:
-    """The events were applied after all."""
+    """Note that these events were applied after all."""
     statement = sa.select(_D.id).where(_D.status != RESOLVED)
     rows = [
         {"row_id": row[0], "now": now or datetime.now(timezone.utc)}
@@ -143,7 +143,7 @@ def resolve(connection: sa.Connection, event_ids: Collection[str], now: datetime
 
 @dataclass(frozen=True)
 class Filter:
-    """Which letters are meant; what is left out narrows nothing.
+    """A choice of letters. A criterion left out restricts nothing.
 
     :ivar since: last tried then or later
     :ivar until: last tried before then
@@ -159,9 +159,9 @@ class Filter:
     until: datetime | None = None
 
     def parts(self, connection: sa.Connection, after: int = 0) -> Iterator[list[sa.ColumnElement[bool]]]:
-        """Conditions of one statement after the other, which find the letters in the order of their ids, each once.
+        """Conditions of one or more statements that together find each letter once, in the order of ids.
 
-        More than one only where more ids are named than a statement has room for.
+        There are several only if more ids are given than one statement can have.
 
         :param after: only letters whose id is greater
         """
@@ -191,7 +191,7 @@ class Filter:
 
 
 def discard_all(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:
-    """Somebody gave these events up in Odoo: so their letters are done with, also those on their way back."""
+    """Discard the letters of events that an Odoo user discarded, also those that are back on a queue."""
     statement = sa.select(_D.id).where(_D.status.in_([OPEN, REPLAYED]))
     rows = [
         {"row_id": row[0], "now": now or datetime.now(timezone.utc)}
@@ -204,7 +204,7 @@ def discard_all(connection: sa.Connection, event_ids: Collection[str], now: date
 def search(
     connection: sa.Connection, wanted: Filter, *, limit: int | None = None, after: int = 0
 ) -> list[DeadLetterRow]:
-    """Letters, oldest first.
+    """The chosen letters, oldest first.
 
     :param after: only those whose id is greater, for reading page by page
     """
@@ -219,7 +219,7 @@ def search(
 
 
 def counts(connection: sa.Connection, wanted: Filter) -> dict[str, int]:
-    """How many letters are meant, by code."""
+    """The number of chosen letters, by code."""
     found: Counter[str] = Counter()
     for conditions in wanted.parts(connection):
         statement = sa.select(_D.code, sa.func.count()).where(*conditions).group_by(_D.code)
@@ -227,15 +227,15 @@ def counts(connection: sa.Connection, wanted: Filter) -> dict[str, int]:
     return dict(found)
 
 
-def replayed(connection: sa.Connection, letter: DeadLetterRow, event: Event, now: datetime | None = None) -> None:
-    """The letter is back on a queue.
+def mark_replayed(connection: sa.Connection, letter: DeadLetterRow, event: Event, now: datetime | None = None) -> None:
+    """Note that the letter is back on a queue.
 
-    :param letter: the row as it was read: one that was given up again meanwhile, with another message, stays open
-    :param event: what it was read as
+    :param letter: the row as it was read. A letter that was given up again meanwhile, with another message, stays open
+    :param event: the event in the letter
     """
     values: dict[str, Any] = {"status": REPLAYED, "replayed_at": now or datetime.now(timezone.utc)}
     if letter.event_id is None and not list(find(connection, sa.select(_D.id), _D.event_id, [event.id])):
-        # An earlier version of the bridge could not read it: from here on it is this event's letter.
+        # An earlier version of the bridge could not read the letter. From now on it belongs to this event.
         values.update(event_id=event.id, type=event.type.value, manychat_id=event.manychat_id)
     connection.execute(
         dead_letters.update()
@@ -245,14 +245,14 @@ def replayed(connection: sa.Connection, letter: DeadLetterRow, event: Event, now
 
 
 def discard(connection: sa.Connection, letter: DeadLetterRow, now: datetime | None = None) -> bool:
-    """Nobody wants the letter any more. The row stays.
+    """Discard the letter. The row stays.
 
     :param letter: the row as it was read
-    :return: ``False`` if it is no longer open as it was read: somebody else was faster, or it was tried again
+    :return: ``False`` if the letter is no longer open, or was given up again meanwhile
     """
-    done = connection.execute(
+    result = connection.execute(
         dead_letters.update()
         .where(_D.id == letter.id, _D.status == OPEN, _D.message_id == letter.message_id)
         .values(status=DISCARDED, discarded_at=now or datetime.now(timezone.utc))
     )
-    return done.rowcount == 1
+    return result.rowcount == 1

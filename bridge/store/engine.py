@@ -23,36 +23,37 @@ T = TypeVar("T")
 
 #: Seconds that SQLite waits for another process's transaction.
 SQLITE_BUSY_SECONDS = 30
-#: Seconds that PostgreSQL may take to let us in. SQL Server's driver has a limit of its own.
+#: Seconds for connecting to PostgreSQL. SQL Server's driver has its own limit.
 CONNECT_SECONDS = 10
-#: Seconds that one statement may take on SQL Server before it counts as an outage.
+#: Seconds for one statement on SQL Server. A slower one counts as an outage.
 STATEMENT_SECONDS = 30
 
-# SQLAlchemy's option that puts all tables without a schema into another one, statement by statement.
+# SQLAlchemy's option that gives all tables without a schema a schema, in each statement.
 _TRANSLATE = "schema_translate_map"
 
 
 def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: str | None = None) -> sa.Engine:
-    """An engine for ``url`` with the product's settings; ``options`` of ``sqlalchemy.create_engine`` win over them.
+    """An engine for ``url`` with the product's settings.
 
-    :param schema: where our tables are; default: where the database looks for names that have none
-    :raises BadDatabaseUrl: not a URL, its driver is not installed, or it knows no schemas
+    :param options: of ``sqlalchemy.create_engine``; they override the product's settings
+    :param schema: of our tables; default: the schema that the database uses for names without one
+    :raises BadDatabaseUrl: not a URL, its driver is not installed, or the database has no schemas
     """
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise BadDatabaseUrl("not a database URL such as sqlite:///miasalud.db") from None
-    # hide_parameters: an error's text would otherwise carry people's data into logs.
+    # hide_parameters: otherwise an error's text would put personal data into logs.
     settings: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True, "pool_timeout": 10}
     if parsed.get_backend_name() == "mssql":
-        # FreeTDS crashes the interpreter with it; Microsoft's driver is 5–10 times faster.
+        # fast_executemany makes Microsoft's driver 5–10 times faster. With FreeTDS it crashes the interpreter.
         parsed = odbc.complete(parsed)
         settings["fast_executemany"] = odbc.is_microsofts(parsed)
     if parsed.get_backend_name() == "sqlite":
         settings["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
     if parsed.get_driver_name().startswith("psycopg"):
-        # It would wait for ever for a server that takes the connection and says nothing, and a quarter of an hour for
-        # one whose machine has gone.
+        # Without limits psycopg waits without end for a server that accepts the connection and does not answer, and 15
+        # minutes for a server whose machine is gone.
         milliseconds = STATEMENT_SECONDS * 1000
         settings["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": milliseconds}
     settings |= options or {}
@@ -76,13 +77,13 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
 
 
 def schema_of(bind: sa.Engine | sa.Connection) -> str | None:
-    """The schema that :func:`create_engine` was given for ``bind``."""
+    """The ``schema`` that :func:`create_engine` got for ``bind``."""
     schemas: Mapping[str | None, str] = bind.get_execution_options().get(_TRANSLATE, {})
     return schemas.get(None)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Python's own BEGIN comes late and never IMMEDIATE; ours follows in _begin_sqlite.
+    # Python's own BEGIN comes late and is never IMMEDIATE. _begin_sqlite sends ours.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
@@ -91,8 +92,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # IMMEDIATE takes the write lock at once: a transaction that reads first and writes later could otherwise fail with
-    # "database is locked" without ever having waited. One that only reads (see `read`) needs no lock.
+    # IMMEDIATE takes the write lock at once. Otherwise a transaction that reads first and writes later could fail with
+    # "database is locked" without any wait. A transaction that only reads (see `read`) needs no lock.
     reading = connection.get_execution_options().get("reading", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
@@ -104,7 +105,7 @@ def _prepare_mssql(connection: Any, _record: Any) -> None:
 
 @contextmanager
 def patience(connection: sa.Connection) -> Iterator[None]:
-    """No limit to how long a statement may take: an index on a big table takes longer than a bridge may wait."""
+    """Lift the time limit of statements: an index on a big table takes longer than a bridge may wait."""
     driver = connection.connection.driver_connection
     limit = getattr(driver, "timeout", None) if connection.dialect.name == "mssql" else None
     if limit is None:
@@ -194,10 +195,10 @@ def _timed() -> Iterator[None]:
 
 @contextmanager
 def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """``engine.begin()``, but what ``work`` failed of comes out of it even if rolling back fails too.
+    """``engine.begin()``, but an error within it is raised even if the rollback fails too.
 
-    It does where the connection is gone, and on T-SQL servers that end a transaction at an error without telling the
-    driver: rolling back then is error 3903, which says nothing of the deadlock that it followed.
+    A rollback fails if the connection is lost, or if the server has ended the transaction itself (error 3903, which
+    would hide the deadlock before it).
     """
     with engine.connect() as connection:
         transaction = connection.begin()

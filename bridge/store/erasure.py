@@ -1,4 +1,4 @@
-"""Removing a person: what is theirs is deleted; what guards against applying twice stays, and tells nothing of them."""
+"""Erasure of a person. Rows that guard against applying an event twice stay, without personal data."""
 
 from __future__ import annotations
 
@@ -24,29 +24,28 @@ from .schema import (
     opportunity_stages,
 )
 
-#: What a removed payload leaves behind: readers go on finding JSON.
+#: The payload of an erased event. It is still JSON, so that readers need no special case.
 NO_PAYLOAD = "{}"
-#: Unreadable messages looked at together: each may be as long as a message can be.
+#: Unreadable messages in one page: each may be as long as a message can be.
 PAGE = 100
 
 
 def erase(connection: sa.Connection, manychat_id: str, now: datetime | None = None) -> dict[str, int]:
-    """Remove the person from all tables.
+    """Remove the person from all tables. Their events that are not applied yet will not be.
 
-    Audit rows stay, without payload, under a random name instead of the ManyChat id: that of the event is what guards
-    against applying twice. A hash of a ManyChat id, a number of some ten digits, could be found out by trying them all.
-    Events not yet applied will not be.
+    Audit rows stay, without payload, because their event ids guard against applying an event twice. A random label
+    replaces the ManyChat id. A hash would not do: trying all numbers of ten digits would find the id.
 
-    :return: how many rows of each kind there were
+    :return: number of rows of each kind
     """
     now = now or datetime.now(timezone.utc)
     label = f"erased-{secrets.token_hex(16)}"
     contact = sa.select(contacts.c.id).where(contacts.c.manychat_id == manychat_id).scalar_subquery()
     opportunity = sa.select(opportunities.c.id).where(opportunities.c.manychat_id == manychat_id).scalar_subquery()
-    done = {
+    counts = {
         what: connection.execute(statement).rowcount
         for what, statement in {
-            # The bridges touch the contact first, too.
+            # First the contact, which the bridges lock first as well.
             "contact": contacts.update().where(contacts.c.manychat_id == manychat_id).values(phone=None, email=None),
             "stage moves": opportunity_stages.delete().where(opportunity_stages.c.opportunity_id == opportunity),
             "opportunity": opportunities.delete().where(opportunities.c.manychat_id == manychat_id),
@@ -60,12 +59,12 @@ def erase(connection: sa.Connection, manychat_id: str, now: datetime | None = No
     unreadable = _unreadable_letters_of(connection, manychat_id)
     for letter_id in unreadable:
         connection.execute(_empty_letters(dead_letters.c.id == letter_id, now))
-    done["dead letters"] += len(unreadable)
-    return done
+    counts["dead letters"] += len(unreadable)
+    return counts
 
 
 def unreadable_letters(connection: sa.Connection) -> int:
-    """How many dead letters nobody can tell the person of."""
+    """The number of dead letters whose person is unknown."""
     return connection.execute(sa.select(sa.func.count()).select_from(dead_letters).where(*_UNREADABLE)).scalar_one()
 
 
@@ -81,7 +80,7 @@ def _empty_audit(manychat_id: str, label: str, now: datetime) -> sa.Update:
             manychat_id=label,
             payload=NO_PAYLOAD,
             error=None,
-            # The opportunity in Odoo still says who it is of.
+            # Odoo's opportunity still names the person.
             lead_id=None,
             outcome=sa.case((undecided, ERASED), else_=audit.c.outcome),
             finished_at=sa.func.coalesce(audit.c.finished_at, _literal(now)),
@@ -107,12 +106,12 @@ def _empty_letters(which: sa.ColumnElement[bool], now: datetime, **values: Any) 
 
 
 def _literal(moment: datetime) -> sa.ColumnElement[datetime]:
-    # In an expression SQLAlchemy takes a moment for a plain DateTime, whose time zone each driver treats its own way.
+    # Without a type SQLAlchemy uses DateTime, and each driver treats its time zone differently.
     return sa.literal(moment, Moment())
 
 
 def _unreadable_letters_of(connection: sa.Connection, manychat_id: str) -> list[int]:
-    """Ids of letters that are no events, but name the person where an event would."""
+    """Ids of letters that are not events, but name the person as an event would."""
     names = re.compile(rf"manychat_id\W{{1,8}}{re.escape(manychat_id)}(?!\w)")
     columns = sa.select(dead_letters.c.id, dead_letters.c.body).where(*_UNREADABLE).order_by(dead_letters.c.id)
     found: list[int] = []

@@ -15,7 +15,7 @@ LIMIT = 50
 
 @dataclass(frozen=True)
 class EventDetails:
-    """What there is of an event besides its audit row.
+    """The traces of an event beside its audit row.
 
     :ivar opportunity: the person's, as it is now
     :ivar moves: the newest moves of that opportunity, in the order in which they happened
@@ -53,7 +53,7 @@ def dead_lettered_with_prefix(connection: sa.Connection, prefix: str) -> list[st
 
 
 def details(connection: sa.Connection, event_id: str, manychat_id: str | None) -> EventDetails:
-    """What there is of an event besides its audit row.
+    """The traces of an event beside its audit row.
 
     :param manychat_id: the event's person; ``None``: that of its dead letter
     """

@@ -1,4 +1,4 @@
-"""Which of two events is newer, in SQL: older events never overwrite newer data, in whatever order they arrive."""
+"""Last write wins, in SQL: an older event never overwrites newer data, in whatever order events arrive."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .upsert import find
 
 
 def is_newer(table: Table) -> sa.ColumnElement[bool]:
-    """Whether the event bound by :func:`version_params` is newer than the one whose data the row holds.
+    """Condition: the event of :func:`version_params` is newer than the row's newest event.
 
-    The order is that of :attr:`bridge.contract.event.Event.order`: by when it happened, then by receipt, then by id.
+    The order is :attr:`bridge.contract.event.Event.order`: by when it happened, then by receipt, then by id.
     """
     at, received_at, event_id = table.c.event_at, table.c.event_received_at, table.c.event_id
     new_at = bindparam("new_event_at", type_=at.type)
@@ -29,7 +29,7 @@ def is_newer(table: Table) -> sa.ColumnElement[bool]:
 
 
 def version_params(event: Event) -> dict[str, Any]:
-    """Values for the parameters of :func:`is_newer` and :func:`set_version`."""
+    """Values of the parameters in :func:`is_newer` and :func:`set_version`."""
     return {
         "new_event_at": event.occurred_at,
         "new_event_received_at": event.received_at,
@@ -38,11 +38,11 @@ def version_params(event: Event) -> dict[str, Any]:
 
 
 def superseded(connection: sa.Connection, table: Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of ``rows`` whose event is not the newest of the row that they were to update.
+    """Those of ``rows`` whose event is older than the newest event of the row with ``row_id``.
 
-    They are few as a rule: asking for them once is less work than a second UPDATE for each.
+    They are usually few: one query for them is less work than a second UPDATE for each row.
 
-    :param rows: as :func:`version_params` gives them, with ``row_id``
+    :param rows: parameters from :func:`version_params`, with ``row_id``
     """
     statement = sa.select(table.c.id, table.c.event_id)
     newest = {row.id: row.event_id for row in find(connection, statement, table.c.id, [row["row_id"] for row in rows])}
@@ -50,7 +50,7 @@ def superseded(connection: sa.Connection, table: Table, rows: Sequence[dict[str,
 
 
 def set_version(table: Table) -> dict[str, Any]:
-    """``SET`` clauses that note the bound event as the row's newest."""
+    """``SET`` clauses that make the event of :func:`version_params` the row's newest."""
     return {
         name: bindparam(f"new_{name}", type_=table.c[name].type)
         for name in ("event_at", "event_received_at", "event_id")

@@ -1,4 +1,4 @@
-"""Bringing a database's tables up to date, with Alembic. The migrations travel inside the package."""
+"""Upgrades and downgrades of the tables, with Alembic. The migrations are inside the package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import ConfigurationError
 from .engine import in_transaction, patience, schema_of
 from .schema import metadata
 
-# Alembic is a fifth of what starting a bridge costs, and only changing tables needs it.
+# Importing Alembic is a fifth of a bridge's start-up time, and only a change of tables needs it.
 if TYPE_CHECKING:
     from alembic.config import Config
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def upgrade(engine: sa.Engine) -> None:
     """Create or update the tables, in one transaction.
 
-    :raises ConfigurationError: tables by our names are there, and not ours; nothing was touched
-    :raises bridge.errors.StoreUnavailable: the database is away, or forbids it
+    :raises ConfigurationError: another program has tables with our names; nothing was changed
+    :raises bridge.errors.StoreUnavailable: the database is down, or forbids it
     """
 
     from alembic import command
@@ -39,28 +39,33 @@ def upgrade(engine: sa.Engine) -> None:
 
 
 def refuse_tables_of_others(connection: sa.Connection) -> None:
-    """Make sure that no table of somebody else's is taken for ours.
+    """Refuse a database where another program has tables with our names.
 
-    :raises ConfigurationError: naming them, and what to do
+    :raises ConfigurationError: naming the tables, and what to do
     """
-    revision = _revision(connection)
-    if revision is None:
-        theirs = sorted(metadata.tables.keys() & set(sa.inspect(connection).get_table_names(schema_of(connection))))
-        what = f"has tables of its own by names that the bridge needs ({', '.join(theirs)})" if theirs else ""
-    else:
-        what = "" if revision in revisions() else f"is at revision {revision} of another program, or of a newer bridge"
-    if what:
-        schemas = "" if connection.dialect.name == "sqlite" else ", or a schema of its own by BRIDGE_DATABASE_SCHEMA"
+    problem = _problem(connection)
+    if problem:
+        schemas = "" if connection.dialect.name == "sqlite" else ", or a schema of its own in BRIDGE_DATABASE_SCHEMA"
         raise ConfigurationError(
-            f"The database {what}. Nothing was touched. Give the bridge a database of its own by "
+            f"The database {problem}. Nothing was changed. Give the bridge a database of its own in "
             f"BRIDGE_DATABASE_URL{schemas}."
         )
+
+
+def _problem(connection: sa.Connection) -> str | None:
+    revision = _revision(connection)
+    if revision is not None:
+        return (
+            None if revision in revisions() else f"is at revision {revision} of another program, or of a newer bridge"
+        )
+    names = sorted(metadata.tables.keys() & set(sa.inspect(connection).get_table_names(schema_of(connection))))
+    return f"has tables of another program with names that the bridge needs ({', '.join(names)})" if names else None
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
     """Take the tables back to ``revision`` (``base`` for none), in one transaction.
 
-    :raises bridge.errors.StoreUnavailable: the database is away, or forbids it
+    :raises bridge.errors.StoreUnavailable: the database is down, or forbids it
     """
     from alembic import command
 
@@ -71,8 +76,8 @@ def sql(dialect: str, up_to: str = "head", schema: str | None = None) -> str:
     """The SQL that :func:`upgrade` runs.
 
     :param dialect: ``mssql``, ``postgresql`` or ``sqlite``
-    :param up_to: which, from none; or ``from:to``
-    :param schema: where the tables go; default: where the database puts those without one
+    :param up_to: a revision, from no tables at all; or ``from:to``
+    :param schema: of the tables; default: the schema that the database uses for names without one
     :raises ValueError: there is no such revision
     """
     from alembic import command
@@ -91,9 +96,9 @@ def sql(dialect: str, up_to: str = "head", schema: str | None = None) -> str:
 
 _PREAMBLES = {
     "mssql": """\
--- Tables of the MiaSalud bridge. Nothing but its own tables is touched. Stop at the first error:
+-- Tables of the MiaSalud bridge. This script changes no other tables. Stop at the first error:
 --   sqlcmd -b -i THIS_FILE
--- Filtered indexes need these settings, which sqlcmd starts without.
+-- Filtered indexes need these settings. sqlcmd does not set them.
 SET QUOTED_IDENTIFIER ON;
 SET ANSI_NULLS ON;
 SET XACT_ABORT ON;
@@ -124,19 +129,19 @@ def _with_config(connection: sa.Connection, work: Callable[[Config], None]) -> N
 def current(engine: sa.Engine) -> str | None:
     """The database's revision; ``None`` if it has none of our tables.
 
-    :raises bridge.errors.StoreUnavailable: the database is away
+    :raises bridge.errors.StoreUnavailable: the database is down
     """
     return in_transaction(engine, _revision)
 
 
 def head() -> str:
     """The revision that this version of the bridge needs."""
-    # The migrations' files are numbered; a test holds that against what Alembic makes of them.
+    # The files of the migrations are numbered. A test compares this with Alembic's own head.
     return max(revisions())
 
 
 def revisions() -> set[str]:
-    """All that there have been."""
+    """All revisions of this version of the bridge."""
     files = (resources.files("bridge.store") / "migrations" / "versions").iterdir()
     return {file.name.partition("_")[0] for file in files if file.name.endswith(".py")}
 

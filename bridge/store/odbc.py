@@ -1,4 +1,4 @@
-"""SQL Server's URLs: which ODBC driver, and what a careful operator would have written into them."""
+"""Completes SQL Server's URLs: the ODBC driver, and encryption."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-#: The driver that a URL means that names none, and the name by which systems register it.
+#: The default driver, by its registered name.
 MICROSOFTS = "ODBC Driver 18 for SQL Server"
-#: Folders of the wheel ``mssql-python-odbc``, by what a distribution calls its family in ``/etc/os-release``.
+#: Folders of the wheel ``mssql-python-odbc``, by ``ID`` and ``ID_LIKE`` of ``/etc/os-release``.
 _FAMILIES = {"rhel": "rhel", "fedora": "rhel", "centos": "rhel", "suse": "suse", "alpine": "alpine"}
 
 
 def complete(url: URL) -> URL:
-    """``url`` with Microsoft's driver if it names none, and with encryption on unless it says otherwise.
+    """``url`` with Microsoft's driver if it names no driver, and with encryption on unless it says otherwise.
 
-    A URL that holds a whole ODBC string (``odbc_connect``), or names a DSN, is the operator's own affair.
+    A URL with a whole ODBC string (``odbc_connect``) or a DSN stays as the operator wrote it.
     """
     query = dict(url.query)
     names = {name.lower(): name for name in query}
     if "odbc_connect" in names or not url.database:
         return url
     if "authentication" in names:
-        # SQLAlchemy knows it in lower case only. In any other it would ask for Kerberos as well, which the driver
+        # SQLAlchemy recognises the name only in lower case. Otherwise it also asks for Kerberos, which the driver
         # refuses (FA001).
         query["authentication"] = query.pop(names["authentication"])
     query.setdefault("driver", MICROSOFTS)
     if is_microsofts(url.set(query=query)) and "encrypt" not in names:
-        # The default of version 18, but not of 17.
+        # The default of version 18, but not of version 17.
         query["Encrypt"] = "yes"
     if query["driver"] == MICROSOFTS and not _is_registered(MICROSOFTS):
         query["driver"] = packaged_driver() or MICROSOFTS
@@ -46,7 +46,7 @@ def is_microsofts(url: URL) -> bool:
 
 
 def packaged_driver() -> str | None:
-    """Path of the driver in the wheel ``mssql-python-odbc``; ``None`` where that is not installed."""
+    """Path of the driver in the wheel ``mssql-python-odbc``; ``None`` if the wheel is not installed."""
     wheel = importlib.util.find_spec("mssql_python_odbc")
     if wheel is None or wheel.origin is None or sys.platform != "linux":
         return None

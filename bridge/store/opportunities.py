@@ -1,4 +1,4 @@
-"""Opportunities: where each stands, how far it got on its way to Odoo, and the stages it went through."""
+"""Opportunities: their stage, how far each got on its way to Odoo, and the history of stages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .rows import OpportunityRow
 from .schema import opportunities, opportunity_stages
 from .upsert import coalesce_new, ensure, find
 
-#: ``odoo_sync_status`` of what Odoo is not known to have. Not "any but success": an index finds the few named.
+#: ``odoo_sync_status`` of opportunities that Odoo may lack. Listed, because an index cannot serve "not success".
 UNSYNCED = ("error", "pending")
 
 _O = opportunities.c
@@ -41,7 +41,7 @@ _UPDATE = (
     .values(
         {
             **{field.name: coalesce_new(field) for field in _FIELDS},
-            # Not `coalesce_new`: the two name one stage between them, and half of an older name would be wrong.
+            # Not `coalesce_new`: the two columns name one stage together, so both are replaced.
             "manychat_stage_id": bindparam("new_manychat_stage_id", type_=_O.manychat_stage_id.type),
             "manychat_stage": bindparam("new_manychat_stage", type_=_O.manychat_stage.type),
             **set_version(opportunities),
@@ -57,7 +57,7 @@ _SET_LEAD = (
     .where(_O.manychat_id == bindparam("this_manychat_id"))
     .values(lead_id=bindparam("new_lead_id"), updated_at=_NOW)
 )
-# The row speaks of the newest event only: an older one that succeeds or fails later changes nothing in its status.
+# The row has the status of the newest event. An older event that succeeds or fails later does not change it.
 _SUCCEED = (
     opportunities.update()
     .where(_O.manychat_id == bindparam("this_manychat_id"), _IS_NEWEST)
@@ -77,7 +77,7 @@ _FAIL = (
 
 
 def record(connection: sa.Connection, events: Collection[Event], now: datetime | None = None) -> None:
-    """Note opportunity events that are about to go to Odoo: the row carries the newest one, as ``pending``."""
+    """Store opportunity events before they go to Odoo. Each row gets its newest event, as ``pending``."""
     now = now or datetime.now(timezone.utc)
     payloads = [(event, _payload(event)) for event in sorted(events, key=lambda event: event.order)]
     contact_ids = complete_from_opportunities(connection, events, now)
@@ -113,13 +113,13 @@ def record(connection: sa.Connection, events: Collection[Event], now: datetime |
         for event, payload in payloads
     ]
     rows.sort(key=itemgetter("row_id"))
-    # In this order: after _UPDATE the event would be the row's newest and count twice.
+    # In this order: after _UPDATE the event would be the row's newest, and its attempt would count twice.
     connection.execute(_TRY_AGAIN, rows)
     connection.execute(_UPDATE, rows)
 
 
 def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], now: datetime | None = None) -> None:
-    """Note what Odoo did: lead, stage, status, and one history row for each move.
+    """Store what Odoo did: lead, stage, status, and one history row for each move.
 
     :param done: by event id
     """
@@ -148,7 +148,7 @@ def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], no
 
 
 def fail(connection: sa.Connection, failures: Collection[tuple[Event, Failure]], now: datetime | None = None) -> None:
-    """Note that Odoo did not take these events (this time)."""
+    """Store that this attempt of these events failed in Odoo."""
     now = now or datetime.now(timezone.utc)
     if failures:
         connection.execute(
@@ -166,7 +166,7 @@ def fail(connection: sa.Connection, failures: Collection[tuple[Event, Failure]],
 
 
 def unsynced(connection: sa.Connection, cutoff: datetime) -> list[OpportunityRow]:
-    """Opportunities whose newest event is not known to be in Odoo, unless that was noted after ``cutoff``."""
+    """Opportunities whose newest event may be missing in Odoo, and whose row was last written before ``cutoff``."""
     statement = sa.select(opportunities).where(_O.odoo_sync_status.in_(UNSYNCED), _O.updated_at < cutoff)
     return [OpportunityRow._make(row) for row in connection.execute(statement.order_by(_O.id))]
 
@@ -176,7 +176,7 @@ def _append_stages(connection: sa.Connection, moves: Collection[tuple[Event, Don
         return
     event_ids = [event.id for event, _ in moves]
     column = opportunity_stages.c.event_id
-    there = {row[0] for row in find(connection, sa.select(column), column, event_ids)}
+    existing = {row[0] for row in find(connection, sa.select(column), column, event_ids)}
     statement = sa.select(_O.manychat_id, _O.id)
     ids = {row[0]: row[1] for row in find(connection, statement, _O.manychat_id, [e.manychat_id for e, _ in moves])}
     rows = [
@@ -190,7 +190,7 @@ def _append_stages(connection: sa.Connection, moves: Collection[tuple[Event, Don
             "event_id": event.id,
         }
         for event, outcome in moves
-        if event.id not in there
+        if event.id not in existing
     ]
     if rows:
         connection.execute(opportunity_stages.insert(), rows)

@@ -1,7 +1,7 @@
-"""What may go after a time: payloads and rows of events that are settled, and dead letters that are done with.
+"""Purge of old data: payloads and audit rows of settled events, and dead letters that are resolved or discarded.
 
-Never anything unfinished or open, nor what ``reconcile`` may still need. What is known of a person (contacts, states,
-campaigns, opportunities) is the product's purpose and stays until the person is erased.
+Unfinished events and open letters stay, and so does everything that ``reconcile`` may need. A person's contacts,
+states, campaigns and opportunities are the purpose of the product and stay until the person is erased.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _with_payload(before: datetime) -> list[sa.ColumnElement[bool]]:
     return [*_settled(before), audit.c.payload != NO_PAYLOAD]
 
 
-# By one status each: so an index has them in the order in which they are deleted.
+# One status each, so that an index has the rows in the order of deletion.
 
 
 def _resolved(before: datetime) -> list[sa.ColumnElement[bool]]:
@@ -47,7 +47,7 @@ def _discarded(before: datetime) -> list[sa.ColumnElement[bool]]:
 
 
 def due(connection: sa.Connection, before: datetime) -> dict[str, int]:
-    """How much there is to purge of each kind."""
+    """The number of rows to purge, by kind."""
 
     def count(table: sa.Table, conditions: list[sa.ColumnElement[bool]]) -> int:
         return connection.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one()
@@ -61,10 +61,10 @@ def due(connection: sa.Connection, before: datetime) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Part:
-    """What one step of a purge did.
+    """The result of one step of a purge.
 
-    :ivar count: rows; 0: nothing is left
-    :ivar end: where the next step goes on. Without it, each would pass over all that were before it once more
+    :ivar count: number of rows; 0: nothing is left
+    :ivar end: where the next step continues. Without it each step would read again what the steps before it read
     """
 
     count: int
@@ -75,11 +75,11 @@ class Part:
 START = Part(0, None)
 
 
-# Each of these does a part: short transactions, which hold up no bridge.
+# Each of these does one step: a short transaction, which delays no bridge.
 
 
 def empty_payloads(connection: sa.Connection, before: datetime, last: Part = START) -> Part:
-    """Empty some payloads of settled events; the rows stay, as the guard against applying twice."""
+    """Empty some payloads of settled events. The rows stay and guard against applying an event twice."""
     ids, part = _some(connection, audit, _with_payload(before), last)
     if ids:
         connection.execute(audit.update().where(audit.c.id.in_(ids)).values(payload=NO_PAYLOAD, error=None))
@@ -97,7 +97,7 @@ def delete_resolved(connection: sa.Connection, before: datetime, last: Part = ST
 
 
 def delete_discarded(connection: sa.Connection, before: datetime, last: Part = START) -> Part:
-    """Delete some dead letters that nobody wanted any more."""
+    """Delete some discarded dead letters."""
     return _delete(connection, dead_letters, _discarded(before), last)
 
 
@@ -111,7 +111,7 @@ def _delete(connection: sa.Connection, table: sa.Table, conditions: list[sa.Colu
 def _some(
     connection: sa.Connection, table: sa.Table, conditions: list[sa.ColumnElement[bool]], last: Part
 ) -> tuple[list[int], Part]:
-    # In the order of an index that the conditions use: by id a database would rather read the whole table.
+    # In the order of the index that serves the conditions. Ordered by id, a database would read the whole table.
     moment = {audit: audit.c.finished_at, dead_letters: dead_letters.c.last_tried_at}[table]
     if last.end:
         moment_then, id_then = last.end

@@ -130,7 +130,7 @@ class OpportunityRow(NamedTuple):
 
 
 class OpportunitySummary(NamedTuple):
-    """How far an opportunity got, without personal data."""
+    """The state of an opportunity, without personal data."""
 
     id: int
     lead_id: int | None

@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy Core. ``migrations`` creates them; a test compares the two."""
+"""The tables, as SQLAlchemy Core. ``migrations`` creates them. A test compares the two."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ metadata = MetaData(
 
 
 class Moment(sa.types.TypeDecorator[datetime]):
-    """A point in time, to the microsecond. Aware in Python; stored as UTC without an offset.
+    """A point in time, to the microsecond. In Python with a time zone; stored in UTC without an offset.
 
-    Not DATETIMEOFFSET: pyodbc cannot read it without a converter, and nothing here needs another offset than UTC.
+    Not DATETIMEOFFSET: pyodbc cannot read it without a converter, and UTC is the only offset needed.
     """
 
     impl = sa.DateTime
@@ -43,31 +43,31 @@ class Moment(sa.types.TypeDecorator[datetime]):
 
 
 def key(length: int) -> sa.types.TypeEngine[str]:
-    """Text by which rows are told apart.
+    """Text that identifies a row.
 
-    Binary collation on SQL Server, whose default would take "abc" and "ABC" for one ManyChat id.
+    Binary collation on SQL Server: its default treats "abc" and "ABC" as the same ManyChat id.
     """
     return sa.Unicode(length).with_variant(mssql.NVARCHAR(length, collation="Latin1_General_100_BIN2"), "mssql")
 
 
 def text(length: int | None = None) -> sa.types.TypeEngine[str]:
-    """People's text. Without a length as long as it gets: NVARCHAR(max), since SQLAlchemy's UnicodeText is NTEXT."""
+    """Text for people. Without a length it is unlimited: NVARCHAR(max), because SQLAlchemy's UnicodeText is NTEXT."""
     if length is None:
         return sa.UnicodeText().with_variant(mssql.NVARCHAR(), "mssql")
     return sa.Unicode(length)
 
 
-#: SQLite numbers rows by itself only in a column that is exactly INTEGER.
+#: SQLite generates ids only in a column that is exactly INTEGER.
 big_id = sa.BigInteger().with_variant(Integer, "sqlite")
 
 
 def version() -> tuple[Column[Any], ...]:
-    """The newest event whose data a row holds: what :func:`bridge.store.last_write_wins.is_newer` compares with."""
+    """The version of a row: its newest event, which :func:`bridge.store.last_write_wins.is_newer` compares."""
     return (Column("event_at", Moment), Column("event_received_at", Moment), Column("event_id", key(64)))
 
 
 def timestamps() -> tuple[Column[Any], ...]:
-    """When the bridge made the row and last wrote it."""
+    """When the bridge created the row, and when it last wrote it."""
     return (Column("created_at", Moment, nullable=False), Column("updated_at", Moment, nullable=False))
 
 
@@ -75,7 +75,7 @@ channels = Table(
     "channels",
     metadata,
     Column("id", Integer, primary_key=True),
-    # The name as it is compared: "Facebook" and " facebook" are one channel.
+    # The name in the form for comparing: "Facebook" and " facebook" are the same channel.
     Column("name_key", key(256), nullable=False, unique=True),
     Column("name", text(256), nullable=False),
     Column("description", text()),
@@ -83,8 +83,8 @@ channels = Table(
     Index("ix_channels_updated_at", "updated_at"),
 )
 
-# Ids of campaigns and advisers are chosen by the senders of events, so they are plain columns that a sequence fills
-# when nobody says otherwise. IDENTITY would refuse explicit values.
+# The senders of events choose the ids of campaigns and advisers. A sequence fills in the id if no sender did. IDENTITY
+# would refuse explicit values.
 advisors = Table(
     "advisors",
     metadata,
@@ -92,7 +92,7 @@ advisors = Table(
     Column("name", text(256)),
     Column("email", text(320)),
     Column("phone", text(64)),
-    Column("role", text(32)),  # "commercial" or "medical": as what an event first named them
+    Column("role", text(32)),  # "commercial" or "medical": the role in which an event first named them
     *timestamps(),
     Index("ix_advisors_updated_at", "updated_at"),
     Index("ix_advisors_role", "role"),
@@ -138,9 +138,9 @@ contact_states = Table(
     Column("id", big_id, primary_key=True),
     Column("contact_id", ForeignKey("contacts.id"), nullable=False),
     Column("state", text(256), nullable=False),
-    Column("category", text(32), nullable=False),  # the kind of event that told it: "contact" or "campaign"
-    Column("created_at", Moment, nullable=False),  # when the person entered the state, by the event's own date
-    Column("event_id", key(64)),  # NULL for rows that no event made
+    Column("category", text(32), nullable=False),  # the kind of event: "contact" or "campaign"; "api"; or of an import
+    Column("created_at", Moment, nullable=False),  # when the person entered the state, by the event's date
+    Column("event_id", key(64)),  # NULL if no event wrote the row
     Index("ix_contact_states_contact_id_created_at", "contact_id", "created_at"),
 )
 
@@ -149,14 +149,14 @@ campaign_contacts = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("contact_id", ForeignKey("contacts.id"), nullable=False, index=True),
-    # NULL: an update came before any assignment. The first assignment takes the row over.
+    # NULL: an update came before any assignment. The first assignment fills it in.
     Column("campaign_id", ForeignKey("campaigns.id"), index=True),
     Column("type", text(256)),
     Column("commercial_advisor_id", ForeignKey("advisors.id"), index=True),
     Column("commercial_assignment_date", Moment),
     Column("medical_advisor_id", ForeignKey("advisors.id"), index=True),
     Column("medical_assignment_date", Moment),
-    Column("assigned_at", Moment),  # the newest assignment event; NULL while only updates named the campaign
+    Column("assigned_at", Moment),  # date of the newest assignment event; NULL if there were only updates
     Column("last_state", text(256)),
     Column("summary", text()),
     *version(),
@@ -179,10 +179,10 @@ opportunities = Table(
     Column("entry_date", Moment),
     Column("commercial_advisor_id", ForeignKey("advisors.id"), index=True),
     Column("medical_advisor_id", ForeignKey("advisors.id"), index=True),
-    # How far the newest event got on its way to Odoo: "pending", "success" or "error".
+    # State of the newest event on its way to Odoo: "pending", "success" or "error".
     Column("odoo_sync_status", text(16), nullable=False),
     Column("odoo_synced_at", Moment),
-    Column("attempts", Integer, nullable=False),  # tries of the newest event
+    Column("attempts", Integer, nullable=False),  # of the newest event
     Column("last_error", text()),
     *version(),
     *timestamps(),
@@ -201,7 +201,7 @@ opportunity_stages = Table(
     Column("stage_from", text(256)),
     Column("stage_to", text(256)),
     Column("event_at", Moment, nullable=False),  # when it happened in the chat
-    Column("applied_at", Moment, nullable=False),  # when Odoo had it
+    Column("applied_at", Moment, nullable=False),  # when Odoo applied it
     Column("event_id", key(64), nullable=False, unique=True),
     Index("ix_opportunity_stages_opportunity_id_event_at", "opportunity_id", "event_at"),
     Index("ix_opportunity_stages_event_at", "event_at"),
@@ -218,14 +218,14 @@ audit = Table(
     Column("manychat_id", key(64), nullable=False),
     Column("payload", text(), nullable=False),
     Column("occurred_at", Moment, nullable=False),
-    Column("clock_is_wrong", Boolean, nullable=False),  # its date lay in the future and was not believed
+    Column("clock_is_wrong", Boolean, nullable=False),  # its date was in the future and is not used
     Column("received_at", Moment, nullable=False),  # by the webhook
-    Column("enqueued_at", Moment),  # on the queue (whole seconds: that is what the queue tells)
-    Column("started_at", Moment, nullable=False),  # first taken by a bridge
-    Column("tried_at", Moment),  # its newest attempt began; NULL in rows from before there was this column
+    Column("enqueued_at", Moment),  # onto the queue, in whole seconds, as the queue reports it
+    Column("started_at", Moment, nullable=False),  # when a bridge first received it
+    Column("tried_at", Moment),  # when its newest attempt began; NULL in rows that are older than this column
     Column("finished_at", Moment),
     Column("attempts", Integer, nullable=False),
-    # An attempt is under way, or ended with its process: then the event is tried alone, away from its neighbours.
+    # An attempt is running, or its process was killed. After a kill the event is tried alone, without its neighbours.
     Column("attempt_in_progress", Boolean, nullable=False),
     # NULL until the event is applied or given up: "stored", "created", "moved", "updated", "unchanged", "stale",
     # "dead_lettered", "discarded" (by a person, for good) or "erased" (with the person it spoke of).
@@ -235,16 +235,16 @@ audit = Table(
     Column("lead_id", Integer),
     Column("stage_before", text(256)),
     Column("stage_after", text(256)),
-    # How often somebody had Odoo send it again: a discard, and Odoo's knowledge of a failure, are of one such round.
+    # How often an Odoo user sent it again. A discard, and a report to Odoo, belong to one such round.
     Column("retries", Integer, nullable=False, server_default="0"),
-    Column("reported_at", Moment),  # Odoo knows the outcome
+    Column("reported_at", Moment),  # when Odoo learned the outcome
     Index("ix_audit_manychat_id_occurred_at", "manychat_id", "occurred_at"),
     Index("ix_audit_received_at", "received_at"),
     Index("ix_audit_finished_at", "finished_at"),
     Index("ix_audit_outcome_received_at", "outcome", "received_at"),
 )
 
-# Empty nearly always: the reporter looks every few seconds.
+# Nearly always empty: the reporter reports every few seconds.
 _unreported = audit.c.outcome.is_not(None) & audit.c.reported_at.is_(None)
 Index(
     "ix_audit_unreported",
@@ -258,7 +258,7 @@ dead_letters = Table(
     "dead_letters",
     metadata,
     Column("id", big_id, primary_key=True),
-    Column("event_id", key(64)),  # NULL when the message could not be read as an event
+    Column("event_id", key(64)),  # NULL if the message could not be read as an event
     Column("message_id", key(64), nullable=False),
     Column("queue", text(64), nullable=False),
     Column("type", text(32)),
@@ -281,13 +281,13 @@ dead_letters = Table(
     Index("ix_dead_letters_manychat_id", "manychat_id"),
 )
 
-# Keys of the API. The key itself is nowhere.
+# Keys of the API. The key itself is not stored.
 api_keys = Table(
     "api_keys",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", text(256), nullable=False),  # which program or bot uses it
-    Column("prefix", key(16), nullable=False),  # its first characters, to recognise it
+    Column("name", text(256), nullable=False),  # the program or bot that uses it
+    Column("prefix", key(16), nullable=False),  # its first characters, for lists
     Column("digest", key(64), nullable=False, unique=True),  # SHA-256 in hex
     Column("scope", text(16), nullable=False),  # "read", "write" or "webhook"
     Column("created_at", Moment, nullable=False),
@@ -296,7 +296,7 @@ api_keys = Table(
     Column("last_used_at", Moment),
 )
 
-# A row stands for a queue from which no bridge takes messages until somebody removes it.
+# One row for each paused queue: no bridge takes messages from it.
 pauses = Table(
     "pauses",
     metadata,
@@ -309,7 +309,7 @@ pauses = Table(
 def _unique_where(name: str, where: sa.ColumnElement[bool], *columns: Column[Any]) -> Index:
     """A unique index over the rows that satisfy ``where``.
 
-    SQL Server's plain unique index admits a single NULL, the others' any number: with the filter all do the same.
+    SQL Server's plain unique index allows only one NULL, other databases any number. With the filter all are the same.
     """
     return Index(name, *columns, unique=True, mssql_where=where, postgresql_where=where, sqlite_where=where)
 

@@ -1,4 +1,4 @@
-"""How the events are doing, as the tables tell it: for health reports, metrics and `status`."""
+"""A snapshot of the events' progress, for health reports, metrics and `status`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from . import dead_letters, pauses
 from .dead_letters import Filter
 from .schema import audit
 
-#: What "lately" is.
+#: The time that counts as "lately".
 WINDOW = timedelta(minutes=5)
-#: Events of the window whose latency is looked at: enough for a median, and never a large answer.
+#: Maximum number of events whose latency is read: enough for a median.
 SAMPLE = 1000
 
 _A = audit.c
@@ -26,11 +26,11 @@ _A = audit.c
 class QueueSnapshot:
     """The events of one queue.
 
-    :ivar unfinished: taken by a bridge, and neither applied nor given up
-    :ivar oldest_unfinished: the oldest of them was received then
-    :ivar received: how many of those received lately have been taken by a bridge
-    :ivar given_up: how many of those became dead letters
-    :ivar latencies: seconds from receipt to end of lately received events, ascending
+    :ivar unfinished: number of events that a bridge took from the queue and that have no outcome
+    :ivar oldest_unfinished: when the oldest of them was received
+    :ivar received: number of events received lately that a bridge took from the queue
+    :ivar given_up: number of events received lately that became dead letters
+    :ivar latencies: seconds from receipt to outcome of events received lately, ascending
     """
 
     unfinished: int = 0
@@ -42,11 +42,12 @@ class QueueSnapshot:
 
 @dataclass(frozen=True)
 class StoreSnapshot:
-    """
-    :ivar paths: by queue; those of which nothing is known are missing
-    :ivar paused: since when, by queue
-    :ivar letters: open dead letters by reason
-    :ivar wrong_clocks: events of the last 24 hours whose date was not believed
+    """The state of the store.
+
+    :ivar paths: by queue; a queue without such events is missing
+    :ivar paused: when each paused queue was paused, by queue
+    :ivar letters: number of open dead letters, by code
+    :ivar wrong_clocks: number of events of the last 24 hours whose date was not used
     """
 
     paths: Mapping[str, QueueSnapshot]
@@ -56,7 +57,7 @@ class StoreSnapshot:
 
 
 def take(connection: sa.Connection, now: datetime | None = None) -> StoreSnapshot:
-    """All of it, by a handful of queries that an index answers."""
+    """Take a snapshot, by a few queries that indices serve."""
     now = now or datetime.now(timezone.utc)
     since = now - WINDOW
     unfinished = {

@@ -1,4 +1,4 @@
-"""The pieces of an upsert without MERGE: find rows by key, create the missing ones, then update."""
+"""The parts of an upsert without MERGE: find rows by key, insert missing rows, then update."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CHUNK = 500
 
 
 def chunks(keys: Collection[K]) -> Iterator[list[K]]:
-    """``keys`` once each, sorted, in lists that one statement has room for."""
-    # Sorted, so that all transactions meet rows in the same order: fewer deadlocks.
+    """``keys`` without duplicates, sorted, in lists that fit into one statement."""
+    # Sorted, so that all transactions lock rows in the same order: fewer deadlocks.
     ordered = sorted(set(keys))
     for start in range(0, len(ordered), CHUNK):
         yield ordered[start : start + CHUNK]
@@ -31,9 +31,9 @@ def find(
 
 
 def ensure(connection: sa.Connection, key: Column[Any], rows: Mapping[Any, Mapping[str, Any]]) -> dict[Any, int]:
-    """Create the rows that do not exist yet, leaving those that do as they are.
+    """Insert the missing rows. Existing rows stay as they are.
 
-    :param rows: for each value of ``key``, the row to insert if it is missing
+    :param rows: the row to insert if it is missing, by the value of ``key``
     :return: ``id`` of each row, by the value of ``key``
     """
     table = key.table
@@ -48,10 +48,10 @@ def ensure(connection: sa.Connection, key: Column[Any], rows: Mapping[Any, Mappi
 
 
 def coalesce_new(column: Column[Any]) -> sa.ColumnElement[Any]:
-    """The bound value if the event carries one, else what is there: an event never blanks what it does not mention."""
+    """The new value, or the old one if there is no new one: an event never empties a field that it does not mention."""
     return func.coalesce(bindparam(f"new_{column.name}", type_=column.type), column)
 
 
 def coalesce_old(column: Column[Any]) -> sa.ColumnElement[Any]:
-    """What is there, else the bound value."""
+    """The old value, or the new one if there is no old one."""
     return func.coalesce(column, bindparam(f"new_{column.name}", type_=column.type))

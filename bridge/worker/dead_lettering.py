@@ -102,7 +102,7 @@ class DeadLetterer:
         for letter in letters:
             self._dead_letter_queue.send(_notice(letter))
         if letters:
-            in_transaction(self._engine, dead_letters.notified, [letter.id for letter in letters])
+            in_transaction(self._engine, dead_letters.mark_notified, [letter.id for letter in letters])
 
 
 def last_failure(known: AttemptState | AuditRow) -> Failure:

@@ -70,7 +70,7 @@ def _report(engine: sa.Engine, odoo: Odoo, rows: Sequence[AuditRow]) -> OdooRefu
         middle = len(rows) // 2
         first, second = _report(engine, odoo, rows[:middle]), _report(engine, odoo, rows[middle:])
         return first or second
-    in_transaction(engine, audit.reported, [row for row in rows if row.event_id not in busy])
+    in_transaction(engine, audit.mark_reported, [row for row in rows if row.event_id not in busy])
     return None
 
 

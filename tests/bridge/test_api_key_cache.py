@@ -76,9 +76,9 @@ def test_it_serves_the_bots_it_knows_and_obeys_as_soon_as_sql_is_back(
         ):
             refused = api.request(method, path, json=body, headers=admin)
             assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
-        told = api.request(*REPORT, headers=admin).json()
-        assert told["api_keys"]["source"] == "file"
-        assert any("from its file" in notice for notice in told["notices"])
+        answer = api.request(*REPORT, headers=admin).json()
+        assert answer["api_keys"]["source"] == "file"
+        assert any("from its file" in notice for notice in answer["notices"])
 
         sql.comes_back()
         assert cli("key", "revoke", bot["X-API-KEY"][:12]).returncode == 0

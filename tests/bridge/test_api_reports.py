@@ -30,19 +30,19 @@ def report(ask: api.Api) -> dict[str, Any]:
 def test_the_report_tells_of_queue_sql_odoo_bridges_and_paths(ask: api.Api, world: World) -> None:
     world.odoo.heartbeats.append({"name": "host/1", "version": "0.1.0"})
     world.send(stage())
-    told = report(ask)
-    assert told["status"] == "ok"
-    assert {name: each["status"] for name, each in told["dependencies"].items()} == dict.fromkeys(
+    answer = report(ask)
+    assert answer["status"] == "ok"
+    assert {name: each["status"] for name, each in answer["dependencies"].items()} == dict.fromkeys(
         ("queue", "sql", "odoo"), "ok"
     )
-    assert {path["queue"]: path["depth"] for path in told["paths"]}["manychat-crm-opportunities-queue"] == 1
-    assert [bridge["name"] for bridge in told["bridges"]] == ["host/1"]
+    assert {path["queue"]: path["depth"] for path in answer["paths"]}["manychat-crm-opportunities-queue"] == 1
+    assert [bridge["name"] for bridge in answer["bridges"]] == ["host/1"]
 
 
 def test_the_report_answers_while_odoo_is_away(ask: api.Api, world: World) -> None:
     world.odoo.stop()
-    told = report(ask)
-    assert (told["status"], told["dependencies"]["odoo"]["status"]) == ("degraded", "unavailable")
+    answer = report(ask)
+    assert (answer["status"], answer["dependencies"]["odoo"]["status"]) == ("degraded", "unavailable")
 
 
 @pytest.mark.parametrize(("key", "status"), [(None, 401), ("webhook", 403), ("read", 200), ("write", 200)])

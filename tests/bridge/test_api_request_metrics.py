@@ -35,7 +35,7 @@ def webhooks(api: Api) -> Counts:
     return counted(api, "miasalud_webhook_requests_total", "type", "answer")
 
 
-def test_requests_are_counted_by_route_and_nobodys_id_becomes_a_label(api: Api) -> None:
+def test_requests_are_counted_by_route_and_no_persons_id_becomes_a_label(api: Api) -> None:
     before = requests(api)
     api("GET", "/api/v1/contacts/4711", status=404)
     api("GET", "/api/v1/contacts/4712", status=404)

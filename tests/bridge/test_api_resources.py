@@ -202,7 +202,7 @@ def test_an_event_from_before_the_call_does_not_overwrite_it(api: Api) -> None:
     )
     now = api("GET", f"/api/v1/contacts/{row['id']}", status=200)
     assert (now["first_name"], now["last_state"]) == ("Juan Carlos", "Nuevo")
-    assert now["email"] == "juan@example.com"  # what was empty is filled by whoever knows it
+    assert now["email"] == "juan@example.com"  # an empty field is filled by the event that has it
 
 
 def test_an_event_from_after_the_call_overwrites_it(api: Api) -> None:

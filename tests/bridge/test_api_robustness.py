@@ -65,7 +65,7 @@ def test_what_no_database_takes_is_removed_from_texts(api: Api, text: str) -> No
     "row_id",
     ["0", "-1", "2147483648", "9223372036854775808", "9" * 300, "abc", "1e3", "%00", "1%00", "%2e%2e", "%D9%A1"],
 )
-def test_an_id_that_can_be_nobodys_is_refused(api: Api, row_id: str) -> None:
+def test_an_id_that_no_row_can_have_is_refused(api: Api, row_id: str) -> None:
     for method in ("GET", "PATCH", "DELETE"):
         refused = api(method, f"{CONTACTS}{row_id}", {} if method == "PATCH" else None, status=422)
         assert [error["field"] for error in refused["errors"]] == ["row_id"]
@@ -109,7 +109,7 @@ def test_eight_who_change_one_row_at_once_lose_nothing_of_each_other(api: Api) -
     assert [now[field] for field in fields] == ["x"] * len(fields)
 
 
-def test_rows_that_come_and_change_while_somebody_turns_pages_shift_nothing(api: Api) -> None:
+def test_rows_that_come_and_change_while_a_client_turns_pages_shift_nothing(api: Api) -> None:
     before = [api("POST", CONTACTS, {"manychat_id": f"MC{number}"}, status=201)["id"] for number in range(10)]
     for sort in ("id", "-id"):
         seen: list[int] = []
@@ -156,7 +156,7 @@ def test_a_client_that_hangs_up_while_it_sends_is_no_failure_of_ours(world: Worl
     assert "request_failed" not in process.log.read_text()
 
 
-def test_keys_change_under_load_and_nobody_with_a_valid_one_is_refused(world: World, process: ApiProcess) -> None:
+def test_keys_change_under_load_and_no_valid_one_is_refused(world: World, process: ApiProcess) -> None:
     current = [_key(world, process, "first")]
     stop = threading.Event()
 

@@ -27,7 +27,7 @@ from .api import KEYS, Api
 
 TRIES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "4"))
 #: Not asked for: these two want a schema to say all that is accepted and nothing else. Our contract takes more than its
-#: schema tells (numbers as text, "" for nothing) and less (an id that nobody has, a date_end before its date_start).
+#: schema tells (numbers as text, "" for nothing) and less (an id that no row has, a date_end before its date_start).
 UNASKED = {"negative_data_rejection", "positive_data_acceptance"}
 
 #: What writes an event of each type.
@@ -38,7 +38,7 @@ APPLYING = {
     EventType.OPPORTUNITY: record,
 }
 
-# Dates from before 1970 are refused, and leap seconds are nobody's.
+# Dates from before 1970 are refused, and nothing sends leap seconds.
 _moments = st.integers(86_400, 250_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, timezone.utc))
 schemathesis.openapi.format("date-time", _moments.map(lambda moment: moment.isoformat()))
 

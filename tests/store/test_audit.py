@@ -144,8 +144,8 @@ def test_an_event_has_one_dead_letter_however_often_it_is_given_up(store: Store)
     event = contact()
     store.run(dead_letters.put, [letter(event)])
     [first] = store.rows("dead_letters")
-    store.run(dead_letters.notified, [first.id])
-    store.run(dead_letters.replayed, first, event)
+    store.run(dead_letters.mark_notified, [first.id])
+    store.run(dead_letters.mark_replayed, first, event)
     store.run(dead_letters.put, [letter(event, message_id="m2", code="unmapped_stage", attempts=1)])
 
     [row] = store.rows("dead_letters")
@@ -205,7 +205,7 @@ def test_a_letter_that_was_given_up_again_while_it_was_replayed_stays_open(store
     store.run(dead_letters.put, [letter(event)])
     [read] = store.rows("dead_letters")
     store.run(dead_letters.put, [letter(event, message_id="m2")])
-    store.run(dead_letters.replayed, read, event)
+    store.run(dead_letters.mark_replayed, read, event)
     assert not store.run(dead_letters.discard, read)
 
     assert [row.status for row in store.rows("dead_letters")] == ["open"]
@@ -214,7 +214,7 @@ def test_a_letter_that_was_given_up_again_while_it_was_replayed_stays_open(store
 def test_a_letter_that_becomes_readable_is_from_then_on_that_events(store: Store) -> None:
     event = contact()
     store.run(dead_letters.put, [letter(body=event.encode())])
-    store.run(dead_letters.replayed, store.rows("dead_letters")[0], event)
+    store.run(dead_letters.mark_replayed, store.rows("dead_letters")[0], event)
     store.run(audit.begin, [taken(event)])
     store.run(audit.finish, {event.id: Done("stored")})
 
@@ -272,11 +272,11 @@ def test_an_outcome_is_unreported_until_odoo_knows_it(store: Store) -> None:
 
     assert unreported(store) == {kept.id: "stored", failed.id: "dead_lettered"}
     read = store.run(audit.unreported, 10)
-    store.run(audit.reported, read)
+    store.run(audit.mark_reported, read)
     assert unreported(store) == {}
     store.run(audit.discard, failed.id)
     assert unreported(store) == {failed.id: "discarded"}
-    store.run(audit.reported, read)  # of what it was before
+    store.run(audit.mark_reported, read)  # of what it was before
     assert unreported(store) == {failed.id: "discarded"}
     store.run(erasure.erase, "MC3")
     store.run(audit.report_again, [moved.id])
@@ -289,13 +289,13 @@ def test_letters_of_what_was_given_up_in_odoo_are_closed_also_on_their_way_back(
     waiting, replayed, other = (contact(number, f"MC{number}") for number in range(3))
     for number, event in enumerate((waiting, replayed, other)):
         store.run(dead_letters.put, [letter(event, message_id=str(number))])
-    store.run(dead_letters.replayed, store.rows("dead_letters", event_id=replayed.id)[0], replayed)
+    store.run(dead_letters.mark_replayed, store.rows("dead_letters", event_id=replayed.id)[0], replayed)
     store.run(dead_letters.discard_all, [waiting.id, replayed.id])
 
     assert [row.status for row in store.rows("dead_letters")] == ["discarded", "discarded", "open"]
 
 
-def test_an_event_in_somebodys_hands_is_not_discarded_under_them(store: Store) -> None:
+def test_an_event_that_a_bridge_is_handling_is_not_discarded(store: Store) -> None:
     event = contact()
     store.run(audit.begin, [taken(event)])
     store.run(audit.discard, event.id)

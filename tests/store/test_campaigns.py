@@ -38,7 +38,7 @@ def test_an_assignment_for_an_unknown_contact_is_completed_by_the_contacts_event
     assert (row.id, row.first_name) == (bare.id, "Ana")
 
 
-def test_zero_means_no_adviser_and_takes_nobody_away(store: Store) -> None:
+def test_zero_means_no_adviser_and_removes_no_adviser(store: Store) -> None:
     store.run(apply_campaign_events, [assignment(1, comercial_id=700), assignment(2, comercial_id=0, medico_id=101)])
 
     [row] = store.rows("campaign_contacts")

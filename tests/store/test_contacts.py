@@ -57,7 +57,7 @@ def test_any_delivery_order_ends_in_the_newest_data(store: Store, order: tuple[i
 
     [row] = store.rows("contacts")
     assert row.last_state == "Compra"
-    # The newest one does not carry these: they come from whichever event told them.
+    # The newest one does not carry these: they come from whichever event has them.
     assert (row.phone, row.email) == ("+52 1", "ana@example.com")
     assert row.first_name in ("Ana María", "Ana")
     assert row.event_id == events[2].id

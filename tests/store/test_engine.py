@@ -102,7 +102,7 @@ def test_a_bridge_does_not_start_on_tables_of_another_version_but_makes_those_of
         migrate.upgrade(store.engine)
 
 
-def test_a_row_that_somebody_else_inserts_meanwhile_is_found_on_the_second_run(store: Store) -> None:
+def test_a_row_that_another_transaction_inserts_meanwhile_is_found_on_the_second_run(store: Store) -> None:
     looked, inserted = threading.Event(), threading.Event()
     runs = []
 
@@ -170,12 +170,12 @@ def test_a_missing_table_is_the_databases_fault(store: Store) -> None:
 
 
 def test_a_server_that_does_not_answer_is_an_outage() -> None:
-    engine = create_engine("postgresql+psycopg://nobody@127.0.0.1:9/nothing")
+    engine = create_engine("postgresql+psycopg://user@127.0.0.1:9/nothing")
     with pytest.raises(StoreUnavailable):
         in_transaction(engine, lambda connection: connection.execute(sa.select(1)))
 
 
-def test_what_went_wrong_is_told_even_if_rolling_back_fails_too(store: Store) -> None:
+def test_what_went_wrong_is_raised_even_if_rolling_back_fails_too(store: Store) -> None:
     def work(connection: sa.Connection) -> None:
         ensure_contacts(connection, ["MC1"], NOON)
         assert connection.connection.driver_connection is not None
@@ -212,7 +212,7 @@ def test_a_url_that_cannot_work_is_refused(url: str) -> None:
         create_engine(url)
 
 
-def test_an_id_is_chosen_by_the_database_where_nobody_else_does(store: Store) -> None:
+def test_an_id_is_chosen_by_the_database_if_no_sender_does(store: Store) -> None:
     values = {"created_at": NOON, "updated_at": NOON}
     with store.engine.begin() as connection:
         connection.execute(schema.campaigns.insert(), [{"id": 500_085, "name": "Chosen", **values}])
@@ -260,14 +260,16 @@ def test_at_every_isolation_level_eight_connections_write_the_same_people_withou
         ],
     ],
 )
-def test_tables_of_somebody_elses_by_our_names_are_neither_used_nor_touched(tmp_path: Path, theirs: list[str]) -> None:
+def test_tables_of_another_program_with_our_names_are_neither_used_nor_touched(
+    tmp_path: Path, theirs: list[str]
+) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'theirs.db'}")
     with engine.begin() as connection:
         for statement in theirs:
             connection.execute(sa.text(statement))
     with engine.connect() as connection:
         before = connection.execute(sa.text("SELECT sql FROM sqlite_master")).all()
-    with pytest.raises(ConfigurationError, match="Nothing was touched"):
+    with pytest.raises(ConfigurationError, match="Nothing was changed"):
         migrate.upgrade(engine)
 
     with engine.connect() as connection:

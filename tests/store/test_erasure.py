@@ -24,7 +24,7 @@ def begin(store: Store, *events: Event) -> None:
 
 
 def live(store: Store, manychat_id: str) -> list[Event]:
-    """Somebody about whom there is a row in every table."""
+    """A person with a row in every table."""
     events = [
         contact(0, manychat_id, nombre_lead="Zacarías", whatsapp=PHONE, ultimo_estado="Nuevo"),
         assignment(1, manychat_id, comercial_id=3, summary=SUMMARY, ultimo_estado="Asignado"),
@@ -80,10 +80,10 @@ def test_nothing_in_the_database_speaks_of_who_was_erased_and_all_others_stay(st
 
 def test_no_data_of_the_last_person_is_left_anywhere(store: Store) -> None:
     live(store, "MC1")
-    assert all(told in everything(store) for told in (PHONE, SUMMARY, "Zacarías"))
+    assert all(text in everything(store) for text in (PHONE, SUMMARY, "Zacarías"))
     store.run(erasure.erase, "MC1")
 
-    assert not [told for told in (PHONE, SUMMARY, "Zacarías", "MC1") if told in everything(store)]
+    assert not [text for text in (PHONE, SUMMARY, "Zacarías", "MC1") if text in everything(store)]
 
 
 def test_the_guard_against_applying_twice_outlives_the_person(store: Store) -> None:
@@ -125,7 +125,7 @@ def test_messages_that_are_no_events_are_emptied_if_they_name_the_person(store: 
         "hers as a number": base64.b64encode(b'{"manychat_id":4711,"nombre_lead":"Ana"').decode(),
         "another's": '{"manychat_id": "47110"}',
         "not about her": '{"phone": "4711"}',
-        "of nobody": "¡no!",
+        "of no person": "¡no!",
     }
     store.run(dead_letters.put, [letter(message_id=name, body=body) for name, body in bodies.items()])
     assert store.run(erasure.erase, "4711")["dead letters"] == 2
@@ -162,7 +162,7 @@ def test_nothing_unfinished_or_open_is_ever_purged(store: Store) -> None:
     store.run(audit.finish, {unsynced.id: Done("created", 7, None, "A")}, NOON)
     replayed = contact(3, "MC4")
     store.run(dead_letters.put, [letter(dead), letter(message_id="unreadable"), letter(replayed, message_id="r")])
-    store.run(dead_letters.replayed, store.rows("dead_letters", message_id="r")[0], replayed)
+    store.run(dead_letters.mark_replayed, store.rows("dead_letters", message_id="r")[0], replayed)
     tables = [store.rows(table) for table in schema.metadata.tables]
 
     far = datetime.now(timezone.utc) + 10_000 * DAY

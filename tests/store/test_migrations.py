@@ -1,4 +1,4 @@
-"""The migrations as files: whoever lands second renames theirs, and this says so."""
+"""The migrations as files: two with the same number are found here."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_a_duplicate_key_and_a_deadlock_are_conflicts() -> None:
     assert not is_conflict(error(ProgrammingError, "ProgrammingError", "42000", TOO_LONG))
 
 
-def test_a_value_that_an_error_quotes_is_not_taken_for_its_number_nor_told() -> None:
+def test_a_value_that_an_error_quotes_is_not_taken_for_its_number_nor_shown() -> None:
     duplicate = error(IntegrityError, "IntegrityError", "23000", DUPLICATE.format(key="4711"))
 
     assert describe(duplicate) == "IntegrityError (23000 2627 3621)"

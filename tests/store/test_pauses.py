@@ -8,7 +8,7 @@ from bridge.store import pauses
 from .conftest import NOON, Store
 
 
-def test_a_queue_stays_paused_since_the_first_who_paused_it_until_somebody_resumes_it(store: Store) -> None:
+def test_a_queue_stays_paused_since_the_first_pause_until_it_is_resumed(store: Store) -> None:
     store.run(pauses.pause, ["a", "b"], NOON)
     store.run(pauses.pause, ["b", "c"], NOON + timedelta(hours=1))
     assert store.run(pauses.paused) == {"a": NOON, "b": NOON, "c": NOON + timedelta(hours=1)}

@@ -45,12 +45,12 @@ from .conftest import NOON, PURGES, Store, assignment, contact, opportunity, upd
 from .legacy import adopted_rows
 from .test_audit import letter, taken
 
-#: Tables that stay small, whatever happens: a few dozen rows that somebody enters by hand.
+#: Tables that stay small, whatever happens: a few dozen rows entered by hand.
 SMALL = {"pauses", "api_keys", "channels", "advisors", "campaigns", "alembic_version"}
 #: Functions that may read a growing table in the order of an index, since they stop at the end of a page.
 PAGED = {"listing.page"}
 #: People in the tables: enough that no database prefers reading everything.
-PEOPLE = 4000
+PEOPLE = 400
 BATCH = 200
 
 
@@ -104,7 +104,7 @@ class Witness:
             if name := store_function(frame):
                 names.append(name)
             frame = frame.f_back
-        # The outermost that is not the transaction itself: what somebody called.
+        # The outermost that is not the transaction itself: the function that was called.
         callers = [name for name in names if not name.startswith("engine.")]
         if callers and statement.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE")):
             self.statements.setdefault((callers[-1], statement), parameters[0] if executemany else parameters)
@@ -148,7 +148,7 @@ def full(store: Store) -> Iterator[Store]:
 
 
 def exercise(store: Store) -> None:
-    """Call every function of the store. Whoever writes a new one adds it here."""
+    """Call every function of the store. A new function needs a call here."""
     person = contact(9000, "P1", ultimo_estado="a", canal_entrada="b", nombre_lead="Eva")
     move = opportunity(9001, "P1", channel="b", commercial_advisor_id=3, first_name="Eva")
     new = contact(9000, "P-new", ultimo_estado="a")
@@ -163,7 +163,7 @@ def exercise(store: Store) -> None:
         store.run(audit.fail, {person.id: Failure("refused", "no")}, dead=True)
         store.run(dead_letters.put, [letter(person, message_id="m8"), letter(message_id="m9")])
     store.run(dead_letters.messages_given_up, [person.id])
-    store.run(dead_letters.notified, [row.id for row in store.run(dead_letters.unnotified, ["m8", "m9"])])
+    store.run(dead_letters.mark_notified, [row.id for row in store.run(dead_letters.unnotified, ["m8", "m9"])])
     for wanted in (
         Filter(),
         Filter(manychat_id="P1"),
@@ -175,7 +175,7 @@ def exercise(store: Store) -> None:
         store.run(dead_letters.search, wanted, limit=50, after=17)
         store.run(dead_letters.counts, wanted)
     [first, *_] = store.run(dead_letters.search, Filter(), limit=1)
-    store.run(dead_letters.replayed, first, move)
+    store.run(dead_letters.mark_replayed, first, move)
     store.run(dead_letters.discard, first)
     store.run(dead_letters.discard_all, [person.id])
     store.run(audit.discard, person.id)
@@ -183,7 +183,7 @@ def exercise(store: Store) -> None:
     store.run(audit.unfinished, NOON - timedelta(days=1), ["contact"])
     store.run(audit.rows, [person.id])
     store.run(audit.wrong_clocks, NOON + timedelta(days=1))
-    store.run(audit.reported, store.run(audit.unreported, 50))
+    store.run(audit.mark_reported, store.run(audit.unreported, 50))
     store.run(audit.report_again, [person.id])
     store.run(opportunities.unsynced, NOON - timedelta(days=1))
     store.run(pauses.pause, ["a"])

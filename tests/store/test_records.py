@@ -18,7 +18,7 @@ from bridge.store.schema import advisors, campaigns, channels, contacts
 from .conftest import NOON, Store, assignment, contact, opportunity
 
 
-def test_an_id_that_nobody_chose_is_none_that_an_event_brought(store: Store) -> None:
+def test_a_generated_id_is_none_that_an_event_has_used(store: Store) -> None:
     made = [store.run(records.create, campaigns, {"name": str(number)}).id for number in range(3)]
     taken = max(made) + 1
     store.run(records.create, campaigns, {"id": taken})

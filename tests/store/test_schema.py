@@ -26,7 +26,7 @@ def test_the_bridge_works_in_a_schema_of_its_own_beside_tables_by_the_same_names
     there.run(audit.begin, [taken(event), taken(move)])
     there.run(contacts.apply_contacts, [event])
     there.run(opportunities.record, [move])
-    # An id that somebody chose (SQL Server: IDENTITY_INSERT), and one from a sequence.
+    # An id chosen by the caller (SQL Server: IDENTITY_INSERT), and one from a sequence.
     there.run(records.create, schema.channels, {"id": 77, "name": "Teléfono"})
     there.run(records.create, schema.campaigns, {"name": "Invierno"})
 

@@ -112,14 +112,14 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(audit.fail, failures, dead=True)
     call(audit.unfinished, NOON, [f"t{n}" for n in range(4)])  # types are four
     call(dead_letters.put, letters)
-    call(dead_letters.notified, [row.id for row in call(dead_letters.unnotified, [f"u{n}" for n in numbers])])
+    call(dead_letters.mark_notified, [row.id for row in call(dead_letters.unnotified, [f"u{n}" for n in numbers])])
     call(dead_letters.messages_given_up, events)
     assert len(call(dead_letters.search, wanted)) == sum(call(dead_letters.counts, wanted).values()) == MANY
     call(dead_letters.discard_all, events)
     call(dead_letters.resolve, events)
     call(audit.finish, {event_id: Done("stored") for event_id in events})
     call(opportunities.finish, {move.id: (move, Done("created", 1, None, "A")) for move in moves})
-    call(audit.reported, list(call(audit.rows, events).values()))
+    call(audit.mark_reported, list(call(audit.rows, events).values()))
     call(audit.report_again, events)
     call(api_keys.set_last_used, dict.fromkeys(numbers, NOON))
     call(api_keys.revoke, numbers)
@@ -146,7 +146,7 @@ def test_letters_named_by_many_ids_are_each_found_once_in_order_and_page_by_page
     events = [contact(n, f"MC{n}") for n in range(retention.CHUNK + 50)]
     store.run(dead_letters.put, [letter(event, message_id=event.id, code=f"c{event.id[0] > '7'}") for event in events])
     ids = [row.id for row in store.rows("dead_letters")]
-    # The first of them by both its ids, and some that are nobody's.
+    # The first of them by both its ids, and some of no letter.
     wanted = Filter(ids=ids[: len(ids) // 2], event_ids=[event.id for event in events[:1] + events[100:]] + ["none"])
 
     assert [row.id for row in store.run(dead_letters.search, wanted)] == ids

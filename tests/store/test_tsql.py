@@ -78,21 +78,21 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
         store.run(dead_letters.put, [letter(event), letter(message_id="m9")])
         store.run(dead_letters.messages_given_up, [event.id])
         for row in store.run(dead_letters.unnotified, ["m1", "m9"]):
-            store.run(dead_letters.notified, [row.id])
+            store.run(dead_letters.mark_notified, [row.id])
         wanted = Filter(
             code="x", queue="y", ids=[1], event_ids=["e"], manychat_id="MC1", since=NOON, until=NOON + timedelta(days=1)
         )
         store.run(dead_letters.search, wanted, limit=5, after=1)
         store.run(dead_letters.counts, wanted)
         [first, *_] = store.rows("dead_letters")
-        store.run(dead_letters.replayed, first, event)
+        store.run(dead_letters.mark_replayed, first, event)
         store.run(dead_letters.discard, first)
         store.run(audit.discard, event.id)
         store.run(audit.claim, event.id, NOON)
         store.run(audit.unfinished, NOON, ["contact"])
         store.run(audit.rows, [event.id])
         store.run(audit.wrong_clocks, NOON)
-        store.run(audit.reported, store.run(audit.unreported, 5))
+        store.run(audit.mark_reported, store.run(audit.unreported, 5))
         store.run(audit.report_again, [event.id])
         store.run(dead_letters.discard_all, [event.id])
         store.run(opportunities.unsynced, NOON)
@@ -219,7 +219,7 @@ def test_parameters_whose_types_sql_server_cannot_tell_are_found(sql: str) -> No
         check_types_of_parameters(sql)
 
 
-def test_people_are_told_apart_by_every_letter_also_on_sql_server() -> None:
+def test_ids_of_people_are_case_sensitive_also_on_sql_server() -> None:
     # SQL Server's default collation would take "abc" and "ABC" for one.
     for column in (schema.contacts.c.manychat_id, schema.audit.c.event_id, schema.channels.c.name_key):
         assert "BIN2" in column.type.compile(dialect=DIALECT)

@@ -1,6 +1,6 @@
-"""Alembic's entry: it runs on the connection, and in the transaction, that ``bridge.store.migrate`` opened.
+"""Alembic's entry point. It runs in the transaction that ``bridge.store.migrate`` opened.
 
-Without a connection it prints SQL instead, in the dialect that it is given.
+Without a connection it prints SQL instead, in the given dialect.
 """
 
 from alembic import context

@@ -1,6 +1,6 @@
-"""Where migrations put their tables: in the schema that ``BRIDGE_DATABASE_SCHEMA`` names, else the connection's own.
+"""The schema of the migrations' tables: that of ``BRIDGE_DATABASE_SCHEMA``, else the connection's own.
 
-Said with every operation, since Alembic translates schemas (``schema_translate_map``) in some of them only.
+Every operation names it, because Alembic applies ``schema_translate_map`` only in some operations.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from alembic import op
 
 
 def place() -> dict[str, Any]:
-    """What an operation takes to work there."""
+    """The schema as a keyword of an Alembic operation."""
     return {"schema": _schema()}
 
 
 def target(column: str) -> str:
-    """What a foreign key refers to there."""
+    """``column`` with its schema, as the target of a foreign key."""
     schema = _schema()
     return f"{schema}.{column}" if schema else column
 

@@ -44,7 +44,7 @@ def written() -> list[sa.Column[Any]]:
 
 
 def chosen_id(sequence: str) -> sa.Column[int]:
-    """An id that senders choose, and that a sequence fills when they don't. SQLite numbers such a column by itself."""
+    """An id that senders choose. A sequence fills it in if no sender did; SQLite does so by itself."""
     default = None
     if op.get_context().dialect.supports_sequences:
         op.execute(sa.schema.CreateSequence(sa.Sequence(sequence, start=1, **place())))
@@ -53,7 +53,7 @@ def chosen_id(sequence: str) -> sa.Column[int]:
 
 
 def unique_where(name: str, table: str, columns: list[str], where: str) -> None:
-    """SQL Server's plain unique index admits a single NULL: hence the filter."""
+    """A unique index with a filter, because SQL Server's plain unique index allows only one NULL."""
     condition = sa.text(where)
     op.create_index(
         name,
@@ -68,6 +68,15 @@ def unique_where(name: str, table: str, columns: list[str], where: str) -> None:
 
 
 def upgrade() -> None:
+    create_channels_advisors_and_campaigns()
+    create_contacts()
+    create_campaign_contacts()
+    create_opportunities()
+    create_audit()
+    create_dead_letters()
+
+
+def create_channels_advisors_and_campaigns() -> None:
     op.create_table(
         "channels",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -99,6 +108,9 @@ def upgrade() -> None:
         *written(),
         **place(),
     )
+
+
+def create_contacts() -> None:
     op.create_table(
         "contacts",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -131,6 +143,9 @@ def upgrade() -> None:
         "ix_contact_states_contact_id_created_at", "contact_states", ["contact_id", "created_at"], **place()
     )
     unique_where("uq_contact_states_event_id", "contact_states", ["event_id"], "event_id IS NOT NULL")
+
+
+def create_campaign_contacts() -> None:
     op.create_table(
         "campaign_contacts",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -158,6 +173,9 @@ def upgrade() -> None:
     unique_where(
         "uq_campaign_contacts_contact_id_unassigned", "campaign_contacts", ["contact_id"], "campaign_id IS NULL"
     )
+
+
+def create_opportunities() -> None:
     op.create_table(
         "opportunities",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -198,6 +216,9 @@ def upgrade() -> None:
         ["opportunity_id", "event_at"],
         **place(),
     )
+
+
+def create_audit() -> None:
     op.create_table(
         "audit",
         sa.Column("id", BIG_ID, primary_key=True),
@@ -226,6 +247,9 @@ def upgrade() -> None:
     op.create_index("ix_audit_manychat_id_occurred_at", "audit", ["manychat_id", "occurred_at"], **place())
     op.create_index("ix_audit_received_at", "audit", ["received_at"], **place())
     op.create_index("ix_audit_outcome_received_at", "audit", ["outcome", "received_at"], **place())
+
+
+def create_dead_letters() -> None:
     op.create_table(
         "dead_letters",
         sa.Column("id", BIG_ID, primary_key=True),

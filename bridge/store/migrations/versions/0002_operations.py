@@ -1,4 +1,4 @@
-"""What operators need: pausing queues, discarding dead letters, and seeing what nobody works on any more."""
+"""For operators: paused queues, discarded dead letters, and the time of the newest attempt."""
 
 import sqlalchemy as sa
 from alembic import op

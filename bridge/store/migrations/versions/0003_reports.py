@@ -1,4 +1,4 @@
-"""What the bridge has told Odoo of, and how often a person had an event sent again."""
+"""Which outcomes Odoo knows, and how often an Odoo user sent an event again."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,7 +27,7 @@ EXEC(@drop)
 def upgrade() -> None:
     op.add_column("audit", sa.Column("retries", sa.Integer, nullable=False, server_default="0"), **place())
     op.add_column("audit", sa.Column("reported_at", MOMENT), **place())
-    # Odoo itself said how these ended; the others it has never heard of.
+    # Odoo itself answered these outcomes. It does not know the others.
     audit = sa.table("audit", *(sa.column(name) for name in ("outcome", "finished_at", "reported_at")), **place())
     odoo_knows = audit.c.outcome.in_(["created", "moved", "updated", "unchanged", "stale"])
     op.execute(audit.update().where(odoo_knows).values(reported_at=audit.c.finished_at))

@@ -1,4 +1,4 @@
-"""What the API needs: its keys, and an index for every list that it shows and every reference that it checks."""
+"""For the API: its keys, and an index for every list and every reference that it checks."""
 
 import sqlalchemy as sa
 from alembic import op
