@@ -40,7 +40,7 @@ def test_from_describing_to_copying(cli: Cli, old: Path) -> None:
     assert "contactos · 1,201 rows" in described.stdout
     again = cli("db", "adopt", "--source-url", url, "--describe", "--mapping", "m.toml")
     assert again.returncode == 2
-    assert "was not touched" in again.stderr
+    assert "was not changed" in again.stderr
 
     assert cli("db", "upgrade").returncode == 0
     checked = cli("db", "adopt", "--mapping", "m.toml", "--check", adopt_url=url)
