@@ -2,15 +2,18 @@
 PYTHON ?= python3
 export ODOO ODOO_SRC
 
+# One test in seconds: make test-bridge K=test_that_name
+only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-e2e test-browser test-faults test-docs soak screenshots translations generate docs lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-e2e test-browser test-faults test-docs soak screenshots translations generate docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  ODOO=18.0 (default) or ODOO=19.0 chooses the version; ODOO_SRC=DIR an Odoo tree of your own."
+	@echo "  K=... runs only the tests whose names it matches: make test-bridge K=\"pause and not resume\"."
 	@echo "  PYTHON=... names the Python to start with (3.10 or newer)."
 
 setup: ## everything the other targets need, ahead of time
@@ -35,25 +38,28 @@ test: ## lint and every suite
 	@$(stack) test
 
 test-bridge: ## contract and bridge, without Odoo
-	@$(stack) test bridge
+	@$(stack) test bridge $(only)
 
 test-store: ## the SQL store, on SQLite and on PostgreSQL
-	@$(stack) test store
+	@$(stack) test store $(only)
 
 test-addon: ## the addon inside a real Odoo
-	@$(stack) test addon
+	@$(stack) test addon $(only)
+
+test-install: ## the addon installed on a database in use, upgraded from the first release, uninstalled
+	@$(stack) test install $(only)
 
 test-e2e: ## events through a running system, from webhook to pipeline
-	@$(stack) test e2e
+	@$(stack) test e2e $(only)
 
-test-browser: ## what people see of it, in a browser, in English and in Spanish
-	@$(stack) test browser
+test-browser: ## what people see of it, in a browser
+	@$(stack) test browser $(only)
 
 test-faults: ## a running system, broken in every way for a minute; properties and concurrency
-	@$(stack) test faults
+	@$(stack) test faults $(only)
 
 test-docs: ## README and docs: links, names and the commands in them
-	@$(stack) test docs
+	@$(stack) test docs $(only)
 
 MINUTES ?= 10
 soak: ## the same for MINUTES=10, with a table at the end; FAULT_SEED=N repeats a run
@@ -65,7 +71,7 @@ screenshots: ## the pictures of README and app page anew, from a running system 
 translations: ## the addon's terms anew into i18n/*.pot and *.po; says which lack a translation
 	@$(stack) translations
 
-generate: ## .env.example, docs/settings.md and the addon's README anew, from what they describe
+generate: ## the files that come from others: settings page, .env.example, addon's README, the proxy's paths
 	@$(stack) generate
 
 docs: ## the documentation as a site, in .miasalud/site

@@ -1,4 +1,4 @@
-"""Open the database, a queue and Odoo as the settings name them."""
+"""Open the database, the queues and Odoo that the settings name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from .store.engine import create_engine
 
 
 def open_engine(settings: Settings) -> sa.Engine:
-    """:raises ConfigurationError: naming the variable"""
+    """The database.
+
+    :raises ConfigurationError: names the variable that is wrong
+    """
     try:
         return create_engine(
             settings.database_url.get_secret_value(), settings.database_options, settings.database_schema
@@ -23,7 +26,10 @@ def open_engine(settings: Settings) -> sa.Engine:
 
 
 def open_queue(settings: Settings, name: str) -> Queue:
-    """:raises ConfigurationError: naming the variable"""
+    """The queue of that name.
+
+    :raises ConfigurationError: names the variable that is missing or wrong
+    """
     settings.require("queue_connection_string")
     try:
         return Queue(secret(settings.queue_connection_string), name)
@@ -32,7 +38,10 @@ def open_queue(settings: Settings, name: str) -> Queue:
 
 
 def open_odoo(settings: Settings) -> Odoo:
-    """:raises ConfigurationError: naming the variables that are not set"""
+    """The client of Odoo.
+
+    :raises ConfigurationError: names the variables that are missing
+    """
     settings.require("odoo_url", "odoo_database", "odoo_api_key")
     assert settings.odoo_url is not None
     assert settings.odoo_database is not None
@@ -40,9 +49,9 @@ def open_odoo(settings: Settings) -> Odoo:
 
 
 def require_schema(engine: sa.Engine) -> None:
-    """Refuse to work on tables of another version. The embedded database is brought up to date instead.
+    """Refuse tables of another version. The tables of an embedded database are upgraded instead.
 
-    :raises ConfigurationError: saying what to run
+    :raises ConfigurationError: says what to run
     """
     if engine.dialect.name == "sqlite":
         migrate.upgrade(engine)

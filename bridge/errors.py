@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Outage(Exception):
-    """A dependency cannot be used just now.
+    """A dependency is down.
 
     The message is for an operator and must be safe to log: no personal data, no secrets.
     """
@@ -13,13 +13,13 @@ class Outage(Exception):
 
 
 class QueueUnavailable(Outage):
-    """The queue service cannot be used just now."""
+    """The queue service is down."""
 
     dependency = "queue"
 
 
 class QueueMissing(QueueUnavailable):
-    """There is no queue of that name (yet: ``run`` and ``check`` make it)."""
+    """The queue does not exist (yet: ``run`` and ``check`` create it)."""
 
 
 class QueueDenied(QueueUnavailable):
@@ -27,7 +27,7 @@ class QueueDenied(QueueUnavailable):
 
 
 class MessageRefused(QueueUnavailable):
-    """The queue takes no message like this one, malformed or too large. Other messages may pass."""
+    """The queue service refuses this message, as malformed or too large. Other messages may pass."""
 
 
 class BadConnectionString(ValueError):
@@ -35,17 +35,17 @@ class BadConnectionString(ValueError):
 
 
 class OdooUnavailable(Outage):
-    """Odoo cannot be reached, or cannot work, just now."""
+    """Odoo is down: it cannot be reached, or its database is down."""
 
     dependency = "Odoo"
 
 
 class OdooTimeout(OdooUnavailable):
-    """No answer in time. It may have done the work nonetheless; and it may be this very call that is too slow."""
+    """Odoo did not answer in time. It may have done the work nevertheless, and this one call may be too slow."""
 
 
 class OdooMisconfigured(OdooUnavailable):
-    """Odoo answers, but not to us. The message says what an operator must do."""
+    """Odoo answers, but does not accept the bridge. The message says what an operator must do."""
 
 
 class OdooRefused(Exception):
@@ -62,14 +62,14 @@ class OdooRefused(Exception):
 
 
 class StoreUnavailable(Outage):
-    """The database cannot be used just now: away, locked, full, or without the tables or rights that we need."""
+    """The database is down, locked or full, or the bridge lacks tables or rights there."""
 
     dependency = "SQL"
 
 
 class BadDatabaseUrl(ValueError):
-    """The database URL or its options cannot work, in words for whoever set them."""
+    """The database URL or its options cannot work. The message is for the operator who set them."""
 
 
 class ConfigurationError(Exception):
-    """A setting is missing or wrong. The message names the variable and says what to do; it holds no secret."""
+    """A setting is missing or wrong. The message names the variable and what to do, without secrets."""

@@ -1,8 +1,8 @@
-"""Structured logs: one line for each thing that happened, and nothing in them about people.
+"""Structured logs: one line for each thing that happened, without personal data.
 
-A line may hold only the fields of :data:`ALLOWED`; whatever else is passed is dropped, and the line says that. So a
-phone number, a name or an e-mail address cannot get into the log by somebody's oversight. For the same reason the text
-of an exception is never logged, only its kind and where it was raised.
+A line may have only the fields of :data:`ALLOWED`. Any other field is dropped, and the line names it. So a programming
+mistake cannot put a phone number, a name or an e-mail address into the log. For the same reason the text of an
+exception is never logged, only its class and where it was raised.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ ALLOWED = frozenset(
         "queue",
         "lead_id",
         "clock_is_wrong",
-        # what became of it
+        # its outcome
         "outcome",
         "code",
         "attempts",
         "retry_in",
         "ms",
         "count",
-        # what was asked of the API, and by whose key (its name)
+        # the request to the API, and the name of its key
         "path",
         "key",
         "table",
         "row_id",
         "address",
-        # the process and what it depends on
+        # the process and its dependencies
         "dependency",
         "reason",
         "down_seconds",
@@ -90,7 +90,7 @@ def configure(log_format: str = "auto", level: str = "INFO", stream: TextIO | No
 
 
 def only_allowed(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Drop fields that are not in :data:`ALLOWED`, naming them."""
+    """Drop fields that are not in :data:`ALLOWED`, and name them in the line."""
     unknown = sorted(line.keys() - ALLOWED)
     for name in unknown:
         del line[name]
@@ -100,7 +100,7 @@ def only_allowed(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> 
 
 
 def exception_without_text(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Replace ``exc_info`` by the exception's kind and the places it passed: its text may quote people's data."""
+    """Replace ``exc_info`` by the exception's class and places: its text may quote personal data."""
     given = line.pop("exc_info", None)
     error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
     if error is not None:
@@ -111,15 +111,15 @@ def exception_without_text(_logger: Any, _method: str, line: MutableMapping[str,
 
 
 def kind(error: BaseException) -> str:
-    """An exception's class, which is safe to log when its text is not."""
+    """The class of an exception, which is safe to log when its text is not."""
     return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
 
 
 class _Library(logging.Handler):
-    """Log lines of libraries: who warned, and the words before their values were put in."""
+    """Log lines of libraries, without the values in their messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # record.msg, not getMessage(): the arguments may hold URLs with signatures or people's data.
+        # record.msg, not getMessage(): the arguments may hold URLs with signatures, or personal data.
         text = str(record.msg) if record.args else record.name
         structlog.get_logger().log(record.levelno, "library", logger=record.name, reason=text[:200])
 
@@ -128,6 +128,6 @@ def _tame_libraries() -> None:
     root = logging.getLogger()
     root.handlers = [_Library()]
     root.setLevel(logging.WARNING)
-    # urllib3 warns of each connection it tries again, the SDK of each odd answer: an outage is one line of ours.
+    # urllib3 warns at each retried connection, the SDK at each unusual answer. Our log has one line for an outage.
     for name in ("urllib3", "azure"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -9,10 +9,6 @@ personal data or id becomes a label.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 
 from . import __version__
@@ -134,14 +130,3 @@ _create_series()
 def reason(code: str) -> str:
     """Label for an error code: ``other`` for a code of Odoo's, since each code would be a series for ever."""
     return code if code in DESCRIPTIONS else "other"
-
-
-@contextmanager
-def sql_transaction() -> Iterator[None]:
-    """Time a transaction with all its runs."""
-    started, result = time.monotonic(), "failed"
-    try:
-        yield
-        result = "ok"
-    finally:
-        SQL.labels(result).observe(time.monotonic() - started)

@@ -130,9 +130,9 @@ class Odoo:
         return answer
 
     def probe(self) -> None:
-        """Find out whether :meth:`apply` would work, by applying nothing.
+        """Find out whether :meth:`apply` works, with an empty batch.
 
-        :raises OdooUnavailable: also if Odoo refuses, since no event is to blame
+        :raises OdooUnavailable: also if Odoo refuses, since no event is at fault
         """
         try:
             self.apply([])
@@ -140,7 +140,7 @@ class Odoo:
             raise OdooMisconfigured(f"it refuses even an empty batch ({error.name}): see Odoo's log") from None
 
     def version(self) -> int:
-        """Odoo's major version, asked once.
+        """The major version of Odoo. It is read once.
 
         :raises OdooUnavailable:
         """
@@ -168,7 +168,7 @@ class Odoo:
         try:
             return self._jsonrpc("/jsonrpc", {"service": "object", "method": "execute_kw", "args": arguments_18})
         except OdooMisconfigured:
-            # The user may have been made anew, with another id.
+            # The user may have been created again, with another id.
             self._uid = None
             raise
 
@@ -189,7 +189,7 @@ class Odoo:
         if "error" in answer:
             error = answer["error"] if isinstance(answer["error"], dict) else {}
             data = error.get("data")
-            # A fault without data never got as far as the method: no such database, no such path.
+            # A fault without data did not reach the method: the database or the path does not exist.
             if not isinstance(data, dict):
                 raise OdooMisconfigured(_misconfigured("werkzeug.exceptions.NotFound"))
             raise _fault(data)
@@ -199,21 +199,24 @@ class Odoo:
         headers = {"Authorization": f"bearer {self._api_key}", "X-Odoo-Database": self.database}
         status, answer = self._post(f"/json/2/{model}/{method}", arguments, headers)
         if status >= 400:
-            # A fault says its exception's name; a proxy in between, or Odoo before our code, does not.
+            # A fault of our code has its exception's name. A proxy in between, or Odoo before our code, sends none.
             if isinstance(answer, dict) and answer.get("name") and status not in (401, 403):
                 raise _fault(answer)
             raise _http_error(status)
         return answer
 
     def _post(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> tuple[int, Any]:
-        """:return: HTTP status, and the answer's JSON (``None`` if it has none)"""
+        """Post JSON.
+
+        :return: HTTP status, and the JSON of the answer (``None`` without JSON)
+        """
         try:
             response = self._http.post(
                 self.url + path,
                 data=json.dumps(body).encode(),
                 headers={"Content-Type": "application/json", **headers},
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
-                # A redirected POST becomes a GET, and the API key would travel to wherever it points.
+                # A redirected POST becomes a GET, and the API key would go to another server.
                 allow_redirects=False,
             )
         except requests.ReadTimeout:
@@ -235,7 +238,7 @@ class Odoo:
         try:
             return response.status_code, response.json()
         except ValueError:
-            # HTML: a proxy's page, or Odoo while its database is away.
+            # HTML: the page of a proxy, or of Odoo while its database is down.
             if response.status_code < 400:
                 raise OdooMisconfigured("the server there is not Odoo: check BRIDGE_ODOO_URL") from None
             return response.status_code, None
@@ -257,7 +260,7 @@ def _timed(method: str) -> Iterator[None]:
 
 def _http_error(status: int) -> Exception:
     if status == 413:
-        # A proxy's limit on bodies: a smaller batch may pass.
+        # The body exceeds the limit of a proxy: a smaller batch may pass.
         return OdooRefused("http_413", "The batch is too large for a proxy in front of Odoo (HTTP 413).")
     if status in (401, 403):
         return OdooMisconfigured(_misconfigured("odoo.exceptions.AccessDenied"))
@@ -286,7 +289,7 @@ def _fault(data: dict[str, Any]) -> Exception:
 def _misconfigured(name: str) -> str:
     advice = {
         "odoo.exceptions.AccessDenied": "check BRIDGE_ODOO_DATABASE, BRIDGE_ODOO_LOGIN and BRIDGE_ODOO_API_KEY (keys "
-        "expire: make a new one in Odoo)",
+        "expire: create a new one in Odoo)",
         "odoo.exceptions.AccessError": "put it into the group “ManyChat Bridge”",
     }.get(name, "install or upgrade it in the database BRIDGE_ODOO_DATABASE")
     return f"{_MISCONFIGURED[name]}: {advice}"

@@ -44,7 +44,7 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="The revision to go back to; base for none.")],
     yes: Yes = False,
 ) -> None:
-    """Take the tables back to an earlier revision. Data that this revision has no place for is deleted."""
+    """Downgrade the tables to an earlier revision. Data that this revision has no place for is deleted."""
     engine = connect.open_engine(load_settings())
     if not yes:
         typer.confirm(f"Go back to {revision}, and delete the data that it has no place for?", abort=True)

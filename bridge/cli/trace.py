@@ -307,7 +307,7 @@ def _conclusion(history: Mapping[str, Any]) -> str:
         return "It waits in Odoo until the queue is up. Odoo's log has the reason."
     if odoo.get("state") == "queued":
         return "Odoo has put it on the queue; SQL does not have it yet. Is a bridge alive? See `status`."
-    return f"Odoo says: {odoo.get('outcome') or odoo.get('state') or 'nothing'}."
+    return f"Odoo: {odoo.get('outcome') or odoo.get('state') or 'nothing'}."
 
 
 # --- printing --------------------------------------------------------------------------------------------------------

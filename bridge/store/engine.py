@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-from .. import metrics
+from .. import metrics, retry
 from ..errors import BadDatabaseUrl, StoreUnavailable
 from . import odbc
 from .sql_errors import describe, is_conflict, is_too_long, is_transient
@@ -21,12 +21,6 @@ from .sql_errors import describe, is_conflict, is_too_long, is_transient
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Maximum runs of a transaction that conflicts with others. Each conflict means that another transaction committed, so
-#: this is far more than the number of bridges.
-MAX_RUNS = 25
-#: Seconds between runs of a transaction after a transient fault of the server. A fault that lasts longer is an outage,
-#: and callers wait for its end.
-TRANSIENT_PAUSES = (0.2, 1.0, 3.0)
 #: Seconds that SQLite waits for another process's transaction.
 SQLITE_BUSY_SECONDS = 30
 #: Seconds for connecting to PostgreSQL. SQL Server's driver has its own limit.
@@ -137,7 +131,7 @@ def in_transaction(
     :raises StoreUnavailable: the database's fault
     :raises DataError, IntegrityError: the data's fault
     """
-    with metrics.sql_transaction():
+    with _timed():
         return _repeat(engine, lambda connection: work(connection, *arguments, **named))
 
 
@@ -149,30 +143,54 @@ def read(
 
 
 def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-    pauses = iter(TRANSIENT_PAUSES)
-    for run in range(1, MAX_RUNS + 1):
-        is_worked_off = False
-        try:
-            with _transaction(engine) as connection:
-                result = work(connection)
-                is_worked_off = True
-            return result
-        except PoolTimeout:
-            raise StoreUnavailable("all database connections are in use") from None
-        except DBAPIError as error:
-            if run < MAX_RUNS and is_conflict(error):
-                metrics.SQL_REPEATS.inc()
-                time.sleep(random.uniform(0, 0.01 * run))  # noqa: S311 (not for security)
-                continue
-            if not is_worked_off and is_transient(error) and (pause := next(pauses, None)) is not None:
-                time.sleep(pause)
-                continue
-            if is_too_long(error):
-                raise DataError("(a statement)", None, error.orig, hide_parameters=True) from None  # type: ignore[arg-type]
-            if isinstance(error, (DataError, IntegrityError)) and not error.connection_invalidated:
-                raise
-            raise StoreUnavailable(describe(error)) from None
-    raise AssertionError("unreachable")
+    has_worked = False
+
+    def run() -> T:
+        nonlocal has_worked
+        has_worked = False
+        with _transaction(engine) as connection:
+            result = work(connection)
+            has_worked = True
+        return result
+
+    def is_worth_repeating(error: BaseException) -> bool:
+        # After the work only the commit is left to fail, and the result of a failed commit is unknown.
+        return isinstance(error, DBAPIError) and not has_worked and is_transient(error)
+
+    after_conflict = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, DBAPIError) and is_conflict(error)),
+        wait=retry.SQL_CONFLICT,
+        stop=stop_after_attempt(retry.SQL_CONFLICT_RUNS),
+        before_sleep=lambda _: metrics.SQL_REPEATS.inc(),
+        reraise=True,
+    )
+    after_fault = Retrying(
+        retry=retry_if_exception(is_worth_repeating),
+        wait=retry.SQL_TRANSIENT,
+        stop=stop_after_attempt(retry.SQL_TRANSIENT_RUNS),
+        reraise=True,
+    )
+    try:
+        return after_fault(lambda: after_conflict(run))
+    except PoolTimeout:
+        raise StoreUnavailable("all database connections are in use") from None
+    except DBAPIError as error:
+        if is_too_long(error):
+            raise DataError("(a statement)", None, error.orig, hide_parameters=True) from None  # type: ignore[arg-type]
+        if isinstance(error, (DataError, IntegrityError)) and not error.connection_invalidated:
+            raise
+        raise StoreUnavailable(describe(error)) from None
+
+
+@contextmanager
+def _timed() -> Iterator[None]:
+    """Time a transaction with all its runs."""
+    started, result = time.monotonic(), "failed"
+    try:
+        yield
+        result = "ok"
+    finally:
+        metrics.SQL.labels(result).observe(time.monotonic() - started)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ A test fails when one of them differs from what this writes.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from deploy.proxy import paths
+
 from . import addon_readme, settings
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 FILES: Mapping[Path, Callable[[], str]] = {
     ROOT / ".env.example": settings.env_example,
     ROOT / "docs" / "settings.md": settings.page,
+    paths.TEMPLATE: paths.template,
     ROOT / "miasalud_crm" / "README.rst": addon_readme.text,
 }
 

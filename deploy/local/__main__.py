@@ -11,7 +11,7 @@ from . import azurite, demo, odoo, stack, suites
 from . import translations as translation_files
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
-from .postgres import Cluster
+from .postgres import BREAKABLE, CLUSTERS, MAIN, Cluster
 from .say import quote, say
 from .state import State
 from .supervision import Supervision, own_environment
@@ -54,7 +54,8 @@ def down() -> None:
     for folder in stack.running():
         Supervision(folder).stop()
         say(f"Stopped {folder.name}.")
-    Cluster().stop()
+    for cluster in map(Cluster, CLUSTERS):
+        cluster.stop()
 
 
 @app.command()
@@ -68,8 +69,8 @@ def status() -> None:
         state = State(folder / "state.json")
         say(f"  Odoo       port {state.get('odoo port')}, login admin, password {state.get('admin password')}")
         say(f"  API        port {state.get('api port')}, described at /docs")
-    cluster = Cluster()
-    say(f"PostgreSQL {f'port {cluster.port}' if cluster.is_running() else 'is not running'}")
+    for cluster in map(Cluster, CLUSTERS):
+        say(f"PostgreSQL {f'port {cluster.port}' if cluster.is_running() else 'is not running'} ({cluster.folder})")
     if not folders:
         say("Nothing else runs: `make demo` makes and starts it, `make up` starts it again.")
 
@@ -84,16 +85,19 @@ def logs() -> None:
 
 
 @app.command()
-def test(names: Annotated[list[str] | None, typer.Argument(help="suites; all if none is named")] = None) -> None:
+def test(
+    names: Annotated[list[str] | None, typer.Argument(help="suites; all if none is named")] = None,
+    only: Annotated[str, typer.Option("-k", help="only the tests that this selects, as pytest's -k does")] = "",
+) -> None:
     """Runs test suites."""
-    if not suites.run(names or [], odoo.chosen):
+    if not suites.run(names or [], suites.Wanted(odoo.chosen, only)):
         raise typer.Exit(1)
 
 
 @app.command()
 def soak(minutes: float) -> None:
     """Breaks a running system of its own for so long, and tells what came of it."""
-    _ready_for_a_stack()
+    _ready_for_a_stack(BREAKABLE)
     # A process of its own: what it needs is in the test suite, which nothing here depends on.
     command = [VENV / "bin" / "python", "-m", "tests.faults.soak", "--minutes", str(minutes)]
     raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
@@ -145,13 +149,14 @@ def put_in_order() -> None:
 @app.command()
 def clean() -> None:
     """Deletes all that was made in this checkout. The cache with Odoo's source stays."""
-    Cluster().remove()
+    for cluster in map(Cluster, CLUSTERS):
+        cluster.remove()
     shutil.rmtree(STATE)
 
 
-def _ready_for_a_stack() -> None:
+def _ready_for_a_stack(cluster: str = MAIN) -> None:
     """What takes long, ahead of time."""
-    chosen = odoo.chosen()
+    chosen = odoo.chosen(cluster=cluster)
     azurite.install()
     chosen.cluster.start()
     chosen.install()

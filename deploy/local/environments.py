@@ -7,26 +7,28 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from . import os_packages
 from .paths import ROOT, STATE
 
-PYTHON = ">=3.10,<3.14"
-"""What Odoo 18's requirements name releases for. uv takes the machine's own Python if it fits, else one that does."""
-
 _STAMP = ".miasalud-stamp"
 
 
-def make(folder: Path, requirements: Iterable[str], depends_on: Iterable[Path] = ()) -> None:
-    """Makes `folder` an environment with `requirements` (arguments as pip takes them), unless it already is one.
+def make(
+    folder: Path, requirements: Iterable[str], depends_on: Iterable[Path] = (), pythons: Sequence[str] = ()
+) -> None:
+    """Make `folder` an environment with `requirements` (arguments as pip takes them), unless it already is one.
 
     It is made anew when the requirements or a file in `depends_on` have changed: an environment that was only added
     to would keep what is no longer asked for.
+
+    :param pythons: versions of Python that it may have (">=3.10,<3.13"), the best first: one of the machine's own, else
+        one that uv downloads. Without any, the Python that runs this.
     """
     requirements = list(requirements)
-    stamp = _fingerprint(requirements, depends_on)
+    stamp = _fingerprint([*requirements, *pythons], depends_on)
     marker = folder / _STAMP
     if marker.exists() and marker.read_text() == stamp and (folder / "bin" / "python").exists():
         return
@@ -34,7 +36,7 @@ def make(folder: Path, requirements: Iterable[str], depends_on: Iterable[Path] =
     shutil.rmtree(folder, ignore_errors=True)
     uv = _uv()
     if uv:
-        _run([uv, "venv", "--quiet", "--python", PYTHON, folder])
+        _make_empty(uv, folder, pythons)
         _run([uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", *requirements])
     else:
         _run([sys.executable, "-m", "venv", folder])
@@ -42,6 +44,17 @@ def make(folder: Path, requirements: Iterable[str], depends_on: Iterable[Path] =
         _run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1"])
         _run([folder / "bin" / "python", "-m", "pip", "install", "--progress-bar=on", *requirements])
     marker.write_text(stamp)  # last: an interrupted run leaves no stamp and starts this environment again
+
+
+def _make_empty(uv: Path, folder: Path, pythons: Sequence[str]) -> None:
+    """Make an environment with the first of `pythons` that can be had; the system's packages may have the last one."""
+    command: list[str | Path] = [uv, "venv", "--quiet", "--clear", folder, "--python"]
+    for python in pythons:
+        if subprocess.run([*command, python], cwd=ROOT, stderr=subprocess.DEVNULL).returncode == 0:
+            return
+    if pythons:
+        os_packages.ensure(os_packages.OLDER_PYTHON)
+    _run([*command, pythons[-1] if pythons else sys.executable])
 
 
 def _uv() -> Path | None:

@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -14,13 +15,21 @@ from .odoo_source import OdooSource
 from .os_packages import Missing
 from .paths import ROOT, STATE
 from .ports import HOST
-from .postgres import ROLE, Cluster
+from .postgres import MAIN, ROLE, Cluster
 from .say import run_logged, say, step
 from .supervision import own_environment
 
 DATA = STATE / "odoo-data"
-"""Odoo's data_dir for all databases: their attachments are in filestore/DATABASE."""
+"""Odoo's data_dir: a database's attachments are in filestore/DATABASE, so no two clusters have one of the same name."""
 
+# Suites side by side want the same things at the same time; the second one finds them ready.
+_choosing = threading.Lock()
+_installing = threading.Lock()
+
+# Odoo's pins have wheels for the first; of the second it knows (it refuses code that newer ones compile otherwise).
+_PYTHONS = (">=3.10,<3.13", ">=3.10,<3.14")
+# Pinned to versions without a wheel for Python 3.13: the next ones that have one.
+_ON_313 = {"lxml": "lxml>=5.3,<6", "markupsafe": "MarkupSafe>=3,<4", "rjsmin": "rjsmin>=1.2.3,<2"}
 # Out of Odoo's own list: needs compilers and headers, for nothing that we use …
 _WITHOUT = {"python-ldap", "psycopg2", "psycopg2-binary", "cbor2"}
 # … and in: these have wheels. A gevent that finds newer zope packages, or a setuptools without pkg_resources,
@@ -41,15 +50,17 @@ class Odoo:
         self.label = source.version + own
         self.venv = STATE / f"venv-odoo-{self.label}"
         self.python = self.venv / "bin" / "python"
+        self._making_template = threading.Lock()
 
     def install(self) -> None:
         """Makes the environment: Odoo's libraries, and of this checkout the contract that addon and bridge share."""
         wanted = STATE / f"odoo-{self.label}-requirements.txt"
-        wanted.write_text("\n".join([*self._requirements(), *_OURS]) + "\n")
         arguments = ["--requirement", str(wanted), "--editable", "."]
-        environments.make(self.venv, arguments, depends_on=[wanted, ROOT / "pyproject.toml"])
-        packages = next((self.venv / "lib").glob("python*/site-packages"))
-        (packages / "odoo-source.pth").write_text(f"{self.source.root}\n")
+        with _installing:
+            wanted.write_text("\n".join([*self._requirements(), *_OURS]) + "\n")
+            environments.make(self.venv, arguments, depends_on=[wanted, ROOT / "pyproject.toml"], pythons=_PYTHONS)
+            packages = next((self.venv / "lib").glob("python*/site-packages"))
+            (packages / "odoo-source.pth").write_text(f"{self.source.root}\n")
 
     def command(self, *arguments: str | Path) -> list[str]:
         """A command line: `python -m odoo …`, which both a git tree and Debian's package understand."""
@@ -85,11 +96,16 @@ class Odoo:
 
     def template(self) -> str:
         """The name of a database with `crm` installed and no demo data; made when this source has none yet."""
-        name = f"miasalud_template_{self.source.version.replace('.', '_')}_{self.source.identity()}"
+        with self._making_template:
+            return self._template()
+
+    def _template(self) -> str:
+        kind = f"miasalud_template_{self.cluster.name}_{self.source.version}".replace("-", "_").replace(".", "_")
+        name = f"{kind}_{self.source.identity()}"
         if self.cluster.exists(name):
             return name
         for stale in self.cluster.names():
-            if stale.startswith(f"miasalud_template_{self.source.version.replace('.', '_')}"):
+            if stale.startswith(kind):
                 self.drop(stale)
         draft = f"{name}_draft"
         self.cluster.create(draft, durable=False)
@@ -155,24 +171,45 @@ class Odoo:
         if self.source.requirements is None:
             return (Path(__file__).parent / f"odoo-{self.source.version}-requirements.txt").read_text().splitlines()
         lines = self.source.requirements.read_text().splitlines()
-        kept = [line for line in lines if re.split(r"[^\w.-]", line.strip(), maxsplit=1)[0].lower() not in _WITHOUT]
-        return [*kept, *(_INSTEAD_18 if self.source.version == "18.0" else _INSTEAD)]
-
-
-def chosen(version: str | None = None, tree: str | None = None) -> Odoo:
-    """Odoo as the make variables ODOO and ODOO_SRC name it, else as the arguments do, else the default."""
-    if os.environ.get("ODOO") or os.environ.get("ODOO_SRC"):
-        version, tree = os.environ.get("ODOO"), os.environ.get("ODOO_SRC")
-    return _ready(version or None, tree or None)
-
-
-@cache
-def _ready(version: str | None, tree: str | None) -> Odoo:
-    source = odoo_source.find(version, tree)
-    say(f"Odoo {source.version} from {source.root}: {source.why}.")
-    os_packages.ensure(os_packages.POSTGRES)
-    return Odoo(source, Cluster())
+        kept = [_below_313(line) if _name(line) in _ON_313 else line for line in lines if _name(line) not in _WITHOUT]
+        newer = [f"{requirement}; python_version >= '3.13'" for requirement in _ON_313.values()]
+        return [*kept, *newer, *(_INSTEAD_18 if self.source.version == "18.0" else _INSTEAD)]
 
 
 def _filestore(database: str) -> Path:
     return DATA / "filestore" / database
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0].lower()
+
+
+def _below_313(requirement: str) -> str:
+    pin, _, condition = requirement.partition("#")[0].partition(";")
+    conditions = [condition.strip(), "python_version < '3.13'"]
+    return f"{pin.strip()}; {' and '.join(filter(None, conditions))}"
+
+
+def chosen(version: str | None = None, tree: str | None = None, cluster: str = MAIN) -> Odoo:
+    """Odoo as the make variables ODOO and ODOO_SRC name it, else as the arguments do, else the default.
+
+    :param cluster: where its databases are
+    """
+    if os.environ.get("ODOO") or os.environ.get("ODOO_SRC"):
+        version, tree = os.environ.get("ODOO"), os.environ.get("ODOO_SRC")
+    with _choosing:
+        return _ready(version or None, tree or None, cluster)
+
+
+@cache
+def _ready(version: str | None, tree: str | None, cluster: str) -> Odoo:
+    source = _source(version, tree)
+    os_packages.ensure(os_packages.POSTGRES)
+    return Odoo(source, Cluster(cluster))
+
+
+@cache
+def _source(version: str | None, tree: str | None) -> OdooSource:
+    source = odoo_source.find(version, tree)
+    say(f"Odoo {source.version} from {source.root}: {source.why}.")
+    return source

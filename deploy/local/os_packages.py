@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +56,30 @@ def _has_venv() -> bool:
     return subprocess.run([sys.executable, "-c", "import venv, ensurepip"], capture_output=True).returncode == 0
 
 
+def _can_load(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
 VENV = Need("Python's venv module", "python3-venv", _has_venv)
+#: For Odoo, where the machine's own Python is newer than Odoo knows and uv can download none.
+OLDER_PYTHON = Need(
+    "a Python that Odoo runs on", "python3.13", lambda: any(shutil.which(f"python3.{minor}") for minor in range(10, 14))
+)
 POSTGRES = Need("the PostgreSQL server", "postgresql", lambda: postgres_bin() is not None)
 ODBC = Need("unixODBC's library, which pyodbc loads", "libodbc2", lambda: ctypes.util.find_library("odbc") is not None)
 NGINX = Need("the proxy of the fail-over tests", "nginx", lambda: nginx() is not None)
 CHROMIUM = Need("a browser for the browser tests", "chromium", lambda: chromium() is not None)
+PLAYWRIGHT_LIBRARY = Need(
+    "a library of the Node that Playwright brings along", "libatomic1", lambda: _can_load("libatomic.so.1")
+)
 CURL = Need("curl, which the docs show", "curl", lambda: shutil.which("curl") is not None)
+
+#: apt-get has one lock, and suites side by side may want it at the same time.
+_installing = threading.Lock()
 
 
 def ensure(*needs: Need) -> None:
@@ -69,9 +88,13 @@ def ensure(*needs: Need) -> None:
     Raises:
         Missing: with the line to run, when it may not or cannot install.
     """
-    missing = [need for need in needs if not need.present()]
-    if not missing:
-        return
+    with _installing:
+        missing = [need for need in needs if not need.present()]
+        if missing:
+            _install(missing)
+
+
+def _install(missing: list[Need]) -> None:
     packages = [need.package for need in missing]
     what = " and ".join(need.what for need in missing)
     line = "apt-get install --no-install-recommends -y " + " ".join(packages)

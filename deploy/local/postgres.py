@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster of the checkout's own, on a loopback port of its own.
+"""PostgreSQL clusters of the checkout's own, each on a loopback port of its own.
 
 Odoo refuses to work as the role `postgres`, so databases belong to the role `odoo`; `postgres` can be reached only
 through a socket in a folder that nobody else may enter.
@@ -11,6 +11,7 @@ import pwd
 import secrets
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import psycopg
@@ -22,6 +23,10 @@ from .say import say, step
 from .state import State
 
 ROLE = "odoo"
+MAIN = "postgres"
+BREAKABLE = "postgres-faults"
+"""Where the faults happen: what restarts it breaks nothing of anything else."""
+CLUSTERS = (MAIN, BREAKABLE)
 # A development machine's share: Odoo, two bridges and the tests use it at the same time. fsync stays on: the demo's
 # databases are to survive a power cut; test databases give up synchronous_commit instead (see `create`).
 _SETTINGS = """
@@ -41,8 +46,9 @@ lc_messages = 'C'
 class Cluster:
     """One PostgreSQL cluster: `start()` it before anything else, it is made when it isn't there."""
 
-    def __init__(self, name: str = "postgres") -> None:
+    def __init__(self, name: str = MAIN) -> None:
         self.name = name
+        self._starting = threading.Lock()
         self._state = State(STATE / f"{name}.json")
         self._owner = _owner()
         self.folder = self._choose_folder()
@@ -68,6 +74,10 @@ class Cluster:
 
     def start(self) -> None:
         """Makes the cluster if need be, and starts it; nothing happens when it runs already."""
+        with self._starting:  # suites side by side
+            self._start()
+
+    def _start(self) -> None:
         if self.is_running():
             if not self.password:  # the state folder was deleted under a cluster that lies elsewhere
                 self._state.set("port", int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[3]))

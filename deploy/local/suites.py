@@ -17,11 +17,13 @@ from . import azurite, os_packages, ports, prometheus
 from .odoo import Odoo
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
+from .postgres import BREAKABLE, MAIN
 from .say import console, quote, say, step
 from .stack import ADDON
 from .supervision import own_environment
 
 _BIN = VENV / "bin"
+_ON_A_SYSTEM = ["tests/e2e", "tests/browser"]
 _LINTERS = {
     "ruff check": [_BIN / "ruff", "check", "."],
     "ruff format": [_BIN / "ruff", "format", "--check", "."],
@@ -42,35 +44,47 @@ class Outcome:
     remark: str = ""
 
 
-#: Runs its tests and says what became of them, one by one; given what makes Odoo ready.
-Suite = Callable[[Callable[[], Odoo]], Iterator[Outcome]]
+@dataclass(frozen=True)
+class Wanted:
+    """What a suite needs to know of what was asked for."""
+
+    #: Makes Odoo ready, its databases in the cluster of that name; called only when a suite needs it.
+    odoo: Callable[..., Odoo]
+    #: Of the tests only those that pytest's ``-k`` selects by this.
+    only: str = ""
+
+
+#: Runs its tests and says what became of them, one by one.
+Suite = Callable[[Wanted], Iterator[Outcome]]
 #: Suites that are run one after the other, by the names people know them by.
 Lane = Sequence[tuple[str, Suite]]
 
 
-def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
+def run(names: list[str], wanted: Wanted) -> bool:
     """Runs the suites named, all of them even when one fails, and prints one line for each.
 
     Those named are run in turn; all of them in `LANES`. The last line printed is "N passed, N failed" with the number
     of tests; a linter that complains is one failure, and one that doesn't is no test, unless only linters were asked
     for.
 
-    Args:
-        names: of `SUITES`; empty means all.
-        odoo: makes Odoo ready; called only when a suite needs it.
-
-    Returns:
-        Whether everything passed.
+    :param names: of `SUITES`; empty means all
+    :return: whether everything passed
     """
     if unknown := set(names) - set(SUITES):
         raise Missing(f"No such suite: {', '.join(sorted(unknown))}. There are: {', '.join(SUITES)}.")
     if names:
-        outcomes = _run_in_turn([(name, SUITES[name]) for name in names], odoo)
+        outcomes = _run_in_turn([(name, SUITES[name]) for name in names], wanted)
     else:
         # apt-get has one lock. What can't be had, the suites that need it tell of.
         with suppress(Missing):
-            os_packages.ensure(os_packages.POSTGRES, os_packages.CHROMIUM, os_packages.NGINX, os_packages.CURL)
-        outcomes = _run_side_by_side(LANES, odoo)
+            os_packages.ensure(
+                os_packages.POSTGRES,
+                os_packages.CHROMIUM,
+                os_packages.PLAYWRIGHT_LIBRARY,
+                os_packages.NGINX,
+                os_packages.CURL,
+            )
+        outcomes = _run_side_by_side(LANES, wanted)
     _print_summary(outcomes)
     tests = [outcome for outcome in outcomes if outcome.name not in _LINTERS]
     passed = sum(outcome.passed for outcome in tests or outcomes)
@@ -79,10 +93,10 @@ def run(names: list[str], odoo: Callable[[], Odoo]) -> bool:
     return failed == 0
 
 
-def _run_side_by_side(lanes: Sequence[Lane], odoo: Callable[[], Odoo]) -> list[Outcome]:
+def _run_side_by_side(lanes: Sequence[Lane], wanted: Wanted) -> list[Outcome]:
     given_up = threading.Event()
-    with ThreadPoolExecutor() as pool:
-        runs = [pool.submit(_run_in_turn, lane, odoo, given_up) for lane in lanes]
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        runs = [pool.submit(_run_in_turn, lane, wanted, given_up) for lane in lanes]
         try:
             return [outcome for run in runs for outcome in run.result()]
         except BaseException:
@@ -91,13 +105,13 @@ def _run_side_by_side(lanes: Sequence[Lane], odoo: Callable[[], Odoo]) -> list[O
             raise
 
 
-def _run_in_turn(lane: Lane, odoo: Callable[[], Odoo], given_up: threading.Event | None = None) -> list[Outcome]:
+def _run_in_turn(lane: Lane, wanted: Wanted, given_up: threading.Event | None = None) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for name, suite in lane:
         if given_up and given_up.is_set():
             break
         try:
-            outcomes += suite(odoo)
+            outcomes += suite(wanted)
         except Missing as problem:
             say(f"[red]✗ {name}[/]")
             quote(str(problem))
@@ -105,7 +119,7 @@ def _run_in_turn(lane: Lane, odoo: Callable[[], Odoo], given_up: threading.Event
     return outcomes
 
 
-def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
+def _lint(_wanted: Wanted) -> Iterator[Outcome]:
     for name, command in _LINTERS.items():
         started = time.monotonic()
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -116,46 +130,46 @@ def _lint(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
         yield Outcome(name, passed=int(done.returncode == 0), failed=int(done.returncode != 0), seconds=seconds)
 
 
-def _bridge(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    others = [
-        f"--ignore={path}" for path in ("tests/docs", "tests/store", "tests/e2e", "tests/browser", "tests/faults")
-    ]
+def _bridge(wanted: Wanted) -> Iterator[Outcome]:
+    elsewhere = ("tests/docs", "tests/store", "tests/install", *_ON_A_SYSTEM, "tests/faults")
+    others = [f"--ignore={path}" for path in elsewhere]
     monitoring = prometheus.install()
     programs = {"AZURITE": str(azurite.install())} | ({"PROMETHEUS": str(monitoring)} if monitoring else {})
-    # Each process has queues and files of its own. One more than there are processors in a small machine: most of these
-    # tests wait for processes that start, or for time to pass.
-    together = ["-n", "3", "--dist", "worksteal"]
-    yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], **programs)
+    # Each process has queues and files of its own. More than there are processors in a small machine: most of these
+    # tests wait for processes that start, or for time to pass. One test alone waits for no other process.
+    together = [] if wanted.only else ["-n", "4", "--dist", "worksteal"]
+    yield _pytest("bridge", _BIN / "python", ["tests", *others, *together], wanted, **programs)
 
 
-def _docs(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
+def _docs(wanted: Wanted) -> Iterator[Outcome]:
     os_packages.ensure(os_packages.CURL)
-    yield _pytest("docs", _BIN / "python", ["tests/docs", "-n", "2"])
+    yield _pytest("docs", _BIN / "python", ["tests/docs", *([] if wanted.only else ["-n", "2"])], wanted)
 
 
-def _store(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    yield from _store_on_sqlite(odoo)
-    yield from _store_on_servers(odoo)
+def _store(wanted: Wanted) -> Iterator[Outcome]:
+    yield from _store_on_sqlite(wanted)
+    yield from _store_on_servers(wanted)
 
 
-def _store_on_sqlite(_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    yield _pytest("store on SQLite", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=None)
+def _store_on_sqlite(wanted: Wanted) -> Iterator[Outcome]:
+    yield _pytest("store on SQLite", _BIN / "python", ["tests/store"], wanted, TEST_DATABASE_URL=None)
 
 
-def _store_on_servers(odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    cluster = odoo().cluster
+def _store_on_servers(wanted: Wanted) -> Iterator[Outcome]:
+    cluster = wanted.odoo().cluster
     database = "miasalud_test_store"
     cluster.start()
     cluster.drop(database)
     cluster.create(database, durable=False)
     url = cluster.sqlalchemy_url(database)
-    yield _pytest("store on PostgreSQL", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=url)
+    yield _pytest("store on PostgreSQL", _BIN / "python", ["tests/store"], wanted, TEST_DATABASE_URL=url)
     if mine := os.environ.get("TEST_DATABASE_URL"):
-        yield _pytest("store on $TEST_DATABASE_URL", _BIN / "python", ["tests/store"], TEST_DATABASE_URL=mine)
+        # Under a name that holds nothing of the URL: the report's file bears it.
+        yield _pytest("store on a database of yours", _BIN / "python", ["tests/store"], wanted, TEST_DATABASE_URL=mine)
 
 
-def _addon(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    odoo = make_odoo()
+def _addon(wanted: Wanted) -> Iterator[Outcome]:
+    odoo = wanted.odoo()
     odoo.cluster.start()
     odoo.install()
     if _drives_a_browser():
@@ -176,28 +190,40 @@ def _addon(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
             f"{ADDON}.queue_connection_string": queues,
         }
         odoo.write_configuration(configuration, database, **settings)
-        yield _pytest(f"addon on Odoo {odoo.source.version}", odoo.python, arguments)
+        yield _pytest(f"addon on Odoo {odoo.source.version}", odoo.python, arguments, wanted)
 
 
-def _e2e(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    odoo = _ready(make_odoo)
-    yield _pytest(f"end to end on Odoo {odoo.source.version}", _BIN / "python", ["tests/e2e"])
+def _install(wanted: Wanted) -> Iterator[Outcome]:
+    odoo = _ready(wanted)
+    yield _pytest(f"installing on Odoo {odoo.source.version}", _BIN / "python", ["tests/install"], wanted)
 
 
-def _browser(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    os_packages.ensure(os_packages.CHROMIUM)
-    odoo = _ready(make_odoo)
-    yield _pytest(f"in the browser on Odoo {odoo.source.version}", _BIN / "python", ["tests/browser"])
+def _e2e(wanted: Wanted) -> Iterator[Outcome]:
+    yield from _on_a_system("end to end", _ON_A_SYSTEM[:1], wanted)
 
 
-def _faults(make_odoo: Callable[[], Odoo]) -> Iterator[Outcome]:
-    odoo = _ready(make_odoo)
-    yield _pytest(f"under faults on Odoo {odoo.source.version}", _BIN / "python", ["tests/faults"])
+def _browser(wanted: Wanted) -> Iterator[Outcome]:
+    yield from _on_a_system("in the browser", _ON_A_SYSTEM[1:], wanted)
 
 
-def _ready(make_odoo: Callable[[], Odoo]) -> Odoo:
+def _e2e_and_browser(wanted: Wanted) -> Iterator[Outcome]:
+    yield from _on_a_system("end to end and in the browser", _ON_A_SYSTEM, wanted)
+
+
+def _on_a_system(name: str, folders: Sequence[str], wanted: Wanted) -> Iterator[Outcome]:
+    """Tests of a running system, which is one and the same for all of them."""
+    odoo = _ready(wanted)
+    yield _pytest(f"{name} on Odoo {odoo.source.version}", _BIN / "python", [*folders], wanted)
+
+
+def _faults(wanted: Wanted) -> Iterator[Outcome]:
+    odoo = _ready(wanted, BREAKABLE)
+    yield _pytest(f"under faults on Odoo {odoo.source.version}", _BIN / "python", ["tests/faults"], wanted)
+
+
+def _ready(wanted: Wanted, cluster: str = MAIN) -> Odoo:
     """What takes long, before the tests start, so that it shows its progress."""
-    odoo = make_odoo()
+    odoo = wanted.odoo(cluster=cluster)
     odoo.cluster.start()
     odoo.install()
     odoo.template()
@@ -210,19 +236,21 @@ SUITES: dict[str, Suite] = {
     "docs": _docs,
     "store": _store,
     "addon": _addon,
+    "install": _install,
     "e2e": _e2e,
     "browser": _browser,
     "faults": _faults,
 }
-#: All of them, side by side: what waits in one lane leaves the processors to the other. They share nothing but the
-#: machine: the second lane has PostgreSQL to itself, which its last suite breaks.
+#: All of them, side by side: what waits in one lane leaves the processors to the others. They share nothing but the
+#: machine and a PostgreSQL that none of them breaks: the faults have one of their own.
 LANES: Sequence[Lane] = (
-    [("lint", _lint), ("bridge", _bridge), ("docs", _docs), ("store", _store_on_sqlite)],
-    [("addon", _addon), ("store", _store_on_servers), ("e2e", _e2e), ("browser", _browser), ("faults", _faults)],
+    [("faults", _faults), ("install", _install)],
+    [("e2e and browser", _e2e_and_browser), ("store", _store_on_servers)],
+    [("bridge", _bridge), ("lint", _lint), ("docs", _docs), ("store", _store_on_sqlite), ("addon", _addon)],
 )
 
 
-def _pytest(name: str, python: Path, arguments: list[str], **variables: str | None) -> Outcome:
+def _pytest(name: str, python: Path, arguments: list[str], wanted: Wanted, **variables: str | None) -> Outcome:
     slug = name.replace(" ", "-")
     log, report = STATE / "log" / f"test-{slug}.log", STATE / "log" / f"test-{slug}.xml"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -235,6 +263,7 @@ def _pytest(name: str, python: Path, arguments: list[str], **variables: str | No
         "--color=no",
         "-W",
         "ignore::DeprecationWarning",
+        *(["-k", wanted.only] if wanted.only else []),
         *arguments,
     ]
     say(f"Running {name} … [dim](as it goes: {log.relative_to(ROOT)})[/]")

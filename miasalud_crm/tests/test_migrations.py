@@ -43,7 +43,7 @@ class TestRename(ManychatCase):
 
     def test_favourites_of_the_funnel_name_the_new_measures(self):
         measures = "{'graph_measure': 'losing', 'pivot_measures': ['entered', 'staying', \"leaving\", 'advancing']}"
-        values = {"name": "Perdidas", "user_id": False, "context": measures}
+        values = {"name": "Perdidas", "context": measures}
         of_funnel = self.env["ir.filters"].create({**values, "model_id": "manychat.funnel"})
         of_leads = self.env["ir.filters"].create({**values, "model_id": "crm.lead"})
         self.env.flush_all()

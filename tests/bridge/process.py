@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import requests
 
 from .conftest import PATIENCE, eventually, free_port
+from .program import Program
 
 
 class ApiProcess:
@@ -20,14 +19,7 @@ class ApiProcess:
     def __init__(self, environment: Mapping[str, str], folder: Path):
         self.port = free_port()
         self.log = folder / f"api-{self.port}.log"
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "bridge", "api", "--port", str(self.port)],
-                env=dict(environment),
-                cwd=folder,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self.process = Program(["api", "--port", str(self.port)], environment, folder, stdout=self.log, stderr=self.log)
         eventually(self._answers, f"the API answers; its output: {self.log}")
 
     @property

@@ -34,7 +34,7 @@ def old(tmp_path: Path) -> Iterator[Path]:
 
 def test_from_describing_to_copying(cli: Cli, old: Path) -> None:
     url = f"sqlite:///{old}"
-    assert "→" not in cli("db", "adopt", "--source-url", url).stdout
+    assert "→" not in cli.start("db", "adopt", "--source-url", url).stdout
     described = cli("db", "adopt", "--source-url", url, "--describe", "--mapping", "m.toml")
     assert described.returncode == 0, described.stderr
     assert "contactos · 1,201 rows" in described.stdout

@@ -57,11 +57,11 @@ def test_a_running_api_takes_new_keys_and_refuses_revoked_ones(world: World, cli
         key = made.stdout.strip()
         headers = {"X-API-KEY": key}
         eventually(lambda: api.request(*READ, headers=headers).status_code == 200)
-        listed = cli("key", "list").stdout
+        listed = cli.start("key", "list").stdout
         assert "Informes" in listed
         assert key not in listed
         eventually(lambda: world.rows("api_keys")[0].last_used_at)
-        assert "1 key revoked." in cli("key", "revoke", key[:12]).stdout
+        assert "1 key revoked." in cli.start("key", "revoke", key[:12]).stdout
         eventually(lambda: api.request(*READ, headers=headers).status_code in (401, 429))
     assert key not in str(world.rows("api_keys"))
 

@@ -18,7 +18,7 @@ from .conftest import Cli, World, eventually, stage
 
 
 def test_help_names_every_command(cli: Cli) -> None:
-    result = cli("--help")
+    result = cli.start("--help")
     assert result.returncode == 0
     for command in (
         *("run", "check", "status", "trace", "send", "pause", "resume", "reconcile", "erase", "purge", "dlq", "db"),
@@ -28,7 +28,7 @@ def test_help_names_every_command(cli: Cli) -> None:
 
 
 def test_check_has_one_line_per_dependency_and_succeeds_when_all_answer(cli: Cli, world: World) -> None:
-    result = cli("check")
+    result = cli.start("check")
     assert result.returncode == 0
     lines = [line.split()[:2] for line in result.stdout.splitlines()]
     assert lines == [["ok", "queue"], ["ok", "SQL"], ["ok", "Odoo"], ["ok", "API"]]
@@ -54,7 +54,7 @@ def test_check_tells_a_wrong_key_from_a_server_that_is_away(cli: Cli, world: Wor
 
 
 def test_run_names_what_is_missing(cli: Cli) -> None:
-    result = cli("run", queue_connection_string="")
+    result = cli.start("run", queue_connection_string="")
     assert result.returncode == 2
     assert "BRIDGE_QUEUE_CONNECTION_STRING" in result.stderr
     result = cli("run", "--queue", "opportunity", odoo_url="", odoo_api_key="")
@@ -87,15 +87,15 @@ def test_the_embedded_database_is_made_at_the_start_also_by_two_bridges_at_once(
 
 def test_db_upgrade_downgrade_current_and_sql(cli: Cli) -> None:
     url = {"database_url": "sqlite:///own.db"}
-    assert cli("db", "current", **url).returncode == 1
-    assert "from none to revision" in cli("db", "upgrade", **url).stdout
+    assert cli.start("db", "current", **url).returncode == 1
+    assert "from none to revision" in cli.start("db", "upgrade", **url).stdout
     assert cli("db", "current", **url).returncode == 0
     assert "already" in cli("db", "upgrade", **url).stdout
     assert cli("db", "downgrade", "base", stdin="n\n", **url).returncode == 1
     assert cli("db", "current", **url).returncode == 0
-    assert cli("db", "downgrade", "base", "--yes", **url).returncode == 0
+    assert cli.start("db", "downgrade", "base", "--yes", **url).returncode == 0
     assert cli("db", "current", **url).returncode == 1
-    assert "CREATE TABLE opportunities" in cli("db", "sql", **url).stdout
+    assert "CREATE TABLE opportunities" in cli.start("db", "sql", **url).stdout
 
 
 def test_dead_letters_are_listed_and_replayed_by_filter(cli: Cli, world: World) -> None:
@@ -106,7 +106,7 @@ def test_dead_letters_are_listed_and_replayed_by_filter(cli: Cli, world: World) 
     world.settle(*unmapped)
     eventually(lambda: len(world.rows("dead_letters")) == 4)
 
-    assert "4 dead letters" in cli("dlq", "list").stdout
+    assert "4 dead letters" in cli.start("dlq", "list").stdout
     assert "1 dead letter." in cli("dlq", "list", "--reason", "not_json").stdout
     assert "3 dead letters" in cli("dlq", "list", "--queue", "opportunity").stdout
     listed = [
@@ -182,7 +182,7 @@ def test_send_guesses_the_type_from_the_fields_and_prints_the_answer(cli: Cli, w
 
 def test_send_reads_standard_input_and_the_settings(cli: Cli, webhook: Any) -> None:
     payload = '{"manychat_id": "1", "state": {"stage_id": 17}}'
-    assert cli("send", "-", stdin=payload, webhook_url=webhook.url, webhook_key="right").returncode == 0
+    assert cli.start("send", "-", stdin=payload, webhook_url=webhook.url, webhook_key="right").returncode == 0
     refused = cli("send", "-", stdin=payload, webhook_url=webhook.url, webhook_key="wrong")
     assert refused.returncode == 1
     assert "unauthorized" in refused.stdout

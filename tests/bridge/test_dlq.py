@@ -17,6 +17,7 @@ from bridge.contract.event import Event
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 
 from .conftest import PATIENCE, Cli, World, contact, eventually, stage
+from .program import Program
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_wrong_filters_are_refused_and_change_nothing(cli: Cli, world: World, le
 
 def test_show_tells_everything_but_the_body_which_only_body_does(cli: Cli, world: World, letters: list[Event]) -> None:
     [letter] = world.rows("dead_letters", manychat_id="MC0")
-    shown = cli("dlq", "show", letters[0].id).stdout
+    shown = cli.start("dlq", "show", letters[0].id).stdout
     for told in (OPPORTUNITY_QUEUE, "unmapped_stage", "first tried at", "last tried at", "Stage Aliases"):
         assert told in shown
     assert "HYPERLINK" not in shown
@@ -123,12 +124,7 @@ def test_a_replay_killed_at_any_moment_loses_nothing_and_doubles_nothing(cli: Cl
     world.odoo.stages[99] = "Nueva etapa"
     queue = world.queues[OPPORTUNITY_QUEUE]
     for sent in (1, 10):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bridge", "dlq", "replay"],
-            env=cli.environment,
-            cwd=cli.folder,
-            stdout=subprocess.DEVNULL,
-        )
+        process = Program(["dlq", "replay"], cli.environment, cli.folder)
         eventually(lambda: queue.depth() >= sent or process.poll() is not None)  # noqa: B023
         process.kill()
         process.wait(PATIENCE)
@@ -155,7 +151,7 @@ def test_what_was_discarded_stays_so_whatever_brings_it_again(cli: Cli, world: W
     assert cli("dlq", "discard").returncode == 2
     assert "Would discard 4" in cli("dlq", "discard", "--all", "--dry-run").stdout
     assert {row.status for row in world.rows("dead_letters")} == {"open"}
-    assert "Discarded 1." in cli("dlq", "discard", "--manychat-id", "MC0").stdout
+    assert "Discarded 1." in cli.start("dlq", "discard", "--manychat-id", "MC0").stdout
     assert "Discarded 0." in cli("dlq", "discard", "--manychat-id", "MC0").stdout
     assert "Replayed 0." in cli("dlq", "replay", "--manychat-id", "MC0").stdout
     [row] = world.rows("dead_letters", manychat_id="MC0")

@@ -19,7 +19,7 @@ def test_a_person_is_removed_and_what_is_left_is_told(cli: Cli, world: World) ->
     eventually(lambda: all(row.reported_at for row in world.rows("audit")))  # so that nothing changes by itself
     tables = {table: world.rows(table) for table in schema.metadata.tables}
 
-    dry = cli("erase", "--manychat-id", "MC1", "--dry-run").stdout
+    dry = cli.start("erase", "--manychat-id", "MC1", "--dry-run").stdout
     assert "Would be removed" in dry
     assert "audit payloads 3" in dry
     assert {table: world.rows(table) for table in tables} == tables
@@ -76,7 +76,7 @@ def test_purge_counts_asks_and_removes_what_is_older(cli: Cli, world: World) -> 
             schema.audit.update().where(schema.audit.c.event_id != young.id).values(finished_at=long_ago)
         )
 
-    assert "audit payloads 1, dead letters 0" in cli("purge", "--older-than", "90d", "--dry-run").stdout
+    assert "audit payloads 1, dead letters 0" in cli.start("purge", "--older-than", "90d", "--dry-run").stdout
     assert cli("purge", "--older-than", "90d", stdin="n\n").returncode == 1
     assert cli("purge", "--older-than", "soon").returncode == 2
     assert "{}" not in [row.payload for row in world.rows("audit")]

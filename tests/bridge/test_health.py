@@ -193,7 +193,7 @@ def test_status_fits_80_columns_and_names_what_matters(world: World, settings: S
 
 def test_status_exits_by_what_it_found_and_prints_json(world: World, cli: Cli) -> None:
     alive(world)
-    good = cli("status", "--json")
+    good = cli.start("status", "--json")
     assert (good.returncode, json.loads(good.stdout)["status"]) == (0, "ok")
     world.odoo.stop()
     bad = cli("status")

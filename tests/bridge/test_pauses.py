@@ -10,7 +10,7 @@ from .conftest import Cli, World, contact, eventually, stage
 def test_all_bridges_stop_taking_messages_and_take_every_one_of_them_after_resume(cli: Cli, world: World) -> None:
     bridges = [world.start_bridge() for _ in range(2)]
     eventually(lambda: len(world.odoo.heartbeats) == 2)
-    assert cli("pause").stdout.count("paused since") == 3
+    assert cli.start("pause").stdout.count("paused since") == 3
     for bridge in bridges:
         eventually(lambda: len(bridge.lines("queue_paused")) == 3)  # noqa: B023
     events = [stage(f"MC{number}") for number in range(20)] + [contact(f"MC{number}") for number in range(20)]
@@ -21,7 +21,7 @@ def test_all_bridges_stop_taking_messages_and_take_every_one_of_them_after_resum
     eventually(lambda: len(world.odoo.heartbeats) == 3)
     assert world.rows("audit") == []
     assert world.queues[OPPORTUNITY_QUEUE].depth() == 20
-    assert cli("resume").stdout.count("not paused") == 3
+    assert cli.start("resume").stdout.count("not paused") == 3
 
     assert world.settle(*events) == ["created"] * 20 + ["stored"] * 20
     assert len(world.odoo.moves) == 20

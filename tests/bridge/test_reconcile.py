@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import datetime, timedelta, timezone
 
 import sqlalchemy as sa
@@ -15,6 +13,7 @@ from bridge.store.dead_letters import DeadLetter
 from bridge.store.engine import in_transaction
 
 from .conftest import PATIENCE, Cli, World, contact, eventually, stage
+from .program import Program
 
 HOUR = timedelta(hours=1)
 
@@ -39,7 +38,7 @@ def test_events_whose_messages_are_gone_are_applied(cli: Cli, world: World) -> N
     dry = cli("reconcile", "--dry-run").stdout
     assert "4 cases." in dry
     assert world.outcomes(*events) == [None] * 4
-    assert "4 cases, 4 repaired." in cli("reconcile").stdout
+    assert "4 cases, 4 repaired." in cli.start("reconcile").stdout
 
     assert world.outcomes(*events) == ["created", "moved", "created", "stored"]
     assert world.odoo.leads["MC1"]["stage"] == world.odoo.stages[17]
@@ -152,16 +151,7 @@ def test_several_reconciles_beside_running_bridges_apply_each_event_once(cli: Cl
     lose(world, *events)
     world.start_bridge()
     world.start_bridge()
-    reconciles = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bridge", "reconcile"],
-            env=cli.environment,
-            cwd=cli.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(3)
-    ]
+    reconciles = [Program(["reconcile"], cli.environment, cli.folder) for _ in range(3)]
     # Some of the messages were not lost after all.
     world.send(*events[::4])
     assert [process.wait(PATIENCE) for process in reconciles] == [0, 0, 0]

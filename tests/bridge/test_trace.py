@@ -12,7 +12,7 @@ from .conftest import Cli, World, contact, stage
 
 
 def told(cli: Cli, event: Event) -> dict[str, Any]:
-    result = cli("trace", event.id, "--json")
+    result = cli.start("trace", event.id, "--json")
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

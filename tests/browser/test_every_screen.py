@@ -7,6 +7,7 @@ import pytest
 from tests.world import World
 
 from .conftest import SignIn
+from .people import LANGUAGES
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,7 @@ def screens(world: World) -> list[tuple[str, int, str]]:
     return found
 
 
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 @pytest.mark.timeout(900)
 def test_every_screen_opens_without_a_complaint(screens: list[Any], sign_in: SignIn, phone: bool) -> None:

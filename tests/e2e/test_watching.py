@@ -61,7 +61,7 @@ def test_an_event_that_was_given_up_says_why_and_what_to_do(world: World, chat: 
 def test_an_unknown_event_is_said_to_be_unknown(world: World) -> None:
     done = command(world, "trace", "0" * 64)
     assert done.returncode == 1
-    assert "Asked: Odoo, SQL, queue" in done.stderr
+    assert "Searched: Odoo, SQL, queue" in done.stderr
 
 
 def test_status_tells_that_all_is_well_and_which_bridges_are_alive(world: World, chat: Chat) -> None:

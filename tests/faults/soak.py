@@ -57,9 +57,6 @@ def run(system: System, seed: int, seconds: float, kinds: list[str] | None = Non
     ended = threading.Event()
     watcher = threading.Thread(target=_watch_backlog, args=[truth, traffic, report, ended])
     kinds = kinds or list(KINDS)
-    if system.shares_its_cluster():
-        _say("Another stack of this checkout is up: PostgreSQL, which it uses too, is left alone.")
-        kinds = [name for name in kinds if not name.startswith("PostgreSQL")]
     _say(f"seed {seed}, {seconds:.0f} s, {len(kinds)} kinds of faults")
     traffic.start()
     watcher.start()

@@ -13,7 +13,8 @@ from psycopg.rows import namedtuple_row
 
 from bridge.contract import payloads
 from deploy.local import azurite, odoo
-from deploy.local.stack import Stack, running
+from deploy.local.postgres import BREAKABLE
+from deploy.local.stack import Stack
 
 from .proxy import Proxy
 
@@ -29,7 +30,7 @@ class System(Stack):
 
     def __init__(self, bridges: int = 3) -> None:
         # Durable: with synchronous_commit off, a PostgreSQL that is stopped at once may rightly forget.
-        super().__init__("faults", odoo.chosen(), bridges=bridges, durable=True)
+        super().__init__("faults", odoo.chosen(cluster=BREAKABLE), bridges=bridges, durable=True)
         self.odoo_proxy = Proxy(lambda: urlsplit(self.odoo_url).port or 0)
         self.queue_proxy = Proxy(lambda: self._state.get("queue port"))
 
@@ -54,14 +55,11 @@ class System(Stack):
             yield self
         finally:
             self.stop()
+            self.odoo.cluster.stop()
             for proxy in (self.odoo_proxy, self.queue_proxy):
                 proxy.close()
 
     # Its parts.
-
-    def shares_its_cluster(self) -> bool:
-        """Whether somebody's demo would lose its database with ours."""
-        return [folder for folder in running() if folder != self.folder] != []
 
     def bridge_pids(self) -> list[int]:
         processes = self.programs.processes()

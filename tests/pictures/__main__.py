@@ -124,7 +124,7 @@ SHOTS = [
 
 def main(names: list[str]) -> None:
     chosen = odoo_versions.chosen()
-    os_packages.ensure(os_packages.CHROMIUM)
+    os_packages.ensure(os_packages.CHROMIUM, os_packages.PLAYWRIGHT_LIBRARY)
     stack = Stack("pictures", chosen, durable=False)
     if not stack.programs.is_running():
         stack.remove()

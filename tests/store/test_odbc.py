@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
+from tenacity import wait_none
 
+from bridge import retry
 from bridge.errors import StoreUnavailable
-from bridge.store import engine as engines
 from bridge.store import odbc
 from bridge.store.engine import create_engine, in_transaction
 from bridge.store.sql_errors import describe, is_conflict, is_transient
@@ -152,7 +153,7 @@ def test_what_azure_sql_breaks_off_is_run_again_and_then_an_outage(
     monkeypatch: pytest.MonkeyPatch, state: str, text: str
 ) -> None:
     # The error cannot be had here, so it is raised by hand; the transaction around it is real.
-    monkeypatch.setattr(engines, "TRANSIENT_PAUSES", (0, 0, 0))
+    monkeypatch.setattr(retry, "SQL_TRANSIENT", wait_none())
     broken = error(OperationalError, "OperationalError", state, text)
     assert is_transient(broken)
     runs: list[int] = []

@@ -50,7 +50,7 @@ SMALL = {"pauses", "api_keys", "channels", "advisors", "campaigns", "alembic_ver
 #: Functions that may read a growing table in the order of an index, since they stop at the end of a page.
 PAGED = {"listing.page"}
 #: People in the tables: enough that no database prefers reading everything.
-PEOPLE = 4000
+PEOPLE = 400
 BATCH = 200
 
 

@@ -3,16 +3,17 @@
 import json
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.local.odoo import Odoo
 from deploy.local.paths import ROOT
 from deploy.local.supervision import own_environment
+
+from .conftest import database_name
 
 #: The commit that was release 0.1.0.
 FIRST_RELEASE = "8eb8da5"
@@ -21,8 +22,11 @@ FIRST_RELEASE = "8eb8da5"
 EVENTS = """
 import json
 from datetime import datetime, timedelta, timezone
-from bridge.contract.event import accept
-from bridge.contract.payloads import EventType
+try:
+    from bridge.contract.event import accept
+    from bridge.contract.payloads import EventType
+except ModuleNotFoundError:  # the first release
+    from bridge.events import EventType, accept
 parameters = env["ir.config_parameter"]
 if not parameters.get_param("prueba.began"):
     parameters.set_param("prueba.began", (datetime.now(timezone.utc) - timedelta(hours=2)).isoformat())
@@ -89,15 +93,14 @@ class Upgraded:
 
 
 @pytest.fixture(scope="module")
-def upgraded(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
-    old, odoo = tmp_path_factory.mktemp("first-release"), stack.odoo
+def upgraded(odoo: Odoo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
+    old = tmp_path_factory.mktemp("first-release")
     archive = ["git", "archive", FIRST_RELEASE, "miasalud_crm", "bridge"]
     packed = subprocess.run(archive, cwd=ROOT, capture_output=True, check=False)
     if packed.returncode:
         pytest.skip(f"this checkout doesn't have the first release: {packed.stderr.decode()}")
-    with tarfile.open(fileobj=BytesIO(packed.stdout)) as files:
-        files.extractall(old, filter="data")
-    database = f"{stack.database}_upgrade"
+    subprocess.run(["tar", "-x", "-C", old], input=packed.stdout, check=True)
+    database = database_name("upgrade", odoo)
     odoo.create(database, durable=False)
     yield Upgraded(odoo, database, old)
     odoo.drop(database)

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from .test_pipeline import STAGES
+from deploy.local.odoo import Odoo
+from tests.e2e.test_pipeline import STAGES
+
+from .conftest import database_name
 
 # As it is in production: the stages have the ids of the user's table, and a manual field holds the ManyChat ids.
 BEFORE = """
@@ -46,9 +49,9 @@ print("SEEN " + json.dumps(dict(stages=stages, rows=rows, ids=ids, found=found))
 
 
 @pytest.fixture(scope="module")
-def seen(stack: Any) -> Iterator[dict[str, Any]]:
+def seen(odoo: Odoo) -> Iterator[dict[str, Any]]:
     """What is in such a database after the installation."""
-    odoo, database = stack.odoo, f"{stack.database}_adopt"
+    database = database_name("adopt", odoo)
     odoo.create(database, durable=False)
     try:
         odoo.run_script(database, BEFORE.format(stages=STAGES))
@@ -117,9 +120,9 @@ print("SEEN " + json.dumps(left))
 
 
 @pytest.fixture(scope="module")
-def left(stack: Any, seen: dict[str, Any]) -> dict[str, Any]:
+def left(odoo: Odoo, seen: dict[str, Any]) -> dict[str, Any]:
     """What is in the database after the addon was used and uninstalled."""
-    odoo, database = stack.odoo, f"{stack.database}_adopt"
+    database = database_name("adopt", odoo)
     for script in (USE, UNINSTALL):
         odoo.run_script(database, script)
     printed = odoo.run_script(database, LEFT)
