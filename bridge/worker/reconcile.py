@@ -47,7 +47,7 @@ JITTER = 0.2
 
 _RowAndEvent = tuple[AuditRow, Event]
 
-REPAIRED, SKIPPED, FAILED, DRY_RUN = "repaired", "skipped", "failed", "dry run"
+REPAIRED, SKIPPED, FAILED, DRY_RUN = "repaired", "skipped", "failed", "dry_run"
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ class CrmLead(models.Model):
         alias = self.env["manychat.stage.alias"]._open(state.stage_id, state.stage)
         message = self.env._(
             "The ManyChat stage “%s” is not mapped to a pipeline stage. Map it under CRM ▸ Configuration ▸ ManyChat ▸ "
-            "Stage Aliases; the event then goes through by itself.",
+            "Stage Aliases; the event then continues by itself.",
             alias.display_name,
         )
         result = _result(event.id, "error", code=ErrorCode.UNMAPPED_STAGE.value, message=message)

@@ -3,9 +3,10 @@ import json
 from urllib.parse import urlsplit
 
 from odoo import api, models
-from odoo.exceptions import AccessError
 
 from bridge.contract.payloads import EventType
+
+from ..rights import managers_only
 
 #: The place for the key. Keys are shown once and not stored, so the page cannot fill it in.
 KEY_PLACEHOLDER = "<your key>"
@@ -18,16 +19,15 @@ class ManychatRequest(models.AbstractModel):
     _description = "Requests for ManyChat"
 
     @api.model
+    @managers_only
     def requests(self):
         """All requests: one for each webhook, with one body for each mapped stage. For sales managers.
 
         :return dict: ``warning``, what is wrong with the address of this Odoo, or ""; ``can_create_key``; ``webhooks``:
             dicts of ``name``, ``title``, ``text``, ``method``, ``url``, ``headers`` (pairs), ``note``, and ``bodies``
             (dicts of ``id``, ``label``, ``body``)
-        :raises AccessError: the user is no sales manager
+        :raises AccessError: the user is not a sales manager
         """
-        if not self.env.user.has_group("sales_team.group_sale_manager"):
-            raise AccessError(self.env._("Only sales managers may see the requests for ManyChat."))
         base_url = self.env["ir.config_parameter"].sudo().get_param("web.base.url", "").rstrip("/")
         described = {
             EventType.OPPORTUNITY: self._opportunity(),

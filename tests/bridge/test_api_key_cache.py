@@ -174,7 +174,7 @@ def test_each_database_and_each_schema_of_it_has_its_own() -> None:
     engines = [create_engine(url) for url in urls] + [create_engine(urls[0], schema="crm")]
     assert len({key_cache.database_id(engine) for engine in engines}) == 4
     other_password = create_engine("postgresql+psycopg://u:new@a/one")
-    assert key_cache.database_id(other_password) == key_cache.which(engines[0])
+    assert key_cache.database_id(other_password) == key_cache.database_id(engines[0])
 
 
 def test_a_file_that_others_could_have_written_is_not_believed(kept: Path) -> None:

@@ -60,6 +60,8 @@ def test_a_running_api_takes_new_keys_and_refuses_revoked_ones(world: World, cli
         listed = cli.start("key", "list").stdout
         assert "Informes" in listed
         assert key not in listed
+        fields = json.loads(cli("key", "list", "--json").stdout)
+        assert (fields["name"], fields["scope"], fields["prefix"]) == ("Informes", "read", key[:12])
         eventually(lambda: world.rows("api_keys")[0].last_used_at)
         assert "1 key revoked." in cli.start("key", "revoke", key[:12]).stdout
         eventually(lambda: api.request(*READ, headers=headers).status_code in (401, 429))

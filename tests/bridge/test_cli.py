@@ -32,6 +32,8 @@ def test_check_has_one_line_per_dependency_and_succeeds_when_all_answer(cli: Cli
     assert result.returncode == 0
     lines = [line.split()[:2] for line in result.stdout.splitlines()]
     assert lines == [["ok", "queue"], ["ok", "SQL"], ["ok", "Odoo"], ["ok", "API"]]
+    findings = [json.loads(line) for line in cli("check", "--json").stdout.splitlines()]
+    assert [(each["dependency"], each["ok"]) for each in findings] == [(name, True) for _, name in lines]
     # A check is not a bridge: Odoo must not think that one is alive.
     assert world.odoo.heartbeats == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 
 import sqlalchemy as sa
@@ -37,6 +38,8 @@ def test_events_whose_messages_are_gone_are_applied(cli: Cli, world: World) -> N
     lose(world, *events)
     dry = cli("reconcile", "--dry-run").stdout
     assert "4 cases." in dry
+    listed = [json.loads(line) for line in cli("reconcile", "--dry-run", "--json").stdout.splitlines()]
+    assert {(each["event_id"], each["result"]) for each in listed} == {(event.id, "dry_run") for event in events}
     assert world.outcomes(*events) == [None] * 4
     assert "4 cases, 4 repaired." in cli.start("reconcile").stdout
 
