@@ -244,9 +244,16 @@ SUITES: dict[str, Suite] = {
 #: All of them, side by side: what waits in one lane leaves the processors to the others. They share nothing but the
 #: machine and a PostgreSQL that none of them breaks: the faults have one of their own.
 LANES: Sequence[Lane] = (
-    [("faults", _faults), ("install", _install)],
+    [("faults", _faults)],
     [("e2e and browser", _e2e_and_browser), ("store", _store_on_servers)],
-    [("bridge", _bridge), ("lint", _lint), ("docs", _docs), ("store", _store_on_sqlite), ("addon", _addon)],
+    [
+        ("bridge", _bridge),
+        ("lint", _lint),
+        ("docs", _docs),
+        ("store", _store_on_sqlite),
+        ("addon", _addon),
+        ("install", _install),
+    ],
 )
 
 
