@@ -26,7 +26,7 @@ DATA = STATE / "odoo-data"
 _choosing = threading.Lock()
 _installing = threading.Lock()
 
-# Odoo's pins have wheels for the first; of the second it knows (it refuses code that newer ones compile otherwise).
+# All of Odoo's pins have wheels for the first. Odoo also runs on the second; it rejects the bytecode of newer ones.
 _PYTHONS = (">=3.10,<3.13", ">=3.10,<3.14")
 # Pinned to versions without a wheel for Python 3.13: the next ones that have one.
 _ON_313 = {"lxml": "lxml>=5.3,<6", "markupsafe": "MarkupSafe>=3,<4", "rjsmin": "rjsmin>=1.2.3,<2"}

@@ -65,7 +65,7 @@ def _can_load(library: str) -> bool:
 
 
 VENV = Need("Python's venv module", "python3-venv", _has_venv)
-#: For Odoo, where the machine's own Python is newer than Odoo knows and uv can download none.
+#: For Odoo, where the machine's own Python is too new and uv cannot download another.
 OLDER_PYTHON = Need(
     "a Python that Odoo runs on", "python3.13", lambda: any(shutil.which(f"python3.{minor}") for minor in range(10, 14))
 )

@@ -1,4 +1,4 @@
-"""Loopback ports: chosen free once, kept, and given up when somebody else took them meanwhile."""
+"""Loopback ports: chosen free once, kept, and replaced when another program has taken them meanwhile."""
 
 import random
 import socket

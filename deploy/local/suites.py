@@ -75,7 +75,7 @@ def run(names: list[str], wanted: Wanted) -> bool:
     if names:
         outcomes = _run_in_turn([(name, SUITES[name]) for name in names], wanted)
     else:
-        # apt-get has one lock. What can't be had, the suites that need it tell of.
+        # All at once is faster. What cannot be installed, the suites that need it report.
         with suppress(Missing):
             os_packages.ensure(
                 os_packages.POSTGRES,
