@@ -47,7 +47,7 @@ def make(
 
 
 def _make_empty(uv: Path, folder: Path, pythons: Sequence[str]) -> None:
-    """Make an environment with the first of `pythons` that uv finds or downloads, else with one from a system package."""
+    """Make an environment with the first of `pythons` that uv finds or downloads, else a system package's."""
     command: list[str | Path] = [uv, "venv", "--quiet", "--clear", folder, "--python"]
     for python in pythons:
         if subprocess.run([*command, python], cwd=ROOT, stderr=subprocess.DEVNULL).returncode == 0:
