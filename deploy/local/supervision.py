@@ -16,7 +16,7 @@ from .say import run_logged
 
 
 def own_environment() -> dict[str, str]:
-    """The environment without what would send a local program to somebody's real queue or database."""
+    """The environment without what would send a local program to a real queue or database."""
     foreign = ("BRIDGE_", "MIASALUD_", "AZURITE_", "PG")
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
