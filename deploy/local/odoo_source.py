@@ -2,7 +2,7 @@
 
 For each version, in this order: the tree in $ODOO_SRC, the user's cache, a clone into the cache, and for 19.0 Debian's
 package, unpacked into the cache. No package registry has 18.0, the version this product is made for; a machine that
-can't reach GitHub runs 19.0 instead, and says so.
+can't reach GitHub runs 19.0 instead, and set-up says so.
 """
 
 import hashlib

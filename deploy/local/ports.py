@@ -1,4 +1,4 @@
-"""Loopback ports: chosen free once, kept, and replaced when another program has taken them meanwhile."""
+"""Loopback ports: chosen free once, kept, and given up when another program took them meanwhile."""
 
 import random
 import socket

@@ -1,7 +1,7 @@
 """PostgreSQL clusters of the checkout's own, each on a loopback port of its own.
 
 Odoo refuses to work as the role `postgres`, so databases belong to the role `odoo`; `postgres` can be reached only
-through a socket in a folder that only its owner may enter.
+through a socket in a folder that no other user may enter.
 """
 
 import getpass
@@ -228,7 +228,7 @@ def _owner() -> pwd.struct_passwd | None:
 
 
 def _plain_environment() -> dict[str, str]:
-    """Without PGHOST and its like, which would lead to another server, and without a locale that isn't there."""
+    """Without PGHOST and its like, which would send us to another server, nor a locale that isn't there."""
     user = getpass.getuser()
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "USER": user}
 

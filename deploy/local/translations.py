@@ -29,7 +29,7 @@ def refresh(odoo: Odoo) -> None:
     database = f"miasalud_terms_{odoo.label}".replace("-", "_").replace(".", "_")
     odoo.cluster.start()
     odoo.install()
-    odoo.create(database, durable=False)  # without demo data, whose texts are no part of the screens
+    odoo.create(database, durable=False)  # without demo data, whose texts are no part of the interface
     try:
         with step(f"Installing {ADDON}"):
             odoo.install_modules(database, [ADDON])
