@@ -60,7 +60,7 @@ def test_events_are_counted_by_type_and_outcome_and_timed_to_the_end(world: Worl
 def test_failures_are_counted_by_reasons_of_ours_only(world: World) -> None:
     world.odoo.troubles["MC2"] = "refused"
     unmapped, refused = stage("MC1", stage_id=99), stage("MC2")
-    world.send(unmapped, refused, refused)
+    world.send(unmapped, refused)
     world.queues[CONTACT_QUEUE].send("no event")
     bridge = start(world, max_attempts=2)
     world.settle(unmapped, refused)
