@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,14 +55,12 @@ class Wanted:
 
 #: Runs its tests and says what became of them, one by one.
 Suite = Callable[[Wanted], Iterator[Outcome]]
-#: Suites that are run one after the other, by the names people know them by.
-Lane = Sequence[tuple[str, Suite]]
 
 
 def run(names: list[str], wanted: Wanted) -> bool:
     """Runs the suites named, all of them even when one fails, and prints one line for each.
 
-    Those named are run in turn; all of them in `LANES`. The last line printed is "N passed, N failed" with the number
+    Those named are run in turn; all of them side by side. The last line printed is "N passed, N failed" with the number
     of tests; a linter that complains is one failure, and one that doesn't is no test, unless only linters were asked
     for.
 
@@ -84,7 +81,7 @@ def run(names: list[str], wanted: Wanted) -> bool:
                 os_packages.NGINX,
                 os_packages.CURL,
             )
-        outcomes = _run_side_by_side(LANES, wanted)
+        outcomes = _run_side_by_side(ALL, wanted)
     _print_summary(outcomes)
     tests = [outcome for outcome in outcomes if outcome.name not in _LINTERS]
     passed = sum(outcome.passed for outcome in tests or outcomes)
@@ -93,23 +90,20 @@ def run(names: list[str], wanted: Wanted) -> bool:
     return failed == 0
 
 
-def _run_side_by_side(lanes: Sequence[Lane], wanted: Wanted) -> list[Outcome]:
-    given_up = threading.Event()
-    with ThreadPoolExecutor(len(lanes)) as pool:
-        runs = [pool.submit(_run_in_turn, lane, wanted, given_up) for lane in lanes]
+def _run_side_by_side(suites: Sequence[tuple[str, Suite]], wanted: Wanted) -> list[Outcome]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        runs = [pool.submit(_run_in_turn, [suite], wanted) for suite in suites]
         try:
             return [outcome for run in runs for outcome in run.result()]
         except BaseException:
-            # Ctrl-C ends the suites that run; no lane is to begin another one then.
-            given_up.set()
+            # Ctrl-C ends the suites that run; no other one is to begin then.
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _run_in_turn(lane: Lane, wanted: Wanted, given_up: threading.Event | None = None) -> list[Outcome]:
+def _run_in_turn(suites: Sequence[tuple[str, Suite]], wanted: Wanted) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    for name, suite in lane:
-        if given_up and given_up.is_set():
-            break
+    for name, suite in suites:
         try:
             outcomes += suite(wanted)
         except Missing as problem:
@@ -241,20 +235,21 @@ SUITES: dict[str, Suite] = {
     "browser": _browser,
     "faults": _faults,
 }
-#: All of them, side by side: what waits in one lane leaves the processors to the others. They share nothing but the
-#: machine and a PostgreSQL that none of them breaks: the faults have one of their own.
-LANES: Sequence[Lane] = (
-    [("faults", _faults)],
-    [("e2e and browser", _e2e_and_browser), ("store", _store_on_servers)],
-    [
-        ("bridge", _bridge),
-        ("lint", _lint),
-        ("docs", _docs),
-        ("store", _store_on_sqlite),
-        ("addon", _addon),
-        ("install", _install),
-    ],
+#: All of them, the longest first. Some run at once: what waits leaves the processors to the others. They share nothing
+#: but the machine and a PostgreSQL that none of them breaks: the faults have one of their own.
+ALL: Sequence[tuple[str, Suite]] = (
+    ("e2e and browser", _e2e_and_browser),
+    ("bridge", _bridge),
+    ("faults", _faults),
+    ("addon", _addon),
+    ("install", _install),
+    ("store", _store_on_sqlite),
+    ("store", _store_on_servers),
+    ("docs", _docs),
+    ("lint", _lint),
 )
+#: How many of them run at once. One more than a small machine has processors.
+AT_ONCE = 3
 
 
 def _pytest(name: str, python: Path, arguments: list[str], wanted: Wanted, **variables: str | None) -> Outcome:
