@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.world import Chat, World
 
-MOVES = 9
+MOVES = 15
 #: ManyChat's numbers: the chat goes round in the first ones, the person in the others, and both are in one.
 CHATS, PERSONS = (17, 18, 19), (19, 20, 21)
 APPLIED = {"moved", "updated", "unchanged", "stale"}
