@@ -20,7 +20,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
 
@@ -48,6 +48,8 @@ class Event:
     :ivar received_at: when it was received, in UTC
     :ivar source: which program received it: ``odoo``, ``api``, ``queue`` (a bare payload found on a queue) or ``cli``
     :ivar retries: how often Odoo sent it again for a user. Each time, earlier decisions about the event are void.
+    :ivar warnings: what was left out, cut or not understood, as ``{"field", "message"}``. Not part of the identity.
+    :ivar extra: the fields that the contract does not know, as they were sent. Not part of the identity.
     """
 
     id: str
@@ -56,6 +58,8 @@ class Event:
     source: str
     payload: Payload
     retries: int = 0
+    warnings: tuple[Mapping[str, str], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def manychat_id(self) -> str:
@@ -89,7 +93,8 @@ class Event:
             "source": self.source,
             "payload": self.payload.canonical(),
         }
-        return {**envelope, "retries": self.retries} if self.retries else envelope
+        rare = {"retries": self.retries, "warnings": list(self.warnings), "extra": dict(self.extra)}
+        return envelope | {name: value for name, value in rare.items() if value}
 
     def encode(self) -> str:
         """The text of the queue message: the envelope as JSON in Base64.
@@ -134,6 +139,8 @@ class _Envelope(BaseModel):
     source: Annotated[str, Field(min_length=1, max_length=32)]
     payload: dict[str, Any]
     retries: Annotated[int, Field(ge=0, le=MAX_INT)] = 0
+    warnings: tuple[dict[str, str], ...] = ()
+    extra: dict[str, Any] = {}
 
 
 def from_envelope(envelope: Mapping[str, Any]) -> Event:
@@ -156,7 +163,16 @@ def from_envelope(envelope: Mapping[str, Any]) -> Event:
             [{"field": "received_at", "message": message}],
         )
     payload = parse_payload(checked.type, checked.payload)
-    return Event(checked.id, checked.type, checked.received_at, checked.source, payload, checked.retries)
+    return Event(
+        checked.id,
+        checked.type,
+        checked.received_at,
+        checked.source,
+        payload,
+        checked.retries,
+        checked.warnings,
+        checked.extra,
+    )
 
 
 def decode(content: str, *, queue: str, inserted_at: datetime) -> Event:
