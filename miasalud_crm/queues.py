@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from bridge.contract.payloads import DEAD_LETTER_QUEUE, QUEUES
-from bridge.errors import BadConnectionString, QueueDenied, QueueMissing, QueueUnavailable
+from bridge.errors import BadConnectionString, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
 from bridge.queue import Queue
 
 from . import configuration
@@ -72,8 +72,8 @@ def queue_report():
     """Ask the queue service. This takes some seconds at most, see :data:`READ_TIMEOUT`.
 
     :return dict: ``status``: ``ok``, ``not_configured``, ``refused`` (the key in the connection string is wrong),
-        ``malformed`` (the connection string itself is wrong) or ``unreachable``; with ``ok`` also ``depth``: messages
-        by queue; else ``error``: what went wrong
+        ``not_allowed`` (its SAS lacks a right), ``malformed`` (the connection string itself is wrong) or
+        ``unreachable``; with ``ok`` also ``depth``: messages by queue; else ``error``: what went wrong
     """
     connection_string = configuration.get("queue_connection_string")
     if not connection_string:
@@ -81,6 +81,8 @@ def queue_report():
     try:
         with Queues(connection_string) as queues:
             return {"status": "ok", "depth": queues.depths()}
+    except QueueRightMissing as error:
+        return {"status": "not_allowed", "error": str(error)}
     except QueueDenied as error:
         return {"status": "refused", "error": str(error)}
     except QueueUnavailable as error:

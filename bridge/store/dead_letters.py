@@ -12,11 +12,19 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from ..contract.event import Event
+from ..contract.outcomes import ErrorCode
 from .rows import DeadLetterRow
 from .schema import dead_letters
 from .upsert import chunks, find
 
 OPEN, REPLAYED, RESOLVED, DISCARDED = "open", "replayed", "resolved", "discarded"
+
+_UNDELIVERABLE = (
+    "The queue cannot deliver a message, and so its text is unknown. It probably holds a control character, which XML "
+    "cannot carry. It stays on the queue, hidden, and comes back when its lease ends. All others are delivered. "
+    "Fix the program that put it there. Only to clear the queue deletes it: stop what puts messages on the queue, wait "
+    "until only this one is left, clear the queue. This dead letter then closes by itself."
+)
 
 _D = dead_letters.c
 _REOPEN = (
@@ -128,6 +136,53 @@ def messages_given_up(connection: sa.Connection, event_ids: Collection[str]) -> 
     """Ids of the messages with which these events were given up, by event id."""
     statement = sa.select(_D.event_id, _D.message_id).where(_D.status == OPEN)
     return {row[0]: row[1] for row in find(connection, statement, _D.event_id, event_ids)}
+
+
+def undeliverable_id(queue: str) -> str:
+    """The message id of the letter for the undeliverable messages of ``queue``, whose own ids are unknown."""
+    return f"undeliverable/{queue}"
+
+
+def put_undeliverable(
+    connection: sa.Connection, queue: str, gone_before: datetime, now: datetime | None = None
+) -> None:
+    """Note that the queue could not deliver a message.
+
+    :param gone_before: a letter that was last noted before then is about an earlier message
+    """
+    now = now or datetime.now(timezone.utc)
+    is_letter = sa.and_(_D.event_id.is_(None), _D.message_id == undeliverable_id(queue))
+    row = connection.execute(sa.select(_D.status, _D.last_tried_at).where(is_letter)).first()
+    begin = {"attempts": 1, "first_tried_at": now, "last_tried_at": now, "status": OPEN}
+    if row is None:
+        letter = {"message_id": undeliverable_id(queue), "queue": queue, "body": ""}
+        reason = {"code": ErrorCode.UNDELIVERABLE.value, "message": _UNDELIVERABLE}
+        connection.execute(dead_letters.insert(), [{**letter, **reason, **begin}])
+    elif row.status == RESOLVED or row.last_tried_at < gone_before:
+        times: dict[str, Any] = dict.fromkeys(("notified_at", "resolved_at", "discarded_at"))
+        connection.execute(dead_letters.update().where(is_letter).values({**begin, **times}))
+    else:
+        connection.execute(dead_letters.update().where(is_letter).values(attempts=_D.attempts + 1, last_tried_at=now))
+
+
+def resolve_undeliverable(
+    connection: sa.Connection, queue: str, gone_before: datetime, now: datetime | None = None
+) -> None:
+    """Close the letter of ``queue`` if no bridge has noted such a message since ``gone_before``."""
+    connection.execute(
+        dead_letters.update()
+        .where(_D.event_id.is_(None), _D.message_id == undeliverable_id(queue), _D.status == OPEN)
+        .where(_D.last_tried_at < gone_before)
+        .values(status=RESOLVED, resolved_at=now or datetime.now(timezone.utc))
+    )
+
+
+def undeliverable(connection: sa.Connection) -> dict[str, datetime]:
+    """Since when each queue holds messages that it cannot deliver, by queue."""
+    statement = sa.select(_D.queue, _D.first_tried_at).where(
+        _D.code == ErrorCode.UNDELIVERABLE.value, _D.event_id.is_(None), _D.status == OPEN
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
 
 
 def resolve(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:

@@ -19,7 +19,7 @@ from ..monitoring import exporter
 from ..monitoring.probes import HealthChecks
 from ..odoo import Odoo
 from ..progress import Watch
-from ..queue import Queue, create_all
+from ..queue import Queue, require_rights
 from ..settings import Settings
 from ..store.engine import in_transaction
 from . import heartbeat, reconcile, reporter
@@ -29,6 +29,7 @@ from .handlers import Handler, make_handlers, needs_odoo
 from .lease_renewal import LeaseKeeper
 from .pauses import Pauses
 from .periodic import PeriodicThread
+from .receiving import Receiver, Undeliverable
 
 log = structlog.get_logger()
 
@@ -65,7 +66,7 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
             stack.callback(exporter.serve(checks, watch, settings.metrics_host, settings.metrics_port))
 
         sql = CircuitBreaker("SQL", partial(in_transaction, engine, _select_1))
-        queue = CircuitBreaker("queue", partial(create_all, [*queues.values(), dead_letter_queue]))
+        queue = CircuitBreaker("queue", partial(_probe_queues, list(queues.values()), dead_letter_queue))
         if not sql.wait_until_closed(stop):
             return 0
         connect.require_schema(engine)
@@ -120,6 +121,12 @@ def _start(
     consumers = [
         Consumer(
             handler,
+            Receiver(
+                handler.queue,
+                settings.batch_size,
+                settings.visibility_timeout,
+                Undeliverable(engine, dead_letter_queue, handler.queue.name, settings.visibility_timeout),
+            ),
             BatchProcessor(handler, engine, dead_letter_queue, stop, max_attempts=settings.max_attempts),
             engine,
             leases,
@@ -127,8 +134,6 @@ def _start(
             stop,
             pauses,
             watch.add(handler.queue.name),
-            batch_size=settings.batch_size,
-            visibility_timeout=settings.visibility_timeout,
             poll_interval=settings.poll_interval,
         )
         for handler in handlers
@@ -175,6 +180,12 @@ def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThre
             closing=closing,
         ),
     ]
+
+
+def _probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:
+    for queue in queues:
+        require_rights(queue, "update", "process")
+    require_rights(dead_letter_queue, "add")
 
 
 def _select_1(connection: sa.Connection) -> None:

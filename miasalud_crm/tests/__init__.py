@@ -3,6 +3,7 @@ from . import test_alert
 from . import test_api_key
 from . import test_apply_failures
 from . import test_chatter
+from . import test_configuration
 from . import test_demo
 from . import test_erase
 from . import test_event_log
