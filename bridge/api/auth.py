@@ -96,7 +96,7 @@ class WebhookRoute(AuthenticatedRoute):
             answer = "unavailable"
             try:
                 response = await handle(request)
-                answer = "accepted" if response.status_code == 202 else "valid"
+                answer = "valid" if webhook.is_dry_run(request.headers.get("X-Dry-Run")) else "accepted"
             except WebhookError as error:
                 answer = error.code
                 raise

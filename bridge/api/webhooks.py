@@ -1,7 +1,7 @@
 """The standby webhooks: the same four routes as Odoo's, with the same answers, straight onto the queues.
 
-A proxy may send ManyChat here while Odoo restarts or is upgraded. Accepting an event needs only the queue. A 202 means
-that the event is on it.
+A proxy may send ManyChat here while Odoo restarts or is upgraded. Accepting an event needs only the queue. The
+answer `accepted` means that the event is on it.
 """
 
 from __future__ import annotations
@@ -46,11 +46,14 @@ _HEADERS = [
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
     },
 ]
-_ACCEPTED = {
-    "description": "The event is on its queue and will be applied.",
-    "content": {"application/json": {"example": {"status": "accepted", "event_id": "0f3a…"}}},
+_WARNING = {"field": "first_name", "message": "was cut to 256 characters"}
+_SUCCESS = {
+    "description": "`accepted`: the event is on its queue and will be applied. `warnings` names each field that was "
+    "left out, cut or not understood. · `valid`, for a dry run: the event would be accepted; nothing is stored.",
+    "content": {
+        "application/json": {"example": {"status": "accepted", "event_id": "0f3a…", "warnings": [_WARNING]}},
+    },
 }
-_VALID = {"description": "A dry run: the event would be accepted.", "content": {"application/json": {}}}
 
 
 def _add(event_type: EventType) -> None:
@@ -66,11 +69,10 @@ def _add(event_type: EventType) -> None:
         path,
         receive,
         methods=[method],
-        status_code=202,
         summary=event_type.spec.title,
         operation_id=f"send_{event_type.value}",
         response_class=Response,
-        responses={200: _VALID, 202: _ACCEPTED},
+        responses={200: _SUCCESS},
         openapi_extra={"requestBody": body_of(event_type), "parameters": _HEADERS},
     )
 
@@ -92,7 +94,7 @@ def _receive(request: Request, event_type: EventType, is_dry_run: bool) -> Respo
         return json_response(200, _forecast(context, event))
     context.queues[event_type].send_or_create(event.encode())
     log.info("event_accepted", event_id=event.id, manychat_id=event.manychat_id, type=event.type.value)
-    return json_response(202, webhook.accepted(event))
+    return json_response(200, webhook.accepted(event))
 
 
 def _forecast(context: Context, event: Event) -> dict[str, Any]:

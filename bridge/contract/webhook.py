@@ -135,8 +135,12 @@ def is_dry_run(header: str | None) -> bool:
 
 
 def accepted(event: Event) -> dict[str, Any]:
-    """The body of the 202."""
-    return {"status": "accepted", "event_id": event.id}
+    """The body of the 200.
+
+    It is flat, and the status is 200 and not 202: ManyChat takes a bot's fallback branch at any other status, and maps
+    only what a JSONPath such as ``$.event_id`` finds.
+    """
+    return {"status": "accepted", "event_id": event.id, "warnings": list(event.warnings)}
 
 
 def forecast(event: Event, duplicate: bool | None) -> dict[str, Any]:
@@ -147,6 +151,7 @@ def forecast(event: Event, duplicate: bool | None) -> dict[str, Any]:
     return {
         "status": "valid",
         "event_id": event.id,
+        "warnings": list(event.warnings),
         "duplicate": duplicate,
         "queue": event.type.queue,
         "payload": event.payload.canonical(),

@@ -11,7 +11,7 @@ from .api import authenticate, route
 
 
 class ManychatWebhook(http.Controller):
-    """Receive ManyChat's External Requests: check them against the contract, store them in the outbox, answer 202.
+    """Receive ManyChat's External Requests: check them against the contract, store them in the outbox, answer 200.
 
     Each type of event has its route, see below.
     """
@@ -19,7 +19,7 @@ class ManychatWebhook(http.Controller):
     def _receive(self, event_type):
         """Take one event in.
 
-        :return tuple: 202 and the event id; with ``X-Dry-Run: 1`` 200 and what would happen
+        :return tuple: 200 and the event id with its warnings; with ``X-Dry-Run: 1``, what would happen
         :raises WebhookError: nothing of the request reaches the outbox
         """
         received_at = datetime.now(timezone.utc)
@@ -49,7 +49,7 @@ class ManychatWebhook(http.Controller):
             return 200, self._forecast(event)
         webhook_user = request.env.ref("miasalud_crm.user_webhook")
         request.env["manychat.event"].with_user(webhook_user)._enqueue(event, key)
-        return 202, webhook.accepted(event)
+        return 200, webhook.accepted(event)
 
     def _forecast(self, event):
         """What would happen to ``event``. Stores nothing."""
