@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.contract import webhook
 from bridge.contract.payloads import EventType
+from bridge.contract.request_headers import RequestHeaders
 
 from .contract import test_documents_examples as document
 
@@ -39,7 +39,7 @@ class Case:
 
     @property
     def is_stored(self) -> bool:
-        return self.status == 200 and not webhook.is_dry_run(self.headers.get("X-Dry-Run"))
+        return self.status == 200 and not RequestHeaders(self.headers.get).is_dry_run
 
     @property
     def content(self) -> bytes:

@@ -5,6 +5,7 @@ from odoo.http import request
 
 from bridge.contract import webhook
 from bridge.contract.payloads import EventType
+from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.webhook import WebhookError
 
 from .api import authenticate, route
@@ -25,27 +26,21 @@ class ManychatWebhook(http.Controller):
         received_at = datetime.now(timezone.utc)
         key = authenticate()
         http_request = request.httprequest
-        dry_run = webhook.is_dry_run(http_request.headers.get("X-Dry-Run"))
+        headers = RequestHeaders(http_request.headers.get)
         body = b""
         try:
             webhook.check_headers(http_request.content_length, http_request.mimetype)
             body = http_request.get_data()
-            event = webhook.read_event(
-                event_type,
-                body,
-                received_at=received_at,
-                source="odoo",
-                idempotency_key=http_request.headers.get("Idempotency-Key"),
-            )
+            event = webhook.read_event(event_type, body, headers, received_at=received_at, source="odoo")
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
                 raise WebhookError(403, "test_key", "This key is for one test event. Bots need a key of their own.")
         except WebhookError as error:
-            if not dry_run:
+            if not headers.is_dry_run:
                 request.env["manychat.rejection"]._record(
                     http_request.path, error.code, error.message, body, key, error.errors
                 )
             raise
-        if dry_run:
+        if headers.is_dry_run:
             return 200, self._forecast(event)
         webhook_user = request.env.ref("miasalud_crm.user_webhook")
         request.env["manychat.event"].with_user(webhook_user)._enqueue(event, key)

@@ -1,4 +1,5 @@
 import json
+import time
 from datetime import timedelta
 
 from odoo import fields
@@ -14,6 +15,7 @@ from .common import QueueCase
 CONTACT = "/api/v1/manychat/webhook/contact"
 OPPORTUNITY = "/api/v1/manychat/webhook/crm-opportunity"
 UPDATE = "/api/v1/manychat/campaign-contacts/update-by-manychat-id"
+HALF_A_MINUTE = timedelta(seconds=30)
 #: By path: method and body.
 EXAMPLES = {each.spec.path: (each.spec.method, each.spec.example) for each in EventType}
 
@@ -87,6 +89,15 @@ class TestWebhook(QueueCase, HttpCase):
         method, body = EXAMPLES[UPDATE]
         ids = {self.call(UPDATE, body, method).json()["event_id"] for _ in range(2)}
         self.assertEqual(len(ids), 2)
+
+    def test_an_update_without_a_date_is_one_event_by_its_key_or_by_the_proxys_stamp(self):
+        method, body = EXAMPLES[UPDATE]
+        stamped = {"X_Request_Stamp": f"{time.time() - 600:.3f} {'a' * 32}"}
+        for headers in ({"Idempotency_Key": "a"}, stamped):
+            ids = {self.call(UPDATE, body, method, **headers).json()["event_id"] for _ in range(3)}
+            self.assertEqual(len(ids), 1)
+        event = self.env["manychat.event"].search([("event_id", "in", list(ids))])
+        self.assertAlmostEqual(fields.Datetime.now() - event.occurred_at, timedelta(minutes=10), delta=HALF_A_MINUTE)
 
     def test_a_missing_or_wrong_key_is_refused(self):
         self.env["manychat.api.key"].search([]).action_revoke()

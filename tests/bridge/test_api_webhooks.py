@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,23 @@ def test_what_is_accepted_is_on_its_queue(api: Api, queues: dict[str, Queue]) ->
         queue.delete(message)
 
 
-def test_the_same_event_sent_twice_has_one_id_and_an_update_without_a_date_two(api: Api) -> None:
-    assert len({api(*OPPORTUNITY, opportunity(), key="webhook", status=200)["event_id"] for _ in range(2)}) == 1
-    assert len({api(*UPDATE, {"manychat_id": "MC1"}, key="webhook", status=200)["event_id"] for _ in range(2)}) == 2
+def ids(api: Api, route: tuple[str, str], body: object, *headers: dict[str, str]) -> set[str]:
+    """The ids of the events that these requests are."""
+    sent = [{"Content-Type": "application/json", **each} for each in headers]
+    return {api(*route, body, key="webhook", status=200, headers=each)["event_id"] for each in sent}
+
+
+def test_what_makes_two_requests_one_event(api: Api) -> None:
+    stamps = [{"X-Request-Stamp": f"{time.time():.3f} {digit * 32}"} for digit in "ab"]
+    key = {"Idempotency-Key": "k"}
+    dated, undated = (OPPORTUNITY, opportunity()), (UPDATE, {"manychat_id": "MC1"})
+    assert len(ids(api, *dated, {}, {})) == 1
+    assert len(ids(api, *dated, *stamps)) == 1
+    assert len(ids(api, *dated, {}, key)) == 2
+    assert len(ids(api, *undated, {}, {})) == 2
+    assert len(ids(api, *undated, stamps[0], stamps[0])) == 1
+    assert len(ids(api, *undated, *stamps)) == 2
+    assert len(ids(api, *undated, key, key, {**key, **stamps[0]})) == 1
 
 
 def test_a_dry_run_knows_events_that_were_taken_before(api: Api) -> None:
