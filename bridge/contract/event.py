@@ -21,7 +21,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -111,15 +111,17 @@ def accept(
     received_at: datetime,
     source: str,
     idempotency_key: str | None = None,
+    zone: tzinfo = timezone.utc,
 ) -> Event:
     """Validate ``payload`` and make it an :class:`Event`.
 
     :param received_at: when the request or message arrived, with time zone
     :param idempotency_key: the request's ``Idempotency-Key`` header. It distinguishes events with equal payloads, and
         is not the whole id: a constant pasted into a bot would then suppress every later event.
+    :param zone: the zone of dates without an offset: that of the sender's key, see :func:`.dates.zone_named`
     :raises ContractError: ``invalid``: a field breaks a rule, or the event as a whole is too long for its queue
     """
-    parsed = parse_payload(event_type, payload)
+    parsed = parse_payload(event_type, payload, zone)
     identity: list[Any] = [idempotency_key or "", event_type.value, parsed.canonical()]
     if parsed.date is None:
         # Without a date, the same content can be a new event: A → B → A are three events.

@@ -7,7 +7,7 @@ no database is here. Each server adds how it reads a request, checks keys and st
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
 from typing import Any
 
 from .errors import ContractError
@@ -110,20 +110,32 @@ def check_headers(content_length: int | None, media_type: str) -> None:
 
 
 def read_event(
-    event_type: EventType, body: bytes, *, received_at: datetime, source: str, idempotency_key: str | None
+    event_type: EventType,
+    body: bytes,
+    *,
+    received_at: datetime,
+    source: str,
+    idempotency_key: str | None,
+    zone: tzinfo = timezone.utc,
 ) -> Event:
     """The event in ``body``.
 
     :param received_at: when the request arrived, with time zone
     :param source: which server received it, see :class:`.event.Event`
     :param idempotency_key: the header ``Idempotency-Key``
+    :param zone: the zone of dates without an offset: that of the request's key
     :raises WebhookError: 413, 400 or 422
     """
     if len(body) > MAX_BODY_BYTES:  # sent in chunks, without a length
         raise too_large()
     try:
         return accept(
-            event_type, parse_json(body), received_at=received_at, source=source, idempotency_key=idempotency_key
+            event_type,
+            parse_json(body),
+            received_at=received_at,
+            source=source,
+            idempotency_key=idempotency_key,
+            zone=zone,
         )
     except ContractError as error:
         raise of_contract(error) from None
