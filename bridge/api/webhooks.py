@@ -86,6 +86,7 @@ def _receive(request: Request, event_type: EventType, is_dry_run: bool) -> Respo
         received_at=datetime.now(timezone.utc),
         source="api",
         idempotency_key=request.headers.get("Idempotency-Key"),
+        zone=request.state.key.tzinfo,
     )
     context = Context.of(request)
     if is_dry_run:

@@ -36,6 +36,7 @@ class ManychatWebhook(http.Controller):
                 received_at=received_at,
                 source="odoo",
                 idempotency_key=http_request.headers.get("Idempotency-Key"),
+                zone=key._zone(),
             )
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
                 raise WebhookError(403, "test_key", "This key is for one test event. Bots need a key of their own.")
