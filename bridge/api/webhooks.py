@@ -89,6 +89,7 @@ def _receive(request: Request, event_type: EventType) -> Response:
         headers,
         received_at=datetime.now(timezone.utc),
         source="api",
+        zone=request.state.key.tzinfo,
     )
     context = Context.of(request)
     if headers.is_dry_run:

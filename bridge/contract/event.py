@@ -21,7 +21,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -110,6 +110,7 @@ def accept(
     source: str,
     idempotency_key: str | None = None,
     request_id: str | None = None,
+    zone: tzinfo = timezone.utc,
 ) -> Event:
     """Validate ``payload`` and make it an :class:`Event`.
 
@@ -121,9 +122,10 @@ def accept(
     :param idempotency_key: the request's ``Idempotency-Key`` header. It distinguishes events with equal payloads, and
         is not the whole id: a constant pasted into a bot would then suppress every later event.
     :param request_id: of the proxy's stamp, see :class:`.request_headers.Stamp`
+    :param zone: the zone of dates without an offset: that of the sender's key, see :func:`.dates.zone_named`
     :raises ContractError: ``invalid``: a field breaks a rule, or the event as a whole is too long for its queue
     """
-    parsed = parse_payload(event_type, payload)
+    parsed = parse_payload(event_type, payload, zone)
     identity: list[Any] = [idempotency_key or "", event_type.value, parsed.canonical()]
     if not (_is_believed(parsed.date, received_at) or _says_which(idempotency_key)):
         # Neither says which event this is, and the same content can be a new event: A → B → A are three events.

@@ -7,7 +7,7 @@ no database is here. Each server adds how it reads a request, checks keys and st
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
 from typing import Any
 
 from .errors import ContractError
@@ -111,12 +111,19 @@ def check_headers(content_length: int | None, media_type: str) -> None:
 
 
 def read_event(
-    event_type: EventType, body: bytes, headers: RequestHeaders, *, received_at: datetime, source: str
+    event_type: EventType,
+    body: bytes,
+    headers: RequestHeaders,
+    *,
+    received_at: datetime,
+    source: str,
+    zone: tzinfo = timezone.utc,
 ) -> Event:
     """The event in ``body``.
 
     :param received_at: when the request arrived here, with time zone. A stamp of the proxy takes its place.
     :param source: which server received it, see :class:`.event.Event`
+    :param zone: the zone of dates without an offset: that of the request's key
     :raises WebhookError: 413, 400 or 422
     """
     if len(body) > MAX_BODY_BYTES:  # sent in chunks, without a length
@@ -130,6 +137,7 @@ def read_event(
             source=source,
             idempotency_key=headers.idempotency_key,
             request_id=stamp.request_id if stamp else None,
+            zone=zone,
         )
     except ContractError as error:
         raise of_contract(error) from None

@@ -31,7 +31,14 @@ class ManychatWebhook(http.Controller):
         try:
             webhook.check_headers(http_request.content_length, http_request.mimetype)
             body = http_request.get_data()
-            event = webhook.read_event(event_type, body, headers, received_at=received_at, source="odoo")
+            event = webhook.read_event(
+                event_type,
+                body,
+                headers,
+                received_at=received_at,
+                source="odoo",
+                zone=key._zone(),
+            )
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
                 raise WebhookError(403, "test_key", "This key is for one test event. Bots need a key of their own.")
         except WebhookError as error:
