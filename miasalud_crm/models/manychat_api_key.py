@@ -1,9 +1,14 @@
 import hmac
+from contextlib import suppress
 from datetime import timedelta
+
+import psycopg2
 
 from odoo import api, fields, models
 
 from bridge.contract import keys
+
+from ..private_sql import private
 
 #: "Last used" is written at most this often. Written at each request, the row would be a bottleneck.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
@@ -124,13 +129,14 @@ class ManychatApiKey(models.Model):
         now = fields.Datetime.now()
         if self.last_used and now - self.last_used < LAST_USED_RESOLUTION:
             return
-        self.env.cr.execute(
-            """
-            UPDATE manychat_api_key SET last_used = %s
-             WHERE id = (SELECT id FROM manychat_api_key WHERE id = %s FOR UPDATE SKIP LOCKED)
-            """,
-            [now, self.id],
-        )
+        with private(self.env.cr), suppress(psycopg2.errors.SerializationFailure):  # another request has just done it
+            self.env.cr.execute(
+                """
+                UPDATE manychat_api_key SET last_used = %s
+                 WHERE id = (SELECT id FROM manychat_api_key WHERE id = %s FOR UPDATE SKIP LOCKED)
+                """,
+                [now, self.id],
+            )
         self.invalidate_recordset(["last_used"], flush=False)
 
     @api.autovacuum
