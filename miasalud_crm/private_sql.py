@@ -50,9 +50,11 @@ _QUERY = """
     EXECUTE format('WITH statement AS (%s) SELECT COALESCE(jsonb_agg(to_jsonb(statement)), ''[]'') FROM statement',
                    current_setting('miasalud.statement')) INTO result;
 """
+_SEND = "SELECT set_config('miasalud.statement', %s, true) IS NULL"
 #: Each gives the cursor the rows, or the number of rows, that the statement itself would give.
 _COUNT = "SELECT FROM generate_series(1, current_setting('miasalud.result')::integer)"
 _IDS = "SELECT (row ->> 'id')::integer FROM jsonb_array_elements(current_setting('miasalud.result')::jsonb) AS row"
+_ANSWER = "SELECT current_setting('miasalud.conflict'), current_setting('miasalud.result')"
 
 #: Statements that may conflict or hold values. Odoo reads the ids of created rows only.
 _CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
@@ -82,7 +84,7 @@ def private(cr, keep_message=False):
         if not _CHANGES.match(text) or (_RETURNS.search(text) and not returns_id):
             return plain(query, params, log_exceptions=False)
         _send(cr, plain, query, params)
-        plain(_block(returns_id, keep_message) + (_IDS if returns_id else _COUNT), log_exceptions=False)
+        plain(_block(returns_id, keep_message, _IDS if returns_id else _COUNT), log_exceptions=False)
         if not cr.rowcount:
             plain("SELECT current_setting('miasalud.conflict')", log_exceptions=False)
             _raise_conflict(cr.fetchone()[0])
@@ -104,8 +106,7 @@ def fetch(cr, query, params=None):
     :raises psycopg2.errors.SerializationFailure: another transaction was in the way; no log says so
     """
     _send(cr, cr.execute, query, params)
-    read = "SELECT current_setting('miasalud.conflict'), current_setting('miasalud.result')"
-    cr.execute(_block(True, False) + read, log_exceptions=False)
+    cr.execute(_block(True, False, _ANSWER), log_exceptions=False)
     conflict, rows = cr.fetchone()
     _raise_conflict(conflict)
     return json.loads(rows)
@@ -115,15 +116,16 @@ def _send(cr, execute, query, params):
     if isinstance(query, SQL):
         query, params = query.code, query.params
     statement = cr.mogrify(query, params or None).decode()
-    execute("SELECT set_config('miasalud.statement', %s, true) IS NULL", [statement], log_exceptions=False)
+    execute(_SEND, [statement], log_exceptions=False)
 
 
-def _block(returns_rows, keep_message):
-    return (
+def _block(returns_rows, keep_message, read):
+    block = (
         _BLOCK.replace("{execute}", _QUERY if returns_rows else _CHANGE)
         .replace("{nothing}", "[]" if returns_rows else "0")
         .replace("{keep_message}", str(keep_message))
     )
+    return block + read
 
 
 def _raise_conflict(code):

@@ -22,6 +22,8 @@ SAID = {
 TOLD = ("Wenceslao", "Quiroga-Bis", "5598761234", "rodilla izquierda")
 #: How Odoo and PostgreSQL say that something went wrong.
 TROUBLE = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b")
+#: In the statement after such a line in PostgreSQL's log: Odoo's cron threads want the same job. No addon can help it.
+ODOOS_OWN = "WITH last_cron_progress"
 
 
 class Logs:
@@ -29,14 +31,16 @@ class Logs:
 
     def __init__(self, world: World) -> None:
         self._database = world.stack.database
-        odoo = [path for path in (world.stack.folder / "log").glob("odoo*.log")]
+        odoo = (world.stack.folder / "log").glob("odoo*.log")
         self._starts = {path: path.stat().st_size for path in (*odoo, world.stack.odoo.cluster.folder / "postgres.log")}
 
     def lines(self) -> list[str]:
         return [line for path, start in self._starts.items() for line in self._read(path, start)]
 
     def trouble(self) -> list[str]:
-        return [line for line in self.lines() if TROUBLE.search(line) and self._database in line]
+        lines = self.lines()
+        found = [number for number, line in enumerate(lines) if TROUBLE.search(line) and self._database in line]
+        return [lines[number] for number in found if ODOOS_OWN not in " ".join(lines[number + 1 : number + 5])]
 
     def told(self) -> list[str]:
         return [line for line in self.lines() if any(word in line for word in TOLD)]
@@ -106,8 +110,9 @@ def test_opportunities_that_are_won_at_once_by_bridges_and_people(world: World, 
 
 
 def won_count(world: World) -> int:
-    """How many won opportunities Odoo's lead scoring has counted: each counts in the row of the first stage, too."""
-    rows = world.odoo("crm.lead.scoring.frequency", "search_read", [["variable", "=", "stage_id"]], fields=["won_count"])
+    """How many won opportunities Odoo's lead scoring has counted. All count in the first stage's row."""
+    domain = [["variable", "=", "stage_id"]]
+    rows = world.odoo("crm.lead.scoring.frequency", "search_read", domain, fields=["won_count"])
     return round(max((row["won_count"] for row in rows), default=0))
 
 
@@ -115,20 +120,26 @@ def won_count(world: World) -> int:
     ("make", "drop"),
     [
         (
-            "ALTER TABLE crm_lead ADD COLUMN x_distrito varchar; "
-            "ALTER TABLE crm_lead ADD CONSTRAINT x_distrito CHECK (x_distrito IS NOT NULL) NOT VALID",
+            """
+            ALTER TABLE crm_lead ADD COLUMN x_distrito varchar;
+            ALTER TABLE crm_lead ADD CONSTRAINT x_distrito CHECK (x_distrito IS NOT NULL) NOT VALID
+            """,
             "ALTER TABLE crm_lead DROP COLUMN x_distrito",
         ),
         (
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION '% may not', NEW.contact_name; END $$; "
-            "CREATE TRIGGER refuse BEFORE INSERT ON crm_lead FOR EACH ROW EXECUTE FUNCTION refuse()",
+            """
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION '% may not', NEW.contact_name; END $$;
+            CREATE TRIGGER refuse BEFORE INSERT ON crm_lead FOR EACH ROW EXECUTE FUNCTION refuse()
+            """,
             "DROP FUNCTION refuse CASCADE",
         ),
         (
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN PERFORM NEW.body::integer; RETURN NEW; END $$; "
-            "CREATE TRIGGER refuse BEFORE INSERT ON mail_message FOR EACH ROW EXECUTE FUNCTION refuse()",
+            """
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM NEW.body::integer; RETURN NEW; END $$;
+            CREATE TRIGGER refuse BEFORE INSERT ON mail_message FOR EACH ROW EXECUTE FUNCTION refuse()
+            """,
             "DROP FUNCTION refuse CASCADE",
         ),
     ],
