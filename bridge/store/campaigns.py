@@ -27,7 +27,7 @@ _ADVISERS = {
     "commercial": ("commercial_advisor_id", "commercial_assignment_date"),
     "medical": ("medical_advisor_id", "medical_assignment_date"),
 }
-FIELDS = ("type", "last_state", "summary", *_ADVISERS["commercial"], *_ADVISERS["medical"])
+FIELDS = ("type", "last_state", "summary", "extra", *_ADVISERS["commercial"], *_ADVISERS["medical"])
 _DATES = {name: pair[1] for pair in _ADVISERS.values() for name in pair}
 
 _ASSIGNED = (

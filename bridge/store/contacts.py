@@ -25,6 +25,7 @@ FIELDS = (
     "subscribed_at",
     "initial_state",
     "last_state",
+    "extra",
 )
 
 

@@ -44,11 +44,12 @@ class Said:
 
 
 def said_by(event: Event, row_id: int, values: Mapping[str, Any], if_newest: Mapping[str, Any] | None = None) -> Said:
-    """What ``event`` says about its own row.
+    """What ``event`` says about its own row, the fields that the contract does not know included.
 
     :param values: by column; ``None`` says nothing
     """
-    return Said(row_id, order_of(event), carried(values), event, if_newest or {})
+    extra = json.dumps(dict(event.extra), ensure_ascii=False) if event.extra else None
+    return Said(row_id, order_of(event), carried({**values, "extra": extra}), event, if_newest or {})
 
 
 def carried(values: Mapping[str, Any]) -> dict[str, Any]:

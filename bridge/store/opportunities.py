@@ -25,7 +25,7 @@ from .upsert import coalesce_new, ensure, find
 UNSYNCED = ("error", "pending")
 
 _O = opportunities.c
-FIELDS = ("summary", "entry_date", "commercial_advisor_id", "medical_advisor_id")
+FIELDS = ("summary", "entry_date", "commercial_advisor_id", "medical_advisor_id", "extra")
 _NOW = bindparam("now", type_=_O.updated_at.type)
 _IS_NEWEST = _O.event_id == bindparam("this_event_id")
 

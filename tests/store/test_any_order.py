@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -214,6 +215,18 @@ def test_what_an_import_wrote_is_older_than_every_event_of_the_contact(store: St
     store.run(contacts.apply_contacts, [contact(-100_000, nombre_lead="Ana")])
     [row] = store.rows("contacts")
     assert (row.first_name, row.last_name, row.phone) == ("Ana", "Gil", "+0")
+
+
+def test_fields_that_the_contract_does_not_know_follow_the_same_rule(store: Store) -> None:
+    for make, apply, table in (
+        (contact, contacts.apply_contacts, "contacts"),
+        (assignment, campaigns.apply_campaign_events, "campaign_contacts"),
+        (opportunity, opportunities.record, "opportunities"),
+    ):
+        newer, older = make(2), replace(make(1), extra={"ad_id": 7})
+        store.run(apply, [newer])
+        store.run(apply, [older])
+        assert [row.extra for row in store.rows(table)] == ['{"ad_id": 7}']
 
 
 def test_a_row_that_one_event_has_said_needs_no_versions_of_fields(store: Store) -> None:

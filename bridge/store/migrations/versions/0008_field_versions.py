@@ -6,8 +6,8 @@ from sqlalchemy.dialects import mssql
 
 from bridge.store.migrations.place import place
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
