@@ -37,6 +37,7 @@ class FailedEvent:
     :ivar first_tried_at: aware
     :ivar message_id: of the message that brought the event; an id of our own if there is no message
     :ivar body: the message as the queue delivered it
+    :ivar sent_again: an Odoo user sent it again since its earlier attempts
     """
 
     event: Event
@@ -47,6 +48,7 @@ class FailedEvent:
     message_id: str
     body: str
     enqueued_at: datetime | None
+    sent_again: bool = False
 
     def dead_letter(self) -> DeadLetter:
         return DeadLetter(
@@ -71,20 +73,23 @@ class DeadLetterer:
         self._engine = engine
         self._dead_letter_queue = dead_letter_queue
 
-    def record_failure(self, failed: Sequence[FailedEvent], on_failure: OnFailure, *, dead: bool) -> None:
+    def record_failure(self, failed: Sequence[FailedEvent], on_failure: OnFailure, *, dead: bool) -> set[str]:
         """Record failed attempts in one transaction.
 
         :param dead: the events are given up: store their dead letters too; :meth:`send_notice` comes next
+        :return: events that a copy of the message had given up meanwhile: their dead letter and notice stand for both
         :raises bridge.errors.Outage: SQL is down
         """
 
-        def work(connection: sa.Connection) -> None:
+        def work(connection: sa.Connection) -> set[str]:
             audit.fail(connection, {each.event.id: each.failure for each in failed}, dead=dead)
             on_failure(connection, [(each.event, each.failure) for each in failed])
-            if dead:
-                dead_letters.put(connection, [each.dead_letter() for each in failed])
+            if not dead:
+                return set()
+            sent_again = {each.event.id for each in failed if each.sent_again}
+            return dead_letters.put(connection, [each.dead_letter() for each in failed], sent_again=sent_again)
 
-        in_transaction(self._engine, work)
+        return in_transaction(self._engine, work)
 
     def store(self, letters: Sequence[DeadLetter]) -> None:
         """Store messages that are not events; :meth:`send_notice` comes next.
