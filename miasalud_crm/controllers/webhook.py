@@ -29,8 +29,8 @@ class ManychatWebhook(http.Controller):
         headers = RequestHeaders(http_request.headers.get)
         body = b""
         try:
-            webhook.check_headers(http_request.content_length, http_request.mimetype)
-            body = http_request.get_data()
+            webhook.check_headers(http_request.content_length, http_request.environ.get("CONTENT_TYPE") or "")
+            body = request.dispatcher.read_body()
             event = webhook.read_event(
                 event_type,
                 body,
