@@ -14,13 +14,14 @@ from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.throttle import Throttle
 from bridge.contract.webhook import WebhookError
 
+from ..private_sql import private
 from .dispatcher import ManychatDispatcher, make_answer
 
 _logger = logging.getLogger(__name__)
 
 #: Tries when another request is inserting the same event. Odoo itself would sleep for seconds before the second try,
 #: which already sees what the other request did.
-TRIES = 3
+TRIES = 5
 
 #: Addresses that sent wrong keys lately.
 throttle = Throttle()
@@ -64,7 +65,10 @@ def route(path, method):
 def _with_retries(endpoint, controller):
     for left in reversed(range(TRIES)):
         try:
-            return endpoint(controller)
+            with private(request.env.cr):
+                answer = endpoint(controller)
+                request.env.flush_all()
+            return answer
         except psycopg2.errors.SerializationFailure:
             request.env.cr.rollback()
             request.env.transaction.clear()
