@@ -57,7 +57,7 @@ _DESCRIPTIONS = {
     415: "`unsupported_media_type`: not `application/json`",
     422: "`invalid`: `errors` names the fields that break a rule",
     429: "`too_many_wrong_keys`: never with a valid key",
-    503: "`unavailable`: nothing was stored, try again after `Retry-After` seconds",
+    503: "`unavailable`: a dependency is down, try again after `Retry-After` seconds",
 }
 
 

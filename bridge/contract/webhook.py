@@ -92,7 +92,7 @@ def too_large() -> WebhookError:
 
 def unavailable() -> WebhookError:
     """The 503: a dependency is down."""
-    message = "Nothing was stored. Please send the request again."
+    message = "The service is not available at the moment. Please send the request again."
     return WebhookError(503, "unavailable", message, headers=[("Retry-After", str(RETRY_AFTER))])
 
 
