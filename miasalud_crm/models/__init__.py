@@ -10,6 +10,7 @@ from . import manychat_identity
 from . import manychat_stage_history
 from . import manychat_funnel
 from . import ir_cron
+from . import ir_http
 from . import mail_message_subtype
 from . import manychat_event
 from . import manychat_alert
