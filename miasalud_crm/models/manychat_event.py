@@ -259,5 +259,9 @@ class ManychatEvent(models.Model):
         parameter = self.env["ir.config_parameter"].sudo().get_param(RETENTION_PARAMETER)
         days = int(parameter or DEFAULT_RETENTION_DAYS)
         limit = fields.Datetime.subtract(fields.Datetime.now(), days=days)
-        domain = [("received_at", "<", limit), ("state", "in", ["done", "discarded"]), ("discard_to_report", "=", False)]
+        domain = [
+            ("received_at", "<", limit),
+            ("state", "in", ["done", "discarded"]),
+            ("discard_to_report", "=", False),
+        ]
         self.search(domain, limit=10_000, order="id").unlink()

@@ -60,7 +60,9 @@ class ManychatEvent(models.Model):
             {"minutes": minutes, "longest": max(minutes, LONGEST_MINUTES), "most": OVERDUE_PER_ANSWER},
         )
         names = ("event_id", "type", "manychat_id", "retries")
-        return [{**dict(zip(names, row, strict=False)), "queued_at": iso_utc(row[-1])} for row in self.env.cr.fetchall()]
+        return [
+            {**dict(zip(names, row, strict=False)), "queued_at": iso_utc(row[-1])} for row in self.env.cr.fetchall()
+        ]
 
     @api.model
     @bridge_only
@@ -74,6 +76,7 @@ class ManychatEvent(models.Model):
         :return list: ids of the events that go again
         :raises AccessError: the caller is not in that group
         """
+        self.flush_model()
         self.env.cr.execute(
             "SELECT id FROM manychat_event WHERE event_id = ANY(%s) AND state = 'queued' ORDER BY id "
             "FOR UPDATE SKIP LOCKED",
