@@ -8,16 +8,24 @@ from odoo.exceptions import AccessError
 def bridge_only(method):
     """Refuse callers outside the group “ManyChat Bridge”; run ``method`` as superuser for the others.
 
-    The group itself has no access rights: the bridge may do what these methods do, and nothing else.
+    It runs in the company's language: stage names and reasons reach SQL as people see them in Odoo. The group itself
+    has no access rights: the bridge may do what these methods do, and nothing else.
     """
 
     @wraps(method)
     def guarded(self, *args, **kwargs):
         if not self.env.user.has_group("miasalud_crm.group_bridge"):
             raise AccessError(self.env._("Only the ManyChat bridge may call this."))
-        return method(self.sudo(), *args, **kwargs)
+        self = self.sudo()
+        return method(self.with_context(lang=company_language(self.env)), *args, **kwargs)
 
     return guarded
+
+
+def company_language(env):
+    """The language of the company of ``env``, if it is installed; else English."""
+    code = env.company.partner_id.lang
+    return code if code in dict(env["res.lang"].get_installed()) else "en_US"
 
 
 def managers_only(method):

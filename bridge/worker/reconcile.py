@@ -217,7 +217,7 @@ class Reconcile:
     # --- events that a queue lost before a bridge received them ------------------------------------------------------
 
     def _recover_accepted(self) -> Iterator[Repair]:
-        """Apply the lost events of the standby API, which nobody else keeps."""
+        """Apply the lost events of the standby API, which only SQL keeps."""
         for queue in self._handlers:
             before = self._losses.lost_before(queue)
             yield from self._finish(in_transaction(self._engine, audit.untried, queue, before, MOST_UNTRIED))

@@ -9,6 +9,7 @@ from . import manychat_stage_alias
 from . import manychat_identity
 from . import manychat_stage_history
 from . import manychat_funnel
+from . import ir_actions_server
 from . import ir_cron
 from . import mail_message_subtype
 from . import manychat_event
