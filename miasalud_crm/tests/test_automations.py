@@ -60,14 +60,12 @@ class TestAutomations(ManychatCase):
     def automate(self):
         """Call the webhook for each created opportunity: by a real automation where that app is installed."""
         if "base.automation" in self.env:
-            self.env["base.automation"].create(
-                {
-                    "name": "Aviso",
-                    "model_id": self.hook.model_id.id,
-                    "trigger": "on_create",
-                    "action_server_ids": [(4, self.hook.id)],
-                }
+            automation = self.env["base.automation"].create(
+                {"name": "Aviso", "model_id": self.hook.model_id.id, "trigger": "on_create"}
             )
+            self.hook.write({"base_automation_id": automation.id, "usage": "base_automation"})
+            self.assertEqual(automation.action_server_ids, self.hook)
+            self.env.flush_all()
             return
         create = self.registry["crm.lead"].create
 
