@@ -46,8 +46,8 @@ def _of_database(env, error):
         return env._("%(fields)s does not exist any more, or is still in use (%(model)s).", **named)
     if isinstance(error, psycopg2.errors.StringDataRightTruncation):
         return _too_long(env, error)
-    if isinstance(error, psycopg2.errors.RaiseException) and diag.message_primary:
-        return diag.message_primary  # a database trigger's own words
+    if isinstance(error, psycopg2.errors.RaiseException):
+        return env._("A trigger of the database does not allow it.")  # its own words may quote the event
     if diag.constraint_name:
         rule = env._(
             "The rule “%(rule)s” of the database does not allow it (%(model)s).", rule=diag.constraint_name, **named

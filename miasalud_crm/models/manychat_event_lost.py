@@ -6,6 +6,7 @@ from odoo import api, models
 
 from bridge.contract.outcomes import ErrorCode
 
+from .. import private_sql
 from ..moments import iso_utc
 from ..rights import bridge_only
 
@@ -77,13 +78,12 @@ class ManychatEvent(models.Model):
         :raises AccessError: the caller is not in that group
         """
         self.flush_model()
-        self.env.cr.execute(
+        statement = (
             "SELECT id FROM manychat_event WHERE event_id = ANY(%s) AND state = 'queued' ORDER BY id "
-            "FOR UPDATE SKIP LOCKED",
-            [[str(event_id) for event_id in event_ids]],
-            log_exceptions=False,
+            "FOR UPDATE SKIP LOCKED"
         )
-        lost = self.browse([row[0] for row in self.env.cr.fetchall()])
+        rows = private_sql.fetch(self.env.cr, statement, [[str(event_id) for event_id in event_ids]])
+        lost = self.browse(row["id"] for row in rows)
         lost.invalidate_recordset()
         erased = lost.filtered(lambda event: not event.payload)
         erased.write({"state": "discarded", "outcome": "error", "code": ErrorCode.ERASED.value})
