@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from ..contract.event import Event
 from ..contract.fields import format_datetime
@@ -23,6 +24,7 @@ from ..store import audit, dead_letters
 from ..store.audit import AttemptState
 from ..store.dead_letters import DeadLetter
 from ..store.engine import in_transaction
+from ..store.refusal import write_events
 from ..store.rows import AuditRow, DeadLetterRow
 
 #: Records failed events in a handler's own tables.
@@ -74,29 +76,39 @@ class DeadLetterer:
         self._dead_letter_queue = dead_letter_queue
 
     def record_failure(self, failed: Sequence[FailedEvent], on_failure: OnFailure, *, dead: bool) -> set[str]:
-        """Record failed attempts in one transaction.
+        """Record failed attempts in one transaction, or each in its own if SQL refuses that.
+
+        What makes SQL refuse an event may make it refuse every change of the event's rows. Then only its audit row and
+        its dead letter are written.
 
         :param dead: the events are given up: store their dead letters too; :meth:`send_notice` comes next
         :return: events that a copy of the message had given up meanwhile: their dead letter and notice stand for both
         :raises bridge.errors.Outage: SQL is down
         """
 
-        def work(connection: sa.Connection) -> set[str]:
-            audit.fail(connection, {each.event.id: each.failure for each in failed}, dead=dead)
-            on_failure(connection, [(each.event, each.failure) for each in failed])
+        def record(connection: sa.Connection, each: Sequence[FailedEvent], *, everywhere: bool) -> set[str]:
+            audit.fail(connection, {one.event.id: one.failure for one in each}, dead=dead)
+            if everywhere:
+                on_failure(connection, [(one.event, one.failure) for one in each])
             if not dead:
                 return set()
-            sent_again = {each.event.id for each in failed if each.sent_again}
-            return dead_letters.put(connection, [each.dead_letter() for each in failed], sent_again=sent_again)
+            sent_again = {one.event.id for one in each if one.sent_again}
+            return dead_letters.put(connection, [one.dead_letter() for one in each], sent_again=sent_again)
 
-        return in_transaction(self._engine, work)
+        try:
+            return write_events(self._engine, record, failed, everywhere=True)
+        except DBAPIError:
+            if len(failed) == 1:
+                return in_transaction(self._engine, record, failed, everywhere=False)
+        return set().union(*(self.record_failure([one], on_failure, dead=dead) for one in failed))
 
-    def store(self, letters: Sequence[DeadLetter]) -> None:
-        """Store messages that are not events; :meth:`send_notice` comes next.
+    def store(self, letters: Sequence[DeadLetter]) -> set[str]:
+        """Store messages that are not events, or events without an audit row; :meth:`send_notice` comes next.
 
+        :return: as :meth:`record_failure`
         :raises bridge.errors.Outage: SQL is down
         """
-        in_transaction(self._engine, dead_letters.put, letters)
+        return in_transaction(self._engine, dead_letters.put, letters)
 
     def send_notice(self, message_ids: Sequence[str]) -> None:
         """Put a notice of each dead letter on the dead-letter queue, unless it was sent before.
