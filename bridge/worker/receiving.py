@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 import sqlalchemy as sa
 import structlog
 
 from ..errors import PageUndelivered, QueueDenied
-from ..queue import Message, Queue
+from ..queue import PAGE, Message, Queue
 from ..store import dead_letters
 from ..store.engine import in_transaction
 from .dead_lettering import DeadLetterer
@@ -27,6 +28,21 @@ log = structlog.get_logger()
 MARGIN = 2.0
 #: So many single messages in a row that cannot be delivered are no bad messages: the service has a fault.
 MOST_IN_A_ROW = 32
+
+
+@dataclass
+class _Hidden:
+    """Messages that were taken and not delivered.
+
+    :ivar end: when their lease ends, and they come back
+    :ivar alone: one message, which is known to be bad; else a page with any number of bad ones
+    :ivar left: how many more messages are received one by one from then on, in case they do not come back: another
+        bridge has them, or they are gone
+    """
+
+    end: float
+    alone: bool
+    left: int = PAGE
 
 
 class Receiver:
@@ -42,10 +58,7 @@ class Receiver:
         self._page_size = page_size
         self._visibility_timeout = visibility_timeout
         self._known = known
-        #: When the leases of pages end that were taken and not delivered. Any number of their messages may be bad.
-        self._lost_pages: list[float] = []
-        #: When each bad message comes back that stood alone.
-        self._alone: list[float] = []
+        self._hidden: list[_Hidden] = []
         self._failures = 0
         self._started = False
 
@@ -55,9 +68,9 @@ class Receiver:
         :raises bridge.errors.Outage: the queue or SQL is down
         """
         if not self._started:
-            # An earlier process met such a message: not to lose a page to it again.
+            # An earlier process met such a message, and may hold it still: not to lose a page to it again.
             if self._known.is_open():
-                self._lost_pages.append(time.monotonic())
+                self._hide(alone=False)
             self._started = True
         count = 1 if self._is_careful() else self._page_size
         try:
@@ -70,9 +83,7 @@ class Receiver:
             self._lose(count)
             return []
         self._failures = 0
-        if not messages:
-            # All messages of a page whose lease is over have been received, or another bridge has them.
-            self._lost_pages = [end for end in self._lost_pages if end > time.monotonic()]
+        self._count_down(len(messages))
         self._known.forget_if_gone()
         return messages
 
@@ -83,24 +94,35 @@ class Receiver:
             self._queue.depth()
 
     def _is_careful(self) -> bool:
-        now = time.monotonic()
-        # What has not come back within another lease is gone, or another bridge has it.
-        self._lost_pages = [end for end in self._lost_pages if now < end + self._visibility_timeout]
-        self._alone = [end for end in self._alone if now < end + self._visibility_timeout]
-        return bool(self._lost_pages) or any(end - MARGIN <= now for end in self._alone)
+        """Whether a bad message may be visible now. A lost page may hold several, and the next page one more."""
+        return any(not each.alone or self._is_due(each) for each in self._hidden)
+
+    def _is_due(self, hidden: _Hidden) -> bool:
+        return hidden.end - MARGIN <= time.monotonic()
+
+    def _hide(self, *, alone: bool) -> None:
+        self._hidden.append(_Hidden(time.monotonic() + self._visibility_timeout, alone))
 
     def _lose(self, count: int) -> None:
-        end = time.monotonic() + self._visibility_timeout
         if count > 1:
             log.warning("page_undelivered", queue=self._queue.name, messages=count)
-            self._lost_pages.append(end)
+            self._hide(alone=False)
             return
         log.warning("message_undeliverable", queue=self._queue.name)
         # The one that was expected first, come back, or a new one.
-        if self._alone and min(self._alone) - MARGIN <= time.monotonic():
-            self._alone.remove(min(self._alone))
-        self._alone.append(end)
+        expected = [each for each in self._hidden if each.alone and self._is_due(each)]
+        if expected:
+            self._hidden.remove(min(expected, key=lambda each: each.end))
+        self._hide(alone=True)
         self._known.record()
+
+    def _count_down(self, received: int) -> None:
+        """Expect no longer what has not come back after so many messages, or when the queue has no more."""
+        now = time.monotonic()
+        for each in self._hidden:
+            if each.end < now:
+                each.left -= received or PAGE
+        self._hidden = [each for each in self._hidden if each.left > 0]
 
 
 class Undeliverable:
