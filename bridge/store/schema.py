@@ -234,8 +234,10 @@ audit = Table(
     Column("clock_is_wrong", Boolean, nullable=False),  # its date was in the future and is not used
     Column("received_at", Moment, nullable=False),  # by the webhook
     Column("enqueued_at", Moment),  # onto the queue, in whole seconds, as the queue reports it
-    Column("started_at", Moment, nullable=False),  # when a bridge first received it
-    Column("tried_at", Moment),  # when its newest attempt began; NULL in rows that are older than this column
+    # When a bridge first received it; until then, when the standby API accepted it.
+    Column("started_at", Moment, nullable=False),
+    # When its newest attempt began; NULL in rows that are older than this column, and before the first attempt.
+    Column("tried_at", Moment),
     Column("finished_at", Moment),
     Column("attempts", Integer, nullable=False),
     # An attempt is running, or its process was killed. After a kill the event is tried alone, without its neighbours.

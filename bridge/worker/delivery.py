@@ -306,6 +306,10 @@ def _unreadable_letter(message: Message, queue: str, error: ContractError, now: 
 
 def _look_up(connection: sa.Connection, event_ids: Collection[str]) -> tuple[dict[str, AttemptState], dict[str, str]]:
     """Earlier attempts, and the messages with which events were given up; both by event id."""
-    states = audit.attempt_states(connection, event_ids)
+    states = {
+        event_id: state
+        for event_id, state in audit.attempt_states(connection, event_ids).items()
+        if not state.is_untried
+    }
     dead = [event_id for event_id, known in states.items() if known.is_dead]
     return states, dead_letters.messages_given_up(connection, dead)

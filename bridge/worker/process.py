@@ -99,6 +99,7 @@ def _start(
         engine,
         handlers,
         dead_letter_queue,
+        odoo,
         pauses,
         stop,
         max_attempts=settings.max_attempts,

@@ -6,9 +6,8 @@ from datetime import timedelta, timezone
 import psycopg2
 
 from odoo import api, fields, models
-from odoo.exceptions import ValidationError
-
 from odoo.addons.base.models.res_partner import _tz_get
+from odoo.exceptions import ValidationError
 
 from bridge.contract import keys
 from bridge.contract.dates import zone_named
