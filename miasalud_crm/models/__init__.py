@@ -23,3 +23,5 @@ from . import manychat_request
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
 from . import res_config_settings
+from . import ir_http
+from . import res_users

@@ -1,0 +1,19 @@
+from odoo import models
+from odoo.exceptions import AccessDenied
+from odoo.http import request
+
+from ..rights import machine_calls
+
+#: Where a machine user's key opens something, besides the RPC routes without a login: there the method is checked.
+RPC_PATH = "/json/2/"
+
+
+class IrHttp(models.AbstractModel):
+    _inherit = "ir.http"
+
+    @classmethod
+    def _authenticate(cls, endpoint):
+        super()._authenticate(endpoint)
+        # Pages, reports, downloads: routes check rights in their own ways, and a machine user needs none of them.
+        if not request.httprequest.path.startswith(RPC_PATH) and machine_calls(request.env) is not None:
+            raise AccessDenied()
