@@ -56,6 +56,23 @@ def managers_only(method):
     return guarded
 
 
+def access_required(operation):
+    """Refuse callers who may not do ``operation`` (``read``, ``write``, ``create``) on the records: for buttons.
+
+    Odoo offers each public method to every user with a login, customers of the portal included.
+    """
+
+    def decorate(method):
+        @wraps(method)
+        def guarded(self, *args, **kwargs):
+            self.check_access(operation)
+            return method(self, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
 def machine_calls(env):
     """The pairs of model and method that the environment's user may call from outside; ``None``: not a machine user."""
     # A process serves several databases, and the addon may not be installed in this one.

@@ -7,6 +7,7 @@ from odoo import api, fields, models
 from ..apply.merge import manual_order_key
 from ..moments import naive_utc
 from ..private_sql import private
+from ..rights import access_required
 from .manychat_advisor import COMMERCIAL, MEDICAL
 from .manychat_identity import APPLYING
 from .manychat_stage_history import PERSON
@@ -197,12 +198,14 @@ class CrmLead(models.Model):
         names = {"name": title, "display_name": title}
         return {**action, **names, "views": views, "domain": domain, "context": {"default_type": "opportunity"}}
 
+    @access_required("read")
     def action_view_manychat_events(self):
         """Open the events of the conversation."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
         return {**action, "domain": [("lead_id", "=", self.id)], "context": {}}
 
+    @access_required("read")
     def action_view_manychat_stages(self):
         """Open the stage periods of the opportunity: when, how long, and moved by whom."""
         self.ensure_one()

@@ -16,4 +16,4 @@ class IrHttp(models.AbstractModel):
         super()._authenticate(endpoint)
         # Pages, reports, downloads: routes check rights in their own ways, and a machine user needs none of them.
         if not request.httprequest.path.startswith(RPC_PATH) and machine_calls(request.env) is not None:
-            raise AccessDenied()
+            raise AccessDenied

@@ -9,6 +9,7 @@ from odoo import api, fields, models
 from bridge.contract import keys
 
 from ..private_sql import private
+from ..rights import access_required
 
 #: "Last used" is written at most this often. Written at each request, the row would be a bottleneck.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
@@ -59,6 +60,7 @@ class ManychatApiKey(models.Model):
         soon = [("active", "=", True), ("expiration_date", ">", now), ("expiration_date", "<", now + EXPIRES_SOON)]
         return soon if wanted else ["!", *["&"] * (len(soon) - 1), *soon]
 
+    @access_required("write")
     def action_revoke(self):
         """Refuse these keys from now on."""
         self.active = False

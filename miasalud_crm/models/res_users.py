@@ -11,7 +11,7 @@ class ResUsers(models.Model):
 
     def _check_credentials(self, credential, env):
         if env.get("interactive", True) and machine_calls(self.env(su=False)) is not None:
-            raise AccessDenied()  # a machine opens no session, not even with a password that a user has set
+            raise AccessDenied  # a machine opens no session, not even with a password that a user has set
         return super()._check_credentials(credential, env)
 
     @api.model

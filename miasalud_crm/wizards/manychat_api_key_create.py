@@ -1,5 +1,7 @@
 from odoo import fields, models
 
+from ..rights import access_required
+
 
 class ManychatApiKeyCreate(models.TransientModel):
     """Creates a key and shows it once."""
@@ -19,6 +21,7 @@ class ManychatApiKeyCreate(models.TransientModel):
     expiration_date = fields.Datetime("Expires On")
     key = fields.Char(readonly=True)
 
+    @access_required("create")
     def action_generate(self):
         """Generate the key and show it in this same dialog."""
         self.ensure_one()
