@@ -62,8 +62,16 @@ big_id = sa.BigInteger().with_variant(Integer, "sqlite")
 
 
 def version() -> tuple[Column[Any], ...]:
-    """The version of a row: its newest event, which :func:`bridge.store.last_write_wins.is_newer` compares."""
-    return (Column("event_at", Moment), Column("event_received_at", Moment), Column("event_id", key(64)))
+    """The version of a row, see :mod:`bridge.store.last_write_wins`.
+
+    Its newest event; and, as JSON, the fields that have their value from another event, by the order of that event.
+    """
+    return (
+        Column("event_at", Moment),
+        Column("event_received_at", Moment),
+        Column("event_id", key(64)),
+        Column("field_versions", text()),
+    )
 
 
 def timestamps() -> tuple[Column[Any], ...]:
@@ -126,6 +134,7 @@ contacts = Table(
     Column("subscribed_at", Moment),
     Column("initial_state", text(256)),
     Column("last_state", text(256)),
+    Column("extra", text()),  # JSON: the fields of the newest event with any that the contract does not know
     *version(),
     *timestamps(),
     Index("ix_contacts_updated_at", "updated_at"),
@@ -159,6 +168,7 @@ campaign_contacts = Table(
     Column("assigned_at", Moment),  # date of the newest assignment event; NULL if there were only updates
     Column("last_state", text(256)),
     Column("summary", text()),
+    Column("extra", text()),
     *version(),
     *timestamps(),
     Index("ix_campaign_contacts_updated_at", "updated_at"),
@@ -179,6 +189,7 @@ opportunities = Table(
     Column("entry_date", Moment),
     Column("commercial_advisor_id", ForeignKey("advisors.id"), index=True),
     Column("medical_advisor_id", ForeignKey("advisors.id"), index=True),
+    Column("extra", text()),
     # State of the newest event on its way to Odoo: "pending", "success" or "error".
     Column("odoo_sync_status", text(16), nullable=False),
     Column("odoo_synced_at", Moment),
@@ -217,6 +228,8 @@ audit = Table(
     Column("source", text(32), nullable=False),
     Column("manychat_id", key(64), nullable=False),
     Column("payload", text(), nullable=False),
+    Column("extra", text()),  # JSON: the fields that the contract does not know, as they were sent
+    Column("warnings", text()),  # JSON: what was left out, cut or not understood
     Column("occurred_at", Moment, nullable=False),
     Column("clock_is_wrong", Boolean, nullable=False),  # its date was in the future and is not used
     Column("received_at", Moment, nullable=False),  # by the webhook
@@ -294,6 +307,8 @@ api_keys = Table(
     Column("expires_at", Moment),
     Column("revoked_at", Moment),
     Column("last_used_at", Moment),
+    # Of dates without an offset in the events that come with the key; NULL: UTC. A name such as America/Bogota.
+    Column("zone", text(64)),
 )
 
 # One row for each paused queue: no bridge takes messages from it.

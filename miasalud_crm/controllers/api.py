@@ -11,6 +11,7 @@ from odoo import http
 from odoo.http import request
 
 from bridge.contract import keys, webhook
+from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.throttle import Throttle
 from bridge.contract.webhook import WebhookError
 
@@ -89,7 +90,7 @@ def authenticate():
     http_request = request.httprequest
     if keys.TAG in http_request.query_string.decode("latin-1"):
         raise webhook.key_in_address()
-    key = request.env["manychat.api.key"]._authenticate(http_request.headers.get("X-API-KEY", ""))
+    key = request.env["manychat.api.key"]._authenticate(RequestHeaders(http_request.headers.get).api_key)
     if not key:
         address = http_request.remote_addr
         if seconds := throttle.wrong_key(address):

@@ -1,15 +1,21 @@
 import hmac
+import logging
 from contextlib import suppress
-from datetime import timedelta
+from datetime import timedelta, timezone
 
 import psycopg2
 
 from odoo import api, fields, models
+from odoo.addons.base.models.res_partner import _tz_get
+from odoo.exceptions import ValidationError
 
 from bridge.contract import keys
+from bridge.contract.dates import zone_named
 
 from ..private_sql import private
 from ..rights import access_required
+
+_logger = logging.getLogger(__name__)
 
 #: "Last used" is written at most this often. Written at each request, the row would be a bottleneck.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
@@ -31,6 +37,14 @@ class ManychatApiKey(models.Model):
     digest = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
     expiration_date = fields.Datetime("Expires On", help="Leave empty for a key that never expires.")
     last_used = fields.Datetime(readonly=True, copy=False)
+    tz = fields.Selection(
+        _tz_get,
+        "Time Zone",
+        required=True,
+        default="UTC",
+        help="ManyChat writes dates in the time zone of its account, without naming it. Choose that zone here. Dates "
+        "that name their zone don't need it.",
+    )
     active = fields.Boolean(default=True, help="A revoked key is refused at once.")
     test_manychat_id = fields.Char(
         "Test Person",
@@ -53,6 +67,14 @@ class ManychatApiKey(models.Model):
             key.is_valid = key.active and (not key.expiration_date or key.expiration_date > now)
             key.expires_soon = bool(key.is_valid and key.expiration_date and key.expiration_date - now < EXPIRES_SOON)
 
+    @api.constrains("tz")
+    def _check_tz(self):
+        for key in self:
+            try:
+                zone_named(key.tz)
+            except ValueError:
+                raise ValidationError(self.env._("This server does not know the time zone “%s”.", key.tz)) from None
+
     def _search_expires_soon(self, operator, value):
         # Odoo 19 asks for a boolean by "in".
         wanted = any(value) if operator == "in" else bool(value) == (operator == "=")
@@ -71,12 +93,13 @@ class ManychatApiKey(models.Model):
         return self.search([("test_manychat_id", "=", False)])
 
     @api.model
-    def _generate(self, name, expiration_date=False, test_manychat_id=False):
+    def _generate(self, name, expiration_date=False, test_manychat_id=False, tz="UTC"):
         """Create a webhook key.
 
         :param str name: which bot uses it
         :param datetime expiration_date: naive, UTC; ``False`` for none
         :param str test_manychat_id: the only person whose events it may send; ``False`` for a bot's key
+        :param str tz: the time zone of dates that do not name theirs
         :return str: the key. Only its digest is stored, so it cannot be shown again.
         :raises AccessError: the user may not create keys
         """
@@ -90,6 +113,7 @@ class ManychatApiKey(models.Model):
                 "digest": keys.digest(key),
                 "expiration_date": expiration_date,
                 "test_manychat_id": test_manychat_id,
+                "tz": tz,
             }
         )
         return key
@@ -124,6 +148,16 @@ class ManychatApiKey(models.Model):
             and (not candidate.expiration_date or candidate.expiration_date > now)
         ]
         return valid[0] if valid else self.sudo().browse()
+
+    def _zone(self):
+        """The zone of dates that do not name theirs, as a ``tzinfo``."""
+        self.ensure_one()
+        try:
+            return zone_named(self.tz)
+        except ValueError:
+            # The server's list of zones has changed. A date that is some hours off is better than a refused event.
+            _logger.warning("This server does not know the time zone of the ManyChat key %s.", self.prefix)
+            return timezone.utc
 
     def _touch(self):
         """Update ``last_used``, unless that happened within the last minute or another transaction is doing it."""
