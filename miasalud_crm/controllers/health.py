@@ -21,7 +21,7 @@ class ManychatHealth(http.Controller):
         waiting = events.search([("state", "=", "pending")], order="id", limit=1)
         newest = events.search([], limit=1)
         bridge = request.env["manychat.bridge"].sudo().search([("stuck", "=", False)], limit=1)
-        queue = queue_report()
+        queue = queue_report(request.env)
         stuck = bool(waiting) and fields.Datetime.now() - waiting.received_at > STUCK_AFTER
         return 200, {
             "status": "ok" if queue["status"] == "ok" and not stuck else "degraded",

@@ -18,7 +18,13 @@ CHAT_URL_PARAMETER = "miasalud_crm.chat_url"
 CHAT_URL_ID = "{manychat_id}"
 
 #: What the addon keeps to apply events in order. A wrong value would freeze the opportunity.
-BOOKKEEPING = ("manychat_order", "manychat_last_date", "manychat_last_event_date", "manychat_values")
+BOOKKEEPING = (
+    "manychat_order",
+    "manychat_last_date",
+    "manychat_last_event_date",
+    "manychat_values",
+    "manychat_versions",
+)
 #: What the conversation said. Sales managers may correct it.
 SAID_BY_THE_CHAT = (
     "manychat_channel",

@@ -101,7 +101,7 @@ class ResConfigSettings(models.TransientModel):
     @access_required("read")
     def action_manychat_test_queue(self):
         """Show whether the queue answers, or what to do."""
-        report = queue_report()
+        report = queue_report(self.env)
         works = report["status"] == "ok"
         return {
             "type": "ir.actions.client",
