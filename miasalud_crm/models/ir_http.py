@@ -13,7 +13,8 @@ class IrHttp(models.AbstractModel):
 
     @classmethod
     def _authenticate(cls, endpoint):
-        super()._authenticate(endpoint)
+        result = super()._authenticate(endpoint)
         # Pages, reports, downloads: routes check rights in their own ways, and a machine user needs none of them.
         if not request.httprequest.path.startswith(RPC_PATH) and machine_calls(request.env) is not None:
             raise AccessDenied
+        return result
