@@ -46,7 +46,7 @@ class TestConfiguration(TransactionCase):
     def test_a_value_that_cannot_be_meant_is_malformed(self):
         for wrong in (f'"{VALUE}', f"{VALUE}\n{VALUE}"):
             with self.subTest(wrong), patch.dict(os.environ, MIASALUD_QUEUE_CONNECTION_STRING=wrong):
-                report = queues.queue_report()
+                report = queues.queue_report(self.env)
                 self.assertEqual(report["status"], "malformed")
                 self.assertNotIn("AccountKey", report["error"])
 
