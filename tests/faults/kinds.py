@@ -236,8 +236,25 @@ def queue_killed(system: System, traffic: Traffic, _chooser: random.Random) -> N
     with traffic.only_webhooks():
         # SQL may have been away until now, and events without a row are on the queue only.
         time.sleep(max(system.standby_pauses_for(), 0) + AZURITE_SAVES + 1)
-        system.programs.signal_program("azurite", signal.SIGKILL)
+        # While bridges work, hardly a message is there to be forgotten.
+        with _standing_still(system.bridge_pids()):
+            time.sleep(AZURITE_SAVES - 1)
+            system.programs.signal_program("azurite", signal.SIGKILL)
     traffic.ledger.queue_kills += 1
+
+
+@contextlib.contextmanager
+def _standing_still(pids: list[int]) -> Iterator[None]:
+    def send(number: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        send(signal.SIGCONT)
 
 
 def standby_killed(system: System, _traffic: Traffic, _chooser: random.Random) -> None:
