@@ -12,6 +12,7 @@ from . import manychat_funnel
 from . import ir_actions_server
 from . import ir_cron
 from . import mail_message_subtype
+from . import utm_source
 from . import manychat_event
 from . import manychat_event_relay
 from . import manychat_event_rpc
