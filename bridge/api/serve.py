@@ -19,6 +19,7 @@ from ..settings import Settings, secret, variable
 from .accepted import AcceptedEvents
 from .app import create_app
 from .context import Context
+from .http_protocol import HttpProtocol
 from .key_cache import KeyCacheError
 from .key_store import KeyStore
 
@@ -88,7 +89,12 @@ def serve(settings: Settings, host: str, port: int) -> None:
     listening = _listen(host, port)
     context = open_context(settings)
     config = uvicorn.Config(
-        create_app(context), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE
+        create_app(context),
+        http=HttpProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
     )
     log.info("starting", version=__version__, address=f"http://{host}:{port}", database=context.engine.dialect.name)
     context.keys.start()

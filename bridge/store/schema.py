@@ -322,6 +322,15 @@ pauses = Table(
     Column("paused_at", Moment, nullable=False),
 )
 
+# Always empty: `check` and the bridges write a row and delete it in one transaction, to see whether they can.
+write_checks = Table(
+    "write_checks",
+    metadata,
+    Column("id", key(32), primary_key=True),
+    Column("written_at", Moment, nullable=False),
+    Column("filler", text(), nullable=False),
+)
+
 
 def _unique_where(name: str, where: sa.ColumnElement[bool], *columns: Column[Any]) -> Index:
     """A unique index over the rows that satisfy ``where``.

@@ -11,6 +11,7 @@ from . import manychat_stage_history
 from . import manychat_funnel
 from . import ir_actions_server
 from . import ir_cron
+from . import ir_http
 from . import mail_message_subtype
 from . import utm_source
 from . import manychat_event

@@ -52,6 +52,10 @@ class ManychatEvent(models.Model):
         return inserted
 
     @api.model
+    def _is_known(self, event_id):
+        return bool(self.search_count([("event_id", "=", event_id)], limit=1))
+
+    @api.model
     def _insert(self, event, state, key_name):
         """Create the row of ``event``, unless there is one.
 

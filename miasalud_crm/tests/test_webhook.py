@@ -2,6 +2,8 @@ import json
 import time
 from datetime import timedelta
 
+from psycopg2.errors import SerializationFailure
+
 from odoo import fields
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
@@ -210,6 +212,18 @@ class TestWebhook(QueueCase, HttpCase):
         self.assertError(self.call(OPPORTUNITY, {}, X_Dry_Run="1"), 422, "invalid")
         self.assertFalse(self.events())
         self.assertFalse(self.env["manychat.rejection"].search([]))
+
+    def test_a_conflict_over_an_event_that_is_stored_is_no_refusal(self):
+        def conflict(*args):
+            raise SerializationFailure
+
+        stored = self.call(CONTACT, EXAMPLES[CONTACT][1]).json()
+        self.patch(self.registry["manychat.event"], "_enqueue", conflict)
+        with mute_logger("odoo.addons.miasalud_crm.controllers.api"):
+            again = self.call(CONTACT, EXAMPLES[CONTACT][1])
+            other = self.call(CONTACT, {**EXAMPLES[CONTACT][1], "manychat_id": "otra"})
+        self.assertEqual((again.status_code, again.json()), (200, stored))
+        self.assertError(other, 503, "unavailable")
 
     def test_a_failure_of_ours_is_a_503_that_gives_nothing_away(self):
         def fail(*args):
