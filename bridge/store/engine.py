@@ -109,6 +109,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    # What is deleted is overwritten: free pages would keep an erased person.
+    cursor.execute("PRAGMA secure_delete = ON")
     cursor.close()
 
 

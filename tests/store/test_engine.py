@@ -217,10 +217,11 @@ def test_an_id_is_chosen_by_the_database_if_no_sender_does(store: Store) -> None
     values = {"created_at": NOON, "updated_at": NOON}
     with store.engine.begin() as connection:
         connection.execute(schema.campaigns.insert(), [{"id": 500_085, "name": "Chosen", **values}])
-        made = connection.execute(schema.campaigns.insert().values(name="Made", **values)).inserted_primary_key
+        connection.execute(schema.campaigns.insert().values(name="Made", **values))
 
-    assert made is not None
-    assert {row.name: row.id for row in store.rows("campaigns")} == {"Chosen": 500_085, "Made": made[0]}
+    ids = {row.name: row.id for row in store.rows("campaigns")}
+    assert ids["Chosen"] == 500_085
+    assert ids["Made"] not in (None, 500_085)
 
 
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
