@@ -47,10 +47,13 @@ def choose_seed() -> int:
     return int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
 
 
-def run(system: System, seed: int, seconds: float, kinds: list[str] | None = None, bots: int = 4) -> Report:
+def run(
+    system: System, seed: int, seconds: float, kinds: list[str] | None = None, bots: int = 4, least: int = 1
+) -> Report:
     """Let traffic flow and inject faults for so long; then let everything settle, and examine it.
 
     :param kinds: names in ``KINDS``; all of them if none are named
+    :param least: kinds of faults that happen, however long it takes on a busy machine
     """
     started = time.monotonic()
     traffic = Traffic(system, seed, bots=bots)
@@ -66,7 +69,7 @@ def run(system: System, seed: int, seconds: float, kinds: list[str] | None = Non
         time.sleep(2)
         chooser = random.Random(f"{seed}/faults")
         for name in _in_turn(chooser, kinds):
-            if time.monotonic() - started > seconds:
+            if time.monotonic() - started > seconds and len(report.faults) >= least:
                 break
             _inject(name, system, traffic, chooser, report)
             time.sleep(chooser.uniform(*PAUSE))

@@ -20,9 +20,8 @@ SECONDS = 45
 def test_nothing_is_lost_or_doubled_or_out_of_order_while_everything_breaks(system: System) -> None:
     kinds = [name for name in KINDS if name not in LATE]
     logs = Logs(system)
-    report = soak.run(system, int(os.environ.get("FAULT_SEED") or 3), SECONDS, kinds)
+    report = soak.run(system, int(os.environ.get("FAULT_SEED") or 3), SECONDS, kinds, least=8)
     assert report.verdict.problems == []
     assert report.verdict.standby > 0
-    assert len(report.faults) >= 8, report.did_not_happen
     assert report.faults.keys() <= KINDS.keys()
     assert logs.told(SAID) == []
