@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
+
+#: How far ahead of its event's receipt a date may lie. Beyond that it is not believed: a wrong clock must not freeze an
+#: opportunity or an adviser for ever.
+MAX_CLOCK_SKEW = timedelta(hours=24)
 
 UNREADABLE = "must be a date and time such as 2025-07-11T17:14:31Z"
 AMBIGUOUS = "can be a day in two months: write the month in letters, or the year first"

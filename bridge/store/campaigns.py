@@ -15,12 +15,12 @@ from ..contract.payloads import CampaignAssignment, CampaignContact
 from .contacts import append_states, ensure_contacts, lock
 from .last_write_wins import is_newer, set_version, superseded, version_params
 from .schema import advisors, campaign_contacts, campaigns
-from .upsert import coalesce_new, coalesce_old, ensure, find
+from .upsert import coalesce_new, coalesce_old, ensure, find, to_json
 
 _C = campaign_contacts.c
 _ROW = _C.id == bindparam("row_id")
 _NOW = bindparam("now", type_=_C.updated_at.type)
-_FIELDS = (_C.type, _C.last_state, _C.summary)
+_FIELDS = (_C.type, _C.last_state, _C.summary, _C.extra)
 
 _UPDATE = (
     campaign_contacts.update()
@@ -111,6 +111,7 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
             "new_type": change.type,
             "new_last_state": change.state,
             "new_summary": change.summary,
+            "new_extra": to_json(change.event.extra),
             **version_params(change.event),
         }
         for change, row_id in zip(changes, row_ids, strict=True)

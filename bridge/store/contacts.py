@@ -15,7 +15,7 @@ from ..contract.fields import normalize_label
 from ..contract.payloads import Contact, Opportunity
 from .last_write_wins import is_newer, set_version, superseded, version_params
 from .schema import channels, contact_states, contacts
-from .upsert import coalesce_new, coalesce_old, ensure, find
+from .upsert import coalesce_new, coalesce_old, ensure, find, to_json
 
 _FIELDS = (
     contacts.c.first_name,
@@ -26,6 +26,7 @@ _FIELDS = (
     contacts.c.subscribed_at,
     contacts.c.initial_state,
     contacts.c.last_state,
+    contacts.c.extra,
 )
 _ROW = contacts.c.id == bindparam("row_id")
 _NOW = bindparam("now", type_=contacts.c.updated_at.type)
@@ -119,6 +120,7 @@ def apply_contacts(connection: sa.Connection, events: Collection[Event], now: da
             "new_subscribed_at": payload.datetime_suscripcion,
             "new_initial_state": payload.estado_inicial,
             "new_last_state": payload.ultimo_estado,
+            "new_extra": to_json(event.extra),
             **version_params(event),
         }
         for event, payload in payloads

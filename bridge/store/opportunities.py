@@ -19,13 +19,13 @@ from .contacts import complete_from_opportunities
 from .last_write_wins import is_newer, set_version, version_params
 from .rows import OpportunityRow
 from .schema import opportunities, opportunity_stages
-from .upsert import coalesce_new, ensure, find
+from .upsert import coalesce_new, ensure, find, to_json
 
 #: ``odoo_sync_status`` of opportunities that Odoo may lack. Listed, because an index cannot serve "not success".
 UNSYNCED = ("error", "pending")
 
 _O = opportunities.c
-_FIELDS = (_O.summary, _O.entry_date, _O.commercial_advisor_id, _O.medical_advisor_id)
+_FIELDS = (_O.summary, _O.entry_date, _O.commercial_advisor_id, _O.medical_advisor_id, _O.extra)
 _ROW = _O.id == bindparam("row_id")
 _NOW = bindparam("now", type_=_O.updated_at.type)
 _IS_NEWEST = _O.event_id == bindparam("this_event_id")
@@ -106,6 +106,7 @@ def record(connection: sa.Connection, events: Collection[Event], now: datetime |
             "new_entry_date": payload.entry_date,
             "new_commercial_advisor_id": payload.commercial_advisor_id,
             "new_medical_advisor_id": payload.medical_advisor_id,
+            "new_extra": to_json(event.extra),
             "new_manychat_stage_id": payload.state.stage_id,
             "new_manychat_stage": payload.state.stage,
             **version_params(event),

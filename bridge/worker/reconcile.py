@@ -11,6 +11,7 @@ claimed in SQL first. Attempts count as everywhere: an event that always fails b
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -233,6 +234,8 @@ def event_of(row: AuditRow) -> Event | None:
                 "source": row.source,
                 "payload": parse_json(row.payload),
                 "retries": row.retries,
+                "warnings": json.loads(row.warnings or "[]"),
+                "extra": json.loads(row.extra or "{}"),
             }
         )
     except ContractError:

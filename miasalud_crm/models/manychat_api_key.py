@@ -3,9 +3,8 @@ import logging
 from datetime import timedelta, timezone
 
 from odoo import api, fields, models
-from odoo.exceptions import ValidationError
-
 from odoo.addons.base.models.res_partner import _tz_get
+from odoo.exceptions import ValidationError
 
 from bridge.contract import keys
 from bridge.contract.dates import zone_named
