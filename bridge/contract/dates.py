@@ -198,8 +198,10 @@ def _of_words(text: str) -> datetime:
 def _day_and_month(one: int, two: int) -> tuple[int, int]:
     """The day and the month of a numeric date, in either order.
 
-    :raises ValueError: both orders make a date
+    :raises ValueError: both orders make a date, or none does
     """
+    if not one or not two:
+        raise ValueError(UNREADABLE)
     if one == two or two > 12 >= one:
         return two, one
     if one > 12:

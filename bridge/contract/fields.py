@@ -104,14 +104,14 @@ def _to_text(value: Any) -> Any:
 def _to_name(value: Any) -> Any:
     """A text that is no summary: ``null`` as a whole is what a program wrote, not a person."""
     value = _to_text(value)
-    if value in _NO_VALUE:
+    if value is not None and text.visible(value) in _NO_VALUE:
         raise ValueError("is a word that programs write for no value")
     return value
 
 
 def _to_email(value: Any) -> Any:
     value = _to_text(value)
-    if value is not None and value.casefold() in _NOBODY:
+    if value is not None and text.visible(value).casefold() in _NOBODY:
         raise ValueError("is a word that programs write for no value")
     return value
 

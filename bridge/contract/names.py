@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -52,14 +53,36 @@ class Candidate:
     is_contract: bool
 
 
-def paths(event_type: EventType) -> Iterator[str]:
+@cache
+def paths(event_type: EventType) -> tuple[str, ...]:
     """The fields of a type; those of a nested object with a dot, as in ``state.date``."""
+    found: list[str] = []
     for name, field in event_type.model.model_fields.items():
         nested = field.annotation
         if isinstance(nested, type) and issubclass(nested, BaseModel):
-            yield from (f"{name}.{inner}" for inner in nested.model_fields)
+            found += (f"{name}.{inner}" for inner in nested.model_fields)
         else:
-            yield name
+            found.append(name)
+    return tuple(found)
+
+
+@cache
+def objects(event_type: EventType) -> frozenset[str]:
+    """The fields of a type that hold an object."""
+    return frozenset(path.partition(".")[0] for path in paths(event_type) if "." in path)
+
+
+def has_only_known(event_type: EventType, body: Mapping[str, Any]) -> bool:
+    """Whether each field of ``body`` has the contract's own name."""
+    known = event_type.model.model_fields
+    return all(
+        name in known
+        and (
+            name not in objects(event_type)
+            or (isinstance(value, Mapping) and all(f"{name}.{inner}" in paths(event_type) for inner in value))
+        )
+        for name, value in body.items()
+    )
 
 
 def is_contact_data(body: Mapping[str, Any]) -> bool:
@@ -156,18 +179,19 @@ def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
 
     :raises ContractError: ``wrong_endpoint``: its message names the webhook that takes such a body
     """
-    own = {*event_type.model.model_fields, *event_type.spec.aliases.values()}
+    own = _names_of(event_type)
+    if body.keys() <= own:
+        return
     if _CONTACT_DATA & body.keys() and event_type.spec.contact_data:
         return
     hits: dict[EventType, list[str]] = {}
     for other in EventType:
         if other.queue == event_type.queue:
             continue
-        theirs = {*other.model.model_fields, *other.spec.aliases.values()}
-        if not (_told(event_type) - theirs) & body.keys() and (told := (_told(other) - own) & body.keys()):
+        if not (_told(event_type) - _names_of(other)) & body.keys() and (told := (_told(other) - own) & body.keys()):
             hits[other] = sorted(told)
     if hits:
-        other = max(hits, key=lambda each: len(hits[each]))
+        other = max(hits, key=lambda each: len(_names_of(each) & body.keys()))
         method, path = other.route
         raise ContractError(
             ErrorCode.WRONG_ENDPOINT,
@@ -177,8 +201,14 @@ def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
         )
 
 
-def _told(event_type: EventType) -> set[str]:
-    names = set(event_type.spec.telling)
+@cache
+def _names_of(event_type: EventType) -> frozenset[str]:
+    return frozenset({*event_type.model.model_fields, *event_type.spec.aliases.values()})
+
+
+@cache
+def _told(event_type: EventType) -> frozenset[str]:
+    names = frozenset(event_type.spec.telling)
     return names | {alias for path, alias in event_type.spec.aliases.items() if path in names}
 
 

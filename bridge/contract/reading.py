@@ -7,6 +7,7 @@ warning. Fields that the contract does not know are kept beside the payload.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from .text import cut, length
 #: Largest payload with its warnings and unknown fields, as JSON in UTF-8: it fits on a queue in its envelope. Base64
 #: makes 4 characters of 3 bytes, and the envelope's other parts have less than 384 bytes.
 MAX_PAYLOAD_BYTES = 65_536 // 4 * 3 - 384
+#: Characters of a summary with which no payload comes near that size: the other fields are short.
+_SHORT_SUMMARY = 4_000
 #: Most warnings of one event. A last one says how many more there were.
 MAX_WARNINGS = 20
 
@@ -74,14 +77,28 @@ def read(
     :raises ContractError: ``invalid``: no person, no stage that can be read, or no campaign where one is needed. One
         entry in ``errors`` for each field at fault
     """
-    reading = _Reading(event_type, body, zone)
-    payload = reading.payload()
-    reading.compare(payload)
+    warnings: Warnings = []
+    extra: Mapping[str, Any] = {}
+    payload = _plain(event_type, body, zone)
+    if payload is None:
+        reading = _Reading(event_type, body, zone)
+        payload = reading.payload()
+        reading.compare(payload)
+        unknown, slips = reading.unknown()
+        warnings = reading.warnings
+        extra = keep(unknown, MAX_EXTRA_BYTES, warnings)
+        warnings += slips
     if received_at is not None:
-        payload = _without_disbelieved(payload, received_at, reading.warnings)
-    unknown, slips = reading.unknown()
-    extra = keep(unknown, MAX_EXTRA_BYTES, reading.warnings)
-    return _fitting(payload, [*reading.warnings, *slips], extra)
+        payload = _without_disbelieved(payload, received_at, warnings)
+    return _fitting(payload, warnings, extra)
+
+
+def _plain(event_type: EventType, body: Mapping[str, Any], zone: tzinfo) -> Payload | None:
+    """The payload of a body without fault and without any name but the contract's own, as most are."""
+    if names.has_only_known(event_type, body):
+        with contextlib.suppress(ValidationError):
+            return event_type.model.model_validate(body, context={ZONE: zone})
+    return None
 
 
 class _Reading:
@@ -123,11 +140,8 @@ class _Reading:
             else:
                 fields[path] = value
         # A nested object without a field that can be read still has its own rules, with their words.
-        fields |= {name: self._body[name] for name in self._nested() - fields.keys() if name in self._body}
+        fields |= {name: self._body[name] for name in names.objects(self._type) - fields.keys() if name in self._body}
         return self._type.model.model_validate(fields, context={ZONE: self._zone})
-
-    def _nested(self) -> set[str]:
-        return {path.partition(".")[0] for path in names.paths(self._type) if "." in path}
 
     def _mend(self, fault: Any) -> bool:
         """Replace the value at fault by the next best, or by none; whether there was one to replace."""
@@ -179,10 +193,11 @@ class _Reading:
 
     def unknown(self) -> tuple[dict[str, Any], Warnings]:
         """The fields that were not used, and the likely slips among their names."""
-        used = {each.name for each in self.chosen.values()} | self._same | {*names.paths(self._type)} | self._nested()
+        used = {each.name for each in self.chosen.values()} | self._same
+        used |= {*names.paths(self._type)} | names.objects(self._type)
         rest = {name: value for name, value in self._body.items() if name not in used}
         unknown = list(rest)
-        for outer in self._nested():
+        for outer in names.objects(self._type):
             inside = self._body.get(outer)
             if isinstance(inside, Mapping):
                 inner = {name: value for name, value in inside.items() if f"{outer}.{name}" not in used}
@@ -221,6 +236,8 @@ def _fitting(payload: Payload, warnings: Warnings, extra: Mapping[str, Any]) -> 
     if len(warnings) > MAX_WARNINGS:
         more = len(warnings) - MAX_WARNINGS + 1
         warnings = [*warnings[: MAX_WARNINGS - 1], {"field": "", "message": f"and {more} more warnings"}]
+    if not extra and len(getattr(getattr(payload, "state", payload), "summary", None) or "") < _SHORT_SUMMARY:
+        return ReadPayload(payload, tuple(warnings), extra)
     if _excess(payload, warnings, extra) > 0 and extra:
         extra = {}
         warnings = [*warnings, {"field": "", "message": "the unknown fields were left out: the event is too long"}]
