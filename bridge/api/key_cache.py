@@ -5,8 +5,7 @@ queue. A file is the simplest place that does not depend on SQL. A second databa
 that can read the queues should not learn who may write to them.
 
 The file holds digests, scopes, zones and dates, and no names. A digest does not reveal its key: keys are 256 random
-bits (see
-:func:`bridge.contract.keys.digest`), and SQL holds the same digests.
+bits (see :func:`bridge.contract.keys.digest`), and SQL holds the same digests.
 """
 
 from __future__ import annotations

@@ -35,10 +35,6 @@ from .payloads import EventType, Payload, field_errors, type_of
 from .reading import MAX_WARNINGS, read, read_sent
 from .strict_json import parse_json
 
-#: Azure Storage Queue's own limit for one message, in characters of its (Base64) text.
-#: https://learn.microsoft.com/rest/api/storageservices/put-message
-MAX_MESSAGE_CHARS = 65_536
-
 
 @dataclass(frozen=True)
 class Event:
@@ -69,9 +65,7 @@ class Event:
     def occurred_at(self) -> datetime:
         """When it happened, for ordering: the sender's date, or the receipt if that is missing or far in the future."""
         date = self.payload.date
-        if date is None or date - self.received_at > MAX_CLOCK_SKEW:
-            return self.received_at
-        return date
+        return date if date and _is_believed(date, self.received_at) else self.received_at
 
     @property
     def clock_is_wrong(self) -> bool:
@@ -111,13 +105,19 @@ def accept(
     received_at: datetime,
     source: str,
     idempotency_key: str | None = None,
+    request_id: str | None = None,
     zone: tzinfo = timezone.utc,
 ) -> Event:
     """Validate ``payload`` and make it an :class:`Event`.
 
-    :param received_at: when the request or message arrived, with time zone
+    The id is a hash of the type, the payload and what makes it this one event: its own date, if that is believed; else
+    the ``Idempotency-Key``; else the proxy's stamp of the request; else its receipt. The key of a dated event is part
+    of the id too.
+
+    :param received_at: when the request or message arrived, with time zone; by the proxy's stamp if there is one
     :param idempotency_key: the request's ``Idempotency-Key`` header. It distinguishes events with equal payloads, and
         is not the whole id: a constant pasted into a bot would then suppress every later event.
+    :param request_id: of the proxy's stamp, see :class:`.request_headers.Stamp`
     :param zone: the zone of dates without an offset: that of the sender's key, see :func:`.dates.zone_named`
     :raises ContractError: ``invalid``: it cannot be applied to anything, see :func:`.reading.read`;
         ``wrong_endpoint``: its fields are those of another webhook
@@ -125,9 +125,9 @@ def accept(
     found = read_sent(event_type, payload, zone, received_at)
     parsed = found.payload
     identity: list[Any] = [idempotency_key or "", event_type.value, parsed.canonical()]
-    if parsed.date is None:
-        # Without a date, the same content can be a new event: A → B → A are three events.
-        identity.append(format_datetime(received_at))
+    if not (_is_believed(parsed.date, received_at) or _says_which(idempotency_key)):
+        # Neither says which event this is, and the same content can be a new event: A → B → A are three events.
+        identity.append(f"request {request_id}" if request_id else format_datetime(received_at))
     return Event(
         hashlib.sha256(_dumps(identity)).hexdigest(),
         event_type,
@@ -137,6 +137,16 @@ def accept(
         warnings=found.warnings,
         extra=found.extra,
     )
+
+
+def _is_believed(date: datetime | None, received_at: datetime) -> bool:
+    """Whether ``date`` may order an event, and make it this one event: a constant date of a wrong clock may not."""
+    return date is not None and date - received_at <= MAX_CLOCK_SKEW
+
+
+def _says_which(idempotency_key: str | None) -> bool:
+    """Whether the key may make an event this one: a placeholder that the bot could not fill is the same in all."""
+    return bool(idempotency_key) and "{{" not in str(idempotency_key)
 
 
 class _Envelope(BaseModel):

@@ -26,9 +26,12 @@ from .outcomes import ErrorCode
 from .payloads import CampaignContact, EventType, Payload, field_error
 from .text import cut, length
 
+#: Azure Storage Queue's own limit for one message, in characters of its (Base64) text.
+#: https://learn.microsoft.com/rest/api/storageservices/put-message
+MAX_MESSAGE_CHARS = 65_536
 #: Largest payload with its warnings and unknown fields, as JSON in UTF-8: it fits on a queue in its envelope. Base64
 #: makes 4 characters of 3 bytes, and the envelope's other parts have less than 384 bytes.
-MAX_PAYLOAD_BYTES = 65_536 // 4 * 3 - 384
+MAX_PAYLOAD_BYTES = MAX_MESSAGE_CHARS // 4 * 3 - 384
 #: Characters of a summary with which no payload comes near that size: the other fields are short.
 _SHORT_SUMMARY = 4_000
 #: Most warnings of one event. A last one says how many more there were.
@@ -242,7 +245,9 @@ def _fitting(payload: Payload, warnings: Warnings, extra: Mapping[str, Any]) -> 
         extra = {}
         warnings = [*warnings, {"field": "", "message": "the unknown fields were left out: the event is too long"}]
     if _excess(payload, warnings, extra) > 0:
-        warnings = [*warnings, {"field": "summary", "message": "cut: the event is too long for its queue"}]
+        field = "state.summary" if hasattr(payload, "state") else "summary"
+        warnings = [each for each in warnings if each["field"] != field]
+        warnings.append({"field": field, "message": "cut: the event is too long for its queue"})
     while (excess := _excess(payload, warnings, extra)) > 0:
         # The only long text. No character of it has more than four bytes, so this never cuts more than is needed.
         payload = _with_shorter_summary(payload, max(1, excess // 4))

@@ -62,8 +62,16 @@ big_id = sa.BigInteger().with_variant(Integer, "sqlite")
 
 
 def version() -> tuple[Column[Any], ...]:
-    """The version of a row: its newest event, which :func:`bridge.store.last_write_wins.is_newer` compares."""
-    return (Column("event_at", Moment), Column("event_received_at", Moment), Column("event_id", key(64)))
+    """The version of a row, see :mod:`bridge.store.last_write_wins`.
+
+    Its newest event; and, as JSON, the fields that have their value from another event, by the order of that event.
+    """
+    return (
+        Column("event_at", Moment),
+        Column("event_received_at", Moment),
+        Column("event_id", key(64)),
+        Column("field_versions", text()),
+    )
 
 
 def timestamps() -> tuple[Column[Any], ...]:

@@ -4,8 +4,9 @@ from urllib.parse import quote
 
 from odoo import api, fields, models
 
-from ..apply.merge import manual_order_key
+from ..apply.merge import MEMORY, manual_order_key
 from ..moments import naive_utc
+from ..private_sql import private
 from .manychat_advisor import COMMERCIAL, MEDICAL
 from .manychat_identity import APPLYING
 from .manychat_stage_history import PERSON
@@ -69,6 +70,13 @@ class CrmLead(models.Model):
         groups="base.group_system",
         help="The last value that the chat sent for each field. If a field now holds another value, a user changed it, "
         "and the chat does not overwrite it.",
+    )
+    manychat_versions = fields.Json(
+        "Versions of the Values",
+        readonly=True,
+        copy=False,
+        groups="base.group_system",
+        help="Place in the order of events of the event that said each value. An older event does not replace it.",
     )
 
     # ------------------------------------------------------------
@@ -173,6 +181,12 @@ class CrmLead(models.Model):
         moved._manychat_record_manual_move(now)
         return result
 
+    def _write_multi(self, vals_list):
+        # A person and an event may change one opportunity at the same moment. Odoo then repeats the person's request;
+        # that is no error for any log, and what both wrote stands in none.
+        with private(self.env.cr, keep_message=True):
+            return super()._write_multi(vals_list)
+
     def _merge_dependences(self, opportunities):
         result = super()._merge_dependences(opportunities)
         self._manychat_merge(opportunities)
@@ -254,8 +268,9 @@ class CrmLead(models.Model):
             ),
             "manychat_summary": newest.manychat_summary or survivor.manychat_summary,
             # The chat may still change the values that the survivor takes over.
-            "manychat_values": {
-                name: value for lead in (*others, survivor) for name, value in (lead.manychat_values or {}).items()
+            **{
+                memory: {name: value for lead in (*others, survivor) for name, value in (lead[memory] or {}).items()}
+                for memory in MEMORY
             },
         }
         for name in (

@@ -1,6 +1,9 @@
 import hmac
 import logging
+from contextlib import suppress
 from datetime import timedelta, timezone
+
+import psycopg2
 
 from odoo import api, fields, models
 from odoo.addons.base.models.res_partner import _tz_get
@@ -8,6 +11,8 @@ from odoo.exceptions import ValidationError
 
 from bridge.contract import keys
 from bridge.contract.dates import zone_named
+
+from ..private_sql import private
 
 _logger = logging.getLogger(__name__)
 
@@ -158,13 +163,14 @@ class ManychatApiKey(models.Model):
         now = fields.Datetime.now()
         if self.last_used and now - self.last_used < LAST_USED_RESOLUTION:
             return
-        self.env.cr.execute(
-            """
-            UPDATE manychat_api_key SET last_used = %s
-             WHERE id = (SELECT id FROM manychat_api_key WHERE id = %s FOR UPDATE SKIP LOCKED)
-            """,
-            [now, self.id],
-        )
+        with private(self.env.cr), suppress(psycopg2.errors.SerializationFailure):  # another request has just done it
+            self.env.cr.execute(
+                """
+                UPDATE manychat_api_key SET last_used = %s
+                 WHERE id = (SELECT id FROM manychat_api_key WHERE id = %s FOR UPDATE SKIP LOCKED)
+                """,
+                [now, self.id],
+            )
         self.invalidate_recordset(["last_used"], flush=False)
 
     @api.autovacuum

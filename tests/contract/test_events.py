@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from bridge import contract
 from bridge.contract.dates import MAX_CLOCK_SKEW
 from bridge.contract.errors import ContractError
-from bridge.contract.event import MAX_MESSAGE_CHARS, Event, accept, decode, from_envelope
+from bridge.contract.event import Event, accept, decode, from_envelope
 from bridge.contract.fields import MAX_BODY_BYTES, format_datetime, normalize_label
 from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, EventType
+from bridge.contract.reading import MAX_MESSAGE_CHARS
 from bridge.contract.strict_json import parse_json
 
 NOW = datetime(2025, 7, 11, 17, 20, tzinfo=timezone.utc)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from bridge.contract.dates import MAX_CLOCK_SKEW
 from bridge.contract.errors import ContractError
-from bridge.contract.event import MAX_MESSAGE_CHARS, Event, accept, decode, from_envelope
+from bridge.contract.event import Event, accept, decode, from_envelope
 from bridge.contract.extra import MAX_EXTRA_BYTES
 from bridge.contract.fields import format_datetime
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
+from bridge.contract.reading import MAX_MESSAGE_CHARS
 from bridge.contract.strict_json import parse_json
 
 NOW = datetime(2025, 7, 11, 17, 20, tzinfo=timezone.utc)
