@@ -123,7 +123,7 @@ class ManychatEvent(models.Model):
         unfinished = events.filtered(lambda event: event.state in ("pending", "failed"))
         # Discarded, not failed: without its payload, no user can fix it.
         unfinished.write({"state": "discarded", "outcome": "error", "code": ErrorCode.ERASED.value, "alias_id": False})
-        events.write({"manychat_id": False, "payload": False, "message": False})
+        events.write(dict.fromkeys(("manychat_id", "payload", "extra", "warnings", "message"), False))
         rejections = self.env["manychat.rejection"].search([("body", "!=", False)])._about(manychat_id)
         result = {"events": len(events), "rejections": len(rejections), "lead_ids": identity.lead_id.ids}
         rejections.unlink()
