@@ -37,7 +37,7 @@ MANYCHAT = frozenset(
 #: How alike an unknown name must be to a known one to be taken for a slip, from 0 to 1.
 _ALIKE = 0.8
 #: So many unknown names are compared with the known ones.
-_COMPARED = 100
+_COMPARED = 50
 
 
 @dataclass(frozen=True)

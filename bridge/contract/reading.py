@@ -239,7 +239,7 @@ def _fitting(payload: Payload, warnings: Warnings, extra: Mapping[str, Any]) -> 
     if len(warnings) > MAX_WARNINGS:
         more = len(warnings) - MAX_WARNINGS + 1
         warnings = [*warnings[: MAX_WARNINGS - 1], {"field": "", "message": f"and {more} more warnings"}]
-    if not extra and len(getattr(getattr(payload, "state", payload), "summary", None) or "") < _SHORT_SUMMARY:
+    if not extra and len(_summary(payload)) < _SHORT_SUMMARY:
         return ReadPayload(payload, tuple(warnings), extra)
     if _excess(payload, warnings, extra) > 0 and extra:
         extra = {}
@@ -248,16 +248,20 @@ def _fitting(payload: Payload, warnings: Warnings, extra: Mapping[str, Any]) -> 
         field = "state.summary" if hasattr(payload, "state") else "summary"
         warnings = [each for each in warnings if each["field"] != field]
         warnings.append({"field": field, "message": "cut: the event is too long for its queue"})
-    while (excess := _excess(payload, warnings, extra)) > 0:
+    while (excess := _excess(payload, warnings, extra)) > 0 and _summary(payload):
         # The only long text. No character of it has more than four bytes, so this never cuts more than is needed.
         payload = _with_shorter_summary(payload, max(1, excess // 4))
     return ReadPayload(payload, tuple(warnings), extra)
 
 
+def _summary(payload: Payload) -> str:
+    return getattr(getattr(payload, "state", payload), "summary", None) or ""
+
+
 def _with_shorter_summary(payload: Payload, by: int) -> Payload:
     """``payload`` with a summary that is shorter by some characters."""
     state: Any = getattr(payload, "state", payload)
-    shorter = {"summary": cut(state.summary, length(state.summary) - by)}
+    shorter = {"summary": cut(state.summary, max(0, length(state.summary) - by)) or None}
     return payload.model_copy(update=shorter if state is payload else {"state": state.model_copy(update=shorter)})
 
 

@@ -15,6 +15,10 @@ _INVISIBLE = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff]"
 )
+# Normalising sorts the accents of a letter, in a time that grows with the square of their number. No letter has more than
+# 30: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format
+_MOST_ACCENTS = 30
+_MANY_SIGNS = re.compile(rf"[^\w\s\x00-\x7f]{{{_MOST_ACCENTS + 1},}}")
 _BRACES = re.compile(r"\{\{|\}\}")
 # How far a cut moves back to keep a character whole. No real character is longer; a made-up one is cut.
 _LONGEST_CHARACTER = 32
@@ -23,7 +27,16 @@ _LONGEST_CHARACTER = 32
 def clean(text: str) -> str:
     """``text`` in NFC, without control characters and lone surrogates (half an emoji, left by a cut)."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return unicodedata.normalize("NFC", _CONTROL.sub("", text))
+    return unicodedata.normalize("NFC", _MANY_SIGNS.sub(_with_fewer_accents, _CONTROL.sub("", text)))
+
+
+def _with_fewer_accents(signs: re.Match[str]) -> str:
+    kept, accents = [], 0
+    for sign in signs[0]:
+        accents = accents + 1 if unicodedata.combining(sign) else 0
+        if accents <= _MOST_ACCENTS:
+            kept.append(sign)
+    return "".join(kept)
 
 
 def visible(text: str) -> str:
