@@ -15,8 +15,8 @@ _INVISIBLE = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff]"
 )
-# Normalising sorts the accents of a letter, in a time that grows with the square of their number. No letter has more than
-# 30: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format
+# Normalising sorts the accents of a letter, in a time that grows with the square of their number. No letter has more
+# than 30: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format
 _MOST_ACCENTS = 30
 _MANY_SIGNS = re.compile(rf"[^\w\s\x00-\x7f]{{{_MOST_ACCENTS + 1},}}")
 _BRACES = re.compile(r"\{\{|\}\}")
