@@ -148,7 +148,7 @@ class TestOwnMethods(ManychatCase):
 
     def own_methods(self):
         prefix = "odoo.addons.miasalud_crm."
-        inherited = {"create", "write", "default_get", "init"}  # guarded by access rights, or private
+        inherited = {"create", "write", "unlink", "default_get", "init"}  # guarded by access rights, or private
         for model_name, cls in self.registry.items():
             for each in cls.mro():
                 for name, method in vars(each).items():

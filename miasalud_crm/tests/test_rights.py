@@ -171,6 +171,15 @@ class TestRights(ManychatCase):
         self.env.invalidate_all()
         self.assertEqual(lead.read([field.name for field in kept]), before)
 
+    def test_a_user_cannot_pass_for_the_chat(self):
+        lead = self.lead("MC-VERA").with_user(self.vera).with_context(manychat_applying=True)
+        for word in (True, "yes"):
+            before = lead.sudo().manychat_order
+            lead.with_context(manychat_applying=word).stage_id = lead.stage_id.search(
+                [("id", "!=", lead.stage_id.id)], limit=1
+            )
+            self.assertGreater(lead.sudo().manychat_order, before)
+
     def test_a_manager_corrects_what_the_chat_said_and_not_the_order_of_events(self):
         lead = self.lead("MC-VERA").with_user(self.jefa)
         lead.write({"manychat_channel": "WhatsApp", "manychat_entry_date": "2026-01-01 00:00:00"})
