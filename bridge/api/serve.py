@@ -16,6 +16,7 @@ from ..errors import BadConnectionString, ConfigurationError
 from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, BackgroundCheck
 from ..queue import Queue
 from ..settings import Settings, secret, variable
+from .accepted import AcceptedEvents
 from .app import create_app
 from .context import Context
 from .http_protocol import HttpProtocol
@@ -48,7 +49,7 @@ def open_context(settings: Settings) -> Context:
         raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None
     keys = KeyStore(engine, settings.api_keys_file)
     _read_first_keys(keys, settings.api_keys_file)
-    return Context(settings, engine, {each: queues[each.queue] for each in EventType}, keys)
+    return Context(settings, engine, {each: queues[each.queue] for each in EventType}, keys, AcceptedEvents(engine))
 
 
 def _read_first_keys(keys: KeyStore, file: Path) -> None:

@@ -160,6 +160,12 @@ class TestWebhook(QueueCase, HttpCase):
         report = self.call("/api/v1/reports/health", method="GET").json()
         self.assertEqual((report["status"], report["events"]["stuck"]), ("degraded", True))
 
+    def test_the_report_does_not_fail_at_a_damaged_row(self):
+        self.call(CONTACT, EXAMPLES[CONTACT][1])
+        self.events().received_at = False
+        report = self.call("/api/v1/reports/health", method="GET").json()
+        self.assertEqual((report["events"]["waiting"], report["events"]["last_received"]), (1, None))
+
     def test_a_key_in_the_address_is_no_key(self):
         response = self.call(f"{CONTACT}?X-API-KEY={self.key}&api_key={self.key}", EXAMPLES[CONTACT][1], X_API_KEY=None)
         self.assertError(response, 401, "key_in_address")
