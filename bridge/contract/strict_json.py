@@ -8,8 +8,8 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from .errors import ContractError
-from .fields import clean
 from .outcomes import ErrorCode
+from .text import clean
 
 #: Deepest nesting of a body. The contract needs two levels; a bot's own extra fields get some room.
 MAX_JSON_DEPTH = 16

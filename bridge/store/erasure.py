@@ -79,6 +79,8 @@ def _empty_audit(manychat_id: str, label: str, now: datetime) -> sa.Update:
         .values(
             manychat_id=label,
             payload=NO_PAYLOAD,
+            extra=None,
+            warnings=None,
             error=None,
             # Odoo's opportunity still names the person.
             lead_id=None,
@@ -112,7 +114,8 @@ def _literal(moment: datetime) -> sa.ColumnElement[datetime]:
 
 def _unreadable_letters_of(connection: sa.Connection, manychat_id: str) -> list[int]:
     """Ids of letters that are not events, but name the person as an event would."""
-    names = re.compile(rf"manychat_id\W{{1,8}}{re.escape(manychat_id)}(?!\w)")
+    # ManyChat itself calls it "id".
+    names = re.compile(rf"(?:manychat_id|\bid)\W{{1,8}}{re.escape(manychat_id)}(?!\w)")
     columns = sa.select(dead_letters.c.id, dead_letters.c.body).where(*_UNREADABLE).order_by(dead_letters.c.id)
     found: list[int] = []
     last = 0
