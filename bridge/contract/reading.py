@@ -29,9 +29,6 @@ from .text import cut, length
 #: Azure Storage Queue's own limit for one message, in characters of its (Base64) text.
 #: https://learn.microsoft.com/rest/api/storageservices/put-message
 MAX_MESSAGE_CHARS = 65_536
-#: Azure Storage Queue's own limit for one message, in characters of its (Base64) text.
-#: https://learn.microsoft.com/rest/api/storageservices/put-message
-MAX_MESSAGE_CHARS = 65_536
 #: Largest payload with its warnings and unknown fields, as JSON in UTF-8: it fits on a queue in its envelope. Base64
 #: makes 4 characters of 3 bytes, and the envelope's other parts have less than 384 bytes.
 MAX_PAYLOAD_BYTES = MAX_MESSAGE_CHARS // 4 * 3 - 384
@@ -252,15 +249,18 @@ def _fitting(payload: Payload, warnings: Warnings, extra: Mapping[str, Any]) -> 
         warnings = [each for each in warnings if each["field"] != field]
         warnings.append({"field": field, "message": "cut: the event is too long for its queue"})
     while (excess := _excess(payload, warnings, extra)) > 0:
-        # The only long text. No character of it has more than four bytes, so this never cuts more than is needed.
-        payload = _with_shorter_summary(payload, max(1, excess // 4))
+        payload = _with_shorter_summary(payload, excess)  # the only long text
     return ReadPayload(payload, tuple(warnings), extra)
 
 
 def _with_shorter_summary(payload: Payload, by: int) -> Payload:
-    """``payload`` with a summary that is shorter by some characters."""
+    """``payload`` with a summary that is shorter by so many bytes of JSON."""
     state: Any = getattr(payload, "state", payload)
-    shorter = {"summary": cut(state.summary, length(state.summary) - by)}
+    written = json.dumps(state.summary, ensure_ascii=False)[1:-1].encode()[:-by].decode("utf-8", "ignore")
+    # All escapes of a clean text have two characters: no half of one may be left.
+    halves = (len(written) - len(written.rstrip("\\"))) % 2
+    kept = json.loads(f'"{written[: len(written) - halves]}"')
+    shorter = {"summary": cut(state.summary, length(kept))}
     return payload.model_copy(update=shorter if state is payload else {"state": state.model_copy(update=shorter)})
 
 
