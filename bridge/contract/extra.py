@@ -51,6 +51,9 @@ class _Rest:
 
     def of(self, value: Any, depth: int) -> Any:
         """What is kept of ``value``; ``None`` for nothing."""
+        if self._room <= 0:
+            self.is_whole = False
+            return None
         if isinstance(value, str):
             text, _ = without_placeholders(clean(value).strip())
             return self._take(text if visible(text) else None)

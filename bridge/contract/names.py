@@ -37,7 +37,7 @@ MANYCHAT = frozenset(
 #: How alike an unknown name must be to a known one to be taken for a slip, from 0 to 1.
 _ALIKE = 0.8
 #: So many unknown names are compared with the known ones.
-_COMPARED = 100
+_COMPARED = 50
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,11 @@ def slips(event_type: EventType, unknown: list[str], given: set[str]) -> Iterato
     """Those of the ``unknown`` names that are likely to mean a field, and that field.
 
     :param unknown: with a dot inside a nested object
-    :param given: the fields that the body has; none of them is meant
+    :param given: the fields that the body has; another system's name for one of them is no slip
     """
-    known = {path: path for path in paths(event_type)}
-    known |= {path.rpartition(".")[2]: path for path in known if "." in path}
-    known |= _counterparts(event_type)
-    words = [name for name, path in known.items() if path not in given]
+    known = {path.rpartition(".")[2]: path for path in paths(event_type)}
+    known |= {name: path for name, path in _counterparts(event_type).items() if path not in given}
+    words = list(known)
     for name in unknown[:_COMPARED]:
         outer, _, inner = name.rpartition(".")
         close = get_close_matches(inner.casefold()[:64], words, 1, _ALIKE)

@@ -239,7 +239,7 @@ def _fitting(payload: Payload, warnings: Warnings, extra: Mapping[str, Any]) -> 
     if len(warnings) > MAX_WARNINGS:
         more = len(warnings) - MAX_WARNINGS + 1
         warnings = [*warnings[: MAX_WARNINGS - 1], {"field": "", "message": f"and {more} more warnings"}]
-    if not extra and len(getattr(getattr(payload, "state", payload), "summary", None) or "") < _SHORT_SUMMARY:
+    if not extra and len(_summary(payload)) < _SHORT_SUMMARY:
         return ReadPayload(payload, tuple(warnings), extra)
     if _excess(payload, warnings, extra) > 0 and extra:
         extra = {}
@@ -248,9 +248,13 @@ def _fitting(payload: Payload, warnings: Warnings, extra: Mapping[str, Any]) -> 
         field = "state.summary" if hasattr(payload, "state") else "summary"
         warnings = [each for each in warnings if each["field"] != field]
         warnings.append({"field": field, "message": "cut: the event is too long for its queue"})
-    while (excess := _excess(payload, warnings, extra)) > 0:
+    while (excess := _excess(payload, warnings, extra)) > 0 and _summary(payload):
         payload = _with_shorter_summary(payload, excess)  # the only long text
     return ReadPayload(payload, tuple(warnings), extra)
+
+
+def _summary(payload: Payload) -> str:
+    return getattr(getattr(payload, "state", payload), "summary", None) or ""
 
 
 def _with_shorter_summary(payload: Payload, by: int) -> Payload:
@@ -260,7 +264,7 @@ def _with_shorter_summary(payload: Payload, by: int) -> Payload:
     # All escapes of a clean text have two characters: no half of one may be left.
     halves = (len(written) - len(written.rstrip("\\"))) % 2
     kept = json.loads(f'"{written[: len(written) - halves]}"')
-    shorter = {"summary": cut(state.summary, length(kept))}
+    shorter = {"summary": cut(state.summary, length(kept)) or None}
     return payload.model_copy(update=shorter if state is payload else {"state": state.model_copy(update=shorter)})
 
 

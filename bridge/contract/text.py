@@ -20,6 +20,7 @@ _INVISIBLE = re.compile(
 _BRACES = re.compile(r"\{\{|\}\}")
 # How far a cut moves back to keep a character whole. No real character is longer; a made-up one is cut.
 _LONGEST_CHARACTER = 32
+#: No real letter has more: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format
 _MOST_ACCENTS = 30
 
 

@@ -248,8 +248,9 @@ def test_a_slip_in_a_name_is_kept_and_named(event_type: EventType, name: str, me
     assert event.extra == ({outer: {inner: "x"}} if outer else field)
 
 
-def test_a_field_that_is_there_is_not_meant_by_another() -> None:
-    assert not take(OPPORTUNITY, phone="1", phones="2", first_name="Ana", firstname="x").warnings
+def test_a_slip_beside_the_field_is_named_too_and_another_systems_name_is_not() -> None:
+    assert warned(take(OPPORTUNITY, phone="1", phones="2")) == ["phones"]
+    assert warned(take(CONTACT, whatsapp="1", phone="2", nombre_lead="Ana", first_name="Ana")) == []
 
 
 def test_unknown_fields_have_a_room_of_their_own() -> None:
