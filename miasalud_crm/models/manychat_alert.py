@@ -37,6 +37,7 @@ class ManychatAlert(models.Model):
             ("silent", "Silent Bridge"),
             ("stuck", "Events Not Reaching the Queue"),
             ("lost", "Events Lost by the Queue"),
+            ("jobs", "Scheduled Actions Stopped"),
         ],
         required=True,
         readonly=True,
@@ -133,6 +134,9 @@ class ManychatAlert(models.Model):
                 "bridge received them. Ask your administrator whether another program takes messages from the queue, "
                 "or empties it. Odoo has the events, and goes on sending them."
             )
+        elif self.kind == "jobs":
+            summary = self.env._("ManyChat: Odoo does not run %s scheduled actions", count)
+            note = self.env["manychat.setup"]._jobs_sentence()
         else:
             summary = self.env._("ManyChat: %s events do not reach the queue", count)
             note = self.env._(
@@ -170,6 +174,7 @@ class ManychatAlert(models.Model):
             ("silent", self._find_silent),
             ("stuck", self._find_stuck),
             ("lost", self._find_lost),
+            ("jobs", self._find_jobs),
         ):
             try:
                 with private(self.env.cr), self.env.cr.savepoint():
@@ -206,4 +211,8 @@ class ManychatAlert(models.Model):
 
     def _find_lost(self):
         count = len(self.env["manychat.event"]._find_lost_too_often())
+        return bool(count), count
+
+    def _find_jobs(self):
+        count = len(self.env["ir.cron"]._manychat_stopped())
         return bool(count), count

@@ -14,6 +14,7 @@ from . import test_funnel
 from . import test_hooks
 from . import test_identity
 from . import test_import
+from . import test_jobs
 from . import test_lost
 from . import test_manychat_apply
 from . import test_migrations
