@@ -80,6 +80,11 @@ class TestMachineCalls(ManychatCase):
             get_public_method(env["res.partner"], "onchange")
         self.assertIsNone(rights.machine_calls(self.env(user=self.bridge_user, su=True)))
 
+    def test_a_machine_stays_a_machine_whatever_an_administrator_adds(self):
+        groups = self.bridge_user._fields.get("group_ids") or self.bridge_user._fields["groups_id"]
+        self.bridge_user[groups.name] |= self.env.ref("base.group_user")
+        self.assertEqual(rights.machine_calls(self.env(user=self.bridge_user)), self.listed())
+
     def test_a_machine_user_opens_no_session(self):
         self.bridge_user.password = "a-password-that-an-administrator-set"
         credential = {
