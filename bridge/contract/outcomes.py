@@ -58,6 +58,8 @@ class ErrorCode(str, Enum):
     NOT_JSON = "not_json"
     #: A field breaks a rule of the contract.
     INVALID = "invalid"
+    #: Its fields are those of another webhook. Only in an answer: such an event is not accepted.
+    WRONG_ENDPOINT = "wrong_endpoint"
     #: It was on the queue of another type.
     WRONG_QUEUE = "wrong_queue"
     #: Its ManyChat stage is mapped to no stage in Odoo.

@@ -167,7 +167,7 @@ def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThre
     return [
         PeriodicThread(
             "heartbeat",
-            partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.close_discarded, engine, odoo)),
+            partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.take_over, engine, odoo)),
             heartbeat.INTERVAL,
             failing_interval=heartbeat.FAILING_INTERVAL,
             at_once=True,

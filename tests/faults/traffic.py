@@ -267,7 +267,7 @@ class Traffic:
             _route, body = _opportunity(chooser, f"MC-{self.seed}-old-{number // 4}", self._began, ahead=False)
             event = accept(EventType.OPPORTUNITY, body, received_at=self._began, source="queue")
             if not body["state"]["date"] or event.clock_is_wrong:
-                continue  # without a date that is believed each message would be an event of its own
+                continue  # without a date, or with one that nobody believes, each message is an event of its own
             times = sum(self._put(json.dumps(body)) for _ in range(chooser.choice((1, 1, 2))))
             with self.ledger.lock:
                 self.ledger.sent += 1

@@ -156,7 +156,10 @@ def exercise(store: Store) -> None:
     for _ in range(2):
         store.run(audit.begin, [taken(event) for event in events])
         store.run(contacts.apply_contacts, [person, new])
-        store.run(campaigns.apply_campaign_events, [update(1, "P1"), assignment(2, "P1", comercial_id=1, medico_id=2)])
+        store.run(
+            campaigns.apply_campaign_events,
+            [update(1, "P1", last_state="x"), assignment(2, "P1", comercial_id=1, medico_id=2)],
+        )
         store.run(opportunities.record, [move])
         store.run(opportunities.fail, [(move, Failure("refused", "no"))])
         store.run(audit.release_attempt, [person.id])
