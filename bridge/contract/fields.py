@@ -203,6 +203,13 @@ def normalize_label(label: str) -> str:
     return text.normalized(seen.casefold())
 
 
+def channel_key(name: str) -> str:
+    """The form in which two channels are compared, in SQL and in Odoo: "Facebook" and " facebook" are the same one."""
+    # Case folding can lengthen a text ("ß"), and SQL's column is as long as the longest name that the contract allows.
+    # SQL Server counts an emoji as two characters, and ignores a space at the end.
+    return normalize_label(name).encode("utf-16-le")[:512].decode("utf-16-le", "ignore").rstrip()
+
+
 def format_datetime(moment: datetime) -> str:
     """``moment`` as ISO 8601 in UTC with microseconds and ``Z``, so that text sorts as time does.
 

@@ -13,11 +13,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..contract.fields import MAX_INT
+from ..contract.fields import MAX_INT, channel_key
 from ..contract.newest import order_key
 from . import campaigns as assignments
 from . import contacts as people
-from .contacts import channel_key
 from .last_write_wins import dump, orders_of, row_order
 from .schema import (
     advisors,

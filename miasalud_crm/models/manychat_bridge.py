@@ -2,8 +2,9 @@ from odoo import api, fields, models
 
 from bridge.contract.agreements import SILENT_AFTER
 
-from .. import cron_threads
+from .. import cron_threads, job_thread
 from ..rights import bridge_only
+from .ir_cron import RELAY_JOB
 
 #: Most discarded events in one answer to a heartbeat. The next heartbeat comes half a minute later.
 DISCARDS_PER_ANSWER = 500
@@ -59,6 +60,8 @@ class ManychatBridge(models.Model):
         """
         # Events may be waiting, and it may be hours until the next webhook call notices it.
         cron_threads.restart_if_dead()
+        if self.env["ir.cron"]._manychat_stopped([RELAY_JOB]):
+            job_thread.run_after_commit(self.env.cr)
         # One statement, so that two processes of the same name do not conflict.
         self.env.cr.execute(
             """

@@ -8,8 +8,9 @@ import pytest
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import accept
+from bridge.contract.fields import channel_key
 from bridge.contract.payloads import EventType
-from bridge.store.contacts import apply_contacts, channel_key, complete_from_opportunities
+from bridge.store.contacts import apply_contacts, complete_from_opportunities
 from bridge.store.engine import in_transaction
 
 from .conftest import NOON, Store, contact, opportunity
