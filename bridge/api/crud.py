@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from ..contract.webhook import WebhookError
 from ..store import records
 from ..store.engine import in_transaction, read
-from ..store.records import Duplicate, InUse, NoSuchChannel
+from ..store.records import Duplicate, InUse, NoSuchRow
 from .context import Context
 from .errors import duplicate, invalid, not_found
 
@@ -114,8 +114,8 @@ def _write(
         return in_transaction(Context.of(request).engine, work, *arguments, **named)
     except Duplicate as error:
         raise duplicate(error.field, error.row_id) from None
-    except NoSuchChannel:
-        raise invalid("channel_id", "there is no channel with this id") from None
+    except NoSuchRow as missing:
+        raise invalid(missing.field, f"there is no row with this id in {missing.table}") from None
     except InUse as error:
         raise _in_use(", ".join(table.replace("_", "-") for table in error.tables)) from None
     except IntegrityError:

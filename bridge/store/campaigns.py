@@ -74,7 +74,7 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
 
     row_ids = _rows_of(connection, changes, contact_ids, now)
     said = [each for change, row_id in zip(changes, row_ids, strict=True) for each in _said(change, row_id)]
-    merge(connection, campaign_contacts, FIELDS, said, now, _assigned)
+    merge(connection, campaign_contacts, FIELDS, said, now, assigned_order)
     append_states(
         connection,
         [
@@ -99,7 +99,7 @@ def _said(change: _Change, row_id: int) -> Iterator[Said]:
             yield Said(row_id, order_key(date, event.received_at, event.id), values)
 
 
-def _assigned(row: Any, name: str) -> str | None:
+def assigned_order(row: Any, name: str) -> str | None:
     """Order of an adviser without a version: the date of the assignment, unless that is the row's newest event."""
     date = getattr(row, _DATES[name]) if name in _DATES else None
     return format_datetime(date) if date and date != row.event_at else None

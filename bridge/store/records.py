@@ -1,4 +1,4 @@
-"""Single contacts, campaigns, channels and advisers, as the API writes them.
+"""Single contacts, assignments, campaigns, channels and advisers, as the API writes them.
 
 A write of the API counts as the newest event at the time of the call. It says the fields that the call gives, the
 emptied ones included. An event that happened earlier fills only what no newer one has said.
@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from ..contract.fields import MAX_INT, channel_key
 from ..contract.newest import order_key
-from .contacts import FIELDS
-from .last_write_wins import dump, orders_of
+from . import campaigns as assignments
+from . import contacts as people
+from .last_write_wins import dump, orders_of, row_order
 from .schema import (
     advisors,
     campaign_contacts,
@@ -36,6 +37,12 @@ _KEYS = {
     channels: ((channels.c.name_key, "name"),),
     campaigns: ((campaigns.c.id, "id"),),
     advisors: ((advisors.c.id, "id"),),
+}
+#: The table that each column refers to, of those that a call may set.
+_REFERENCES = {
+    "channel_id": channels,
+    "commercial_advisor_id": advisors,
+    "medical_advisor_id": advisors,
 }
 #: The columns that refer to each table. The history of states is part of its contact and is deleted with it.
 _REFERRERS = {
@@ -64,8 +71,17 @@ class Duplicate(Exception):
         self.row_id = row_id
 
 
-class NoSuchChannel(Exception):
-    """There is no channel with this ``channel_id``."""
+class NoSuchRow(Exception):
+    """There is no row with the id that a field names.
+
+    :ivar field: its name in the API
+    :ivar table: in which there is none
+    """
+
+    def __init__(self, field: str, table: str):
+        super().__init__(field)
+        self.field = field
+        self.table = table
 
 
 class InUse(Exception):
@@ -95,7 +111,7 @@ def create(
 
     :param values: by column; an ``id`` only for tables whose ids the senders of events choose
     :return: the new row
-    :raises Duplicate, NoSuchChannel:
+    :raises Duplicate, NoSuchRow:
     """
     now = now or datetime.now(timezone.utc)
     row = _derived(table, {name: value for name, value in values.items() if name != "id" or value is not None})
@@ -116,7 +132,7 @@ def update(
 
     :param values: by column; the other columns stay
     :return: the row as it is now; ``None`` if there is none
-    :raises Duplicate, NoSuchChannel:
+    :raises Duplicate, NoSuchRow:
     """
     now = now or datetime.now(timezone.utc)
     # Writing first locks the row, so that no bridge changes it between our read and our write.
@@ -161,13 +177,14 @@ def _derived(table: sa.Table, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any], row_id: int | None) -> None:
     """Check before the write: the error of a constraint does not name the field."""
-    for column, name in _KEYS[table]:
+    for column, name in _KEYS.get(table, ()):
         if column.name in row:
             other = connection.execute(sa.select(table.c.id).where(column == row[column.name])).scalar()
             if other is not None and other != row_id:
                 raise Duplicate(name, other)
-    if row.get("channel_id") is not None and get(connection, channels, row["channel_id"]) is None:
-        raise NoSuchChannel
+    for name, other_table in _REFERENCES.items():
+        if row.get(name) is not None and get(connection, other_table, row[name]) is None:
+            raise NoSuchRow(name, other_table.name)
 
 
 def _next_id(connection: sa.Connection, table: sa.Table) -> int:
@@ -200,19 +217,33 @@ _SEQUENCES = {table: sa.Sequence(f"{table.name.removesuffix('s')}_id") for table
 
 
 def _version(table: sa.Table, before: sa.Row[Any] | None, given: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The call as the row's newest "event". Only contacts have one."""
-    if table is not contacts:
+    """The call as the newest "event". Contacts and their assignments have events."""
+    if table not in (contacts, campaign_contacts):
         return {}
     # A bot's clock may be ahead, by a day at most: a stale event must not become newer than the row by this call.
     at = now if before is None or before.event_at is None else max(now, before.event_at)
     event_id = f"api-{secrets.token_hex(16)}"
+    newest = order_key(at, now, event_id)
+    if table is campaign_contacts:
+        assert before is not None  # only events create assignments
+        # The newest event stays: the order of an adviser without a version follows from its date.
+        return {"field_versions": _field_versions(before, given, newest, row_order(before), assignments)}
     version = {"event_at": at, "event_received_at": now, "event_id": event_id}
     if before is None:
         return version  # what a new row lacks was not emptied
-    newest = order_key(at, now, event_id)
-    said = dict.fromkeys((name for name in given if name in FIELDS), newest)
-    values = {name: given.get(name, getattr(before, name)) for name in FIELDS}
-    return {**version, "field_versions": dump(orders_of(before, FIELDS) | said, values, newest)}
+    return {**version, "field_versions": _field_versions(before, given, newest, newest, people)}
+
+
+def _field_versions(before: sa.Row[Any], given: Mapping[str, Any], order: str, newest: str, rules: Any) -> str | None:
+    """``field_versions`` after a call that says the fields ``given`` in this ``order``.
+
+    :param newest: order of the row's newest event
+    :param rules: the module that writes the events of this table
+    """
+    fields = rules.FIELDS
+    orders = orders_of(before, fields, *([rules.assigned_order] if rules is assignments else []))
+    said = dict.fromkeys((name for name in given if name in fields), order)
+    return dump(orders | said, {name: given.get(name, getattr(before, name)) for name in fields}, newest)
 
 
 def _note_state(
@@ -224,8 +255,11 @@ def _note_state(
     now: datetime,
 ) -> None:
     """Append a state that was set through the API to the history."""
-    state = row.get("last_state") if table is contacts else None
+    state = row.get("last_state") if table in (contacts, campaign_contacts) else None
     if state and (before is None or before.last_state != state):
+        contact_id = before.contact_id if before is not None and table is campaign_contacts else row_id
         connection.execute(
-            contact_states.insert().values(contact_id=row_id, state=state, category=API, created_at=now, event_id=None)
+            contact_states.insert().values(
+                contact_id=contact_id, state=state, category=API, created_at=now, event_id=None
+            )
         )

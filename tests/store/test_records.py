@@ -12,7 +12,7 @@ from bridge.store import api_keys, records
 from bridge.store.contacts import apply_contacts
 from bridge.store.engine import in_transaction
 from bridge.store.listing import LISTINGS, page
-from bridge.store.records import Duplicate, InUse, NoSuchChannel
+from bridge.store.records import Duplicate, InUse, NoSuchRow
 from bridge.store.schema import advisors, campaigns, channels, contacts
 
 from .conftest import NOON, Store, assignment, contact, opportunity
@@ -76,7 +76,7 @@ def test_what_stands_in_the_way_is_named(store: Store) -> None:
     row = store.run(records.create, advisors, {"id": 700})
     with pytest.raises(Duplicate, match="id"):
         store.run(records.create, advisors, {"id": 700})
-    with pytest.raises(NoSuchChannel):
+    with pytest.raises(NoSuchRow):
         store.run(records.create, contacts, {"manychat_id": "MC1", "channel_id": 99})
     from bridge.store.opportunities import record
 
