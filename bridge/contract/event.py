@@ -16,7 +16,7 @@ Failures raise :class:`.errors.ContractError`, whose ``errors`` name the fields 
 from __future__ import annotations
 
 import base64
-import binascii
+import codecs
 import hashlib
 import json
 from collections.abc import Mapping
@@ -208,13 +208,10 @@ def decode(content: str, *, queue: str, inserted_at: datetime) -> Event:
     :raises ContractError: ``not_json`` or ``invalid``; ``wrong_queue``: a bare payload has the fields of an event of
         another queue, which the error names
     """
-    if content.lstrip()[:1] == "{":
-        body: bytes | str = content
-    else:
-        try:
-            body = base64.b64decode(content.strip(), validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ContractError(ErrorCode.NOT_JSON, "The message is neither Base64 nor a JSON object.") from error
+    text = content.strip()
+    # A byte order mark may stand before plain JSON: as text, or as bytes that were read as Latin-1.
+    plain = text.removeprefix("\ufeff").removeprefix("ï»¿").lstrip()
+    body = plain if plain[:1] == "{" else _from_base64(text)
     message = parse_json(body)
     if "v" in message and "payload" in message:
         return from_envelope(message)
@@ -225,6 +222,25 @@ def decode(content: str, *, queue: str, inserted_at: datetime) -> Event:
             text = f"It has the fields of an event of {error.queue}."
             raise ContractError(ErrorCode.WRONG_QUEUE, text, queue=error.queue) from None
         raise
+
+
+# The URL-safe alphabet's own characters in the standard one (RFC 4648, 5), and what is no content: line breaks, which
+# MIME's Base64 has (RFC 2045, 6.8), and padding, which follows from the length.
+_STANDARD = str.maketrans("-_", "+/", " \t\r\n\f\v=")
+
+
+def _from_base64(text: str) -> bytes | str:
+    """The content of a Base64 text as old producers write it: in lines, without padding, or in the URL-safe alphabet.
+
+    :return: text if it says that it is UTF-16, in which .NET programs may write
+    :raises ContractError: ``not_json``
+    """
+    letters = text.translate(_STANDARD)
+    try:
+        content = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
+        return content.decode("utf-16") if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else content
+    except ValueError as error:  # of a character that Base64 has not, of a length that it cannot have, of UTF-16
+        raise ContractError(ErrorCode.NOT_JSON, "The message is neither Base64 nor a JSON object.") from error
 
 
 def _dumps(value: Any) -> bytes:

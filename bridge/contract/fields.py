@@ -207,8 +207,8 @@ def normalize_label(label: str) -> str:
 
     NFC, without invisible characters, trimmed, inner spaces collapsed, case folded.
     """
-    seen = " ".join(unicodedata.normalize("NFC", text.visible(label)).split())
-    return unicodedata.normalize("NFC", seen.casefold())
+    seen = " ".join(text.normalized(text.visible(label)).split())
+    return text.normalized(seen.casefold())
 
 
 def channel_key(name: str) -> str:

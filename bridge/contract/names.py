@@ -19,7 +19,7 @@ from .errors import ContractError
 from .fields import is_empty, is_id, is_nobody
 from .outcomes import ErrorCode
 from .payloads import EventType
-from .text import clean, cut
+from .text import clean, cut, normalized
 
 #: Fields that only *Full Contact Data* has. One of them is enough to know it.
 _CONTACT_DATA = frozenset(("page_id", "live_chat_url", "custom_fields"))
@@ -141,7 +141,7 @@ def _custom_fields(value: Any) -> dict[str, Any]:
 
 
 def _spelling(name: str) -> str:
-    letters = unicodedata.normalize("NFKD", name).casefold()
+    letters = normalized(name, "NFKD").casefold()
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return "_".join(plain.replace("-", " ").replace("_", " ").split())
 

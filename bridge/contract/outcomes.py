@@ -72,7 +72,7 @@ class ErrorCode(str, Enum):
     FAILED = "failed"
     #: The process ended during each attempt.
     CRASHED = "crashed"
-    #: The queue takes no message like it. Only in Odoo: the bridge never sees the event.
+    #: The queue takes no message like it, and only Odoo knows the event; or it cannot deliver a message that it holds.
     UNDELIVERABLE = "undeliverable"
     #: An Odoo user discarded it while it was on its way.
     DISCARDED = "discarded"

@@ -249,8 +249,7 @@ def _fitting(payload: Payload, warnings: Warnings, extra: Mapping[str, Any]) -> 
         warnings = [each for each in warnings if each["field"] != field]
         warnings.append({"field": field, "message": "cut: the event is too long for its queue"})
     while (excess := _excess(payload, warnings, extra)) > 0 and _summary(payload):
-        # The only long text. No character of it has more than four bytes, so this never cuts more than is needed.
-        payload = _with_shorter_summary(payload, max(1, excess // 4))
+        payload = _with_shorter_summary(payload, excess)  # the only long text
     return ReadPayload(payload, tuple(warnings), extra)
 
 
@@ -259,9 +258,13 @@ def _summary(payload: Payload) -> str:
 
 
 def _with_shorter_summary(payload: Payload, by: int) -> Payload:
-    """``payload`` with a summary that is shorter by some characters."""
+    """``payload`` with a summary that is shorter by so many bytes of JSON."""
     state: Any = getattr(payload, "state", payload)
-    shorter = {"summary": cut(state.summary, max(0, length(state.summary) - by)) or None}
+    written = json.dumps(state.summary, ensure_ascii=False)[1:-1].encode()[:-by].decode("utf-8", "ignore")
+    # All escapes of a clean text have two characters: no half of one may be left.
+    halves = (len(written) - len(written.rstrip("\\"))) % 2
+    kept = json.loads(f'"{written[: len(written) - halves]}"')
+    shorter = {"summary": cut(state.summary, length(kept)) or None}
     return payload.model_copy(update=shorter if state is payload else {"state": state.model_copy(update=shorter)})
 
 

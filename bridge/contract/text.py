@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
+from typing import Literal
 
 # Control characters (C0 and C1) mean nothing in a name or a summary, and PostgreSQL refuses NUL. Tab and newline stay.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -15,28 +17,49 @@ _INVISIBLE = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff]"
 )
-# Normalising sorts the accents of a letter, in a time that grows with the square of their number. No letter has more
-# than 30: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format
-_MOST_ACCENTS = 30
-_MANY_SIGNS = re.compile(rf"[^\w\s\x00-\x7f]{{{_MOST_ACCENTS + 1},}}")
 _BRACES = re.compile(r"\{\{|\}\}")
 # How far a cut moves back to keep a character whole. No real character is longer; a made-up one is cut.
 _LONGEST_CHARACTER = 32
+#: No real letter has more: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format
+_MOST_ACCENTS = 30
 
 
 def clean(text: str) -> str:
     """``text`` in NFC, without control characters and lone surrogates (half an emoji, left by a cut)."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return unicodedata.normalize("NFC", _MANY_SIGNS.sub(_with_fewer_accents, _CONTROL.sub("", text)))
+    return normalized(_CONTROL.sub("", text))
 
 
-def _with_fewer_accents(signs: re.Match[str]) -> str:
-    kept, accents = [], 0
-    for sign in signs[0]:
-        accents = accents + 1 if unicodedata.combining(sign) else 0
-        if accents <= _MOST_ACCENTS:
-            kept.append(sign)
-    return "".join(kept)
+def normalized(text: str, form: Literal["NFC", "NFKD"] = "NFC") -> str:
+    """``text`` in a normal form of Unicode, in time that grows with its length only.
+
+    The accents of one letter are sorted one by one, which takes the square of their number. So no letter has more than
+    30, as Unicode advises (UAX #15, 13, Stream-Safe Text Format): an invisible joiner stands before the next one.
+    """
+    if len(text) > _MOST_ACCENTS and not text.isascii():
+        text = _stream_safe(text)
+    return unicodedata.normalize(form, text)
+
+
+def _stream_safe(text: str) -> str:
+    pieces, accents = [], 0
+    for character in text:
+        before, after, is_accent = _accents(character)
+        if accents + before > _MOST_ACCENTS:
+            pieces.append("\u034f")
+            accents = 0
+        accents = accents + before if is_accent else after
+        pieces.append(character)
+    return "".join(pieces)
+
+
+@lru_cache(4096)
+def _accents(character: str) -> tuple[int, int, bool]:
+    """How many accents the decomposed character begins and ends with, and whether it is nothing else."""
+    classes = [unicodedata.combining(part) for part in unicodedata.normalize("NFD", character)]
+    before = next((index for index, kind in enumerate(classes) if not kind), len(classes))
+    after = next((index for index, kind in enumerate(reversed(classes)) if not kind), len(classes))
+    return before, after, before == len(classes)
 
 
 def visible(text: str) -> str:
@@ -65,7 +88,7 @@ def without_placeholders(text: str) -> tuple[str, bool]:
             piece = f" {piece}"  # what is left must not become a placeholder
         pieces.append(piece)
         last, start = piece[-1:] or last, end
-    kept = unicodedata.normalize("NFC", "".join(pieces).strip())
+    kept = normalized("".join(pieces).strip())
     return (kept if says_something(kept) else ""), True
 
 

@@ -272,9 +272,11 @@ class ManychatEvent(models.Model):
                         return
                     size = RELAY_BATCH
             self._wake_relay()  # more than fits into one run
-        except Exception:
+        except Exception as error:
             self.env.cr.rollback()
-            _logger.exception("The ManyChat relay failed; it will run again within a minute.")
+            _logger.error(
+                "The ManyChat relay failed; it will run again within a minute: %s", private_sql.failure(error)
+            )
 
 
 def _damage(error):

@@ -165,7 +165,11 @@ def exercise(store: Store) -> None:
         store.run(audit.release_attempt, [person.id])
         store.run(audit.fail, {person.id: Failure("refused", "no")}, dead=True)
         store.run(dead_letters.put, [letter(person, message_id="m8"), letter(message_id="m9")])
-    store.run(dead_letters.messages_given_up, [person.id])
+    store.run(dead_letters.given_up, [person.id])
+    for gone_before in (NOON, NOON, NOON + timedelta(days=1)):
+        store.run(dead_letters.put_undeliverable, "q", gone_before, NOON)
+    store.run(dead_letters.resolve_undeliverable, "q", NOON)
+    store.run(dead_letters.undeliverable)
     store.run(dead_letters.mark_notified, [row.id for row in store.run(dead_letters.unnotified, ["m8", "m9"])])
     for wanted in (
         Filter(),
