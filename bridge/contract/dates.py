@@ -76,6 +76,11 @@ _ISO = re.compile(
     r"^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2}))?(?:[.,](\d{1,9}))?\s*(Z|[+-]\d{2}(?::?\d{2})?)?)?$",
     re.IGNORECASE | re.ASCII,
 )
+# The same without separators, which needs its T: figures alone may be anything.
+_ISO_BASIC = re.compile(
+    r"^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})?(?:[.,](\d{1,9}))?\s*(Z|[+-]\d{2}(?::?\d{2})?)?$",
+    re.IGNORECASE | re.ASCII,
+)
 _NUMBER = re.compile(r"^(?:\d{10}|\d{13})(?:\.\d{1,9})?$", re.ASCII)
 
 
@@ -84,7 +89,7 @@ def _of_text(text: str) -> datetime:
         raise ValueError(UNREADABLE)
     if _NUMBER.match(text):
         return _of_unix(float(text))
-    match = _ISO.match(text)
+    match = _ISO.match(text) or _ISO_BASIC.match(text)
     if match:
         year, month, day, *time, offset = match.groups()
         return _moment((int(year), int(month), int(day)), time, None, offset)

@@ -57,6 +57,14 @@ def is_empty(value: Any, name: str = "") -> bool:
     return value is None or (name.endswith("_id") and value in (0, "0") and not isinstance(value, bool))
 
 
+def is_id(value: Any) -> bool:
+    """Whether ``value`` is a number that identifies something."""
+    try:
+        return _to_id(value) is not None
+    except ValueError:
+        return False
+
+
 def is_nobody(value: Any) -> bool:
     """Whether ``value`` is no ManyChat id."""
     try:

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from .errors import ContractError
-from .fields import is_empty, is_nobody
+from .fields import is_empty, is_id, is_nobody
 from .outcomes import ErrorCode
 from .payloads import EventType
 from .text import clean, cut, normalized
@@ -110,8 +110,10 @@ def candidates(event_type: EventType, body: Mapping[str, Any]) -> dict[str, list
 
 def _prefer_what_was_written(found: dict[str, list[Candidate]]) -> None:
     """Drop what *Full Contact Data* has of a stage that the bot builder gave, and of a name that ManyChat knows."""
-    stage = [path for path in ("state.stage_id", "state.stage") if path in found]
-    if any(each.is_contract for path in stage for each in found[path]):
+    # A label is any text. Where neither of the two can be read, a custom field may still have the stage.
+    readable = {"state.stage_id": is_id, "state.stage": lambda value: isinstance(value, str)}
+    stage = [path for path in readable if path in found]
+    if any(each.is_contract and readable[path](each.value) for path in stage for each in found[path]):
         for path in stage:
             found[path] = [each for each in found[path] if each.is_contract]
     for first, last in (("first_name", "last_name"), ("nombre_lead", "apellido_lead")):

@@ -55,10 +55,24 @@ class TestStageMap(ManychatCase):
         self.assertEqual(self.lead("MC-A").stage_id, self.row.stage_id)
         self.assertEqual(self.lead("MC-B").stage_id, self.row.stage_id)
 
+    def test_a_label_that_looks_like_a_stage_is_that_stage_and_makes_no_alias(self):
+        aliases = self.env["manychat.stage.alias"].search_count([])
+        for number, letter in enumerate("\u200b\u00ad\u3164\ufeff\u2060\ufe0f"):
+            label = f"{letter}{self.row.name[:4]}{letter}{self.row.name[4:]}"
+            self.apply(opportunity(f"MC-{number}", None, label=label))
+            self.assertEqual(self.lead(f"MC-{number}").stage_id, self.row.stage_id)
+        self.assertEqual(self.env["manychat.stage.alias"].search_count([]), aliases)
+
     def test_an_alias_cannot_be_ambiguous(self):
         alias = self.env["manychat.stage.alias"]
         alias.create({"name": "Pendiente AC", "map_id": self.row.id})
-        for values in ({"name": "PENDIENTE ac"}, {"name": self.row.name}, {"manychat_stage_id": 18}, {"name": " "}):
+        for values in (
+            {"name": "PENDIENTE ac"},
+            {"name": self.row.name},
+            {"manychat_stage_id": 18},
+            {"name": " "},
+            {"name": "\u3164"},
+        ):
             with self.assertRaises(ValidationError), self.env.cr.savepoint():
                 alias.create(values)
 

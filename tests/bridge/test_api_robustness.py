@@ -83,7 +83,7 @@ def test_an_id_that_no_row_can_have_is_refused(api: Api, row_id: str) -> None:
         "channel_id=9223372036854775808",
         "manychat_id=%00",
         "updated_since=0001-01-01",
-        "updated_since=17360000",
+        "updated_since=03/04/2025",
         "state=a&state=b",
     ],
 )

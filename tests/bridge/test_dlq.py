@@ -147,6 +147,27 @@ def test_a_replay_puts_an_event_that_came_by_the_wrong_queue_on_its_own(cli: Cli
     eventually(lambda: world.outcomes(event) == ["created"])
 
 
+def test_a_bare_payload_on_the_wrong_queue_says_so_and_a_replay_puts_it_on_its_own(cli: Cli, world: World) -> None:
+    body = {
+        "manychat_id": "MC1",
+        "first_name": "Ana",
+        "state": {"stage_id": 17},
+        "ad_id": 7,
+        "entry_date": "9999-12-31",
+    }
+    world.queues[CONTACT_QUEUE].send(json.dumps(body))
+    world.start_bridge()
+    [letter] = eventually(lambda: world.rows("dead_letters"))
+    assert (letter.code, letter.event_id) == ("wrong_queue", None)
+    assert OPPORTUNITY_QUEUE in letter.message
+    assert "Replayed 1." in cli("dlq", "replay").stdout
+
+    [row] = eventually(lambda: [row for row in world.rows("audit") if row.outcome == "created"])
+    assert (row.manychat_id, row.queue, json.loads(row.extra)) == ("MC1", OPPORTUNITY_QUEUE, {"ad_id": 7})
+    assert [each["field"] for each in json.loads(row.warnings)] == ["entry_date"]
+    assert json.loads(world.rows("opportunities")[0].extra) == {"ad_id": 7}
+
+
 def test_what_was_discarded_stays_so_whatever_brings_it_again(cli: Cli, world: World, letters: list[Event]) -> None:
     assert cli("dlq", "discard").returncode == 2
     assert "Would discard 4" in cli("dlq", "discard", "--all", "--dry-run").stdout

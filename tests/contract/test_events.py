@@ -326,6 +326,11 @@ def test_a_bare_update_and_a_bare_assignment_share_a_queue() -> None:
         '{"manychat_id": 1, "campaign_id": 2, "comercial_id": 3}', queue=CAMPAIGN_QUEUE, inserted_at=NOW
     )
     assert (update.type, assignment.type) == (EventType.CAMPAIGN_CONTACT, EventType.CAMPAIGN_ASSIGNMENT)
+    for body, event_type in (
+        ('{"manychat_id": 1, "campaign_id": 2, "datetime_actual": "2025-07-11"}', EventType.CAMPAIGN_ASSIGNMENT),
+        ('{"manychat_id": 1, "last_state": "x", "datetime_actual": "2025-07-11"}', EventType.CAMPAIGN_CONTACT),
+    ):
+        assert decode(body, queue=CAMPAIGN_QUEUE, inserted_at=NOW).type is event_type
 
 
 def test_a_bare_payload_on_an_unknown_queue_has_no_type() -> None:

@@ -115,6 +115,12 @@ def test_fields_beside_full_contact_data_count_for_more() -> None:
     assert not contact.warnings
 
 
+def test_a_stage_that_cannot_be_read_leaves_that_of_the_custom_fields() -> None:
+    for state in ({"stage_id": "abc"}, {"stage": []}, "x", [], {"stage_id": 0}):
+        event = accept(OPPORTUNITY, {**FULL, "state": state}, received_at=NOW, source="odoo")
+        assert event.payload.canonical()["state"]["stage"] == "Comienza Cotización", state
+
+
 def test_the_id_of_manychat_is_the_person_where_no_other_is() -> None:
     for manychat_id in (None, "", "{{user_id}}", 0, "undefined"):
         body = {"manychat_id": manychat_id, "id": 123, "state": {"stage_id": 17}}

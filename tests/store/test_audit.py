@@ -48,6 +48,17 @@ def test_an_attempt_is_counted_before_it_is_made(store: Store) -> None:
     assert (row.occurred_at, row.received_at, row.enqueued_at) == (NOON, NOON, NOON)
 
 
+def test_warnings_and_unknown_fields_are_kept_until_the_payload_goes(store: Store) -> None:
+    warned, plain = contact(nombre_lead=[], ad_id=7), contact(manychat_id="MC2")
+    store.run(audit.begin, [taken(warned), taken(plain)])
+    rows = {row.manychat_id: row for row in store.rows("audit")}
+    assert json.loads(rows["MC1"].warnings) == list(warned.warnings)
+    assert json.loads(rows["MC1"].extra) == {"ad_id": 7}
+    assert (rows["MC2"].warnings, rows["MC2"].extra) == (None, None)
+    store.run(erasure.erase, "MC1")
+    assert {(row.warnings, row.extra) for row in store.rows("audit")} == {(None, None)}
+
+
 def test_an_attempt_that_an_outage_ended_is_given_back_once(store: Store) -> None:
     event = contact()
     store.run(audit.begin, [taken(event)])
