@@ -4,6 +4,7 @@ from odoo.exceptions import UserError, ValidationError
 from bridge.contract.fields import normalize_label
 from bridge.contract.outcomes import ErrorCode
 
+from ..rights import access_required
 from .manychat_event import retention_limit
 
 
@@ -119,11 +120,13 @@ class ManychatStageAlias(models.Model):
     # Actions
     # ------------------------------------------------------------
 
+    @access_required("read")
     def action_view_waiting_events(self):
         """Open the events that wait until a user maps these stages."""
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
         return {**action, "domain": [("alias_id", "in", self.ids), ("state", "=", "failed")], "context": {}}
 
+    @access_required("read")
     def action_map_to_new_row(self):
         """Open a new row of the stage map, with the known values. Saving it releases the events."""
         self.ensure_one()
