@@ -138,7 +138,7 @@ class ManychatEvent(models.Model):
         unfinished.write({"state": "discarded", "outcome": "error", "code": ErrorCode.ERASED.value, "alias_id": False})
         self.env["manychat.stage.alias"]._forget(labels - {None})
         events.write({name: False for name in PERSONAL if name in self._fields})
-        rejections = self.env["manychat.rejection"].search([])._about(manychat_id)
+        rejections = self.env["manychat.rejection"].search([("body", "!=", False)])._about(manychat_id)
         result = {"events": len(events), "rejections": len(rejections), "lead_ids": identity.lead_id.ids}
         rejections.unlink()
         return result
