@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.mssql import DATETIME2, DATETIMEOFFSET
+from sqlalchemy.dialects.mssql import DATETIME2, DATETIMEOFFSET, NVARCHAR
 from sqlalchemy.dialects.mssql.base import ischema_names
 
 T = TypeVar("T")
@@ -34,6 +34,14 @@ SELECT OBJECT_SCHEMA_NAME(parent_object_id), OBJECT_NAME(parent_object_id),
   OBJECT_SCHEMA_NAME(referenced_object_id), OBJECT_NAME(referenced_object_id),
   COL_NAME(referenced_object_id, referenced_column_id)
 FROM sys.foreign_key_columns"""
+
+
+class Unreadable(sa.types.NullType):
+    """A type that neither SQLAlchemy nor the driver knows."""
+
+
+#: Classes of SQL Server's types. JSON comes as text.
+_CLASSES = {**ischema_names, "json": NVARCHAR}
 
 
 class Catalog:
@@ -100,7 +108,7 @@ def _same(name: T, names: Collection[T], fold: Callable[[T], T]) -> T | None:
 
 
 def _type(name: str, length: int | None, precision: int | None, scale: int | None, moment: int | None) -> Any:
-    class_: Any = ischema_names.get(name.lower(), sa.types.NullType)
+    class_: Any = _CLASSES.get(name.lower(), Unreadable)
     if name.lower() in ("char", "varchar", "nchar", "nvarchar", "binary", "varbinary"):
         return class_(length=None if length == -1 else length)
     if class_ in (DATETIME2, DATETIMEOFFSET):

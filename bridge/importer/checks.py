@@ -124,6 +124,7 @@ def _faults(name: str, options: TableMapping, table: Table, mapping: Mapping) ->
         if field.required and field.name not in options.columns:
             yield f"[{name}] {field.name} is needed: {field.about or 'name the column'}."
     yield from _reference_faults(name, options, mapping)
+    yield from _unreadable(name, options, table)
 
     updated = table.column(options.updated) if options.updated else None
     moments = [("updated", updated)] if updated else []
@@ -141,6 +142,16 @@ def _faults(name: str, options: TableMapping, table: Table, mapping: Mapping) ->
             yield (
                 f"[{name}] {ours}: {table.full_name}.{column.name} has no time zone. At the top of the mapping, write "
                 'the zone that your old program used: timezone = "America/Bogota", or "UTC".'
+            )
+
+
+def _unreadable(name: str, options: TableMapping, table: Table) -> Iterator[str]:
+    for theirs in sorted({options.key, options.updated or options.key, *options.columns.values()}):
+        column = table.column(theirs)
+        if column and column.kind == "unreadable":
+            yield (
+                f"[{name}] the driver cannot read {table.full_name}.{theirs} ({column.type}). Make a view that casts "
+                "it to a text or a number, and map the view."
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable
 from datetime import date, datetime, time, timezone, tzinfo
@@ -53,16 +54,23 @@ def reference(value: Any) -> Any | None:
     if isinstance(value, str):
         value = value.strip()
         return int(value) if value.isascii() and value.isdigit() and str(int(value)) == value else value.casefold()
-    if isinstance(value, (Decimal, float)) and value == int(value):
+    if isinstance(value, (Decimal, float)) and is_whole(value):
         return int(value)
     return value
+
+
+def is_whole(value: Decimal | float) -> bool:
+    """Whether ``value`` is a whole number. Neither "infinity" nor "not a number" is one."""
+    return math.isfinite(value) and value == int(value)
 
 
 def _text(field: Field, value: Any, _zone: tzinfo) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         raise Misfit(f"{field.name} is not a text")
+    if isinstance(value, bool):
+        value = int(value)  # 1 or 0, as SQL Server itself shows a BIT
     # Spreadsheets turn an id or a telephone number into a number: 5215512345678.0.
-    text = str(int(value)) if isinstance(value, (Decimal, float)) and value == value.__floor__() else str(value)
+    text = str(int(value)) if isinstance(value, (Decimal, float)) and is_whole(value) else str(value)
     if field.length is not None and len(units := text.encode("utf-16-le", "replace")) > field.length * 2:
         shortened = units[: field.length * 2].decode("utf-16-le", "ignore").rstrip()
         raise Misfit(f"{field.name} is longer than {field.length}", shortened)
@@ -71,7 +79,7 @@ def _text(field: Field, value: Any, _zone: tzinfo) -> str:
 
 def _integer(field: Field, value: Any, _zone: tzinfo) -> int:
     try:
-        number = Decimal(str(value))
+        number = Decimal(int(value) if isinstance(value, bool) else str(value))
         if number == int(number) and 0 < number <= _INTEGER_MAX:
             return int(number)
     except (InvalidOperation, OverflowError, ValueError):

@@ -20,7 +20,7 @@ from ..store import engine as engines
 from ..store import migrate
 from ..store.engine import in_transaction, patience
 from ..store.schema import metadata
-from .catalog import Catalog
+from .catalog import Catalog, Unreadable
 
 #: The databases' own schemas.
 _SYSTEM = re.compile(r"information_schema|sys|guest|pg_.*|db_.*", re.IGNORECASE)
@@ -171,6 +171,12 @@ def _kind(type_: sa.types.TypeEngine[Any]) -> str:
         (sa.Boolean, "other"),
         (sa.Integer, "integer"),
         (sa.Numeric, "number"),
+        (sa.Float, "number"),
+        (mssql.MONEY, "number"),
+        (mssql.SMALLMONEY, "number"),
+        # pyodbc cannot read these: a value of any type, and types that SQLAlchemy does not know (hierarchyid).
+        (mssql.SQL_VARIANT, "unreadable"),
+        (Unreadable, "unreadable"),
         (sa.String, "text"),
     )
     return next((kind for class_, kind in kinds if isinstance(type_, class_)), "other")

@@ -197,12 +197,12 @@ def test_an_event_from_before_the_call_does_not_overwrite_it(api: Api) -> None:
     apply(api, apply_contacts, contact_event(-2, nombre_lead="Juan", ultimo_estado="Nuevo"))
     (row,) = api("GET", "/api/v1/contacts/?manychat_id=MC12345", status=200)["items"]
     api("PATCH", f"/api/v1/contacts/{row['id']}", {"first_name": "Juan Carlos", "phone": None}, status=200)
-    apply(
-        api, apply_contacts, contact_event(-1, nombre_lead="J.", email_lead="juan@example.com", ultimo_estado="Cotiza")
-    )
+    said = {"nombre_lead": "J.", "whatsapp": "+1", "email_lead": "juan@example.com", "ultimo_estado": "Cotiza"}
+    apply(api, apply_contacts, contact_event(-1, **said))
     now = api("GET", f"/api/v1/contacts/{row['id']}", status=200)
-    assert (now["first_name"], now["last_state"]) == ("Juan Carlos", "Cotiza")  # the call did not say the state
-    assert now["email"] == "juan@example.com"  # an empty field is filled by the event that has it
+    assert (now["first_name"], now["phone"]) == ("Juan Carlos", None)
+    # Of these the call said nothing, so the newest event that does counts.
+    assert (now["email"], now["last_state"]) == ("juan@example.com", "Cotiza")
 
 
 def test_an_event_from_after_the_call_overwrites_it(api: Api) -> None:
