@@ -70,7 +70,6 @@ class TestHooks(ManychatCase):
         self.env.flush_all()
         lost.action_archive()
         self.env.flush_all()
-        self.env.cr.execute("ALTER TABLE crm_lead ADD COLUMN x_manychat_id varchar")
         for days, lead, manychat_id in ((3, old, "MC-2"), (2, new, " MC-2 "), (1, lost, "MC-2"), (1, single, "MC-1")):
             self.env.cr.execute(
                 "UPDATE crm_lead SET x_manychat_id = %s, create_date = now() - %s * interval '1 day' WHERE id = %s",

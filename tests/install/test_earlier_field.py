@@ -1,0 +1,119 @@
+"""Installing over a field ``x_manychat_id`` of any type, uninstalling, and installing again: real databases."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deploy.local.odoo import Odoo
+
+from .conftest import database_name
+
+BEGIN = """
+import json
+model = env["ir.model"]._get("crm.lead")
+def make_field(ttype, **values):
+    values = dict(name="x_manychat_id", model_id=model.id, field_description="Id del chat", ttype=ttype, **values)
+    env["ir.model.fields"].create(dict(values, state="manual"))
+    env.flush_all()
+def make_leads(**values):
+    names = list(values)
+    env["crm.lead"].create([dict(name=name, type="opportunity", x_manychat_id=values[name]) for name in names])
+def show(**seen):
+    env.cr.commit()
+    print("SEEN " + json.dumps(seen))
+def ids():
+    leads = env["crm.lead"].search([("x_manychat_id", "!=", False)])
+    return {lead.name: lead.x_manychat_id for lead in leads}
+def grouped():
+    groups = env["crm.lead"].read_group([("x_manychat_id", "!=", False)], ["x_manychat_id"], ["x_manychat_id"])
+    return sorted(group["x_manychat_id"] for group in groups)
+"""
+#: What people may have made of the field, by the test's name: a script, and the ids afterwards.
+EARLIER: dict[str, tuple[str, dict[str, str]]] = {
+    "char": ('make_field("char"); make_leads(ana=" MC-1 ", eva="MC-2", sin=False)', {"ana": "MC-1", "eva": "MC-2"}),
+    "text": ('make_field("text"); make_leads(ana="MC-1")', {"ana": "MC-1"}),
+    "required": ('make_field("char"); make_leads(ana="MC-1")\n'
+        'env.cr.execute("UPDATE crm_lead SET x_manychat_id = id::text WHERE x_manychat_id IS NULL")\n'
+        'env["ir.model.fields"]._get("crm.lead", "x_manychat_id").required = True', {"ana": "MC-1"}),
+    "translated": ('make_field("char", translate=True); make_leads(ana="MC-1")', {"ana": "MC-1"}),
+    "integer": ('make_field("integer"); make_leads(ana=6123, eva=0)', {"ana": "6123"}),
+    "used by a report of their own": ('make_field("integer"); make_leads(ana=6123)\n'
+        'env.cr.execute("CREATE VIEW prueba AS SELECT id, x_manychat_id FROM crm_lead")', {"ana": "6123"}),
+    "float": ('make_field("float"); make_leads(ana=6123456789012345.0, eva=0)', {"ana": "6123456789012345"}),
+    "selection": ('make_field("selection", selection_ids=[(0, 0, dict(value="mc1", name="Uno"))])\n'
+        'make_leads(ana="mc1")', {"ana": "mc1"}),
+    "boolean": ('make_field("boolean"); make_leads(ana=True)', {}),
+    "date": ('make_field("date"); make_leads(ana="2026-01-02")', {}),
+    "customer": ('make_field("many2one", relation="res.partner"); make_leads(ana=env.user.partner_id.id)', {}),
+    "link": ('env["ir.model"].create(dict(name="Chat", model="x_chat"))\n'
+        'make_field("many2one", relation="x_chat"); make_leads(ana=env["x_chat"].create(dict(x_name="MC-1")).id)',
+        {"ana": "MC-1"}),
+    "several": ('make_field("many2many", relation="res.partner"); make_leads(ana=[(4, env.user.partner_id.id)])', {}),
+    "binary": ('make_field("binary"); make_leads(ana="TUMt")', {}),
+    "of the customer": ('make_field("char", related="partner_id.ref", store=False)\n'
+        'person = env["res.partner"].create(dict(name="Ana", ref="MC-1"))\n'
+        'env["crm.lead"].create(dict(name="ana", type="opportunity", partner_id=person.id))', {"ana": "MC-1"}),
+}  # fmt: skip
+LOOK = """
+show(ids=ids(), grouped=grouped(), type=env["crm.lead"]._fields["x_manychat_id"].type,
+     identities=sorted(env["manychat.identity"].search([]).mapped("manychat_id")))
+"""
+GO_ON = """
+lead = env["crm.lead"].create(dict(name="nueva", type="opportunity", x_manychat_id="MC-NUEVA"))
+env.cr.commit()
+"""
+UNINSTALL = 'env["ir.module.module"].search([("name", "=", "miasalud_crm")]).button_immediate_uninstall()'
+LEFT = """
+field = env["ir.model.fields"]._get("crm.lead", "x_manychat_id")
+show(ids=ids(), grouped=grouped(), field=[field.state, field.ttype, field.field_description], modules=field.modules,
+     parameter=env["ir.config_parameter"].search_count([("key", "like", "miasalud_crm.%")]))
+"""
+
+
+@pytest.fixture
+def database(odoo: Odoo) -> Iterator[str]:
+    name = database_name("earlier", odoo)
+    odoo.create(name, durable=False)
+    yield name
+    odoo.drop(name)
+
+
+def run(odoo: Odoo, database: str, script: str) -> Any:
+    printed = odoo.run_script(database, BEGIN + script)
+    lines = [line for line in printed.splitlines() if line.startswith("SEEN ")]
+    return json.loads(lines[0][5:]) if lines else None
+
+
+@pytest.mark.parametrize("earlier", EARLIER)
+def test_installing_uninstalling_and_installing_again_keeps_the_ids(odoo: Odoo, database: str, earlier: str) -> None:
+    script, ids = EARLIER[earlier]
+    run(odoo, database, f"{script}\nenv.cr.commit()")
+    odoo.install_modules(database, ["miasalud_crm"])
+    found = run(odoo, database, LOOK)
+    found["ids"] = {name: value for name, value in found["ids"].items() if name in ("ana", "eva", "sin")}
+    assert found["ids"] == ids
+    assert set(ids.values()) <= set(found["grouped"])
+    assert found["type"] == "char"
+    run(odoo, database, GO_ON)
+    run(odoo, database, UNINSTALL)
+    left = run(odoo, database, LEFT)
+    expected = ids | {"nueva": "MC-NUEVA"}
+    assert {name: value for name, value in left["ids"].items() if name in ("ana", "eva", "nueva")} == expected
+    assert left["field"] == ["manual", "char", "Id del chat"]
+    assert left["parameter"] == 0
+    odoo.install_modules(database, ["miasalud_crm"])
+    again = run(odoo, database, LOOK)
+    assert {name: value for name, value in again["ids"].items() if name in ("ana", "eva", "nueva")} == expected
+    assert set(expected.values()) <= set(again["identities"])
+
+
+def test_without_an_earlier_field_none_is_left_and_the_ids_come_back(odoo: Odoo, database: str) -> None:
+    odoo.install_modules(database, ["miasalud_crm"])
+    run(odoo, database, GO_ON)
+    run(odoo, database, UNINSTALL)
+    left = 'show(fields=env["ir.model.fields"].search([("name", "like", "manychat")]).mapped("name"))'
+    assert run(odoo, database, left) == {"fields": []}
+    odoo.install_modules(database, ["miasalud_crm"])
+    assert run(odoo, database, LOOK)["ids"] == {"nueva": "MC-NUEVA"}
