@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import structlog
 from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set
 
-from . import metrics, retry
+from . import metrics, progress, retry
 from .errors import Outage
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ class CircuitBreaker:
         if self.is_closed():
             return True
         # One thread probes, the others wait for it here. It gives up when ``stop`` is set, so they never hang.
-        with self._probing:
+        with progress.holding(self._probing):
             if self.is_closed():
                 return True
             if self._relapses and stop.wait(retry.seconds(retry.RELAPSE, self._relapses)):
@@ -90,6 +90,7 @@ class CircuitBreaker:
             return True
 
     def _probe_once(self) -> None:
+        progress.mark()
         try:
             self._probe()
         except Outage as outage:

@@ -97,6 +97,12 @@ SQL_REPEATS = Counter(
     "Runs that a transaction repeated after a conflict with another one.",
     registry=REGISTRY,
 )
+PROGRESS_AGE = Gauge(
+    "miasalud_consumer_progress_age_seconds",
+    "Time since the consumer of the queue last began a step; it stands still after two minutes.",
+    ["queue"],
+    registry=REGISTRY,
+)
 UP = Gauge(
     "miasalud_dependency_up",
     "1 if this bridge can use the dependency; 0 while it waits for it and receives no messages.",

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from . import metrics
+from . import metrics, progress
 from .errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 
 #: Seconds to connect, and to get the answer to a batch (a batch of 32 takes well under one).
@@ -70,15 +70,18 @@ class Odoo:
             raise OdooRefused("bad_answer", "manychat_apply did not answer with one result for each event.")
         return results
 
-    def heartbeat(self, name: str, version: str) -> dict[str, int]:
+    def heartbeat(self, name: str, version: str, stuck: Sequence[str] = ()) -> dict[str, int]:
         """``manychat.bridge.heartbeat``: show Odoo that a bridge is alive.
 
+        :param stuck: queues whose consumer stands still
         :return: the events that Odoo users discarded, until a bridge confirms it: how often each had been sent again
             by then, by event id
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
-        answer = self._call("manychat.bridge", "heartbeat", name=name, version=version)
+        # Named only if there are any: an older addon does not know the argument, and then counts the bridge as silent.
+        more = {"stuck": list(stuck)} if stuck else {}
+        answer = self._call("manychat.bridge", "heartbeat", name=name, version=version, **more)
         # An older addon answers True.
         discarded = answer.get("discarded") if isinstance(answer, dict) else None
         return {str(event_id): int(retries) for event_id, retries in (discarded or {}).items()}
@@ -99,7 +102,8 @@ class Odoo:
     def get_active(self) -> list[dict[str, Any]]:
         """``manychat.bridge.get_active``: the bridges that sent Odoo a heartbeat lately.
 
-        :return: ``name``, ``version``, ``seconds`` (since the last heartbeat) of each, newest first
+        :return: ``name``, ``version``, ``seconds`` (since the last heartbeat) and ``stuck`` (queues whose consumer
+            stands still) of each, newest first
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
@@ -210,6 +214,7 @@ class Odoo:
 
         :return: HTTP status, and the JSON of the answer (``None`` without JSON)
         """
+        progress.mark()
         try:
             response = self._http.post(
                 self.url + path,

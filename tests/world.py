@@ -82,7 +82,7 @@ class World:
 
     def send(self, route: str, payload: Any, method: str = "POST", **headers: str) -> str:
         answer = self.post(route, payload, method, **headers)
-        assert answer.status_code == 202, answer.text
+        assert answer.status_code == 200, answer.text
         return answer.json()["event_id"]
 
     def odoo(self, model: str, method: str, *arguments: Any, **options: Any) -> Any:

@@ -63,6 +63,12 @@ Standby webhooks for ManyChat, and the data of contacts, campaigns, opportunitie
 Every request except `/health` needs the header `X-API-KEY`. `python -m bridge key create` creates a key. Its scope
 `webhook` allows the webhooks, `read` allows reading, `write` allows everything.
 
+The webhooks are those of Odoo. An event that both servers received is applied once. What makes it one event is its own
+date; without one, the header `Idempotency-Key`; without that, the proxy's stamp of the request, `X-Request-Stamp`. An
+event without a date counts as of the stamp, or else as of its receipt.
+
+If an opportunity has both `state.stage_id` and `state.stage`, the id wins over the label.
+
 Every answer other than success has the shape of the schema `Error`.
 
 Lists come in pages: send `next_cursor` back as `cursor` until it is `null`.

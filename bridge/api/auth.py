@@ -19,6 +19,7 @@ from ..contract.fields import MAX_BODY_BYTES
 from ..contract.keys import Scope
 from ..contract.outcomes import ErrorCode
 from ..contract.payloads import EventType
+from ..contract.request_headers import RequestHeaders
 from ..contract.strict_json import parse_json
 from ..contract.webhook import WebhookError
 from ..errors import Outage
@@ -96,7 +97,7 @@ class WebhookRoute(AuthenticatedRoute):
             answer = "unavailable"
             try:
                 response = await handle(request)
-                answer = "accepted" if response.status_code == 202 else "valid"
+                answer = "valid" if headers_of(request).is_dry_run else "accepted"
             except WebhookError as error:
                 answer = error.code
                 raise
@@ -105,6 +106,16 @@ class WebhookRoute(AuthenticatedRoute):
             return response
 
         return counted
+
+
+def headers_of(request: Request) -> RequestHeaders:
+    """The product's own headers of ``request``."""
+
+    def joined(name: str) -> str | None:
+        values = request.headers.getlist(name)
+        return ",".join(values) if values else None
+
+    return RequestHeaders(joined)
 
 
 def authenticate(request: Request, needed: Scope) -> Key:
@@ -117,7 +128,7 @@ def authenticate(request: Request, needed: Scope) -> Key:
         raise webhook.key_in_address()
     if not context.keys.are_known:
         raise webhook.unavailable()
-    key = context.keys.find(request.headers.get("X-API-KEY", ""))
+    key = context.keys.find(headers_of(request).api_key)
     if key is None:
         if seconds := context.throttle.wrong_key(request.client.host if request.client else ""):
             raise webhook.too_many_wrong_keys(seconds)

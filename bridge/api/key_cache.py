@@ -4,22 +4,24 @@ Without it such an API would know no key, and would answer 503 to bots that it c
 queue. A file is the simplest place that does not depend on SQL. A second database could be down as well, and an account
 that can read the queues should not learn who may write to them.
 
-The file holds digests, scopes and dates, and no names. A digest does not reveal its key: keys are 256 random bits (see
-:func:`bridge.contract.keys.digest`), and SQL holds the same digests.
+The file holds digests, scopes, zones and dates, and no names. A digest does not reveal its key: keys are 256 random bits
+(see :func:`bridge.contract.keys.digest`), and SQL holds the same digests.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..contract.dates import zone_named
 from ..contract.keys import Scope
 from ..store.engine import schema_of
 
@@ -33,6 +35,7 @@ RENEWED_AFTER = timedelta(hours=1)
 class Key(BaseModel):
     """A valid key as the API knows it.
 
+    :ivar zone: name of the zone of dates without an offset; ``None`` for UTC
     :ivar name: for the log; not in the file
     """
 
@@ -42,7 +45,15 @@ class Key(BaseModel):
     digest: str
     scope: Scope
     expires_at: datetime | None
+    zone: str | None = None
     name: str = Field("(from the file)", exclude=True)
+
+    @property
+    def tzinfo(self) -> tzinfo:
+        """The zone of dates without an offset. UTC where this machine does not know the zone."""
+        with contextlib.suppress(ValueError):
+            return zone_named(self.zone or "UTC")
+        return timezone.utc
 
 
 class CachedKeys(BaseModel):

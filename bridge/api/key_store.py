@@ -83,7 +83,14 @@ class KeyStore(threading.Thread):
         now = datetime.now(timezone.utc)
         rows = read(self._engine, api_keys.valid_keys)
         self._keys = tuple(
-            Key(id=row.id, digest=row.digest, scope=Scope(row.scope), expires_at=row.expires_at, name=row.name)
+            Key(
+                id=row.id,
+                digest=row.digest,
+                scope=Scope(row.scope),
+                expires_at=row.expires_at,
+                zone=row.zone,
+                name=row.name,
+            )
             for row in rows
         )
         self.read_at, self.are_cached = now, False

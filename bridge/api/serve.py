@@ -83,22 +83,46 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
     :raises ConfigurationError: a setting is missing or wrong
     """
+    stop = _Stop()
     listening = _listen(host, port)
     context = open_context(settings)
-    # uvicorn raises the signal again after it has stopped. A process that was asked to stop must exit with 0.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
         create_app(context), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE
     )
     log.info("starting", version=__version__, address=f"http://{host}:{port}", database=context.engine.dialect.name)
     context.keys.start()
-    uvicorn.Server(config).run(sockets=[listening])
+    stop.end_with(server := uvicorn.Server(config))
+    server.run(sockets=[listening])
     context.keys.close()
     for queue in set(context.queues.values()):
         queue.close()
     context.engine.dispose()
     log.info("stopped", code="asked")
+
+
+class _Stop:
+    """The signals while uvicorn does not handle them: before it runs, and when it raises them again afterwards.
+
+    None is lost, and a process that was asked to stop exits with 0. The handler only sets flags, because it interrupts
+    the main thread anywhere.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._server: uvicorn.Server | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, *_: object) -> None:
+        self._asked = True
+        if self._server:
+            self._server.should_exit = True
+
+    def end_with(self, server: uvicorn.Server) -> None:
+        """Let ``server`` end at once if a signal came, or comes before the server handles signals itself."""
+        self._server = server
+        if self._asked:
+            server.should_exit = True
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,7 +1,7 @@
 """The standby webhooks: the same four routes as Odoo's, with the same answers, straight onto the queues.
 
-A proxy may send ManyChat here while Odoo restarts or is upgraded. Accepting an event needs only the queue. A 202 means
-that the event is on it.
+A proxy may send ManyChat here while Odoo restarts or is upgraded. Accepting an event needs only the queue. The
+answer `accepted` means that the event is on it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..contract.payloads import EventType
 from ..errors import Outage
 from ..store import audit
 from ..store.engine import read
-from .auth import DOCUMENTED_KEY, WebhookRoute
+from .auth import DOCUMENTED_KEY, WebhookRoute, headers_of
 from .context import Context
 from .errors import ALWAYS, WITH_BODY, json_response
 from .openapi import body_of
@@ -42,35 +42,37 @@ _HEADERS = [
     {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "Distinguishes events with equal contents. With the same key again it is the same event.",
+        "description": "Tells events with equal contents apart. Equal contents with the same key are one event, "
+        "even if they are sent several times. Use a new key for each event.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
     },
 ]
-_ACCEPTED = {
-    "description": "The event is on its queue and will be applied.",
-    "content": {"application/json": {"example": {"status": "accepted", "event_id": "0f3a…"}}},
+_WARNING = {"field": "first_name", "message": "was cut to 256 characters"}
+_SUCCESS = {
+    "description": "`accepted`: the event is on its queue and will be applied. `warnings` names each field that was "
+    "left out, cut or not understood. · `valid`, for a dry run: the event would be accepted; nothing is stored.",
+    "content": {
+        "application/json": {"example": {"status": "accepted", "event_id": "0f3a…", "warnings": [_WARNING]}},
+    },
 }
-_VALID = {"description": "A dry run: the event would be accepted.", "content": {"application/json": {}}}
 
 
 def _add(event_type: EventType) -> None:
     method, path = event_type.route
 
     async def receive(request: Request) -> Response:
-        is_dry_run = webhook.is_dry_run(request.headers.get("X-Dry-Run"))
         # A dry run reads SQL, so it uses the threads of all requests that do.
-        limiter = None if is_dry_run else Context.of(request).threads
-        return await to_thread.run_sync(_receive, request, event_type, is_dry_run, limiter=limiter)
+        limiter = None if headers_of(request).is_dry_run else Context.of(request).threads
+        return await to_thread.run_sync(_receive, request, event_type, limiter=limiter)
 
     router.add_api_route(
         path,
         receive,
         methods=[method],
-        status_code=202,
         summary=event_type.spec.title,
         operation_id=f"send_{event_type.value}",
         response_class=Response,
-        responses={200: _VALID, 202: _ACCEPTED},
+        responses={200: _SUCCESS},
         openapi_extra={"requestBody": body_of(event_type), "parameters": _HEADERS},
     )
 
@@ -79,20 +81,22 @@ for _event_type in EventType:
     _add(_event_type)
 
 
-def _receive(request: Request, event_type: EventType, is_dry_run: bool) -> Response:
+def _receive(request: Request, event_type: EventType) -> Response:
+    headers = headers_of(request)
     event = webhook.read_event(
         event_type,
         request.state.body,
+        headers,
         received_at=datetime.now(timezone.utc),
         source="api",
-        idempotency_key=request.headers.get("Idempotency-Key"),
+        zone=request.state.key.tzinfo,
     )
     context = Context.of(request)
-    if is_dry_run:
+    if headers.is_dry_run:
         return json_response(200, _forecast(context, event))
     context.queues[event_type].send_or_create(event.encode())
     log.info("event_accepted", event_id=event.id, manychat_id=event.manychat_id, type=event.type.value)
-    return json_response(202, webhook.accepted(event))
+    return json_response(200, webhook.accepted(event))
 
 
 def _forecast(context: Context, event: Event) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..store import api_keys
 from ..store.engine import in_transaction
 from ..store.rows import ApiKeyRow
 from .console import MISUSED, JsonLines, count_of, fail, load_settings, open_store, out, print_json, visible
-from .parsing import duration
+from .parsing import duration, time_zone
 
 #: Least number of characters of an existing key: a hash does not protect a word that can be guessed.
 SHORTEST = 20
@@ -44,6 +44,15 @@ def create(
             "send the bot to either.",
         ),
     ] = False,
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            parser=time_zone,
+            metavar="NAME",
+            help="The time zone of the dates that a bot sends without one: that of its ManyChat account, e.g. "
+            "America/Bogota. Default: UTC.",
+        ),
+    ] = None,
 ) -> None:
     """Create a key and print it, this once: only its hash is stored. A running API accepts it within seconds."""
     key = _read_key() if existing else new_key()
@@ -57,6 +66,7 @@ def create(
         digest=digest(key),
         scope=scope.value,
         expires_at=expires_at,
+        zone=zone,
     )
     if not is_new:
         fail("This key exists already: see `key list`.", MISUSED)
@@ -84,13 +94,14 @@ def list_keys(as_json: JsonLines = False) -> None:
             print_json(_fields(key))
         return
     if keys:
-        table = Table("id", "key", "name", "scope", "state", "created", "last used")
+        table = Table("id", "key", "name", "scope", "zone", "state", "created", "last used")
         for key in keys:
             cells = (
                 str(key.id),
                 f"{key.prefix}…",
                 key.name,
                 key.scope,
+                key.zone or "UTC",
                 _state(key),
                 f"{key.created_at:%Y-%m-%d}",
                 f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
@@ -104,6 +115,7 @@ def _fields(key: ApiKeyRow) -> dict[str, Any]:
     times = {name: getattr(key, name) for name in ("created_at", "expires_at", "revoked_at", "last_used_at")}
     return {
         **{name: getattr(key, name) for name in ("id", "prefix", "name", "scope")},
+        "zone": key.zone or "UTC",
         **{name: format_datetime(value) if value else None for name, value in times.items()},
     }
 

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta, timezone
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from ..contract.dates import zone_named
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DATETIME = TypeAdapter(datetime)
 
@@ -21,6 +23,18 @@ def duration(text: str) -> timedelta:
     if not match:
         raise typer.BadParameter("give an age such as 90d, 12h, 30m or 45s")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def time_zone(text: str) -> str:
+    """The name of a time zone.
+
+    :raises typer.BadParameter:
+    """
+    try:
+        zone_named(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error} Give a name such as America/Bogota.") from None
+    return text
 
 
 def timestamp(text: str) -> datetime:

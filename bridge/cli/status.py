@@ -101,8 +101,9 @@ def _dependencies(report: dict[str, Any]) -> Table:
     if bridges is None:
         table.add_row("bridges", "[red]unknown[/]", "", "Odoo, which knows them, does not answer")
     else:
-        names = ", ".join(f"{bridge['name']} ({duration(bridge['seconds'])} ago)" for bridge in bridges)
-        alive = f"[{'green' if bridges else 'red'}]{len(bridges)} alive[/]"
+        moving = [bridge for bridge in bridges if not bridge.get("stuck")]
+        names = ", ".join(f"{bridge['name']} ({duration(bridge['seconds'])} ago)" for bridge in moving)
+        alive = f"[{'green' if moving else 'red'}]{len(moving)} alive[/]"
         table.add_row("bridges", alive, "", escape(visible(names)))
     return table
 

@@ -21,7 +21,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -69,9 +69,7 @@ class Event:
     def occurred_at(self) -> datetime:
         """When it happened, for ordering: the sender's date, or the receipt if that is missing or far in the future."""
         date = self.payload.date
-        if date is None or date - self.received_at > MAX_CLOCK_SKEW:
-            return self.received_at
-        return date
+        return date if date and _is_believed(date, self.received_at) else self.received_at
 
     @property
     def clock_is_wrong(self) -> bool:
@@ -111,24 +109,42 @@ def accept(
     received_at: datetime,
     source: str,
     idempotency_key: str | None = None,
+    request_id: str | None = None,
+    zone: tzinfo = timezone.utc,
 ) -> Event:
     """Validate ``payload`` and make it an :class:`Event`.
 
-    :param received_at: when the request or message arrived, with time zone
+    The id is a hash of the type, the payload and what makes it this one event: its own date, if that is believed; else
+    the ``Idempotency-Key``; else the proxy's stamp of the request; else its receipt. The key of a dated event is part
+    of the id too.
+
+    :param received_at: when the request or message arrived, with time zone; by the proxy's stamp if there is one
     :param idempotency_key: the request's ``Idempotency-Key`` header. It distinguishes events with equal payloads, and
         is not the whole id: a constant pasted into a bot would then suppress every later event.
+    :param request_id: of the proxy's stamp, see :class:`.request_headers.Stamp`
+    :param zone: the zone of dates without an offset: that of the sender's key, see :func:`.dates.zone_named`
     :raises ContractError: ``invalid``: a field breaks a rule, or the event as a whole is too long for its queue
     """
-    parsed = parse_payload(event_type, payload)
+    parsed = parse_payload(event_type, payload, zone)
     identity: list[Any] = [idempotency_key or "", event_type.value, parsed.canonical()]
-    if parsed.date is None:
-        # Without a date, the same content can be a new event: A → B → A are three events.
-        identity.append(format_datetime(received_at))
+    if not (_is_believed(parsed.date, received_at) or _says_which(idempotency_key)):
+        # Neither says which event this is, and the same content can be a new event: A → B → A are three events.
+        identity.append(f"request {request_id}" if request_id else format_datetime(received_at))
     event = Event(hashlib.sha256(_dumps(identity)).hexdigest(), event_type, received_at, source, parsed)
     if len(event.encode()) > MAX_MESSAGE_CHARS:
         # A body within the limit can still be too long: NFC makes a few rare characters three times as long.
         raise ContractError(ErrorCode.INVALID, "The event is too long for the queue.", [])
     return event
+
+
+def _is_believed(date: datetime | None, received_at: datetime) -> bool:
+    """Whether ``date`` may order an event, and make it this one event: a constant date of a wrong clock may not."""
+    return date is not None and date - received_at <= MAX_CLOCK_SKEW
+
+
+def _says_which(idempotency_key: str | None) -> bool:
+    """Whether the key may make an event this one: a placeholder that the bot could not fill is the same in all."""
+    return bool(idempotency_key) and "{{" not in str(idempotency_key)
 
 
 class _Envelope(BaseModel):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from datetime import datetime, timezone
+from datetime import datetime, timezone, tzinfo
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
+
+from . import dates
 
 #: Largest request body, in bytes. It still fits on a queue after normalising, enveloping and Base64.
 MAX_BODY_BYTES = 32 * 1024
 #: Odoo's and SQL's 32-bit integers.
 MAX_INT = 2**31 - 1
+#: Key of pydantic's validation context: the zone of dates without an offset. Without it, UTC.
+ZONE = "zone"
 
 # A field that the bot could not fill arrives as an unresolved placeholder: "{{first_name}}", "{{cuf_12345}}".
 _PLACEHOLDER = re.compile(r"^\{\{[^{}]*\}\}$")
@@ -80,54 +84,18 @@ def _to_id(value: Any) -> Any:
     return value or None
 
 
-def to_datetime(value: Any) -> Any:
-    """An ISO 8601 date and time in UTC. Without an offset it is taken as UTC; a date alone means its midnight."""
+def to_datetime(value: Any, zone: tzinfo = timezone.utc) -> Any:
+    """A date and time in UTC, see :func:`.dates.read`.
+
+    :param zone: of a date without an offset
+    :raises ValueError: the date cannot be read, or can be read in two ways
+    """
     value = _empty_to_none(value)
-    if value is None:
-        return None
-    message = "must be a date and time such as 2025-07-11T17:14:31Z"
-    if isinstance(value, datetime):
-        moment = value
-    elif isinstance(value, str):
-        moment = _parse_iso(value, message)
-    else:
-        raise ValueError(message)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    try:
-        moment = moment.astimezone(timezone.utc)
-    except OverflowError as error:
-        raise ValueError(message) from error
-    if moment.year < 1970:
-        raise ValueError("must be after 1970")
-    return moment
+    return None if value is None else dates.read(value, zone)
 
 
-# A date, an optional time with optional seconds and fraction, an optional offset.
-_ISO = re.compile(
-    r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(?:[.,](\d{1,9}))?\s*(Z|[+-]\d{2}(?::?\d{2})?)?)?$",
-    re.IGNORECASE | re.ASCII,
-)
-
-
-def _parse_iso(text: str, message: str) -> datetime:
-    # Python 3.10's fromisoformat accepts neither “Z” nor fractions other than 3 or 6 digits long.
-    match = _ISO.match(text)
-    if not match:
-        raise ValueError(message)
-    date, clock, seconds, fraction, offset = match.groups()
-    offset = (offset or "").upper().replace(":", "")
-    if offset == "Z":
-        offset = "+0000"
-    elif len(offset) == 3:
-        offset += "00"
-    try:
-        return datetime.fromisoformat(
-            f"{date}T{clock or '00:00'}{seconds or ':00'}.{(fraction or '').ljust(6, '0')[:6]}"
-            + (f"{offset[:3]}:{offset[3:]}" if offset else "")
-        )
-    except ValueError as error:
-        raise ValueError(message) from error
+def _to_datetime_of_zone(value: Any, info: ValidationInfo) -> Any:
+    return to_datetime(value, (info.context or {}).get(ZONE, timezone.utc))
 
 
 def _required(value: Any) -> Any:
@@ -153,7 +121,7 @@ Email = Annotated[str | None, BeforeValidator(_to_text), _at_most(320)]
 Label = Annotated[str | None, BeforeValidator(_to_text), _at_most(256)]
 Summary = Annotated[str | None, BeforeValidator(_to_text), _at_most(MAX_BODY_BYTES)]
 Id = Annotated[int | None, BeforeValidator(_to_id)]
-Moment = Annotated[datetime | None, BeforeValidator(to_datetime)]
+Moment = Annotated[datetime | None, BeforeValidator(_to_datetime_of_zone)]
 
 
 def normalize_label(label: str) -> str:

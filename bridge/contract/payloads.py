@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
 from enum import Enum
 from typing import Any
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from . import examples
 from .errors import ContractError
-from .fields import Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
+from .fields import ZONE, Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
 from .outcomes import ErrorCode
 
 
@@ -290,13 +290,14 @@ def own_fields(event_type: EventType, among: Iterable[EventType]) -> set[str]:
     return event_type.model.model_fields.keys() - shared
 
 
-def parse_payload(event_type: EventType, payload: Mapping[str, Any]) -> Payload:
+def parse_payload(event_type: EventType, payload: Mapping[str, Any], zone: tzinfo = timezone.utc) -> Payload:
     """Validate ``payload`` as an event of ``event_type``.
 
+    :param zone: the zone of dates without an offset
     :raises ContractError: ``invalid``, with one entry in ``errors`` for each field that breaks a rule
     """
     try:
-        return event_type.model.model_validate(payload)
+        return event_type.model.model_validate(payload, context={ZONE: zone})
     except ValidationError as error:
         errors = field_errors(error)
         message = "; ".join(f"{item['field']}: {item['message']}" for item in errors)

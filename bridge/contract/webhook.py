@@ -7,7 +7,7 @@ no database is here. Each server adds how it reads a request, checks keys and st
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
 from typing import Any
 
 from .errors import ContractError
@@ -15,6 +15,7 @@ from .event import Event, accept
 from .fields import MAX_BODY_BYTES
 from .outcomes import ErrorCode
 from .payloads import EventType
+from .request_headers import RequestHeaders
 from .strict_json import parse_json
 
 #: Seconds after which a sender should try again what could not be stored.
@@ -110,33 +111,45 @@ def check_headers(content_length: int | None, media_type: str) -> None:
 
 
 def read_event(
-    event_type: EventType, body: bytes, *, received_at: datetime, source: str, idempotency_key: str | None
+    event_type: EventType,
+    body: bytes,
+    headers: RequestHeaders,
+    *,
+    received_at: datetime,
+    source: str,
+    zone: tzinfo = timezone.utc,
 ) -> Event:
     """The event in ``body``.
 
-    :param received_at: when the request arrived, with time zone
+    :param received_at: when the request arrived here, with time zone. A stamp of the proxy takes its place.
     :param source: which server received it, see :class:`.event.Event`
-    :param idempotency_key: the header ``Idempotency-Key``
+    :param zone: the zone of dates without an offset: that of the request's key
     :raises WebhookError: 413, 400 or 422
     """
     if len(body) > MAX_BODY_BYTES:  # sent in chunks, without a length
         raise too_large()
+    stamp = headers.stamp(received_at)
     try:
         return accept(
-            event_type, parse_json(body), received_at=received_at, source=source, idempotency_key=idempotency_key
+            event_type,
+            parse_json(body),
+            received_at=stamp.at if stamp else received_at,
+            source=source,
+            idempotency_key=headers.idempotency_key,
+            request_id=stamp.request_id if stamp else None,
+            zone=zone,
         )
     except ContractError as error:
         raise of_contract(error) from None
 
 
-def is_dry_run(header: str | None) -> bool:
-    """Whether the header ``X-Dry-Run`` asks to store nothing."""
-    return (header or "").strip().lower() in ("1", "true", "yes")
-
-
 def accepted(event: Event) -> dict[str, Any]:
-    """The body of the 202."""
-    return {"status": "accepted", "event_id": event.id}
+    """The body of the 200.
+
+    It is flat, and the status is 200 and not 202: ManyChat takes a bot's fallback branch at any other status, and maps
+    only what a JSONPath such as ``$.event_id`` finds.
+    """
+    return {"status": "accepted", "event_id": event.id, "warnings": list(event.warnings)}
 
 
 def forecast(event: Event, duplicate: bool | None) -> dict[str, Any]:
@@ -147,6 +160,7 @@ def forecast(event: Event, duplicate: bool | None) -> dict[str, Any]:
     return {
         "status": "valid",
         "event_id": event.id,
+        "warnings": list(event.warnings),
         "duplicate": duplicate,
         "queue": event.type.queue,
         "payload": event.payload.canonical(),

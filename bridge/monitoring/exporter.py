@@ -6,6 +6,7 @@ not answer in time is left out, and ``miasalud_probe_success`` says so.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -17,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .. import metrics
+from ..progress import Watch
 from ..results import DESCRIPTIONS
 from .probes import PATHS, HealthChecks, HealthSnapshot, age
 
@@ -113,17 +115,18 @@ def _queues(snapshot: HealthSnapshot, now: datetime) -> Iterator[GaugeMetricFami
     yield lag
 
 
-def serve(checks: HealthChecks, host: str, port: int) -> Callable[[], None]:
+def serve(checks: HealthChecks, watch: Watch, host: str, port: int) -> Callable[[], None]:
     """Answer ``/metrics``, and ``/health`` for a supervisor of the process, in the background.
 
     Without a free port the bridge works nevertheless, and logs that it serves no metrics.
 
+    :param watch: the consumers: ``/health`` is 503 while one stands still
     :param port: the first of :data:`PORTS` that are tried
     :return: ends the server
     """
     collector = HealthCollector(checks)
     metrics.REGISTRY.register(collector)
-    server = _start(host, port)
+    server = _start(watch, host, port)
     if server:
         log.info("metrics_served", port=server.server_port)
     else:
@@ -138,14 +141,14 @@ def serve(checks: HealthChecks, host: str, port: int) -> Callable[[], None]:
     return close
 
 
-def _start(host: str, port: int) -> WSGIServer | None:
+def _start(watch: Watch, host: str, port: int) -> WSGIServer | None:
     """The library's server on the first free port, with ``/health`` added."""
     for candidate in range(port, min(port + PORTS, 65536)):
         try:
             server, _thread = start_http_server(candidate, host, metrics.REGISTRY)
         except OSError:
             continue
-        server.set_app(_with_health(make_wsgi_app(metrics.REGISTRY)))
+        server.set_app(_with_health(make_wsgi_app(metrics.REGISTRY), watch))
         server.RequestHandlerClass = _RequestHandler
         return server
     return None
@@ -159,14 +162,27 @@ class _RequestHandler(WSGIRequestHandler):
         pass
 
 
-def _with_health(expose: WsgiApplication) -> WsgiApplication:
+_NOT_FOUND = {"status": "error", "code": "not_found", "message": "There are /metrics and /health here."}
+
+
+def _health(watch: Watch) -> tuple[str, dict[str, str]]:
+    stuck = watch.standing_still()
+    if not stuck:
+        return "200 OK", {"status": "ok"}
+    message = " ".join(
+        f"The consumer of {queue} has stood still for {seconds:.0f} seconds." for queue, seconds in stuck.items()
+    )
+    return "503 Service Unavailable", {"status": "error", "code": "stuck", "message": message}
+
+
+def _with_health(expose: WsgiApplication, watch: Watch) -> WsgiApplication:
     """``/metrics`` by the library, which would answer any path with the metrics."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/metrics":
             return expose(environ, start_response)
-        found = environ["PATH_INFO"] == "/health"
-        start_response("200 OK" if found else "404 Not Found", [("Content-Type", "application/json")])
-        return [b'{"status": "ok"}' if found else b'{"status": "error", "code": "not_found"}']
+        status, body = _health(watch) if environ["PATH_INFO"] == "/health" else ("404 Not Found", _NOT_FOUND)
+        start_response(status, [("Content-Type", "application/json")])
+        return [json.dumps(body).encode()]
 
     return answer

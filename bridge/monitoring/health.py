@@ -109,6 +109,9 @@ def _problems(
             yield f"{_NAMES[name]} is unavailable: {result.reason}. {result.advice}".strip()
         elif result.status == NOT_CONFIGURED:
             yield f"{_NAMES[name]} is not set up. {result.advice}".strip()
+    stuck = [bridge for bridge in bridges or () if bridge.get("stuck")]
+    for bridge in stuck:
+        yield f"Bridge {bridge['name']} stands still at {', '.join(bridge['stuck'])}. Restart it."
     if bridges is not None and not bridges:
         silent = f"{SILENT_AFTER.total_seconds() / 60:g} minutes"
         yield f"No bridge is alive: Odoo has had no heartbeat for {silent}. Start one: python -m bridge run"

@@ -28,10 +28,12 @@ def add(
     digest: str,
     scope: str,
     expires_at: datetime | None = None,
+    zone: str | None = None,
     now: datetime | None = None,
 ) -> bool:
     """Store a key.
 
+    :param zone: name of the zone of dates without an offset, for a key of the webhooks; ``None`` for UTC
     :return: ``False`` if this very key is there already
     """
     now = now or datetime.now(timezone.utc)
@@ -44,6 +46,7 @@ def add(
         "scope": scope,
         "created_at": now,
         "expires_at": expires_at,
+        "zone": zone,
     }
     connection.execute(api_keys.insert().values(row))
     return True

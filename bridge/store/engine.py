@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-from .. import metrics, retry
+from .. import metrics, progress, retry
 from ..errors import BadDatabaseUrl, StoreUnavailable
 from . import odbc
 from .sql_errors import describe, is_conflict, is_too_long, is_transient
@@ -68,6 +68,7 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
         raise BadDatabaseUrl(f"its driver is not installed ({error.name or error}).{extra}") from None
     except (NoSuchModuleError, ArgumentError, TypeError) as error:
         raise BadDatabaseUrl(str(error)) from None
+    sa.event.listen(engine, "before_cursor_execute", lambda *_: progress.mark())
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -148,6 +149,7 @@ def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
     def run() -> T:
         nonlocal has_worked
         has_worked = False
+        progress.mark()
         with _transaction(engine) as connection:
             result = work(connection)
             has_worked = True

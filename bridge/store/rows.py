@@ -16,6 +16,8 @@ class AuditRow(NamedTuple):
     source: str
     manychat_id: str
     payload: str
+    extra: str | None
+    warnings: str | None
     occurred_at: datetime
     clock_is_wrong: bool
     received_at: datetime
@@ -118,6 +120,7 @@ class OpportunityRow(NamedTuple):
     entry_date: datetime | None
     commercial_advisor_id: int | None
     medical_advisor_id: int | None
+    extra: str | None
     odoo_sync_status: str
     odoo_synced_at: datetime | None
     attempts: int
@@ -167,3 +170,4 @@ class ApiKeyRow(NamedTuple):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    zone: str | None

@@ -126,6 +126,7 @@ contacts = Table(
     Column("subscribed_at", Moment),
     Column("initial_state", text(256)),
     Column("last_state", text(256)),
+    Column("extra", text()),  # JSON: the fields of the newest event with any that the contract does not know
     *version(),
     *timestamps(),
     Index("ix_contacts_updated_at", "updated_at"),
@@ -159,6 +160,7 @@ campaign_contacts = Table(
     Column("assigned_at", Moment),  # date of the newest assignment event; NULL if there were only updates
     Column("last_state", text(256)),
     Column("summary", text()),
+    Column("extra", text()),
     *version(),
     *timestamps(),
     Index("ix_campaign_contacts_updated_at", "updated_at"),
@@ -179,6 +181,7 @@ opportunities = Table(
     Column("entry_date", Moment),
     Column("commercial_advisor_id", ForeignKey("advisors.id"), index=True),
     Column("medical_advisor_id", ForeignKey("advisors.id"), index=True),
+    Column("extra", text()),
     # State of the newest event on its way to Odoo: "pending", "success" or "error".
     Column("odoo_sync_status", text(16), nullable=False),
     Column("odoo_synced_at", Moment),
@@ -217,6 +220,8 @@ audit = Table(
     Column("source", text(32), nullable=False),
     Column("manychat_id", key(64), nullable=False),
     Column("payload", text(), nullable=False),
+    Column("extra", text()),  # JSON: the fields that the contract does not know, as they were sent
+    Column("warnings", text()),  # JSON: what was left out, cut or not understood
     Column("occurred_at", Moment, nullable=False),
     Column("clock_is_wrong", Boolean, nullable=False),  # its date was in the future and is not used
     Column("received_at", Moment, nullable=False),  # by the webhook
@@ -294,6 +299,8 @@ api_keys = Table(
     Column("expires_at", Moment),
     Column("revoked_at", Moment),
     Column("last_used_at", Moment),
+    # Of dates without an offset in the events that come with the key; NULL: UTC. A name such as America/Bogota.
+    Column("zone", text(64)),
 )
 
 # One row for each paused queue: no bridge takes messages from it.

@@ -12,9 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import sqlalchemy as sa
 import structlog
 
-from .. import retry
+from .. import metrics, retry
 from ..circuit_breaker import trip_breaker
 from ..errors import Outage
+from ..progress import Progress
 from ..queue import Message
 from ..store import audit
 from ..store.engine import in_transaction
@@ -34,6 +35,7 @@ class Consumer(threading.Thread):
     """Consumes one queue until ``stop`` is set; then finishes the batch in hand.
 
     :ivar crashed: a bug ended the thread
+    :ivar progress: of this thread
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Consumer(threading.Thread):
         pool: ThreadPoolExecutor,
         stop: threading.Event,
         pauses: Pauses,
+        progress: Progress,
         *,
         batch_size: int,
         visibility_timeout: int,
@@ -52,10 +55,12 @@ class Consumer(threading.Thread):
     ):
         """
         :param pool: deletes and hides messages, one request for each
+        :param progress: of this thread
         :param visibility_timeout: seconds
         :param poll_interval: longest pause in seconds between two requests to an empty queue
         """
-        super().__init__(name=handler.queue.name)
+        # A daemon: one that stands still must not keep the process from ending.
+        super().__init__(name=handler.queue.name, daemon=True)
         self._queue = handler.queue
         self._breakers = handler.breakers
         self._processor = processor
@@ -64,6 +69,8 @@ class Consumer(threading.Thread):
         self._pool = pool
         self._stop_receiving = stop
         self._pauses = pauses
+        self.progress = progress
+        metrics.PROGRESS_AGE.labels(self._queue.name).set_function(progress.age)
         self._batch_size = batch_size
         self._visibility_timeout = visibility_timeout
         self._idle = retry.idle_queue(poll_interval)
@@ -73,19 +80,21 @@ class Consumer(threading.Thread):
         self.crashed = False
 
     def run(self) -> None:
-        try:
-            self._consume()
-        except Exception:
-            # A bug. The process ends, so that its supervisor notices and starts it again.
-            log.critical("consumer_crashed", queue=self._queue.name, exc_info=True)
-            self.crashed = True
-            self._stop_receiving.set()
-        finally:
-            wait(self._settling)
+        with self.progress.of_this_thread():
+            try:
+                self._consume()
+            except BaseException:
+                # A bug. The process ends, so that its supervisor notices and starts it again.
+                self.crashed = True
+                self._stop_receiving.set()
+                log.critical("consumer_crashed", queue=self._queue.name, exc_info=True)
+            finally:
+                wait(self._settling)
 
     def _consume(self) -> None:
         empty = 0
         while not self._stop_receiving.is_set():
+            self.progress.mark()
             # While a dependency is down no message is received: its lease and dequeue count would run for nothing.
             if not all(breaker.wait_until_closed(self._stop_receiving) for breaker in self._breakers):
                 break
@@ -130,6 +139,8 @@ class Consumer(threading.Thread):
                 ]
 
     def _settle(self, message: Message, settlement: int) -> None:
+        # In a thread of the pool, for which the consumer may wait.
+        self.progress.mark()
         try:
             is_delete = settlement == DELETE
             if not (self._queue.delete(message) if is_delete else self._queue.hide(message, settlement)):

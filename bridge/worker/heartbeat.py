@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from .. import __version__
 from ..contract.agreements import HEARTBEAT_INTERVAL
 from ..odoo import Odoo
+from ..progress import Watch
 
 #: Seconds between two heartbeats.
 INTERVAL = HEARTBEAT_INTERVAL.total_seconds()
@@ -16,13 +17,14 @@ INTERVAL = HEARTBEAT_INTERVAL.total_seconds()
 FAILING_INTERVAL = 5
 
 
-def send_heartbeat(odoo: Odoo, on_discarded: Callable[[Mapping[str, int]], None]) -> None:
+def send_heartbeat(odoo: Odoo, watch: Watch, on_discarded: Callable[[Mapping[str, int]], None]) -> None:
     """Call ``manychat.bridge.heartbeat``.
 
+    :param watch: the consumers: a bridge with one that stands still does not count as alive
     :param on_discarded: takes what :meth:`bridge.odoo.Odoo.heartbeat` returns, unless that is empty
     :raises bridge.errors.Outage: Odoo is down
     :raises bridge.errors.OdooRefused:
     """
-    discarded = odoo.heartbeat(f"{socket.gethostname()}/{os.getpid()}", __version__)
+    discarded = odoo.heartbeat(f"{socket.gethostname()}/{os.getpid()}", __version__, sorted(watch.standing_still()))
     if discarded:
         on_discarded(discarded)

@@ -8,6 +8,7 @@ import time
 import sqlalchemy as sa
 import structlog
 
+from .. import progress
 from ..store import pauses
 from ..store.engine import in_transaction
 
@@ -31,7 +32,7 @@ class Pauses:
 
         :raises bridge.errors.Outage: SQL is down
         """
-        with self._lock:
+        with progress.holding(self._lock):
             if time.monotonic() - self._asked_at >= MAX_AGE:
                 self._refresh()
             return queue in self._paused

@@ -18,6 +18,7 @@ from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
 from ..monitoring import exporter
 from ..monitoring.probes import HealthChecks
 from ..odoo import Odoo
+from ..progress import Watch
 from ..queue import Queue, create_all
 from ..settings import Settings
 from ..store.engine import in_transaction
@@ -46,6 +47,7 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
     settings.require("queue_connection_string")
     if any(needs_odoo(name) for name in names):
         settings.require("odoo_url", "odoo_database", "odoo_api_key")
+    watch = Watch()
     # The stack closes in reverse order of what is opened here.
     with ExitStack() as stack:
         engine = connect.open_engine(settings)
@@ -60,7 +62,7 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
         if settings.metrics_port:
             # First of all: while the bridge waits for a dependency, its metrics say so.
             checks = HealthChecks(lambda: engine, partial(connect.open_queue, settings), None)
-            stack.callback(exporter.serve(checks, settings.metrics_host, settings.metrics_port))
+            stack.callback(exporter.serve(checks, watch, settings.metrics_host, settings.metrics_port))
 
         sql = CircuitBreaker("SQL", partial(in_transaction, engine, _select_1))
         queue = CircuitBreaker("queue", partial(create_all, [*queues.values(), dead_letter_queue]))
@@ -68,7 +70,7 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
             return 0
         connect.require_schema(engine)
         handlers = make_handlers(engine, queues, sql, queue, odoo)
-        consumers = _start(stack, settings, engine, handlers, dead_letter_queue, odoo, stop)
+        consumers = _start(stack, settings, engine, handlers, dead_letter_queue, odoo, watch, stop)
         stop.wait()
     crashed = any(consumer.crashed for consumer in consumers)
     log.info("stopped", code="crashed" if crashed else "asked")
@@ -82,6 +84,7 @@ def _start(
     handlers: Sequence[Handler],
     dead_letter_queue: Queue,
     odoo: Odoo | None,
+    watch: Watch,
     stop: threading.Event,
 ) -> list[Consumer]:
     """Start all threads. ``stack`` ends them, the consumers first: they finish the batches in hand.
@@ -101,7 +104,7 @@ def _start(
         visibility_timeout=settings.visibility_timeout,
     )
     renewal = PeriodicThread("lease_renewal", leases.renew_due, leases.interval)
-    for reporting in _reporters(engine, odoo) if odoo else []:
+    for reporting in _reporters(engine, odoo, watch) if odoo else []:
         stack.callback(reporting.close)
         reporting.start()
     pool = stack.enter_context(ThreadPoolExecutor(SETTLERS, thread_name_prefix="settle"))
@@ -123,6 +126,7 @@ def _start(
             pool,
             stop,
             pauses,
+            watch.add(handler.queue.name),
             batch_size=settings.batch_size,
             visibility_timeout=settings.visibility_timeout,
             poll_interval=settings.poll_interval,
@@ -130,18 +134,33 @@ def _start(
         for handler in handlers
     ]
     for consumer in consumers:
-        stack.callback(consumer.join)
         consumer.start()
+        # If a later step of the start fails, the consumers that run already must hear of it.
+        stack.callback(_end, consumer, stop)
     return consumers
 
 
-def _reporters(engine: sa.Engine, odoo: Odoo) -> list[PeriodicThread]:
+def _end(consumer: Consumer, stop: threading.Event) -> None:
+    """Wait until ``consumer`` has finished the batch in hand, or stands still.
+
+    The process then ends without it. As after a SIGKILL, its messages come again.
+    """
+    stop.set()
+    while consumer.is_alive():
+        consumer.join(1.0)
+        if consumer.progress.stands_still():
+            consumer.crashed = True
+            log.critical("consumer_stuck", queue=consumer.name)
+            return
+
+
+def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThread]:
     """The threads that keep Odoo informed."""
     closing = threading.Event()
     return [
         PeriodicThread(
             "heartbeat",
-            partial(heartbeat.send_heartbeat, odoo, partial(reporter.close_discarded, engine, odoo)),
+            partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.close_discarded, engine, odoo)),
             heartbeat.INTERVAL,
             failing_interval=heartbeat.FAILING_INTERVAL,
             at_once=True,

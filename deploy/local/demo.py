@@ -127,7 +127,7 @@ def _follow(stack: Stack, store: sqlalchemy.Engine, way: Way) -> Iterator[None]:
     address = stack.odoo_url + event["path"]
     answer = requests.request(event["method"], address, json=event["payload"], headers=headers, timeout=10)
     way.accepted = elapsed()
-    if answer.status_code != 202:
+    if answer.status_code != 200:
         raise Missing(f"The webhook answered {answer.status_code} to “{event['title']}”: {answer.text[:500]}")
     way.event_id = answer.json()["event_id"]
     yield

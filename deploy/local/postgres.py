@@ -89,7 +89,8 @@ class Cluster:
         self._private_folder(self._sockets)
         port = ports.keep(self._state, "port", "PostgreSQL")
         log = self.folder / "postgres.log"
-        options = f"-p {port} -k '{self._sockets}'"
+        # With the database in each line of the log, so that a test finds what its own database met.
+        options = f"-p {port} -k '{self._sockets}' -c log_line_prefix='%m [%p] %d '"
         with step(f"Starting PostgreSQL on port {port}"):
             self._as_owner(
                 "pg_ctl", "start", "--wait", "--silent", "-D", self.folder / "data", "-l", log, "-o", options

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from .. import private_sql
 from ..models.manychat_advisor import COMMERCIAL, MEDICAL
 from ..moments import naive_utc
 
@@ -73,12 +74,8 @@ def lock_rows(env, events):
     Event = env["manychat.event"]
     by_id = {event.id: event for event in events}
     # The same order everywhere, so that two bridges cannot wait for each other.
-    env.cr.execute(
-        "SELECT id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED",
-        [list(by_id)],
-        log_exceptions=False,
-    )
-    locked = Event.browse([row[0] for row in env.cr.fetchall()])
+    statement = "SELECT id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED"
+    locked = Event.browse(row["id"] for row in private_sql.fetch(env.cr, statement, [list(by_id)]))
     locked.invalidate_recordset()
     rows = {row.event_id: row for row in locked}
     known = set(Event.search([("event_id", "in", list(by_id))]).mapped("event_id"))
@@ -112,12 +109,8 @@ def lock_leads(env, manychat_ids):
     :return tuple: dict of ManyChat id → lead, and the set of ids that another transaction holds
     """
     identities = env["manychat.identity"].search([("manychat_id", "in", list(manychat_ids))])
-    env.cr.execute(
-        "SELECT id FROM crm_lead WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
-        [identities.lead_id.ids],
-        log_exceptions=False,
-    )
-    free = {row[0] for row in env.cr.fetchall()}
+    statement = "SELECT id FROM crm_lead WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
+    free = {row["id"] for row in private_sql.fetch(env.cr, statement, [identities.lead_id.ids])}
     leads = {identity.manychat_id: identity.lead_id for identity in identities if identity.lead_id.id in free}
     known = set(identities.mapped("manychat_id"))
     env.cr.execute(

@@ -11,14 +11,17 @@ from odoo import http
 from odoo.http import request
 
 from bridge.contract import keys, webhook
+from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.throttle import Throttle
 from bridge.contract.webhook import WebhookError
+
+from ..private_sql import private
 
 _logger = logging.getLogger(__name__)
 
 #: Tries when another request is inserting the same event. Odoo itself would sleep for seconds before the second try,
 #: which already sees what the other request did.
-TRIES = 3
+TRIES = 5
 
 #: Addresses that sent wrong keys lately.
 throttle = Throttle()
@@ -60,7 +63,10 @@ def route(path, method):
 def _with_retries(endpoint, controller):
     for left in reversed(range(TRIES)):
         try:
-            return endpoint(controller)
+            with private(request.env.cr):
+                answer = endpoint(controller)
+                request.env.flush_all()
+            return answer
         except psycopg2.errors.SerializationFailure:
             request.env.cr.rollback()
             request.env.transaction.clear()
@@ -84,7 +90,7 @@ def authenticate():
     http_request = request.httprequest
     if keys.TAG in http_request.query_string.decode("latin-1"):
         raise webhook.key_in_address()
-    key = request.env["manychat.api.key"]._authenticate(http_request.headers.get("X-API-KEY", ""))
+    key = request.env["manychat.api.key"]._authenticate(RequestHeaders(http_request.headers.get).api_key)
     if not key:
         address = http_request.remote_addr
         if seconds := throttle.wrong_key(address):

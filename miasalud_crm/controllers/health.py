@@ -20,7 +20,7 @@ class ManychatHealth(http.Controller):
         events = request.env["manychat.event"].sudo()
         waiting = events.search([("state", "=", "pending")], order="id", limit=1)
         newest = events.search([], limit=1)
-        bridge = request.env["manychat.bridge"].sudo().search([], limit=1)
+        bridge = request.env["manychat.bridge"].sudo().search([("stuck", "=", False)], limit=1)
         queue = queue_report()
         stuck = bool(waiting) and fields.Datetime.now() - waiting.received_at > STUCK_AFTER
         return 200, {

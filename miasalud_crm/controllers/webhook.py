@@ -5,13 +5,14 @@ from odoo.http import request
 
 from bridge.contract import webhook
 from bridge.contract.payloads import EventType
+from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.webhook import WebhookError
 
 from .api import authenticate, route
 
 
 class ManychatWebhook(http.Controller):
-    """Receive ManyChat's External Requests: check them against the contract, store them in the outbox, answer 202.
+    """Receive ManyChat's External Requests: check them against the contract, store them in the outbox, answer 200.
 
     Each type of event has its route, see below.
     """
@@ -19,13 +20,13 @@ class ManychatWebhook(http.Controller):
     def _receive(self, event_type):
         """Take one event in.
 
-        :return tuple: 202 and the event id; with ``X-Dry-Run: 1`` 200 and what would happen
+        :return tuple: 200 and the event id with its warnings; with ``X-Dry-Run: 1``, what would happen
         :raises WebhookError: nothing of the request reaches the outbox
         """
         received_at = datetime.now(timezone.utc)
         key = authenticate()
         http_request = request.httprequest
-        dry_run = webhook.is_dry_run(http_request.headers.get("X-Dry-Run"))
+        headers = RequestHeaders(http_request.headers.get)
         body = b""
         try:
             webhook.check_headers(http_request.content_length, http_request.mimetype)
@@ -33,23 +34,24 @@ class ManychatWebhook(http.Controller):
             event = webhook.read_event(
                 event_type,
                 body,
+                headers,
                 received_at=received_at,
                 source="odoo",
-                idempotency_key=http_request.headers.get("Idempotency-Key"),
+                zone=key._zone(),
             )
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
                 raise WebhookError(403, "test_key", "This key is for one test event. Bots need a key of their own.")
         except WebhookError as error:
-            if not dry_run:
+            if not headers.is_dry_run:
                 request.env["manychat.rejection"]._record(
                     http_request.path, error.code, error.message, body, key, error.errors
                 )
             raise
-        if dry_run:
+        if headers.is_dry_run:
             return 200, self._forecast(event)
         webhook_user = request.env.ref("miasalud_crm.user_webhook")
         request.env["manychat.event"].with_user(webhook_user)._enqueue(event, key)
-        return 202, webhook.accepted(event)
+        return 200, webhook.accepted(event)
 
     def _forecast(self, event):
         """What would happen to ``event``. Stores nothing."""

@@ -22,4 +22,5 @@ from . import crm_lead_team
 from . import manychat_setup
 from . import manychat_request
 from . import crm_lead_salesperson
+from . import crm_lead_scoring_frequency
 from . import res_config_settings

@@ -7,6 +7,7 @@ from odoo.tools import SQL
 
 from ..apply.merge import manual_order_key
 from ..moments import naive_utc
+from ..private_sql import private
 from .manychat_advisor import COMMERCIAL, MEDICAL
 from .manychat_identity import APPLYING
 from .manychat_stage_history import PERSON
@@ -189,6 +190,12 @@ class CrmLead(models.Model):
         moved._manychat_mark_manual_move(now)
         moved._manychat_record_manual_move(now)
         return result
+
+    def _write_multi(self, vals_list):
+        # A person and an event may change one opportunity at the same moment. Odoo then repeats the person's request;
+        # that is no error for any log, and what both wrote stands in none.
+        with private(self.env.cr, keep_message=True):
+            return super()._write_multi(vals_list)
 
     def _merge_dependences(self, opportunities):
         result = super()._merge_dependences(opportunities)

@@ -30,9 +30,6 @@ CONFLICTS = (
     psycopg2.errors.DeadlockDetected,
     psycopg2.errors.LockNotAvailable,
 )
-#: Tables in which two transactions may create the same row at the same moment. A duplicate in another table breaks a
-#: rule of another app, and the next try would break it again.
-CREATED_BY_EVENTS = ("manychat_", "utm_source")
 
 
 class CrmLead(models.Model):
@@ -268,6 +265,4 @@ def _complete_row(row, result, lead=None, stage_before=None):
 
 def _is_conflict(error):
     """Whether another transaction was in the way, so that the same call may succeed in a moment."""
-    if isinstance(error, psycopg2.errors.UniqueViolation | psycopg2.errors.ExclusionViolation):
-        return (error.diag.table_name or "").startswith(CREATED_BY_EVENTS)
     return isinstance(error, CONFLICTS)

@@ -171,9 +171,10 @@ class ManychatAlert(models.Model):
         limit = fields.Datetime.now() - timedelta(minutes=minutes)
         Event = self.env["manychat.event"]
         waiting = Event.search_count([("state", "=", "queued"), ("received_at", "<", limit)])
-        newest = self.env["manychat.bridge"].search([], limit=1)
+        # A bridge that stands still does nothing, though it sends heartbeats.
+        moving = self.env["manychat.bridge"].search([("last_seen", ">=", limit), ("stuck", "=", False)], limit=1)
         # If no bridge has ever run, alert only once events wait for it.
-        return (newest.last_seen < limit if newest else bool(waiting)), waiting
+        return not moving and bool(waiting or self.env["manychat.bridge"].search([], limit=1)), waiting
 
     def _find_stuck(self):
         limit = fields.Datetime.now() - STUCK_AFTER

@@ -1,9 +1,20 @@
 import hmac
-from datetime import timedelta
+import logging
+from contextlib import suppress
+from datetime import timedelta, timezone
+
+import psycopg2
 
 from odoo import api, fields, models
+from odoo.addons.base.models.res_partner import _tz_get
+from odoo.exceptions import ValidationError
 
 from bridge.contract import keys
+from bridge.contract.dates import zone_named
+
+from ..private_sql import private
+
+_logger = logging.getLogger(__name__)
 
 #: "Last used" is written at most this often. Written at each request, the row would be a bottleneck.
 LAST_USED_RESOLUTION = timedelta(minutes=1)
@@ -25,6 +36,14 @@ class ManychatApiKey(models.Model):
     digest = fields.Char(readonly=True, copy=False, groups=fields.NO_ACCESS)
     expiration_date = fields.Datetime("Expires On", help="Leave empty for a key that never expires.")
     last_used = fields.Datetime(readonly=True, copy=False)
+    tz = fields.Selection(
+        _tz_get,
+        "Time Zone",
+        required=True,
+        default="UTC",
+        help="ManyChat writes dates in the time zone of its account, without naming it. Choose that zone here. Dates "
+        "that name their zone don't need it.",
+    )
     active = fields.Boolean(default=True, help="A revoked key is refused at once.")
     test_manychat_id = fields.Char(
         "Test Person",
@@ -47,6 +66,14 @@ class ManychatApiKey(models.Model):
             key.is_valid = key.active and (not key.expiration_date or key.expiration_date > now)
             key.expires_soon = bool(key.is_valid and key.expiration_date and key.expiration_date - now < EXPIRES_SOON)
 
+    @api.constrains("tz")
+    def _check_tz(self):
+        for key in self:
+            try:
+                zone_named(key.tz)
+            except ValueError:
+                raise ValidationError(self.env._("This server does not know the time zone “%s”.", key.tz)) from None
+
     def _search_expires_soon(self, operator, value):
         # Odoo 19 asks for a boolean by "in".
         wanted = any(value) if operator == "in" else bool(value) == (operator == "=")
@@ -64,12 +91,13 @@ class ManychatApiKey(models.Model):
         return self.search([("test_manychat_id", "=", False)])
 
     @api.model
-    def _generate(self, name, expiration_date=False, test_manychat_id=False):
+    def _generate(self, name, expiration_date=False, test_manychat_id=False, tz="UTC"):
         """Create a webhook key.
 
         :param str name: which bot uses it
         :param datetime expiration_date: naive, UTC; ``False`` for none
         :param str test_manychat_id: the only person whose events it may send; ``False`` for a bot's key
+        :param str tz: the time zone of dates that do not name theirs
         :return str: the key. Only its digest is stored, so it cannot be shown again.
         :raises AccessError: the user may not create keys
         """
@@ -83,6 +111,7 @@ class ManychatApiKey(models.Model):
                 "digest": keys.digest(key),
                 "expiration_date": expiration_date,
                 "test_manychat_id": test_manychat_id,
+                "tz": tz,
             }
         )
         return key
@@ -118,19 +147,30 @@ class ManychatApiKey(models.Model):
         ]
         return valid[0] if valid else self.sudo().browse()
 
+    def _zone(self):
+        """The zone of dates that do not name theirs, as a ``tzinfo``."""
+        self.ensure_one()
+        try:
+            return zone_named(self.tz)
+        except ValueError:
+            # The server's list of zones has changed. A date that is some hours off is better than a refused event.
+            _logger.warning("This server does not know the time zone of the ManyChat key %s.", self.prefix)
+            return timezone.utc
+
     def _touch(self):
         """Update ``last_used``, unless that happened within the last minute or another transaction is doing it."""
         self.ensure_one()
         now = fields.Datetime.now()
         if self.last_used and now - self.last_used < LAST_USED_RESOLUTION:
             return
-        self.env.cr.execute(
-            """
-            UPDATE manychat_api_key SET last_used = %s
-             WHERE id = (SELECT id FROM manychat_api_key WHERE id = %s FOR UPDATE SKIP LOCKED)
-            """,
-            [now, self.id],
-        )
+        with private(self.env.cr), suppress(psycopg2.errors.SerializationFailure):  # another request has just done it
+            self.env.cr.execute(
+                """
+                UPDATE manychat_api_key SET last_used = %s
+                 WHERE id = (SELECT id FROM manychat_api_key WHERE id = %s FOR UPDATE SKIP LOCKED)
+                """,
+                [now, self.id],
+            )
         self.invalidate_recordset(["last_used"], flush=False)
 
     @api.autovacuum

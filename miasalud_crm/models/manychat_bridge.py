@@ -19,6 +19,9 @@ class ManychatBridge(models.Model):
     name = fields.Char(required=True, readonly=True)
     version = fields.Char(readonly=True)
     last_seen = fields.Datetime(readonly=True)
+    stuck = fields.Char(
+        "Standing Still", readonly=True, help="Queues from which the process takes no events any more, though it runs."
+    )
 
     # ------------------------------------------------------------
     # ORM
@@ -43,11 +46,12 @@ class ManychatBridge(models.Model):
 
     @api.model
     @bridge_only
-    def heartbeat(self, name, version):
+    def heartbeat(self, name, version, stuck=()):
         """Record that a bridge is alive. For the group “ManyChat Bridge”, over RPC.
 
         :param str name: of the process, e.g. host and process id
         :param str version: of the distribution ``miasalud-bridge``
+        :param list stuck: queues whose consumer stands still: the process does not count as running then
         :return dict: ``discarded``: events that users discarded in Odoo, and whose dead letters no bridge has reported
             as closed: event id → ``retries``
         :raises AccessError: the caller is not in that group
@@ -57,10 +61,12 @@ class ManychatBridge(models.Model):
         # One statement, so that two processes of the same name do not conflict.
         self.env.cr.execute(
             """
-            INSERT INTO manychat_bridge (name, version, last_seen) VALUES (%s, %s, now() AT TIME ZONE 'UTC')
-            ON CONFLICT (name) DO UPDATE SET version = EXCLUDED.version, last_seen = EXCLUDED.last_seen
+            INSERT INTO manychat_bridge (name, version, stuck, last_seen)
+                 VALUES (%s, %s, %s, now() AT TIME ZONE 'UTC')
+            ON CONFLICT (name) DO UPDATE
+                    SET version = EXCLUDED.version, stuck = EXCLUDED.stuck, last_seen = EXCLUDED.last_seen
             """,
-            [str(name)[:256], str(version)[:64]],
+            [str(name)[:256], str(version)[:64], ", ".join(map(str, stuck))[:256] or None],
         )
         events = self.env["manychat.event"].search([("discard_to_report", "=", True)], limit=DISCARDS_PER_ANSWER)
         return {"discarded": {event.event_id: event.retries for event in events}}
@@ -70,7 +76,8 @@ class ManychatBridge(models.Model):
     def get_active(self):
         """Bridges with a recent heartbeat. For the group “ManyChat Bridge”, over RPC: health report and ``status``.
 
-        :return list: of dicts, newest first: ``name``, ``version``, ``seconds`` since the last heartbeat
+        :return list: of dicts, newest first: ``name``, ``version``, ``seconds`` since the last heartbeat, ``stuck``
+            (queues whose consumer stands still)
         :raises AccessError: the caller is not in that group
         """
         now = fields.Datetime.now()
@@ -80,6 +87,7 @@ class ManychatBridge(models.Model):
                 "name": bridge.name,
                 "version": bridge.version,
                 "seconds": max((now - bridge.last_seen).total_seconds(), 0),
+                "stuck": bridge.stuck.split(", ") if bridge.stuck else [],
             }
             for bridge in active
         ]

@@ -13,7 +13,7 @@ from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
 from bridge.errors import MessageRefused, QueueUnavailable
 
-from .. import configuration, cron_threads
+from .. import configuration, cron_threads, private_sql
 from ..moments import naive_utc
 from ..queues import Queues
 from .ir_cron import KEEP_NOTIFY_CONNECTION
@@ -210,8 +210,9 @@ class ManychatEvent(models.Model):
         """
         while True:
             try:
-                self.env.cr.execute(statement, parameters, log_exceptions=False)
-                ids = [row[0] for row in self.env.cr.fetchall()]
+                with private_sql.private(self.env.cr):
+                    self.env.cr.execute(statement, parameters)
+                    ids = [row[0] for row in self.env.cr.fetchall()]
                 # The only place where the addon commits: a sent message cannot be rolled back.
                 self.env.cr.commit()  # pylint: disable=invalid-commit
                 self.invalidate_model()

@@ -8,6 +8,7 @@ from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
 from bridge.contract.outcomes import ErrorCode, EventOutcome, ReportedState
 
+from .. import private_sql
 from ..moments import iso_utc
 from ..rights import bridge_only
 from .manychat_event import ManychatEvent as Event
@@ -74,11 +75,8 @@ class ManychatEvent(models.Model):
         for outcome in by_id.values():
             if outcome.get("event"):
                 self._adopt(outcome["event"])
-        self.env.cr.execute(
-            "SELECT event_id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED",
-            [list(by_id)],
-        )
-        locked = {row[0] for row in self.env.cr.fetchall()}
+        statement = "SELECT event_id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED"
+        locked = {row["event_id"] for row in private_sql.fetch(self.env.cr, statement, [list(by_id)])}
         known = set(self.search([("event_id", "in", list(by_id))]).mapped("event_id"))
         self.env.cr.execute(
             """

@@ -25,7 +25,8 @@ class ManychatRequest(models.AbstractModel):
 
         :return dict: ``warning``, what is wrong with the address of this Odoo, or ""; ``can_create_key``; ``webhooks``:
             dicts of ``name``, ``title``, ``text``, ``method``, ``url``, ``headers`` (pairs), ``note``, and ``bodies``
-            (dicts of ``id``, ``label``, ``body``)
+            (dicts of ``id``, ``label``, ``body``); ``answer``, what ManyChat can read from the answer: pairs of a
+            JSONPath and its meaning
         :raises AccessError: the user is not a sales manager
         """
         base_url = self.env["ir.config_parameter"].sudo().get_param("web.base.url", "").rstrip("/")
@@ -41,6 +42,11 @@ class ManychatRequest(models.AbstractModel):
             "warning": self._address_warning(base_url),
             "can_create_key": self.env.user.has_group("base.group_system"),
             "webhooks": [self._webhook(event_type, base_url, *described[event_type]) for event_type in event_types],
+            "answer": [
+                ("$.status", self.env._("“accepted” when the event is stored")),
+                ("$.event_id", self.env._("the event's id, as in the event log")),
+                ("$.warnings[0].message", self.env._("the first problem with a field; empty without one")),
+            ],
         }
 
     def _webhook(self, event_type, base_url, title, text, note, bodies):

@@ -94,7 +94,10 @@ class ManychatSetup(models.AbstractModel):
     def _bridge_step(self):
         bridges = self.env["manychat.bridge"].sudo().search([("last_seen", "!=", False)])
         alive = bridges.filtered(lambda bridge: fields.Datetime.now() - bridge.last_seen < SILENT_AFTER)
-        if alive:
+        if stuck := alive.filtered("stuck"):
+            state = "warning"
+            text = " ".join(self._stuck_sentence(bridge) for bridge in stuck)
+        elif alive:
             state = "done"
             text = self.env._("Running: %s.", "; ".join(self._bridge_sentence(bridge) for bridge in alive))
         elif bridges:
@@ -114,6 +117,14 @@ class ManychatSetup(models.AbstractModel):
         is_admin = self.env.user.has_group("base.group_system")
         new = (self.env._("New Key"), "miasalud_crm.manychat_api_key_create_bridge_action")
         return _step("bridge", state, self.env._("The bridge"), text, [new] if is_admin and not bridges else [])
+
+    def _stuck_sentence(self, bridge):
+        return self.env._(
+            "%(name)s (version %(version)s) runs, but stands still at: %(queues)s. Restart it. Events wait until then.",
+            name=bridge.name,
+            version=bridge.version,
+            queues=bridge.stuck,
+        )
 
     def _bridge_sentence(self, bridge):
         return self.env._(

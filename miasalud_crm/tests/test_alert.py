@@ -84,6 +84,12 @@ class TestAlert(ManychatCase):
         self.bridge_seen(minutes_ago=0)
         self.assertFalse(self.check())
 
+    def test_a_bridge_that_stands_still_is_as_silent_as_none(self):
+        self.bridge_seen(minutes_ago=0)
+        self.assertFalse(self.check())
+        self.env["manychat.bridge"].search([]).stuck = "manychat-contact-queue"
+        self.assertIn("silent", self.check().summary)
+
     def test_silence_is_no_problem_where_the_settings_say_so(self):
         self.bridge_seen(minutes_ago=1000)
         self.env["res.config.settings"].create({"manychat_silent_minutes": 0}).execute()

@@ -361,4 +361,5 @@ class TestManychatApply(ManychatCase):
         count(2, "warm")
         few, many = count(10, "few"), count(40, "many")
         # Odoo posts one message for each tracked move; everything else is done for the batch together.
-        self.assertLess((many - few) / 30, 9, f"{few} queries for 10 moves, {many} for 40")
+        # A change takes two statements: the first one holds the values, the second one may fail (see private_sql).
+        self.assertLess((many - few) / 30, 11, f"{few} queries for 10 moves, {many} for 40")

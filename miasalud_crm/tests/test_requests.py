@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from odoo.exceptions import AccessError
@@ -8,6 +9,7 @@ from odoo.tests import TransactionCase, new_test_user, tagged
 from bridge.contract.event import accept
 from bridge.contract.payloads import EventType
 from bridge.contract.strict_json import parse_json
+from bridge.contract.webhook import accepted
 
 #: What people write, and what breaks JSON that is put together carelessly.
 NASTY = 'Ana "La Güera"\nGarcía \\ {x} 😀'
@@ -55,6 +57,16 @@ class TestRequests(TransactionCase):
                 self.assertEqual(event.manychat_id, "1234567890")
                 self.assertIn(NASTY, _texts(event.payload.canonical()))
 
+    def test_what_manychat_may_map_is_in_the_answer(self):
+        warning = {"field": "phone", "message": "was cut"}
+        requests = self.requests()
+        event = self.accept(requests["webhooks"][0], filled(requests["webhooks"][0]["bodies"][0]["body"], NASTY))
+        answer = accepted(replace(event, warnings=(warning,)))
+        found = {path: _at(answer, path) for path, _meaning in requests["answer"]}
+        self.assertEqual(
+            found, {"$.status": "accepted", "$.event_id": event.id, "$.warnings[0].message": warning["message"]}
+        )
+
     def test_fields_that_manychat_cannot_fill_do_no_harm(self):
         for webhook in self.requests()["webhooks"]:
             for body in webhook["bodies"]:
@@ -89,3 +101,10 @@ def _texts(value):
     if isinstance(value, dict):
         return [text for item in value.values() for text in _texts(item)]
     return [value]
+
+
+def _at(value, path):
+    """What the JSONPath ``path`` finds in ``value``."""
+    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", path):
+        value = value[name] if name else value[int(index)]
+    return value

@@ -96,6 +96,21 @@ class TestSetup(QueueCase, TransactionCase):
         self.assertIn("3 minutes ago", step["text"])
         self.assertIn("python -m bridge run", step["text"])
 
+    def test_a_bridge_that_stands_still_is_not_alive(self):
+        bridges = self.env["manychat.bridge"]
+        bridges.search([]).unlink()
+        bridge = bridges.with_user(self.env.ref("miasalud_crm.user_bridge"))
+        bridge.heartbeat("host/1", "9.8.7", stuck=["manychat-contact-queue"])
+        self.env.invalidate_all()
+        step = self.step("bridge")
+        self.assertEqual(step["state"], "warning")
+        self.assertIn("manychat-contact-queue", step["text"])
+        self.assertEqual([each["stuck"] for each in bridge.get_active()], [["manychat-contact-queue"]])
+        bridge.heartbeat("host/1", "9.8.7")
+        self.env.invalidate_all()
+        self.assertEqual(self.step("bridge")["state"], "done")
+        self.assertEqual([each["stuck"] for each in bridge.get_active()], [[]])
+
     def test_an_unknown_stage_wants_attention(self):
         self.assertEqual(self.step("stages")["state"], "done")
         self.env["manychat.stage.alias"]._open(None, "Etapa desconocida")

@@ -1,4 +1,5 @@
 import json
+import time
 from datetime import timedelta
 
 from odoo import fields
@@ -14,6 +15,7 @@ from .common import QueueCase
 CONTACT = "/api/v1/manychat/webhook/contact"
 OPPORTUNITY = "/api/v1/manychat/webhook/crm-opportunity"
 UPDATE = "/api/v1/manychat/campaign-contacts/update-by-manychat-id"
+HALF_A_MINUTE = timedelta(seconds=30)
 #: By path: method and body.
 EXAMPLES = {each.spec.path: (each.spec.method, each.spec.example) for each in EventType}
 
@@ -51,9 +53,9 @@ class TestWebhook(QueueCase, HttpCase):
     def test_the_users_own_examples_are_accepted(self):
         for path, (method, body) in EXAMPLES.items():
             response = self.call(path, body, method)
-            self.assertEqual(response.status_code, 202, response.text)
+            self.assertEqual(response.status_code, 200, response.text)
             answer = response.json()
-            self.assertEqual(answer["status"], "accepted")
+            self.assertEqual(answer, {"status": "accepted", "event_id": answer["event_id"], "warnings": []})
             event = self.env["manychat.event"].search([("event_id", "=", answer["event_id"])])
             self.assertEqual((event.state, event.manychat_id, event.source), ("pending", body["manychat_id"], "odoo"))
         self.assertEqual(len(self.events()), 4)
@@ -68,7 +70,7 @@ class TestWebhook(QueueCase, HttpCase):
 
     def test_the_same_event_sent_twice_is_one_event(self):
         first, second = (self.call(OPPORTUNITY, EXAMPLES[OPPORTUNITY][1]) for _ in range(2))
-        self.assertEqual((first.status_code, second.status_code), (202, 202))
+        self.assertEqual((first.status_code, second.status_code), (200, 200))
         self.assertEqual(first.json(), second.json())
         self.assertEqual(len(self.events()), 1)
 
@@ -87,6 +89,15 @@ class TestWebhook(QueueCase, HttpCase):
         method, body = EXAMPLES[UPDATE]
         ids = {self.call(UPDATE, body, method).json()["event_id"] for _ in range(2)}
         self.assertEqual(len(ids), 2)
+
+    def test_an_update_without_a_date_is_one_event_by_its_key_or_by_the_proxys_stamp(self):
+        method, body = EXAMPLES[UPDATE]
+        stamped = {"X_Request_Stamp": f"{time.time() - 600:.3f} {'a' * 32}"}
+        for headers in ({"Idempotency_Key": "a"}, stamped):
+            ids = {self.call(UPDATE, body, method, **headers).json()["event_id"] for _ in range(3)}
+            self.assertEqual(len(ids), 1)
+        event = self.env["manychat.event"].search([("event_id", "in", list(ids))])
+        self.assertAlmostEqual(fields.Datetime.now() - event.occurred_at, timedelta(minutes=10), delta=HALF_A_MINUTE)
 
     def test_a_missing_or_wrong_key_is_refused(self):
         self.env["manychat.api.key"].search([]).action_revoke()
@@ -135,7 +146,7 @@ class TestWebhook(QueueCase, HttpCase):
         self.assertError(self.call(UPDATE, EXAMPLES[UPDATE][1]), 405, "method_not_allowed")
 
     def test_strange_parameters_in_the_address_do_no_harm(self):
-        self.assertEqual(self.call(f"{CONTACT}?asked=2&method=GET", EXAMPLES[CONTACT][1]).status_code, 202)
+        self.assertEqual(self.call(f"{CONTACT}?asked=2&method=GET", EXAMPLES[CONTACT][1]).status_code, 200)
 
     def test_an_event_that_grows_too_long_by_normalising_is_refused(self):
         body = {**EXAMPLES[OPPORTUNITY][1], "state": {"stage_id": 17, "summary": "\U0001d160" * 8000}}
@@ -157,7 +168,7 @@ class TestWebhook(QueueCase, HttpCase):
         response = self.call(CONTACT, b"{}", X_API_KEY="mck_wrong")
         self.assertError(response, 429, "too_many_wrong_keys")
         self.assertTrue(0 < int(response.headers["Retry-After"]) <= throttle.WINDOW)
-        self.assertEqual(self.call(CONTACT, EXAMPLES[CONTACT][1]).status_code, 202)
+        self.assertEqual(self.call(CONTACT, EXAMPLES[CONTACT][1]).status_code, 200)
 
     def test_what_bots_really_send_is_accepted(self):
         body = {
@@ -172,7 +183,7 @@ class TestWebhook(QueueCase, HttpCase):
             "state": {"stage_id": "17", "summary": "👩‍⚕️ Ñandú\u0000", "date": "2026-03-02T04:00:00-05:00"},
             "custom": {"anything": [1, 2]},
         }
-        self.assertEqual(self.call(OPPORTUNITY, body).status_code, 202)
+        self.assertEqual(self.call(OPPORTUNITY, body).status_code, 200)
         event = self.events()
         self.assertEqual(
             event.payload,

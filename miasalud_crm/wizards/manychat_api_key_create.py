@@ -1,4 +1,5 @@
 from odoo import fields, models
+from odoo.addons.base.models.res_partner import _tz_get
 
 
 class ManychatApiKeyCreate(models.TransientModel):
@@ -17,6 +18,14 @@ class ManychatApiKeyCreate(models.TransientModel):
         default="webhook",
     )
     expiration_date = fields.Datetime("Expires On")
+    tz = fields.Selection(
+        _tz_get,
+        "Time Zone",
+        required=True,
+        default="UTC",
+        help="ManyChat writes dates in the time zone of its account, without naming it. Choose that zone here. Dates "
+        "that name their zone don't need it.",
+    )
     key = fields.Char(readonly=True)
 
     def action_generate(self):
@@ -26,7 +35,7 @@ class ManychatApiKeyCreate(models.TransientModel):
         if self.purpose == "bridge":
             key = keys._generate_bridge_key(self.name, self.expiration_date)
         else:
-            key = keys._generate(self.name, self.expiration_date)
+            key = keys._generate(self.name, self.expiration_date, tz=self.tz)
         # The context carries the key: it is never stored, not even in this transient record.
         return {
             "type": "ir.actions.act_window",

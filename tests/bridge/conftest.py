@@ -26,6 +26,7 @@ from bridge.contract import payloads
 from bridge.contract.event import Event, accept
 from bridge.contract.payloads import DEAD_LETTER_QUEUE, EventType
 from bridge.queue import Queue
+from bridge.settings import Settings
 from bridge.store import migrate, schema
 from bridge.store.engine import create_engine
 
@@ -205,6 +206,15 @@ class World:
         bridge = Bridge({**self.environment, **extra}, list(arguments), log)
         self.bridges.append(bridge)
         return bridge
+
+    def settings(self, **settings: Any) -> Settings:
+        """What such a bridge has as its settings, for one in this process."""
+        mine = {
+            name.removeprefix("BRIDGE_").lower(): value
+            for name, value in self.environment.items()
+            if name.startswith("BRIDGE_")
+        }
+        return Settings(_env_file=None, **{**mine, **settings})
 
     def send(self, *events: Event) -> None:
         for event in events:

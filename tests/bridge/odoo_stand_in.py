@@ -41,7 +41,7 @@ class OdooStandIn:
         self.leads: dict[str, dict[str, Any]] = {}
         self.moves: list[tuple[str, str]] = []
         self.calls: list[list[str]] = []
-        self.heartbeats: list[dict[str, str]] = []
+        self.heartbeats: list[dict[str, Any]] = []
         self.erased: list[str] = []
         self.logged: list[dict[str, Any]] = []
         self.reports: list[dict[str, Any]] = []

@@ -60,12 +60,12 @@ def test_it_serves_the_bots_it_knows_and_obeys_as_soon_as_sql_is_back(
     bot = {"X-API-KEY": cli("key", "create", "Bot de Ana", "--scope", "webhook").stdout.strip()}
     admin = {"X-API-KEY": cli("key", "create", "Informes", "--scope", "write").stdout.strip()}
     with api_process(cli.environment, cli.folder) as api:
-        assert api.request(*CONTACT, json={"manychat_id": "MC1"}, headers=bot).status_code == 202
+        assert api.request(*CONTACT, json={"manychat_id": "MC1"}, headers=bot).status_code == 200
         assert api.request(*REPORT, headers=admin).json()["api_keys"]["source"] == "sql"
 
     sql.goes_away()
     with api_process(cli.environment, cli.folder) as api:
-        assert api.request(*CONTACT, json={"manychat_id": "MC2"}, headers=bot).status_code == 202
+        assert api.request(*CONTACT, json={"manychat_id": "MC2"}, headers=bot).status_code == 200
         stranger = api.request(*CONTACT, json={"manychat_id": "MC3"}, headers={"X-API-KEY": "mck_stranger"})
         assert (stranger.status_code, stranger.json()["code"]) == (401, "unauthorized")
         assert api.request(*CONTACTS, headers=bot).status_code == 403
@@ -106,14 +106,14 @@ def test_without_a_file_it_waits_for_sql_and_says_so(cli: Cli, sql: Sql) -> None
         assert api.request("GET", "/health").status_code == 200
         assert "no_keys_known" in api.log.read_text()
         sql.comes_back()
-        eventually(lambda: api.request(*CONTACT, json={"manychat_id": "MC1"}, headers=key).status_code == 202)
+        eventually(lambda: api.request(*CONTACT, json={"manychat_id": "MC1"}, headers=key).status_code == 200)
 
 
 def test_where_no_file_can_be_written_the_api_works_and_says_so(cli: Cli, sql: Sql) -> None:
     key = {"X-API-KEY": cli("key", "create", "Bot", "--scope", "webhook").stdout.strip()}
     nowhere = {**cli.environment, "BRIDGE_API_KEYS_FILE": str(cli.folder / "no such folder" / "keys.json")}
     with api_process(nowhere, cli.folder) as api:
-        assert api.request(*CONTACT, json={"manychat_id": "MC1"}, headers=key).status_code == 202
+        assert api.request(*CONTACT, json={"manychat_id": "MC1"}, headers=key).status_code == 200
     lines = [json.loads(line) for line in api.log.read_text().splitlines() if "key_cache_not_written" in line]
     assert len(lines) == 1
 
@@ -138,7 +138,7 @@ def test_requests_that_wait_for_a_silent_sql_keep_no_event_waiting(world: World,
     # As many as the framework has threads for all routes together.
     with api_process(cli.environment, cli.folder) as api, ThreadPoolExecutor(40) as pool:
         readings = [pool.submit(api.request, *CONTACTS, headers=headers) for _ in range(40)]
-        assert api.request(*CONTACT, json={"manychat_id": "MC1"}, headers=headers).status_code == 202
+        assert api.request(*CONTACT, json={"manychat_id": "MC1"}, headers=headers).status_code == 200
         assert not all(reading.done() for reading in readings)
         assert {reading.result().status_code for reading in readings} == {503}
 

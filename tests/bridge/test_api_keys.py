@@ -22,8 +22,8 @@ WRITE = ("POST", "/api/v1/contacts/")
 
 @pytest.mark.parametrize(
     ("scope", "opens"),
-    [("webhook", {CONTACT: 202, READ: 403, WRITE: 403}), ("read", {CONTACT: 403, READ: 200, WRITE: 403}),
-     ("write", {CONTACT: 202, READ: 200, WRITE: 201})],
+    [("webhook", {CONTACT: 200, READ: 403, WRITE: 403}), ("read", {CONTACT: 403, READ: 200, WRITE: 403}),
+     ("write", {CONTACT: 200, READ: 200, WRITE: 201})],
 )  # fmt: skip
 def test_a_key_opens_what_its_scope_says(api: Api, scope: str, opens: dict[tuple[str, str], int]) -> None:
     for route, status in opens.items():
@@ -78,6 +78,25 @@ def test_a_bots_key_of_odoo_is_taken_in(cli: Cli, world: World) -> None:
         assert refused.returncode == 2
         assert text not in refused.stderr + refused.stdout
     assert cli("key", "revoke", "77").returncode == 2
+
+
+def test_a_key_is_made_with_the_zone_of_its_bots_dates(cli: Cli) -> None:
+    for zone in ("America/Bogota", None):
+        cli("key", "create", "Bot", "--scope", "webhook", *(["--zone", zone] if zone else []))
+    listed = [json.loads(line)["zone"] for line in cli("key", "list", "--json").stdout.splitlines()]
+    assert listed == ["America/Bogota", "UTC"]
+    for unknown in ("Bogotá", "America", "../etc/passwd", ""):
+        assert cli("key", "create", "Bot", "--scope", "webhook", "--zone", unknown).returncode == 2
+
+
+def test_a_date_without_an_offset_is_of_the_keys_zone(api: Api) -> None:
+    row = {"name": "a", "prefix": "mck_bogota", "digest": digest("mck_bogota-bot"), "scope": "webhook"}
+    in_transaction(api.context.engine, api_keys.add, zone="America/Bogota", **row)
+    api.context.keys.refresh()
+    body = {"manychat_id": "MC1", "datetime_actual": "20 Oct 2025, 05:41pm"}
+    for key, hour in (("mck_bogota-bot", "22"), ("webhook", "17")):
+        seen = api(*CONTACT, body, key=key, status=200, headers={"X-Dry-Run": "1"})
+        assert seen["payload"]["datetime_actual"] == f"2025-10-20T{hour}:41:00.000000Z"
 
 
 def test_who_wrote_what_is_in_the_log_and_people_are_not(world: World, cli: Cli) -> None:

@@ -144,10 +144,10 @@ def webhook() -> Iterator[Any]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             accepted = self.headers["X-API-KEY"] == "right"
             got.append((self.command, self.path, body))
-            answer = (
-                {"status": "accepted", "event_id": "e1"} if accepted else {"status": "error", "code": "unauthorized"}
-            )
-            self.send_response(202 if accepted else 401)
+            answer = {"status": "error", "code": "unauthorized"}
+            if accepted:
+                answer = {"status": "accepted", "event_id": "e1", "warnings": []}
+            self.send_response(200 if accepted else 401)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
-from .conftest import PATIENCE, ROOT
+import pytest
+import uvicorn
+
+from bridge.api import serve
+from bridge.worker import process
+from bridge.worker.consumer import Consumer
+
+from .conftest import PATIENCE, ROOT, World, eventually, free_port, stage
+from .program import Program
 
 #: Gets a signal at the worst moment: while the main thread holds the lock of the event, as in its set() and wait().
 #: Then it lives on until its standard input ends.
@@ -27,7 +39,7 @@ sys.stdin.read()
 
 
 def test_no_signal_hangs_or_kills_the_process() -> None:
-    process = subprocess.Popen(
+    program = subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT,
         stdin=subprocess.PIPE,
@@ -35,14 +47,78 @@ def test_no_signal_hangs_or_kills_the_process() -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout
+    assert program.stdout
     try:
-        assert process.stdout.readline() == "stopped\n"
+        assert program.stdout.readline() == "stopped\n"
         for _ in range(1000):
-            process.send_signal(signal.SIGTERM)
-            process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=PATIENCE)
+            program.send_signal(signal.SIGTERM)
+            program.send_signal(signal.SIGINT)
+        output, errors = program.communicate(timeout=PATIENCE)
     finally:
-        process.kill()
-    assert process.returncode == 0, errors
+        program.kill()
+    assert program.returncode == 0, errors
     assert (output + errors).count("stopping") == 1
+
+
+#: `timeout python -m bridge run` sends two: one to the process, one to its group.
+PAIRS = [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)]
+
+
+def _end_by_two_signals(process: Program, log: Path, chooser: random.Random) -> None:
+    """Send two, 0.1 to 1.5 ms apart: while the process starts, or works, or has nothing to do."""
+    eventually(lambda: "starting" in log.read_text())
+    time.sleep(chooser.choice((0, chooser.uniform(0, 0.05), chooser.uniform(0, 0.5))))
+    first, second = chooser.choice(PAIRS)
+    process.send_signal(first)
+    time.sleep(chooser.uniform(0.0001, 0.0015))
+    process.send_signal(second)
+    assert process.wait(PATIENCE) == 0, log.read_text()
+    assert "stopped" in log.read_text()
+
+
+@pytest.fixture
+def chooser() -> random.Random:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def test_two_signals_at_any_moment_and_distance_end_a_bridge(world: World, chooser: random.Random) -> None:
+    for number in range(24):
+        world.send(stage(f"MC{number}"))
+        bridge = world.start_bridge()
+        _end_by_two_signals(bridge.process, bridge.log, chooser)
+
+
+def test_two_signals_at_any_moment_and_distance_end_the_api(world: World, chooser: random.Random) -> None:
+    for number in range(12):
+        log = world.folder / f"api-{number}.log"
+        process = Program(["api", "--port", str(free_port())], world.environment, world.folder, stdout=log, stderr=log)
+        _end_by_two_signals(process, log, chooser)
+
+
+def test_a_signal_before_the_server_runs_is_not_lost() -> None:
+    stop = serve._Stop()
+    try:
+        signal.raise_signal(signal.SIGTERM)
+        stop.end_with(server := uvicorn.Server(uvicorn.Config(lambda: None)))
+        assert server.should_exit
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_failed_start_ends_what_had_started(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Consumer] = []
+
+    def start(consumer: Consumer) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(consumer)
+        threading.Thread.start(consumer)
+
+    monkeypatch.setattr(Consumer, "start", start)
+    with pytest.raises(RuntimeError):
+        process.run(world.settings(), ["contact", "campaign"], threading.Event())
+    started[0].join(PATIENCE)
+    assert not started[0].is_alive()

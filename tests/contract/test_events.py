@@ -164,7 +164,7 @@ def test_a_number_that_is_none(given: Any) -> None:
     }
 
 
-@pytest.mark.parametrize("given", ["yesterday", "11/07/2025", 1752254071, "2025-02-30", "2025-07-11T25:00Z", True])
+@pytest.mark.parametrize("given", ["yesterday", "11/07/2025", 1, "2025-02-30", "2025-07-11T25:00Z", True])
 def test_a_date_that_is_none(given: Any) -> None:
     assert fields_at_fault(EventType.CONTACT, {"manychat_id": "1", "datetime_actual": given}) == {"datetime_actual"}
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ def source(world: World, event_id: str) -> str:
 
 def test_odoo_takes_the_events_while_it_is_there(world: World, chat: Chat, front: str) -> None:
     answer = send(world, front, f"{WEBHOOK}crm-opportunity", chat.event(17))
-    assert answer.status_code == 202
+    assert answer.status_code == 200
     assert world.settled(answer.json()["event_id"]) == ["created"]
     assert source(world, answer.json()["event_id"]) == "odoo"
     assert requests.get(f"{front}/web/login", timeout=60).ok  # and Odoo's own pages are where they were
@@ -105,7 +107,7 @@ def test_odoo_stopped_events_are_accepted_and_applied_once_it_is_back(world: Wor
         for minute, stage in enumerate((18, 19, 21), start=1):
             for chat in chats:
                 answer = send(world, front, f"{WEBHOOK}crm-opportunity", chat.event(stage, minute))
-                assert answer.status_code == 202, answer.text
+                assert answer.status_code == 200, answer.text
                 accepted.append(answer.json()["event_id"])
         person = {"manychat_id": chats[0].manychat_id, "nombre_lead": "Zoë", "canal_entrada": "Facebook"}
         answers = [
@@ -113,7 +115,7 @@ def test_odoo_stopped_events_are_accepted_and_applied_once_it_is_back(world: Wor
             send(world, front, f"{WEBHOOK}campaign-assignment", person | {"campaign_id": 85}),
             send(world, front, UPDATE, person | {"last_state": "Cotiza"}, "PUT"),
         ]
-        assert [answer.status_code for answer in answers] == [202] * 3
+        assert [answer.status_code for answer in answers] == [200] * 3
         # What needs only SQL does not wait for Odoo.
         assert world.settled(*(answer.json()["event_id"] for answer in answers)) == ["stored"] * 3
         refused = send(world, front, f"{WEBHOOK}contact", {})
@@ -129,6 +131,53 @@ def test_odoo_stopped_events_are_accepted_and_applied_once_it_is_back(world: Wor
     world.eventually(
         lambda: source(world, send(world, front, f"{WEBHOOK}contact", person).json()["event_id"]) == "odoo"
     )
+
+
+def answered_by_odoo(world: World) -> int:
+    """How many opportunity events Odoo's webhook has answered, by Odoo's own log."""
+    return world.stack.programs.log_tail("odoo", 100_000).count(f"POST {WEBHOOK}crm-opportunity")
+
+
+@contextmanager
+def frozen(world: World, program: str) -> Iterator[None]:
+    """The program keeps its connections and takes new ones, and answers none."""
+    world.stack.programs.signal_program(program, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        world.stack.programs.signal_program(program, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("date", ["", "2099-01-01T00:00:00Z"], ids=["undated", "in-the-future"])
+def test_odoo_frozen_an_undated_event_that_both_take_is_one_event_of_its_moment(
+    world: World, chat: Chat, front: str, date: str
+) -> None:
+    """19 reaches Odoo, which sleeps, and the standby. 25 comes. Then Odoo wakes, and takes in its 19 as well."""
+
+    def enters(stage: int) -> str:
+        body = {"manychat_id": chat.manychat_id, "first_name": "Prueba", "state": {"stage_id": stage, "date": date}}
+        answer = send(world, front, f"{WEBHOOK}crm-opportunity", body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["event_id"]
+
+    world.eventually(lambda: source(world, enters(17)) == "odoo")
+    before = answered_by_odoo(world)
+    with frozen(world, "odoo"):
+        taken = [enters(19), enters(25)]
+    world.eventually(lambda: answered_by_odoo(world) > before)
+    assert {source(world, event_id) for event_id in taken} == {"api"}
+    domain = [["manychat_id", "=", chat.manychat_id], ["occurred_at", ">=", chat.began.strftime("%Y-%m-%d %H:%M:%S")]]
+    fields = ["event_id", "state", "stage_after_id"]
+
+    def done() -> list[dict[str, Any]]:
+        rows = world.odoo("manychat.event", "search_read", domain, fields=fields)
+        return rows if all(row["state"] == "done" for row in rows) else []
+
+    world.settled(*taken)
+    assert {row["event_id"] for row in world.eventually(done)} >= set(taken)
+    assert chat.stage == "Comienza Cotización"
+    assert len(world.sql("SELECT 1 FROM audit WHERE manychat_id = :person", person=chat.manychat_id)) == len(done())
+    assert chat.stage_changes[-1][1] == "Comienza Cotización"
 
 
 def test_with_both_away_the_bot_hears_so_in_our_shape(tmp_path: Path) -> None:

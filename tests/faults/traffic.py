@@ -167,7 +167,7 @@ class Traffic:
             else:
                 with self.ledger.lock:
                     self.ledger.answers[answer.status_code] += 1
-                    if answer.status_code == 202:
+                    if answer.status_code == 200:
                         self.ledger.accepted.add(answer.json()["event_id"])
                         return True
                     if answer.status_code not in _NOTHING_DECIDED:

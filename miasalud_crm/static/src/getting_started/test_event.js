@@ -78,7 +78,7 @@ export class TestEvent extends Component {
                 headers: { "Content-Type": "application/json", "X-API-KEY": test.key },
                 body: JSON.stringify(test.bodies[index]),
             });
-            if (answer.status !== 202) {
+            if (answer.status !== 200) {
                 refusal = await this.explain(answer);
             }
         } catch {

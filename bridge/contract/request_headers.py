@@ -1,0 +1,86 @@
+"""The headers of a webhook's request, read alike by both servers.
+
+A header that is sent twice reaches Odoo as one text with a comma between the values (RFC 9110, 5.3; the server beneath
+Odoo joins them), so both servers read it so. Values that are equal count as one: a bot builder pasted a header twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+API_KEY = "X-API-KEY"
+DRY_RUN = "X-Dry-Run"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+STAMP = "X-Request-Stamp"
+
+#: A stamp may be this old: a server that was frozen or stopped with requests in its sockets takes them when it wakes.
+MAX_STAMP_AGE = timedelta(hours=24)
+#: The clocks of the proxy and of the servers may differ by this much.
+MAX_STAMP_AHEAD = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What the proxy says of a request: the same for each server that it tries.
+
+    :ivar request_id: no other request has it
+    :ivar at: when the proxy received the request, in UTC
+    """
+
+    request_id: str
+    at: datetime
+
+
+# nginx: "$msec $request_id", seconds with three decimals and 16 random bytes in hex.
+_STAMP = re.compile(r"([0-9]{9,11}\.[0-9]{3}) ([0-9a-f]{32})", re.ASCII)
+
+
+class RequestHeaders:
+    """The product's own headers of one request.
+
+    :param joined: the value of a header by its name, as text; the values joined by commas if it was sent several times;
+        ``None`` if it was not sent
+    """
+
+    def __init__(self, joined: Callable[[str], str | None]):
+        self._joined = joined
+
+    def _values(self, name: str) -> list[str]:
+        return [value for part in (self._joined(name) or "").split(",") if (value := part.strip())]
+
+    def _one(self, name: str) -> str:
+        values = self._values(name)
+        return values[0] if len(set(values)) == 1 else (self._joined(name) or "").strip()
+
+    @property
+    def api_key(self) -> str:
+        """The ``X-API-KEY``, not checked yet; empty without one. Two different keys are no key."""
+        return self._one(API_KEY)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The ``Idempotency-Key``; empty without one."""
+        return self._one(IDEMPOTENCY_KEY)
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether ``X-Dry-Run`` asks to store nothing."""
+        return any(value.lower() in ("1", "true", "yes") for value in self._values(DRY_RUN))
+
+    def stamp(self, now: datetime) -> Stamp | None:
+        """The proxy's stamp; ``None`` without one that can be believed.
+
+        A stamp is believed from each caller with a valid key: it gives the caller no more than the event's own date
+        does. The proxy replaces a stamp that a caller sent. A stamp does not count if it has another form, or if it is
+        older than :data:`MAX_STAMP_AGE` or more than :data:`MAX_STAMP_AHEAD` ahead.
+
+        :param now: when this server received the request, with time zone
+        """
+        match = _STAMP.fullmatch(self._one(STAMP))
+        if not match:
+            return None
+        at = datetime.fromtimestamp(0, timezone.utc) + timedelta(milliseconds=int(match[1].replace(".", "")))
+        return Stamp(match[2], at) if now - MAX_STAMP_AGE <= at <= now + MAX_STAMP_AHEAD else None

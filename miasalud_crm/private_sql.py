@@ -1,0 +1,135 @@
+"""SQL whose failure shows no values: neither Odoo nor PostgreSQL writes what people said into a log.
+
+psycopg2 puts the values into the statement; Odoo logs a statement that fails, and so does PostgreSQL. Here the
+statement travels in a setting of the transaction, and a block without values executes it. The block reports a conflict
+with another transaction without an error, since conflicts are expected; it raises any other error anew, without the row
+that PostgreSQL would show.
+"""
+
+import json
+import re
+from contextlib import contextmanager
+
+import psycopg2
+
+from odoo.tools import SQL
+
+_BLOCK = """
+DO $block$
+DECLARE
+    result text;
+    code text; message text; schema_ text; table_ text; column_ text; type_ text; constraint_ text;
+BEGIN
+    PERFORM set_config('miasalud.conflict', '', true);
+    {execute}
+    PERFORM set_config('miasalud.result', result, true);
+EXCEPTION WHEN query_canceled OR OTHERS THEN
+    GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, schema_ = SCHEMA_NAME,
+        table_ = TABLE_NAME, column_ = COLUMN_NAME, type_ = PG_DATATYPE_NAME, constraint_ = CONSTRAINT_NAME;
+    -- Serialization failure, deadlock, lock not available. A duplicate is a conflict in the tables in which two
+    -- transactions may create the same row; in another table it breaks a rule of another app, again and again.
+    IF code IN ('40001', '40P01', '55P03')
+       OR code IN ('23505', '23P01') AND (table_ LIKE 'manychat\\_%' OR table_ = 'utm_source') THEN
+        PERFORM set_config('miasalud.conflict', code, true), set_config('miasalud.result', '{nothing}', true);
+    ELSE
+        -- PostgreSQL's message about a constraint names the constraint and no value. A trigger's may quote a person.
+        IF NOT ({keep_message} OR code LIKE '23%' AND constraint_ || column_ <> '') THEN
+            message := 'A statement failed with SQLSTATE ' || code || '.';
+        END IF;
+        RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, SCHEMA = schema_, TABLE = table_, COLUMN = column_,
+            DATATYPE = type_, CONSTRAINT = constraint_;
+    END IF;
+END
+$block$;
+"""
+_CHANGE = """
+    EXECUTE current_setting('miasalud.statement');
+    GET DIAGNOSTICS result = ROW_COUNT;
+"""
+_QUERY = """
+    EXECUTE format('WITH statement AS (%s) SELECT COALESCE(jsonb_agg(to_jsonb(statement)), ''[]'') FROM statement',
+                   current_setting('miasalud.statement')) INTO result;
+"""
+_SEND = "SELECT set_config('miasalud.statement', %s, true) IS NULL"
+#: Each gives the cursor the rows, or the number of rows, that the statement itself would give.
+_COUNT = "SELECT FROM generate_series(1, current_setting('miasalud.result')::integer)"
+_IDS = "SELECT (row ->> 'id')::integer FROM jsonb_array_elements(current_setting('miasalud.result')::jsonb) AS row"
+_ANSWER = "SELECT current_setting('miasalud.conflict'), current_setting('miasalud.result')"
+
+#: Statements that may conflict or hold values. Odoo reads the ids of created rows only.
+_CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
+_RETURNS = re.compile(r"\bRETURNING\b", re.IGNORECASE)
+_RETURNS_ID = re.compile(r"\bRETURNING\s+\"?id\"?\s*$", re.IGNORECASE)
+
+
+@contextmanager
+def private(cr, keep_message=False):
+    """Make every change over ``cr`` private while the context lasts: what the ORM and other modules write, too.
+
+    The caller flushes what the ORM holds back before the context ends.
+
+    :param bool keep_message: whether an error keeps the message of a trigger, which an Odoo user must read
+    :raises psycopg2.errors.SerializationFailure: another transaction was in the way; no log says so
+    """
+    plain = cr.execute
+    if getattr(plain, "is_private", False):
+        yield
+        return
+
+    def execute(query, params=None, log_exceptions=True):
+        # Never logged here: the caller reports what fails.
+        code = query.code if isinstance(query, SQL) else query
+        text = code.decode() if isinstance(code, bytes) else str(code)
+        returns_id = bool(_RETURNS_ID.search(text))
+        if not _CHANGES.match(text) or (_RETURNS.search(text) and not returns_id):
+            return plain(query, params, log_exceptions=False)
+        _send(cr, plain, query, params)
+        plain(_block(returns_id, keep_message, _IDS if returns_id else _COUNT), log_exceptions=False)
+        if not cr.rowcount:
+            plain("SELECT current_setting('miasalud.conflict')", log_exceptions=False)
+            _raise_conflict(cr.fetchone()[0])
+            plain("SELECT WHERE FALSE", log_exceptions=False)  # the caller reads no row and counts none
+        return None
+
+    execute.is_private = True
+    cr.execute = execute
+    try:
+        yield
+    finally:
+        del cr.execute
+
+
+def fetch(cr, query, params=None):
+    """Run one private statement that returns rows: a ``SELECT … FOR UPDATE``, or a change with ``RETURNING``.
+
+    :return list: of dicts; values as JSON has them
+    :raises psycopg2.errors.SerializationFailure: another transaction was in the way; no log says so
+    """
+    _send(cr, cr.execute, query, params)
+    cr.execute(_block(True, False, _ANSWER), log_exceptions=False)
+    conflict, rows = cr.fetchone()
+    _raise_conflict(conflict)
+    return json.loads(rows)
+
+
+def _send(cr, execute, query, params):
+    if isinstance(query, SQL):
+        query, params = query.code, query.params
+    statement = cr.mogrify(query, params or None).decode()
+    execute(_SEND, [statement], log_exceptions=False)
+
+
+def _block(returns_rows, keep_message, read):
+    block = (
+        _BLOCK.replace("{execute}", _QUERY if returns_rows else _CHANGE)
+        .replace("{nothing}", "[]" if returns_rows else "0")
+        .replace("{keep_message}", str(keep_message))
+    )
+    return block + read
+
+
+def _raise_conflict(code):
+    if code:
+        error = psycopg2.errors.SerializationFailure("Another transaction was in the way.")
+        error.__setstate__({"pgcode": "40001"})  # Odoo looks it up when it repeats a request
+        raise error
