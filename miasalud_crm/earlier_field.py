@@ -42,6 +42,7 @@ def take_over(env):
     kind = field.type if field is not None else None
     if field is not None:
         remember(env.cr)
+        _forget_storage(env.registry)
     if column and column["udt_name"] in TEXTS and kind != "reference":
         return
     shown = []
@@ -56,6 +57,14 @@ def take_over(env):
     for lead_id, text in shown:
         env.cr.execute(SQL("UPDATE crm_lead SET %s = %s WHERE id = %s", name, text, lead_id))
     _logger.info("The earlier field %s was no stored text. Its column, if it had one, is now %s.", NAME, OLD_COLUMN)
+
+
+def _forget_storage(registry):
+    """Have Odoo store the app's field as the app says: it goes by what the database says of a field of that name."""
+    for names in (registry._database_translated_fields, registry._database_company_dependent_fields):
+        if f"crm.lead.{NAME}" in names:
+            # a dict in Odoo 19, where the other one is a set
+            names.pop(f"crm.lead.{NAME}") if isinstance(names, dict) else names.discard(f"crm.lead.{NAME}")
 
 
 def _shown(leads, field):
@@ -85,10 +94,11 @@ def remember(cr):
         SELECT %s, COALESCE(field_description->>'en_US', name)
           FROM ir_model_fields WHERE model = 'crm.lead' AND name = %s
             ON CONFLICT (key) DO NOTHING;
+        UPDATE ir_model_fields SET translate = NULL, company_dependent = NULL WHERE model = 'crm.lead' AND name = %s;
         DELETE FROM ir_model_fields_selection
          WHERE field_id IN (SELECT id FROM ir_model_fields WHERE model = 'crm.lead' AND name = %s)
         """,
-        [LABEL_PARAMETER, NAME, NAME],
+        [LABEL_PARAMETER, NAME, NAME, NAME],
     )
 
 

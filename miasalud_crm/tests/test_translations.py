@@ -50,8 +50,15 @@ class TestTranslations(TransactionCase):
 
         Odoo exports those texts as this app's, because the model or the field is also ours.
         """
-        app = self.env["ir.module.module"].search([("name", "=", "miasalud_crm")])
-        known = {app.name, *app.upstream_dependencies(exclude_states=("uninstallable",)).mapped("name")}
+        modules = self.env["ir.module.module"].search([("state", "=", "installed")])
+        app = modules.filtered(lambda module: module.name == "miasalud_crm")
+        known = app | app.upstream_dependencies(exclude_states=("uninstallable",))
+        # and the ones that Odoo then installs by itself, such as SMS
+        while more := (modules - known).filtered(
+            lambda module, known=known: module.auto_install and module.dependencies_id.depend_id <= known
+        ):
+            known |= more
+        names = {None, *known.mapped("name")}  # None: the fields of every model
 
         def is_own(name, record):
             model, _comma, attribute = name.partition(",")
@@ -59,7 +66,7 @@ class TestTranslations(TransactionCase):
                 return attribute == "name"
             if model == "ir.model.fields":
                 field = self.env.ref(record)
-                return self.env[field.model]._fields[field.name]._module in known
+                return self.env[field.model]._fields[field.name]._module in names
             return True
 
         return is_own
