@@ -116,9 +116,7 @@ class Odoo:
         draft = f"{name}_draft"
         self.cluster.create(draft, durable=False)
         modules = ["crm", *beside]
-        with step(
-            f"Installing {', '.join(modules)} into a template database, Odoo {self.source.version} (minutes, once)"
-        ):
+        with step(f"Installing {' '.join(modules)} into a template, Odoo {self.source.version} (~1–2 min, once)"):
             self.install_modules(draft, modules)
         shutil.rmtree(_filestore(name), ignore_errors=True)
         if _filestore(draft).exists():

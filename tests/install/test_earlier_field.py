@@ -94,7 +94,8 @@ for name, script in scripts.items():
     env.flush_all()
     take_over(env)
     env.cr.execute(
-        "SELECT name, btrim(x_manychat_id) FROM crm_lead WHERE x_manychat_id IS NOT NULL AND name IN ('ana', 'eva', 'sin')"
+        "SELECT name, btrim(x_manychat_id) FROM crm_lead"
+        " WHERE x_manychat_id IS NOT NULL AND name IN ('ana', 'eva', 'sin')"
     )
     seen[name] = dict(env.cr.fetchall())
     env.cr.rollback()
