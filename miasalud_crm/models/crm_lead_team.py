@@ -2,6 +2,9 @@ from odoo import models
 
 from .manychat_identity import APPLYING
 
+#: In the context while Odoo merges opportunities.
+MERGING = "manychat_merging"
+
 
 class CrmLead(models.Model):
     """Sales team, company and stage belong together, in Odoo's own way: what the chat does fits what people do."""
@@ -17,6 +20,20 @@ class CrmLead(models.Model):
         # chat decides the stage of a conversation's opportunity, and so does a user who moves it: nothing else does.
         settled = self.filtered(lambda lead: lead.stage_id and (lead.x_manychat_id or self.env.context.get(APPLYING)))
         return super(CrmLead, self - settled)._compute_stage_id()
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
+    def write(self, vals):
+        # A merge, also one that a scheduled action makes, would send the survivor to a first stage of its team.
+        if self.env.context.get(MERGING) and "stage_id" in vals and self.stage_id and all(self.mapped("x_manychat_id")):
+            vals = {name: value for name, value in vals.items() if name != "stage_id"}
+        return super().write(vals)
+
+    def _merge_opportunity(self, *args, **kwargs):
+        merging = self.with_context(**{MERGING: True})
+        return super(CrmLead, merging)._merge_opportunity(*args, **kwargs).with_env(self.env)
 
     # ------------------------------------------------------------
     # Business

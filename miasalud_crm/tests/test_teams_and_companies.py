@@ -190,6 +190,16 @@ class TestTeamsAndCompanies(ManychatCase):
         self.env["crm.team"].search([]).with_context(crm_lead_assign_commit_bundle=1)._action_assign_leads()
         self.assert_stays(lead)
 
+    def test_nor_does_a_merge(self):
+        lead = self.settled()
+        lead.team_id = self.south
+        other = self.env["crm.lead"].create({"name": "A mano", "type": "lead", "team_id": self.south.id})
+        survivor = (lead | other)._merge_opportunity(max_length=0)
+        self.assertEqual(survivor, lead)
+        self.assert_stays(lead)
+        survivor.stage_id = self.stages[22]  # what follows is no merge
+        self.assertEqual(lead.stage_id, self.stages[22])
+
     def test_other_opportunities_are_left_to_odoo(self):
         self.for_teams(self.stages[21], self.north)
         other = self.env["crm.lead"].create(
