@@ -19,8 +19,8 @@ from .errors import Outage
 
 log = structlog.get_logger()
 
-#: Seconds. A failure this soon after a successful probe means that the probe does not notice the fault (a full disk
-#: answers SELECT 1). The next probe then waits, and longer each time.
+#: Seconds. A failure this soon after a successful probe means that the probe does not notice the fault. The next probe
+#: then waits, and longer each time.
 RELAPSE_SECONDS = 10.0
 
 

@@ -67,6 +67,17 @@ class StoreUnavailable(Outage):
     dependency = "SQL"
 
 
+class StoreRefused(StoreUnavailable):
+    """The database answers, and refused a statement: for its own reasons, or because of the data in it.
+
+    :ivar error: the driver's error; may quote personal data
+    """
+
+    def __init__(self, message: str, error: Exception):
+        super().__init__(message)
+        self.error = error
+
+
 class BadDatabaseUrl(ValueError):
     """The database URL or its options cannot work. The message is for the operator who set them."""
 

@@ -121,6 +121,25 @@ class Odoo:
         answer = self._call("manychat.event", "get_history", event_id=event_id, manychat_id=manychat_id)
         return list(answer) if isinstance(answer, list) else []
 
+    def get_overdue(self) -> list[dict[str, Any]]:
+        """``manychat.event.get_overdue``: the events that have been on their queue for long.
+
+        :return: ``event_id``, ``type``, ``manychat_id``, ``retries``, ``queued_at`` of each, oldest first
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        answer = self._call("manychat.event", "get_overdue")
+        return list(answer) if isinstance(answer, list) else []
+
+    def send_again(self, event_ids: Sequence[str]) -> set[str]:
+        """``manychat.event.send_again``: have Odoo put events on their queues again.
+
+        :return: ids of those that go again; the others are not on their queue any more
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        return set(self._call("manychat.event", "send_again", event_ids=list(event_ids)) or ())
+
     def erase(self, manychat_id: str) -> dict[str, Any]:
         """``manychat.event.erase``: empty the payloads of a person in Odoo's event log.
 

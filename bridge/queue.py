@@ -60,12 +60,14 @@ class Message:
     :ivar content: as the queue delivered it
     :ivar inserted_at: when it was put on the queue (whole seconds)
     :ivar pop_receipt: proof of the lease; each renewal returns a new one
+    :ivar dequeue_count: how often it was received, outages included
     """
 
     id: str
     content: str
     inserted_at: datetime
     pop_receipt: str
+    dequeue_count: int = 1
 
 
 class Queue:
@@ -172,6 +174,7 @@ class Queue:
                     str(message.content or ""),
                     message.inserted_on or datetime.now(timezone.utc),
                     str(message.pop_receipt),
+                    message.dequeue_count or 1,
                 )
                 for message in next(pages, [])
             ]

@@ -32,8 +32,9 @@ EXCEPTION WHEN query_canceled OR OTHERS THEN
        OR code IN ('23505', '23P01') AND (table_ LIKE 'manychat\\_%' OR table_ = 'utm_source') THEN
         PERFORM set_config('miasalud.conflict', code, true), set_config('miasalud.result', '{nothing}', true);
     ELSE
-        -- PostgreSQL's message about a constraint names the constraint and no value. A trigger's may quote a person.
-        IF NOT ({keep_message} OR code LIKE '23%' AND constraint_ || column_ <> '') THEN
+        -- PostgreSQL's message about a constraint names the constraint and no value, and that about a text that is too
+        -- long (22001) the limit. A trigger's may quote a person.
+        IF NOT ({keep_message} OR code LIKE '23%' AND constraint_ || column_ <> '' OR code = '22001') THEN
             message := 'A statement failed with SQLSTATE ' || code || '.';
         END IF;
         RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message, SCHEMA = schema_, TABLE = table_, COLUMN = column_,

@@ -1,7 +1,8 @@
-"""The application: its routers, its error handlers, and addresses with or without a slash at the end."""
+"""The application: its routers, its error handlers, and the forms of an address that it takes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from fastapi import APIRouter, FastAPI
@@ -28,19 +29,16 @@ from . import (
     webhooks,
 )
 from .context import Context
+from .errors import json_response
 from .request_metrics import RequestMetrics
 
 health = APIRouter(tags=["health"])
 
 
-@health.get("/health", summary="Whether this process answers; it asks no other system")
-async def _health() -> dict[str, str]:
-    return {"status": "ok"}
-
-
 @health.head("/health", include_in_schema=False)
-async def _head_health() -> Response:
-    return Response()
+@health.get("/health", summary="Whether this process answers; it asks no other system")
+async def _health() -> Response:
+    return json_response(200, {"status": "ok"})
 
 
 #: Every module with routes has its router here.
@@ -82,7 +80,7 @@ def create_app(context: Context) -> FastAPI:
         title="MiaSalud bridge",
         version=__version__,
         description=_DESCRIPTION,
-        # A redirect would lose a bot's POST. _EitherSlash takes its place.
+        # A redirect would lose a bot's POST. _Canonical takes its place.
         redirect_slashes=False,
         exception_handlers={
             WebhookError: errors.on_webhook_error,
@@ -96,15 +94,16 @@ def create_app(context: Context) -> FastAPI:
         app.include_router(router)
     openapi.describe(app)
     app.state.routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    app.add_middleware(_EitherSlash, routes=app.state.routes)
+    app.add_middleware(_Canonical, routes=app.state.routes)
     app.add_middleware(RequestMetrics)  # the last one added is the outermost
     return app
 
 
-class _EitherSlash:
-    """Treat ``/api/v1/contacts`` as ``/api/v1/contacts/``, and ``/api/v1/contacts/1/`` as ``/api/v1/contacts/1``.
+class _Canonical:
+    """Take an address in each form that Odoo and proxies take it in.
 
-    The webhooks are an exception: their addresses are exact in Odoo too.
+    With or without a slash at its end, with doubled slashes, as a whole URL (RFC 9112, 3.2.2), and with its method in
+    small letters.
     """
 
     def __init__(self, app: ASGIApp, routes: Iterable[APIRoute]):
@@ -113,11 +112,12 @@ class _EitherSlash:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope["path"] = self._canonical(scope["path"])
+            scope["path"] = self._path(scope["path"])
+            scope["method"] = scope["method"].upper()
         await self._app(scope, receive, send)
 
-    def _canonical(self, path: str) -> str:
-        if not path.startswith("/api/v1/") or path.startswith("/api/v1/manychat/"):
-            return path
-        bare = path.rstrip("/") if path.endswith("/") and not path.endswith("//") else path
+    def _path(self, path: str) -> str:
+        bare = re.sub(r"/+", "/", re.sub(r"^https?://[^/]*", "", path))
+        if bare != "/":
+            bare = bare.removesuffix("/")
         return f"{bare}/" if any(pattern.match(f"{bare}/") for pattern in self._collections) else bare

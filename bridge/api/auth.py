@@ -13,11 +13,10 @@ from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..contract import keys, webhook
+from ..contract import webhook
 from ..contract.errors import ContractError
 from ..contract.fields import MAX_BODY_BYTES
 from ..contract.keys import Scope
-from ..contract.outcomes import ErrorCode
 from ..contract.payloads import EventType
 from ..contract.request_headers import RequestHeaders
 from ..contract.strict_json import parse_json
@@ -124,8 +123,7 @@ def authenticate(request: Request, needed: Scope) -> Key:
     :raises WebhookError: 401 or 429, as from Odoo's webhook; 403; 503 if no key is known yet
     """
     context = Context.of(request)
-    if keys.TAG in request.url.query:
-        raise webhook.key_in_address()
+    webhook.check_address(request.scope["query_string"])
     if not context.keys.are_known:
         raise webhook.unavailable()
     key = context.keys.find(headers_of(request).api_key)
@@ -146,8 +144,8 @@ async def _read_body(request: Request) -> bytes:
     :raises WebhookError: 413 or 415
     """
     length = request.headers.get("Content-Length", "")
-    media_type = request.headers.get("Content-Type", "").partition(";")[0]
-    webhook.check_headers(int(length) if length.isdecimal() else None, media_type)
+    content_type = request.headers.getlist("Content-Type") or [""]
+    webhook.check_headers(int(length) if length.isdecimal() else None, content_type[-1])
     body = bytearray()
     try:
         async for chunk in request.stream():
@@ -156,7 +154,7 @@ async def _read_body(request: Request) -> bytes:
                 raise webhook.too_large()
     except ClientDisconnect:
         # The caller has gone. A 400 in the metrics, because this is no failure of the API.
-        raise WebhookError(400, ErrorCode.NOT_JSON.value, "The body is incomplete.") from None
+        raise webhook.incomplete() from None
     # The framework looks here for a body that was read already.
     request._body = bytes(body)
     return bytes(body)

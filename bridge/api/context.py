@@ -13,6 +13,7 @@ from ..contract.payloads import EventType
 from ..contract.throttle import Throttle
 from ..queue import Queue
 from ..settings import Settings
+from .accepted import AcceptedEvents
 from .key_store import KeyStore
 
 #: Events put onto their queues concurrently.
@@ -31,6 +32,7 @@ class Context:
     engine: sa.Engine
     queues: Mapping[EventType, Queue]
     keys: KeyStore
+    accepted: AcceptedEvents
     throttle: Throttle = field(default_factory=Throttle)
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(THREADS))
 

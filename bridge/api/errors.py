@@ -57,7 +57,7 @@ _DESCRIPTIONS = {
     415: "`unsupported_media_type`: not `application/json`",
     422: "`invalid`: `errors` names the fields that break a rule",
     429: "`too_many_wrong_keys`: never with a valid key",
-    503: "`unavailable`: nothing was stored, try again after `Retry-After` seconds",
+    503: "`unavailable`: a dependency is down, try again after `Retry-After` seconds",
 }
 
 
@@ -121,7 +121,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         return _error_response(webhook.wrong_method(", ".join(_methods(request))))
     if error.status_code == 404:
         return _error_response(not_found())
-    return _error_response(WebhookError(error.status_code, "invalid", "The request is malformed."))
+    return _error_response(WebhookError(error.status_code, webhook.malformed().code, webhook.malformed().message))
 
 
 def _error_response(error: WebhookError) -> Response:

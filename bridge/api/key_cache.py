@@ -4,8 +4,8 @@ Without it such an API would know no key, and would answer 503 to bots that it c
 queue. A file is the simplest place that does not depend on SQL. A second database could be down as well, and an account
 that can read the queues should not learn who may write to them.
 
-The file holds digests, scopes, zones and dates, and no names. A digest does not reveal its key: keys are 256 random bits
-(see :func:`bridge.contract.keys.digest`), and SQL holds the same digests.
+The file holds digests, scopes, zones and dates, and no names. A digest does not reveal its key: keys are 256 random
+bits (see :func:`bridge.contract.keys.digest`), and SQL holds the same digests.
 """
 
 from __future__ import annotations

@@ -16,8 +16,10 @@ from ..errors import BadConnectionString, ConfigurationError
 from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, BackgroundCheck
 from ..queue import Queue
 from ..settings import Settings, secret, variable
+from .accepted import AcceptedEvents
 from .app import create_app
 from .context import Context
+from .http_protocol import HttpProtocol
 from .key_cache import KeyCacheError
 from .key_store import KeyStore
 
@@ -47,7 +49,7 @@ def open_context(settings: Settings) -> Context:
         raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None
     keys = KeyStore(engine, settings.api_keys_file)
     _read_first_keys(keys, settings.api_keys_file)
-    return Context(settings, engine, {each: queues[each.queue] for each in EventType}, keys)
+    return Context(settings, engine, {each: queues[each.queue] for each in EventType}, keys, AcceptedEvents(engine))
 
 
 def _read_first_keys(keys: KeyStore, file: Path) -> None:
@@ -87,7 +89,12 @@ def serve(settings: Settings, host: str, port: int) -> None:
     listening = _listen(host, port)
     context = open_context(settings)
     config = uvicorn.Config(
-        create_app(context), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE
+        create_app(context),
+        http=HttpProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
     )
     log.info("starting", version=__version__, address=f"http://{host}:{port}", database=context.engine.dialect.name)
     context.keys.start()

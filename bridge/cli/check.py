@@ -53,7 +53,7 @@ def check(as_json: JsonLines = False) -> None:
 def findings(settings: Settings) -> Iterator[Finding]:
     """One finding for each dependency, as soon as it is checked."""
     yield _finding("queue", "look at the queues, make missing ones", lambda: _queue(settings), probes.QUEUE_ADVICE)
-    yield _finding("SQL", "connect, read the tables' revision", lambda: _sql(settings), probes.SQL_ADVICE)
+    yield _finding("SQL", "connect, read the tables' revision, write a row", lambda: _sql(settings), probes.SQL_ADVICE)
     yield _finding("Odoo", "log in, apply an empty batch", lambda: _odoo(settings), probes.ODOO_ADVICE)
     yield _api(settings)
 

@@ -15,7 +15,8 @@ from .. import connect
 from ..circuit_breaker import CircuitBreaker
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
 from ..worker.handlers import make_handlers, needs_odoo
-from ..worker.reconcile import REPAIRED, Reconcile, Repair, grace
+from ..worker.reconcile import Reconcile, grace
+from ..worker.repair import REPAIRED, Repair
 from .console import (
     DryRun,
     JsonLines,
@@ -51,7 +52,8 @@ def reconcile(
     queues = {name: connect.open_queue(settings, QUEUES[name]) for name in queue_names(queue)}
     dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
     dead_letter_queue.create()
-    odoo = connect.open_odoo(settings) if any(needs_odoo(name) for name in queues) else None
+    has_odoo = settings.odoo_url and settings.odoo_database and settings.odoo_api_key
+    odoo = connect.open_odoo(settings) if has_odoo or any(needs_odoo(name) for name in queues) else None
     # This process waits for no dependency: an outage ends it.
     handlers = make_handlers(
         engine, queues, CircuitBreaker("SQL", lambda: None), CircuitBreaker("queue", lambda: None), odoo
@@ -62,6 +64,7 @@ def reconcile(
             engine,
             {handler.queue.name: handler for handler in handlers},
             dead_letter_queue,
+            odoo,
             max_attempts=settings.max_attempts,
             cutoff=datetime.now(timezone.utc) - age,
             dry_run=dry_run,

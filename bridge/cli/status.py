@@ -30,7 +30,8 @@ def status(
     """Show depths, rates, lag, dead letters, dependencies, bridges and pauses.
 
     Exits with 1 if there is a problem: a dependency is unavailable or not set up, no bridge is alive, or an event has
-    waited for more than five minutes. A pause or an open dead letter is no problem. Changes nothing.
+    waited for more than five minutes. A pause or an open dead letter is no problem. Changes nothing: a row that it
+    writes, to see whether SQL can be written, is deleted at once.
     """
     checks = health.open_checks(load_settings())
 

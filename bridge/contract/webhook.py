@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
+from . import keys
 from .errors import ContractError
 from .event import Event, accept
 from .fields import MAX_BODY_BYTES
@@ -20,6 +22,8 @@ from .strict_json import parse_json
 
 #: Seconds after which a sender should try again what could not be stored.
 RETRY_AFTER = 5
+#: How often an address may be encoded: once by its sender, and once more by a program on the way.
+_DECODED = 3
 
 
 class WebhookError(Exception):
@@ -88,8 +92,18 @@ def too_large() -> WebhookError:
 
 def unavailable() -> WebhookError:
     """The 503: a dependency is down."""
-    message = "Nothing was stored. Please send the request again."
+    message = "The service is not available at the moment. Please send the request again."
     return WebhookError(503, "unavailable", message, headers=[("Retry-After", str(RETRY_AFTER))])
+
+
+def malformed() -> WebhookError:
+    """The 400 for what is no HTTP request."""
+    return WebhookError(400, "invalid", "The request is malformed.")
+
+
+def incomplete() -> WebhookError:
+    """The 400 for a body that is shorter than its ``Content-Length``, or whose last chunk is missing."""
+    return WebhookError(400, ErrorCode.NOT_JSON.value, "The body is incomplete.")
 
 
 def of_contract(error: ContractError) -> WebhookError:
@@ -97,16 +111,30 @@ def of_contract(error: ContractError) -> WebhookError:
     return WebhookError(400 if error.code == ErrorCode.NOT_JSON else 422, error.code, error.message, error.errors)
 
 
-def check_headers(content_length: int | None, media_type: str) -> None:
+def check_address(query: bytes) -> None:
+    """Refuse a key in the address, also one that is written with ``%``.
+
+    :param query: what follows the ``?``, as it was sent
+    :raises WebhookError: 401
+    """
+    for _ in range(_DECODED):
+        if keys.TAG.encode() in query:
+            raise key_in_address()
+        query = unquote_to_bytes(query)
+
+
+def check_headers(content_length: int | None, content_type: str) -> None:
     """Refuse a request by its headers, before its body is read.
 
     :param content_length: value of the header; ``None`` without one
-    :param media_type: of ``Content-Type``, without parameters
+    :param content_type: value of the header; of several, the last one, which is all that Odoo gets
     :raises WebhookError: 413 or 415
     """
     if (content_length or 0) > MAX_BODY_BYTES:
         raise too_large()
-    if media_type.strip().lower() != "application/json":
+    # The parameters do not matter: JSON has one encoding (RFC 8259, 8.1), and the body shows whether it is JSON.
+    media_types = {each.partition(";")[0].strip().lower() for each in content_type.split(",")}
+    if media_types != {"application/json"}:
         raise WebhookError(415, "unsupported_media_type", "Send the header Content-Type: application/json.")
 
 

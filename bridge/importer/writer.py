@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from ..store.campaigns import ensure_advisors, ensure_campaigns
-from ..store.contacts import channel_key, ensure_channels, lock
-from ..store.schema import advisors, campaign_contacts, campaigns, channels, contact_states, contacts
+from ..store.contacts import channel_key, ensure_channels
+from ..store.last_write_wins import lock
+from ..store.schema import advisors, campaign_contacts, campaigns, channels, contact_states, contacts, version
 from ..store.upsert import coalesce_old, find
 
 #: A row to write: values by our columns. Two more names stand for rows without a known id: ``channel``, the name of a
@@ -25,7 +26,7 @@ _PAIRS = {
     "medical_assignment_date": "medical_advisor_id",
 }
 #: Columns that say how new the data is or when it was written. They are never filled.
-_NEVER_FILLED = {"id", "created_at", "updated_at", "event_at", "event_received_at", "event_id", "name_key"}
+_NEVER_FILLED = {"id", "created_at", "updated_at", *(column.name for column in version()), "name_key"}
 #: Tables whose rows are only inserted, never filled.
 _APPENDED = (contact_states,)
 
@@ -92,7 +93,7 @@ def _with_references(
         for number, row in enumerate(done, start=1):
             row["contact_id"] = contacts_found.get(row.pop("manychat_id"), -number)
         if not dry_run:
-            lock(connection, contacts_found.values())
+            lock(connection, contacts, contacts_found.values())
     if table is campaign_contacts and not dry_run:
         ensure_campaigns(connection, (row.get("campaign_id") for row in done), now)
         ensure_advisors(connection, (row.get("commercial_advisor_id") for row in done), "commercial", now)

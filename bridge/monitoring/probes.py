@@ -26,6 +26,7 @@ from ..queue import Queue
 from ..settings import variable
 from ..store import migrate, snapshot
 from ..store.engine import in_transaction
+from ..store.refusal import check_writing
 from ..store.snapshot import StoreSnapshot
 
 T = TypeVar("T")
@@ -239,6 +240,7 @@ def check_sql(engine: sa.Engine) -> SqlHealth:
         raise ConfigurationError(
             f"Its tables are at revision {current}, not {needed}. Run: python -m bridge db upgrade"
         )
+    check_writing(engine)
     return SqlHealth(engine.dialect.name, current, in_transaction(engine, snapshot.take))
 
 

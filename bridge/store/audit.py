@@ -37,6 +37,8 @@ _NOW = bindparam("now", type_=_A.finished_at.type)
 # attempts start at one, and an earlier discard no longer counts.
 _RETRIES = bindparam("new_retries", type_=_A.retries.type)
 _OVERRULED = _A.retries < _RETRIES
+#: An event that the standby API accepted, and no bridge has received yet.
+_UNTRIED = and_(_A.attempts == 0, _A.tried_at.is_(None))
 _BEGIN_AGAIN = (
     audit.update()
     .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, and_(_A.outcome == DISCARDED, _OVERRULED)))
@@ -47,6 +49,8 @@ _BEGIN_AGAIN = (
         ),
         retries=case((_OVERRULED, sa.cast(_RETRIES, _A.retries.type)), else_=_A.retries),
         attempt_in_progress=True,
+        enqueued_at=case((_UNTRIED, bindparam("new_enqueued_at", type_=_A.enqueued_at.type)), else_=_A.enqueued_at),
+        started_at=case((_UNTRIED, _NOW), else_=_A.started_at),
         tried_at=_NOW,
         outcome=None,
         finished_at=None,
@@ -126,6 +130,7 @@ class AttemptState:
 
     :ivar attempt_in_progress: its last attempt has not ended: a bridge is working on it, or was killed by it
     :ivar retries: how often an Odoo user had it sent again, as far as the bridge has seen
+    :ivar tried_at: when its newest attempt began
     """
 
     attempts: int
@@ -135,6 +140,12 @@ class AttemptState:
     error: str | None
     started_at: datetime
     retries: int
+    tried_at: datetime | None
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether the standby API accepted the event, and no bridge has received it yet."""
+        return self.attempts == 0 and self.tried_at is None
 
     @property
     def is_done(self) -> bool:
@@ -152,7 +163,7 @@ class AttemptState:
 def attempt_states(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, AttemptState]:
     """The states of those events that were received before, by event id."""
     columns = (_A.attempts, _A.attempt_in_progress, _A.outcome, _A.error_code, _A.error, _A.started_at, _A.retries)
-    statement = sa.select(_A.event_id, *columns)
+    statement = sa.select(_A.event_id, *columns, _A.tried_at)
     return {row[0]: AttemptState(*row[1:]) for row in find(connection, statement, _A.event_id, event_ids)}
 
 
@@ -166,7 +177,12 @@ def begin(
     now = now or datetime.now(timezone.utc)
     before = attempt_states(connection, [item.event.id for item in received])
     again: list[dict[str, Any]] = [
-        {"this_event_id": item.event.id, "new_retries": item.event.retries, "now": now}
+        {
+            "this_event_id": item.event.id,
+            "new_retries": item.event.retries,
+            "new_enqueued_at": item.enqueued_at,
+            "now": now,
+        }
         for item in received
         if item.event.id in before
     ]
@@ -176,6 +192,16 @@ def begin(
     if new:
         connection.execute(audit.insert(), sorted(new, key=lambda row: str(row["event_id"])))
     return before
+
+
+def accept(connection: sa.Connection, event: Event, now: datetime | None = None) -> None:
+    """Note that the standby API has put ``event`` on its queue, so that it is missed if the queue loses it.
+
+    An event that is known already stays as it is: a bridge may have been faster.
+    """
+    if not attempt_states(connection, [event.id]):
+        row = _row(ReceivedEvent(event, event.type.queue, None), now or datetime.now(timezone.utc))
+        connection.execute(audit.insert(), [{**row, "tried_at": None, "attempts": 0, "attempt_in_progress": False}])
 
 
 def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | None = None) -> None:
@@ -284,11 +310,29 @@ def report_again(connection: sa.Connection, event_ids: Collection[str]) -> None:
 
 
 def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[str]) -> list[AuditRow]:
-    """Audit rows, oldest first, of events without an outcome whose last attempt began before ``cutoff``."""
+    """Audit rows, oldest first, of events without an outcome whose last attempt began before ``cutoff``.
+
+    Without those that no bridge has received: see :func:`untried`.
+    """
     statement = sa.select(audit).where(
-        _OPEN, func.coalesce(_A.tried_at, _A.started_at) < cutoff, _A.type.in_(sorted(types))
+        _OPEN, not_(_UNTRIED), func.coalesce(_A.tried_at, _A.started_at) < cutoff, _A.type.in_(sorted(types))
     )
     return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id))]
+
+
+def untried(connection: sa.Connection, queue: str, before: datetime, limit: int) -> list[AuditRow]:
+    """Audit rows, oldest first, of events that the standby API accepted before then and no bridge has received."""
+    statement = sa.select(audit).where(_OPEN, _UNTRIED, _A.queue == queue, _A.started_at < before)
+    return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id).limit(limit))]
+
+
+def newest_begun(connection: sa.Connection, queue: str, since: datetime, cutoff: datetime) -> datetime | None:
+    """When a webhook received the newest of those events whose newest attempt began before ``cutoff``.
+
+    :param since: only events received then or later, so that little is read
+    """
+    statement = sa.select(_A.received_at).where(_A.queue == queue, _A.received_at >= since, _A.tried_at < cutoff)
+    return connection.execute(statement.order_by(_A.received_at.desc()).limit(1)).scalar()
 
 
 def rows(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, AuditRow]:

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import and_, bindparam, or_
+from sqlalchemy import bindparam, or_
 
 from ..contract.event import Event
+from ..contract.fields import format_datetime
+from ..contract.newest import order_key
 from ..contract.payloads import CampaignAssignment, CampaignContact
-from .contacts import append_states, ensure_contacts, lock
-from .last_write_wins import is_newer, set_version, superseded, version_params
-from .schema import advisors, campaign_contacts, campaigns
-from .upsert import coalesce_new, coalesce_old, ensure, find
+from .contacts import append_states, ensure_contacts
+from .last_write_wins import Said, carried, lock, merge, said_by
+from .schema import advisors, campaign_contacts, campaigns, contacts
+from .upsert import ensure, find
 
 _C = campaign_contacts.c
 _ROW = _C.id == bindparam("row_id")
 _NOW = bindparam("now", type_=_C.updated_at.type)
-_FIELDS = (_C.type, _C.last_state, _C.summary)
+#: Each adviser and the date of their assignment, by role.
+_ADVISERS = {
+    "commercial": ("commercial_advisor_id", "commercial_assignment_date"),
+    "medical": ("medical_advisor_id", "medical_assignment_date"),
+}
+FIELDS = ("type", "last_state", "summary", "extra", *_ADVISERS["commercial"], *_ADVISERS["medical"])
+_DATES = {name: pair[1] for pair in _ADVISERS.values() for name in pair}
 
-_UPDATE = (
-    campaign_contacts.update()
-    .where(_ROW, is_newer(campaign_contacts))
-    .values(
-        {
-            **{field.name: coalesce_new(field) for field in _FIELDS},
-            **set_version(campaign_contacts),
-            "updated_at": _NOW,
-        }
-    )
-)
-_COMPLETE_FROM_OLDER = (
-    campaign_contacts.update()
-    .where(_ROW, ~is_newer(campaign_contacts), _C.event_id != bindparam("new_event_id"))
-    .values({**{field.name: coalesce_old(field) for field in _FIELDS}, "updated_at": _NOW})
-)
 _ASSIGNED = (
     campaign_contacts.update()
     .where(_ROW, or_(_C.assigned_at.is_(None), _C.assigned_at < bindparam("new_assigned_at")))
@@ -48,29 +40,6 @@ _TAKE_OVER = (
     .where(_ROW, _C.campaign_id.is_(None))
     .values(campaign_id=bindparam("new_campaign_id"), updated_at=_NOW)
 )
-
-
-def _assign(advisor: sa.Column[Any], date: sa.Column[Any]) -> sa.Update:
-    """The adviser with the newest assignment date wins. On equal dates the adviser of the newest event wins."""
-    new_date = bindparam("new_date", type_=date.type)
-    return (
-        campaign_contacts.update()
-        .where(
-            _ROW,
-            or_(date.is_(None), date < new_date, and_(date == new_date, is_newer(campaign_contacts))),
-        )
-        .values(
-            {
-                advisor.name: sa.func.coalesce(bindparam("new_advisor_id", type_=advisor.type), advisor),
-                date.name: new_date,
-                "updated_at": _NOW,
-            }
-        )
-    )
-
-
-_ASSIGN_COMMERCIAL = _assign(_C.commercial_advisor_id, _C.commercial_assignment_date)
-_ASSIGN_MEDICAL = _assign(_C.medical_advisor_id, _C.medical_assignment_date)
 
 
 @dataclass(frozen=True)
@@ -98,38 +67,14 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
     changes = [_change(event) for event in sorted(events, key=lambda event: event.order)]
     contact_ids = ensure_contacts(connection, {event.manychat_id for event in events}, now)
     # An update without a campaign belongs to a row that depends on the contact's other rows. So the contact is locked.
-    lock(connection, contact_ids.values())
+    lock(connection, contacts, contact_ids.values())
     ensure_campaigns(connection, (change.campaign_id for change in changes), now)
     ensure_advisors(connection, (change.commercial_advisor_id for change in changes), "commercial", now)
     ensure_advisors(connection, (change.medical_advisor_id for change in changes), "medical", now)
 
     row_ids = _rows_of(connection, changes, contact_ids, now)
-    rows = [
-        {
-            "row_id": row_id,
-            "now": now,
-            "new_type": change.type,
-            "new_last_state": change.state,
-            "new_summary": change.summary,
-            **version_params(change.event),
-        }
-        for change, row_id in zip(changes, row_ids, strict=True)
-    ]
-    # Advisers first: on equal dates their statements compare the event with the row's newest, which _UPDATE replaces.
-    for statement, assigned in (
-        (_ASSIGN_COMMERCIAL, [(change.commercial_advisor_id, change.commercial_date) for change in changes]),
-        (_ASSIGN_MEDICAL, [(change.medical_advisor_id, change.medical_date) for change in changes]),
-    ):
-        dated = [
-            {**row, "new_advisor_id": advisor_id, "new_date": date}
-            for row, (advisor_id, date) in zip(rows, assigned, strict=True)
-            if date is not None
-        ]
-        if dated:
-            connection.execute(statement, dated)
-    connection.execute(_UPDATE, rows)
-    if older := superseded(connection, campaign_contacts, rows):
-        connection.execute(_COMPLETE_FROM_OLDER, older)
+    said = [each for change, row_id in zip(changes, row_ids, strict=True) for each in _said(change, row_id)]
+    merge(connection, campaign_contacts, FIELDS, said, now, _assigned)
     append_states(
         connection,
         [
@@ -138,6 +83,26 @@ def apply_campaign_events(connection: sa.Connection, events: Collection[Event], 
             if change.state
         ],
     )
+
+
+def _said(change: _Change, row_id: int) -> Iterator[Said]:
+    """What an event says: each adviser at the date of the assignment, everything else at the event's own."""
+    event = change.event
+    own = {"type": change.type, "last_state": change.state, "summary": change.summary}
+    yield said_by(event, row_id, own)
+    for role, advisor_id, date in (
+        ("commercial", change.commercial_advisor_id, change.commercial_date),
+        ("medical", change.medical_advisor_id, change.medical_date),
+    ):
+        if date is not None:
+            values = carried(dict(zip(_ADVISERS[role], (advisor_id, date), strict=True)))
+            yield Said(row_id, order_key(date, event.received_at, event.id), values)
+
+
+def _assigned(row: Any, name: str) -> str | None:
+    """Order of an adviser without a version: the date of the assignment, unless that is the row's newest event."""
+    date = getattr(row, _DATES[name]) if name in _DATES else None
+    return format_datetime(date) if date and date != row.event_at else None
 
 
 def ensure_campaigns(connection: sa.Connection, ids: Iterable[int | None], now: datetime) -> None:

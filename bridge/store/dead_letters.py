@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from ..contract.event import Event
+from ..contract.outcomes import EventOutcome
 from .rows import DeadLetterRow
-from .schema import dead_letters
+from .schema import audit, dead_letters
 from .upsert import chunks, find
 
 OPEN, REPLAYED, RESOLVED, DISCARDED = "open", "replayed", "resolved", "discarded"
@@ -241,6 +242,26 @@ def mark_replayed(connection: sa.Connection, letter: DeadLetterRow, event: Event
         dead_letters.update()
         .where(_D.id == letter.id, _D.status == OPEN, _D.message_id == letter.message_id)
         .values(values)
+    )
+
+
+def unanswered_replays(connection: sa.Connection, cutoff: datetime) -> list[DeadLetterRow]:
+    """Letters that went back to a queue before ``cutoff``, and whose event no bridge has tried since."""
+    given_up = audit.c.outcome == EventOutcome.DEAD_LETTERED.value
+    tried = sa.exists().where(
+        audit.c.event_id == _D.event_id,
+        sa.or_(audit.c.outcome.is_(None), ~given_up, audit.c.tried_at >= _D.replayed_at),
+    )
+    statement = sa.select(dead_letters).where(_D.status == REPLAYED, _D.replayed_at < cutoff, ~tried)
+    return [DeadLetterRow._make(row) for row in connection.execute(statement.order_by(_D.id))]
+
+
+def reopen(connection: sa.Connection, letter: DeadLetterRow) -> None:
+    """Note that the queue has lost the message with which the letter was replayed."""
+    connection.execute(
+        dead_letters.update()
+        .where(_D.id == letter.id, _D.status == REPLAYED, _D.replayed_at == letter.replayed_at)
+        .values(status=OPEN, replayed_at=None)
     )
 
 

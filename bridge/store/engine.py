@@ -14,9 +14,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from .. import metrics, progress, retry
-from ..errors import BadDatabaseUrl, StoreUnavailable
+from ..errors import BadDatabaseUrl, StoreRefused, StoreUnavailable
 from . import odbc
-from .sql_errors import describe, is_conflict, is_too_long, is_transient
+from .sql_errors import describe, is_conflict, is_stale, is_too_long, is_transient, may_be_of_the_data
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,6 +69,7 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
     except (NoSuchModuleError, ArgumentError, TypeError) as error:
         raise BadDatabaseUrl(str(error)) from None
     sa.event.listen(engine, "before_cursor_execute", lambda *_: progress.mark())
+    sa.event.listen(engine, "handle_error", _leave_stale_connections)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -81,6 +82,13 @@ def schema_of(bind: sa.Engine | sa.Connection) -> str | None:
     """The ``schema`` that :func:`create_engine` got for ``bind``."""
     schemas: Mapping[str | None, str] = bind.get_execution_options().get(_TRANSLATE, {})
     return schemas.get(None)
+
+
+def _leave_stale_connections(context: sa.ExceptionContext) -> None:
+    # SQLite opens a file that is read-only at that moment for reading, and the connection stays so for ever. Likewise a
+    # connection to a server that has become a replica. SQLAlchemy then replaces all connections of the pool.
+    if isinstance(context.sqlalchemy_exception, DBAPIError) and is_stale(context.sqlalchemy_exception):
+        context.is_disconnect = True
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -129,7 +137,7 @@ def in_transaction(
     and updates it. This needs no MERGE, no savepoints and no lock hints, and is the same on every database. ``work``
     also runs again after a fault that Azure SQL calls transient, unless the commit failed: its result is then unknown.
 
-    :raises StoreUnavailable: the database's fault
+    :raises StoreUnavailable: the database's fault; :class:`StoreRefused`: perhaps the data's (see :mod:`.refusal`)
     :raises DataError, IntegrityError: the data's fault
     """
     with _timed():
@@ -181,6 +189,8 @@ def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
             raise DataError("(a statement)", None, error.orig, hide_parameters=True) from None  # type: ignore[arg-type]
         if isinstance(error, (DataError, IntegrityError)) and not error.connection_invalidated:
             raise
+        if may_be_of_the_data(error):
+            raise StoreRefused(describe(error), error) from None
         raise StoreUnavailable(describe(error)) from None
 
 

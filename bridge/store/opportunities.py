@@ -16,7 +16,7 @@ from ..contract.payloads import Opportunity
 from ..results import Done, Failure
 from .campaigns import ensure_advisors
 from .contacts import complete_from_opportunities
-from .last_write_wins import is_newer, set_version, version_params
+from .last_write_wins import merge, said_by
 from .rows import OpportunityRow
 from .schema import opportunities, opportunity_stages
 from .upsert import coalesce_new, ensure, find
@@ -25,32 +25,14 @@ from .upsert import coalesce_new, ensure, find
 UNSYNCED = ("error", "pending")
 
 _O = opportunities.c
-_FIELDS = (_O.summary, _O.entry_date, _O.commercial_advisor_id, _O.medical_advisor_id)
-_ROW = _O.id == bindparam("row_id")
+FIELDS = ("summary", "entry_date", "commercial_advisor_id", "medical_advisor_id", "extra")
 _NOW = bindparam("now", type_=_O.updated_at.type)
 _IS_NEWEST = _O.event_id == bindparam("this_event_id")
 
 _TRY_AGAIN = (
     opportunities.update()
-    .where(_ROW, _O.event_id == bindparam("new_event_id"))
+    .where(_O.id == bindparam("row_id"), _IS_NEWEST)
     .values(odoo_sync_status="pending", attempts=_O.attempts + 1, updated_at=_NOW)
-)
-_UPDATE = (
-    opportunities.update()
-    .where(_ROW, is_newer(opportunities))
-    .values(
-        {
-            **{field.name: coalesce_new(field) for field in _FIELDS},
-            # Not `coalesce_new`: the two columns name one stage together, so both are replaced.
-            "manychat_stage_id": bindparam("new_manychat_stage_id", type_=_O.manychat_stage_id.type),
-            "manychat_stage": bindparam("new_manychat_stage", type_=_O.manychat_stage.type),
-            **set_version(opportunities),
-            "odoo_sync_status": "pending",
-            "attempts": 1,
-            "last_error": None,
-            "updated_at": _NOW,
-        }
-    )
 )
 _SET_LEAD = (
     opportunities.update()
@@ -98,24 +80,31 @@ def record(connection: sa.Connection, events: Collection[Event], now: datetime |
             for manychat_id, contact_id in contact_ids.items()
         },
     )
-    rows: list[dict[str, Any]] = [
-        {
-            "row_id": ids[event.manychat_id],
-            "now": now,
-            "new_summary": payload.state.summary,
-            "new_entry_date": payload.entry_date,
-            "new_commercial_advisor_id": payload.commercial_advisor_id,
-            "new_medical_advisor_id": payload.medical_advisor_id,
-            "new_manychat_stage_id": payload.state.stage_id,
-            "new_manychat_stage": payload.state.stage,
-            **version_params(event),
-        }
+    said = [
+        said_by(
+            event,
+            ids[event.manychat_id],
+            {
+                "summary": payload.state.summary,
+                "entry_date": payload.entry_date,
+                "commercial_advisor_id": payload.commercial_advisor_id,
+                "medical_advisor_id": payload.medical_advisor_id,
+            },
+            # The two columns name one stage together, so both are replaced.
+            if_newest={
+                "manychat_stage_id": payload.state.stage_id,
+                "manychat_stage": payload.state.stage,
+                "odoo_sync_status": "pending",
+                "attempts": 1,
+                "last_error": None,
+            },
+        )
         for event, payload in payloads
     ]
-    rows.sort(key=itemgetter("row_id"))
-    # In this order: after _UPDATE the event would be the row's newest, and its attempt would count twice.
-    connection.execute(_TRY_AGAIN, rows)
-    connection.execute(_UPDATE, rows)
+    tries = [{"row_id": ids[event.manychat_id], "this_event_id": event.id, "now": now} for event, _ in payloads]
+    # In this order: after the merge the event would be the row's newest, and its attempt would count twice.
+    connection.execute(_TRY_AGAIN, sorted(tries, key=itemgetter("row_id")))
+    merge(connection, opportunities, FIELDS, said, now)
 
 
 def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], now: datetime | None = None) -> None:

@@ -1,7 +1,7 @@
 """Single contacts, campaigns, channels and advisers, as the API writes them.
 
-A write of the API counts as the newest data at the time of the call. An event that happened earlier does not overwrite
-it, but may still fill in empty fields. An event that happens later overwrites it.
+A write of the API counts as the newest event at the time of the call. It says the fields that the call gives, the
+emptied ones included. An event that happened earlier fills only what no newer one has said.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..contract.fields import MAX_INT
-from .contacts import channel_key
+from ..contract.newest import order_key
+from .contacts import FIELDS, channel_key
+from .last_write_wins import dump, orders_of
 from .schema import (
     advisors,
     campaign_contacts,
@@ -98,7 +100,7 @@ def create(
     now = now or datetime.now(timezone.utc)
     row = _derived(table, {name: value for name, value in values.items() if name != "id" or value is not None})
     _check(connection, table, row, None)
-    row |= {"created_at": now, "updated_at": now, **_version(table, None, now)}
+    row |= {"created_at": now, "updated_at": now, **_version(table, None, row, now)}
     if table in (campaigns, advisors) and "id" not in row:
         row["id"] = _next_id(connection, table)
     inserted = connection.execute(table.insert().values(row)).inserted_primary_key
@@ -123,7 +125,7 @@ def update(
     before = _get(connection, table, row_id)
     row = _derived(table, values)
     _check(connection, table, row, row_id)
-    row |= _version(table, before, now)
+    row |= _version(table, before, row, now)
     if row:
         connection.execute(table.update().where(table.c.id == row_id).values(row))
     _note_state(connection, table, row_id, before, row, now)
@@ -197,13 +199,20 @@ def _first_free_id(connection: sa.Connection, table: sa.Table) -> int:
 _SEQUENCES = {table: sa.Sequence(f"{table.name.removesuffix('s')}_id") for table in (campaigns, advisors)}
 
 
-def _version(table: sa.Table, before: sa.Row[Any] | None, now: datetime) -> dict[str, Any]:
+def _version(table: sa.Table, before: sa.Row[Any] | None, given: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """The call as the row's newest "event". Only contacts have one."""
     if table is not contacts:
         return {}
     # A bot's clock may be ahead, by a day at most: a stale event must not become newer than the row by this call.
     at = now if before is None or before.event_at is None else max(now, before.event_at)
-    return {"event_at": at, "event_received_at": now, "event_id": f"api-{secrets.token_hex(16)}"}
+    event_id = f"api-{secrets.token_hex(16)}"
+    version = {"event_at": at, "event_received_at": now, "event_id": event_id}
+    if before is None:
+        return version  # what a new row lacks was not emptied
+    newest = order_key(at, now, event_id)
+    said = dict.fromkeys((name for name in given if name in FIELDS), newest)
+    values = {name: given.get(name, getattr(before, name)) for name in FIELDS}
+    return {**version, "field_versions": dump(orders_of(before, FIELDS) | said, values, newest)}
 
 
 def _note_state(

@@ -128,6 +128,7 @@ class OpportunityRow(NamedTuple):
     event_at: datetime | None
     event_received_at: datetime | None
     event_id: str | None
+    field_versions: str | None
     created_at: datetime
     updated_at: datetime
 

@@ -62,8 +62,16 @@ big_id = sa.BigInteger().with_variant(Integer, "sqlite")
 
 
 def version() -> tuple[Column[Any], ...]:
-    """The version of a row: its newest event, which :func:`bridge.store.last_write_wins.is_newer` compares."""
-    return (Column("event_at", Moment), Column("event_received_at", Moment), Column("event_id", key(64)))
+    """The version of a row, see :mod:`bridge.store.last_write_wins`.
+
+    Its newest event; and, as JSON, the fields that have their value from another event, by the order of that event.
+    """
+    return (
+        Column("event_at", Moment),
+        Column("event_received_at", Moment),
+        Column("event_id", key(64)),
+        Column("field_versions", text()),
+    )
 
 
 def timestamps() -> tuple[Column[Any], ...]:
@@ -226,8 +234,10 @@ audit = Table(
     Column("clock_is_wrong", Boolean, nullable=False),  # its date was in the future and is not used
     Column("received_at", Moment, nullable=False),  # by the webhook
     Column("enqueued_at", Moment),  # onto the queue, in whole seconds, as the queue reports it
-    Column("started_at", Moment, nullable=False),  # when a bridge first received it
-    Column("tried_at", Moment),  # when its newest attempt began; NULL in rows that are older than this column
+    # When a bridge first received it; until then, when the standby API accepted it.
+    Column("started_at", Moment, nullable=False),
+    # When its newest attempt began; NULL in rows that are older than this column, and before the first attempt.
+    Column("tried_at", Moment),
     Column("finished_at", Moment),
     Column("attempts", Integer, nullable=False),
     # An attempt is running, or its process was killed. After a kill the event is tried alone, without its neighbours.
@@ -310,6 +320,15 @@ pauses = Table(
     Column("id", Integer, primary_key=True),
     Column("queue", key(64), nullable=False, unique=True),
     Column("paused_at", Moment, nullable=False),
+)
+
+# Always empty: `check` and the bridges write a row and delete it in one transaction, to see whether they can.
+write_checks = Table(
+    "write_checks",
+    metadata,
+    Column("id", key(32), primary_key=True),
+    Column("written_at", Moment, nullable=False),
+    Column("filler", text(), nullable=False),
 )
 
 

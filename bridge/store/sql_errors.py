@@ -6,8 +6,9 @@ import re
 
 from sqlalchemy.exc import DBAPIError
 
-# SQL Server's numbers of conflicts: duplicate key in a constraint, in an index; deadlock victim; snapshot conflict.
-_MSSQL_CONFLICTS = {2627, 2601, 1205, 3960}
+# SQL Server's numbers of conflicts: duplicate key in a constraint, in an index; deadlock victim; snapshot conflict with
+# another transaction's row, with its change of a table; the same of memory-optimized tables.
+_MSSQL_CONFLICTS = {2627, 2601, 1205, 3960, 3961, 41302, 41305, 41325}
 # Its numbers of faults that pass by themselves: Azure SQL moves to another machine, is reconfigured, or is too busy.
 _MSSQL_TRANSIENT = {40613, 40197, 40501, 40540, 40143, 49918, 49919, 49920, 10928, 10929, 4221, 615}
 # ODBC's state and the network's numbers of a connection that is lost.
@@ -15,18 +16,38 @@ _LOST = {"08S01"}
 _MSSQL_LOST = {10053, 10054, 10060}
 # Its numbers of a text that is too long for its column.
 _MSSQL_TOO_LONG = {2628, 8152}
+# SQL Server's numbers of a connection that no longer leads to a database that can be written: read-only, or a replica.
+_MSSQL_STALE = {3906, 976, 978, 979, 983}
+# PostgreSQL's state of the same: a read-only transaction.
+_POSTGRESQL_STALE = {"25006"}
+# The same of SQLite, and its other faults that no data can cause: result codes by their beginning, and the texts that
+# Python 3.10 gives instead of a code. https://www.sqlite.org/rescode.html
+_SQLITE_STALE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_NOTADB", "SQLITE_CORRUPT")
+_SQLITE_FAULTS = (*_SQLITE_STALE, "SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "SQLITE_PERM")
+_SQLITE_TEXTS = {
+    "attempt to write a readonly database": "SQLITE_READONLY",
+    "database or disk is full": "SQLITE_FULL",
+    "unable to open database file": "SQLITE_CANTOPEN",
+    "disk I/O error": "SQLITE_IOERR",
+    "file is not a database": "SQLITE_NOTADB",
+    "database disk image is malformed": "SQLITE_CORRUPT",
+    "database is locked": "SQLITE_BUSY",
+    "database table is locked": "SQLITE_LOCKED",
+}
+# PostgreSQL's classes of faults that no data can cause: connection, resources (a full disk), operator, system, bug.
+_POSTGRESQL_FAULTS = ("08", "53", "57", "58", "XX")
+# ODBC's classes and states of the same: connection, login, time-out, driver.
+_ODBC_FAULTS = ("08", "28", "HYT", "IM", "01")
 # PostgreSQL's states of conflicts: unique violation, serialization failure, deadlock.
 _POSTGRESQL_CONFLICTS = {"23505", "40001", "40P01"}
 
 
 def is_conflict(error: DBAPIError) -> bool:
     """Whether ``error`` says that another transaction was in the way, so that running again helps."""
-    original = error.orig
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if state is not None:
+    if state := _state(error):
         return state in _POSTGRESQL_CONFLICTS
-    if type(original).__module__.startswith("sqlite3"):
-        return "UNIQUE constraint failed" in str(original)
+    if _is_sqlite(error):
+        return "UNIQUE constraint failed" in str(error.orig)
     return bool(_MSSQL_CONFLICTS & mssql_numbers(error))
 
 
@@ -35,6 +56,25 @@ def is_transient(error: DBAPIError) -> bool:
     if not _is_odbc(error):
         return False
     return _odbc_state(error) in _LOST or bool((_MSSQL_TRANSIENT | _MSSQL_LOST) & mssql_numbers(error))
+
+
+def is_stale(error: DBAPIError) -> bool:
+    """Whether the connection can no longer write, and a new one may: the database became writable, or moved."""
+    if _is_odbc(error):
+        return bool(_MSSQL_STALE & mssql_numbers(error))
+    return _state(error) in _POSTGRESQL_STALE or _sqlite_code(error).startswith(_SQLITE_STALE)
+
+
+def may_be_of_the_data(error: DBAPIError) -> bool:
+    """Whether ``error`` is the answer of a database at work to one statement: another statement may succeed."""
+    if error.connection_invalidated or error.statement is None or is_conflict(error) or is_transient(error):
+        return False
+    if _is_odbc(error):
+        return not _odbc_state(error).startswith(_ODBC_FAULTS)
+    if code := _sqlite_code(error):
+        return not code.startswith(_SQLITE_FAULTS)
+    state = _state(error)
+    return bool(state) and not state.startswith(_POSTGRESQL_FAULTS) and state not in _POSTGRESQL_STALE
 
 
 def is_too_long(error: DBAPIError) -> bool:
@@ -63,6 +103,24 @@ _ODBC_STATES = {
     "IM002": "the ODBC driver is not installed",
     "01000": "the ODBC driver cannot be loaded; in a checkout, pip install '.[azure-sql]' installs it",
 }
+# The same of PostgreSQL's states and SQLite's codes, by their beginning.
+_STATES = {
+    "SQLITE_READONLY": "the database file is read-only",
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_CANTOPEN": "the database file cannot be opened",
+    "SQLITE_IOERR": "the disk fails",
+    "SQLITE_NOTADB": "the database file is none",
+    "SQLITE_CORRUPT": "the database file is damaged",
+    "SQLITE_BUSY": "another program holds the database",
+    "25006": "the database is read-only",
+    "28": "login refused",
+    "3D000": "there is no such database",
+    "42501": "a right is missing",
+    "53100": "the disk is full",
+    "53300": "the server has no connection left",
+    "57014": "no answer in time",
+    "57P": "the server is stopping or starting",
+}
 
 
 def describe(error: DBAPIError) -> str:
@@ -74,9 +132,25 @@ def describe(error: DBAPIError) -> str:
         is_of_connection = error.connection_invalidated or error.statement is None
         words = _ODBC_STATES.get(_odbc_state(error)) if is_of_connection else None
         return f"{words or kind} ({f'{_odbc_state(error)} {numbers}'.strip()})"
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    state = state or getattr(original, "sqlite_errorname", None)
-    return f"{kind} ({state})" if state else kind
+    state = _state(error) or _sqlite_code(error)
+    words = next((words for start, words in _STATES.items() if state.startswith(start)), kind)
+    return f"{words} ({state})" if state else words
+
+
+def _state(error: DBAPIError) -> str:
+    """PostgreSQL's state; empty if ``error`` is not PostgreSQL's."""
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
+
+
+def _is_sqlite(error: DBAPIError) -> bool:
+    return type(error.orig).__module__.startswith("sqlite3")
+
+
+def _sqlite_code(error: DBAPIError) -> str:
+    """SQLite's result code; empty if ``error`` is not SQLite's."""
+    if not _is_sqlite(error):
+        return ""
+    return getattr(error.orig, "sqlite_errorname", None) or _SQLITE_TEXTS.get(str(error.orig), "SQLITE_ERROR")
 
 
 def _is_odbc(error: DBAPIError) -> bool:

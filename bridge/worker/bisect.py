@@ -33,13 +33,14 @@ def bisect_batch(
     except Exception as error:
         if len(events) == 1:
             log.warning("event_failed", event_id=events[0].id, manychat_id=events[0].manychat_id, exc_info=True)
-            return {events[0].id: _failure(error)}
+            return {events[0].id: failure_of(error)}
         log.warning("batch_bisected", count=len(events), error=kind(error))
     middle = len(events) // 2
     return {**bisect_batch(events[:middle], handle), **bisect_batch(events[middle:], handle)}
 
 
-def _failure(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
+    """What ``error`` says of the event that raised it."""
     if isinstance(error, OdooRefused):
         code, message = ErrorCode.REFUSED, f"Odoo refused it: {error.message} ({error.name})"
     elif isinstance(error, DBAPIError):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from ..contract.event import Event
 from ..contract.fields import format_datetime
@@ -23,6 +24,7 @@ from ..store import audit, dead_letters
 from ..store.audit import AttemptState
 from ..store.dead_letters import DeadLetter
 from ..store.engine import in_transaction
+from ..store.refusal import write_events
 from ..store.rows import AuditRow, DeadLetterRow
 
 #: Records failed events in a handler's own tables.
@@ -72,19 +74,30 @@ class DeadLetterer:
         self._dead_letter_queue = dead_letter_queue
 
     def record_failure(self, failed: Sequence[FailedEvent], on_failure: OnFailure, *, dead: bool) -> None:
-        """Record failed attempts in one transaction.
+        """Record failed attempts in one transaction, or each in its own if SQL refuses that.
+
+        What makes SQL refuse an event may make it refuse every change of the event's rows. Then only its audit row and
+        its dead letter are written.
 
         :param dead: the events are given up: store their dead letters too; :meth:`send_notice` comes next
         :raises bridge.errors.Outage: SQL is down
         """
 
-        def work(connection: sa.Connection) -> None:
-            audit.fail(connection, {each.event.id: each.failure for each in failed}, dead=dead)
-            on_failure(connection, [(each.event, each.failure) for each in failed])
+        def record(connection: sa.Connection, each: Sequence[FailedEvent], *, everywhere: bool) -> None:
+            audit.fail(connection, {one.event.id: one.failure for one in each}, dead=dead)
+            if everywhere:
+                on_failure(connection, [(one.event, one.failure) for one in each])
             if dead:
-                dead_letters.put(connection, [each.dead_letter() for each in failed])
+                dead_letters.put(connection, [one.dead_letter() for one in each])
 
-        in_transaction(self._engine, work)
+        try:
+            write_events(self._engine, record, failed, everywhere=True)
+        except DBAPIError:
+            if len(failed) == 1:
+                in_transaction(self._engine, record, failed, everywhere=False)
+            else:
+                for one in failed:
+                    self.record_failure([one], on_failure, dead=dead)
 
     def store(self, letters: Sequence[DeadLetter]) -> None:
         """Store messages that are not events; :meth:`send_notice` comes next.

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from .. import retry
 from ..contract.errors import ContractError
@@ -29,8 +30,9 @@ from ..store import audit, dead_letters
 from ..store.audit import AttemptState
 from ..store.dead_letters import DeadLetter
 from ..store.engine import in_transaction
+from ..store.refusal import write_events
 from . import outcome_log
-from .bisect import bisect_batch
+from .bisect import bisect_batch, failure_of
 from .dead_lettering import DeadLetterer, FailedEvent, last_failure
 from .handlers import Handler
 
@@ -182,7 +184,16 @@ class BatchProcessor:
             audit.ReceivedEvent(delivery.event, self._queue_name, delivery.messages[0].inserted_at)
             for delivery in group
         ]
-        before = in_transaction(self._engine, audit.begin, received)
+        try:
+            before = write_events(self._engine, audit.begin, received)
+        except DBAPIError as error:
+            # SQL refuses even to note the attempt of one of them.
+            if len(group) == 1:
+                self._fail_uncounted(batch, group[0], failure_of(error))
+            else:
+                for delivery in group:
+                    self._attempt(batch, [delivery])
+            return
         batch.open_attempts |= {delivery.event.id for delivery in group}
         for delivery in group:
             known = before.get(delivery.event.id)
@@ -196,6 +207,21 @@ class BatchProcessor:
             message = f"Events of type {delivery.event.type.value} belong on {delivery.event.type.queue}."
             outcomes[delivery.event.id] = Failure(ErrorCode.WRONG_QUEUE.value, message, permanent=True)
         self._settle(batch, group, outcomes)
+
+    def _fail_uncounted(self, batch: Batch, delivery: Delivery, failure: Failure) -> None:
+        """Settle an event that cannot have an audit row. Its message tells how often it was tried."""
+        message = delivery.messages[0]
+        attempts = message.dequeue_count
+        if not retry.is_given_up(failure, attempts, self._max_attempts):
+            seconds = retry.delay(attempts)
+            batch.settle(delivery.messages, seconds)
+            outcome_log.retried(delivery.event, failure, attempts=attempts, retry_in=seconds)
+            return
+        failed = self._failed_event(delivery, failure, attempts)
+        self._dead_letterer.store([failed.dead_letter()])
+        self._dead_letterer.send_notice([message.id])
+        batch.settle(delivery.messages, DELETE)
+        outcome_log.dead_lettered(delivery.event, failure, attempts=attempts)
 
     def _settle(self, batch: Batch, group: Sequence[Delivery], outcomes: Mapping[str, Outcome]) -> None:
         """Settle the messages of events that were tried, and record failures."""
@@ -245,21 +271,21 @@ class BatchProcessor:
             outcome_log.dead_lettered(delivery.event, failure, attempts=delivery.attempts)
 
     def _record(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]], *, dead: bool) -> None:
-        failed = [
-            FailedEvent(
-                event=delivery.event,
-                failure=failure,
-                attempts=delivery.attempts,
-                first_tried_at=delivery.first_tried_at,
-                queue=self._queue_name,
-                message_id=delivery.messages[0].id,
-                body=delivery.messages[0].content,
-                enqueued_at=delivery.messages[0].inserted_at,
-            )
-            for delivery, failure in failures
-        ]
+        failed = [self._failed_event(delivery, failure, delivery.attempts) for delivery, failure in failures]
         self._dead_letterer.record_failure(failed, self._handler.on_failure, dead=dead)
         batch.open_attempts -= {delivery.event.id for delivery, _ in failures}
+
+    def _failed_event(self, delivery: Delivery, failure: Failure, attempts: int) -> FailedEvent:
+        return FailedEvent(
+            event=delivery.event,
+            failure=failure,
+            attempts=attempts,
+            first_tried_at=delivery.first_tried_at,
+            queue=self._queue_name,
+            message_id=delivery.messages[0].id,
+            body=delivery.messages[0].content,
+            enqueued_at=delivery.messages[0].inserted_at,
+        )
 
 
 def _unreadable_letter(message: Message, queue: str, error: ContractError, now: datetime) -> DeadLetter:
@@ -280,6 +306,10 @@ def _unreadable_letter(message: Message, queue: str, error: ContractError, now: 
 
 def _look_up(connection: sa.Connection, event_ids: Collection[str]) -> tuple[dict[str, AttemptState], dict[str, str]]:
     """Earlier attempts, and the messages with which events were given up; both by event id."""
-    states = audit.attempt_states(connection, event_ids)
+    states = {
+        event_id: state
+        for event_id, state in audit.attempt_states(connection, event_ids).items()
+        if not state.is_untried
+    }
     dead = [event_id for event_id, known in states.items() if known.is_dead]
     return states, dead_letters.messages_given_up(connection, dead)

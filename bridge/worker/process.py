@@ -21,7 +21,7 @@ from ..odoo import Odoo
 from ..progress import Watch
 from ..queue import Queue, create_all
 from ..settings import Settings
-from ..store.engine import in_transaction
+from ..store.refusal import check_writing
 from . import heartbeat, reconcile, reporter
 from .consumer import Consumer
 from .delivery import BatchProcessor
@@ -64,7 +64,7 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
             checks = HealthChecks(lambda: engine, partial(connect.open_queue, settings), None)
             stack.callback(exporter.serve(checks, watch, settings.metrics_host, settings.metrics_port))
 
-        sql = CircuitBreaker("SQL", partial(in_transaction, engine, _select_1))
+        sql = CircuitBreaker("SQL", partial(check_writing, engine))
         queue = CircuitBreaker("queue", partial(create_all, [*queues.values(), dead_letter_queue]))
         if not sql.wait_until_closed(stop):
             return 0
@@ -98,6 +98,7 @@ def _start(
         engine,
         handlers,
         dead_letter_queue,
+        odoo,
         pauses,
         stop,
         max_attempts=settings.max_attempts,
@@ -175,7 +176,3 @@ def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThre
             closing=closing,
         ),
     ]
-
-
-def _select_1(connection: sa.Connection) -> None:
-    connection.execute(sa.select(1))

@@ -5,6 +5,10 @@ without an outcome. An opportunity may still read pending if its bridge was kill
 the whole event, and applying it is idempotent. So it is applied again, and Odoo answers with the outcome of an event
 that it has applied before. Odoo keeps the order: an old event never reverts what a user decided later.
 
+An event that no bridge has ever received is missed too: :mod:`.losses` finds out what a queue has lost. Odoo's log has
+the events of its webhook and sends them again; the audit has those of the standby API; a dead letter that was replayed
+is opened again.
+
 It is safe beside running bridges and other reconciles: an event that was tried lately is left alone, and each event is
 claimed in SQL first. Attempts count as everywhere: an event that always fails becomes a dead letter.
 """
@@ -13,57 +17,39 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 import sqlalchemy as sa
-import structlog
 
 from .. import retry
 from ..circuit_breaker import trip_breaker
-from ..contract.errors import ContractError
-from ..contract.event import Event, from_envelope
-from ..contract.fields import format_datetime
+from ..contract.event import Event
 from ..contract.payloads import EventType
-from ..contract.strict_json import parse_json
 from ..errors import Outage
+from ..odoo import Odoo
 from ..queue import Queue
 from ..results import Done, Failure, Outcome
-from ..store import audit, opportunities
+from ..store import audit, dead_letters, opportunities
 from ..store.engine import in_transaction
 from ..store.rows import AuditRow, OpportunityRow
 from . import outcome_log
+from .audited import event_of
 from .bisect import bisect_batch
 from .dead_lettering import DeadLetterer, FailedEvent, last_failure
 from .handlers import Handler
+from .losses import Losses
+from .overdue import Overdue
 from .pauses import Pauses
-
-log = structlog.get_logger()
+from .repair import DRY_RUN, FAILED, REPAIRED, SKIPPED, Repair
 
 #: Events applied together.
 BATCH = 32
+#: Events of the standby API, accepted and lost, that one round applies for each queue.
+MOST_UNTRIED = 500
 #: Share of the interval between two rounds that is random, so that several bridges do not reconcile at the same moment.
 JITTER = 0.2
 
 _RowAndEvent = tuple[AuditRow, Event]
-
-REPAIRED, SKIPPED, FAILED, DRY_RUN = "repaired", "skipped", "failed", "dry_run"
-
-
-@dataclass(frozen=True)
-class Repair:
-    """Something unfinished, and what became of it.
-
-    :ivar found: ``unfinished`` for an event, the sync status for an opportunity
-    :ivar result: one of the words above
-    :ivar reason: in words, without personal data
-    """
-
-    event_id: str
-    manychat_id: str
-    found: str
-    result: str
-    reason: str
 
 
 def grace(visibility_timeout: int) -> timedelta:
@@ -83,6 +69,7 @@ class Reconcile:
         engine: sa.Engine,
         handlers: Mapping[str, Handler],
         dead_letter_queue: Queue,
+        odoo: Odoo | None,
         *,
         max_attempts: int,
         cutoff: datetime,
@@ -91,11 +78,14 @@ class Reconcile:
     ):
         """
         :param handlers: by the name of their queue; events of other queues are left alone
+        :param odoo: asked for events that have been on their queue for long; ``None``: there is no Odoo
         :param stop: once it is set, no further attempt begins
         """
         self._engine = engine
         self._handlers = handlers
         self._dead_letterer = DeadLetterer(engine, dead_letter_queue)
+        self._odoo = odoo
+        self._losses = Losses(engine, {name: handler.queue for name, handler in handlers.items()}, cutoff)
         self._max_attempts = max_attempts
         self._cutoff = cutoff
         self._dry_run = dry_run
@@ -110,6 +100,10 @@ class Reconcile:
         yield from self._finish(in_transaction(self._engine, audit.unfinished, self._cutoff, types))
         if EventType.OPPORTUNITY.queue in self._handlers:
             yield from self._synchronise(in_transaction(self._engine, self._unsynced))
+        yield from self._recover_accepted()
+        yield from self._reopen_replayed()
+        if self._odoo is not None:
+            yield from Overdue(self._engine, self._odoo, self._handlers, self._losses, dry_run=self._dry_run).repairs()
 
     # --- events without an outcome -----------------------------------------------------------------------------------
 
@@ -118,9 +112,9 @@ class Reconcile:
         for row in rows:
             event = event_of(row)
             if event is None:
-                yield Repair(row.event_id, row.manychat_id, "unfinished", SKIPPED, "Its payload was removed.")
+                yield Repair(row.event_id, row.manychat_id, _found(row), SKIPPED, "Its payload was removed.")
             elif self._dry_run:
-                yield Repair(event.id, event.manychat_id, "unfinished", DRY_RUN, f"Tried {row.attempts} times.")
+                yield Repair(event.id, event.manychat_id, _found(row), DRY_RUN, f"Tried {row.attempts} times.")
             elif row.attempt_in_progress:
                 # It may have killed the process: alone, it takes no neighbours along.
                 yield from self._apply([(row, event)])
@@ -157,14 +151,14 @@ class Reconcile:
     def _settle(self, row: AuditRow, event: Event, outcome: Outcome, attempts: int) -> Repair:
         if isinstance(outcome, Done):
             outcome_log.applied(event, outcome, attempts=attempts, first_tried_at=row.started_at)
-            return Repair(event.id, event.manychat_id, "unfinished", REPAIRED, outcome.status)
+            return Repair(event.id, event.manychat_id, _found(row), REPAIRED, outcome.status)
         if isinstance(outcome, Failure):
             reason = self._record_failure(row, event, outcome, attempts)
-            return Repair(event.id, event.manychat_id, "unfinished", FAILED, f"{outcome.code}: {reason}")
+            return Repair(event.id, event.manychat_id, _found(row), FAILED, f"{outcome.code}: {reason}")
         in_transaction(self._engine, audit.release_attempt, [event.id])
         outcome_log.conflict(event)
         reason = "A concurrent transaction held its opportunity. The next round tries again."
-        return Repair(event.id, event.manychat_id, "unfinished", FAILED, reason)
+        return Repair(event.id, event.manychat_id, _found(row), FAILED, reason)
 
     def _record_failure(self, row: AuditRow, event: Event, failure: Failure, attempts: int) -> str:
         """Record the failed attempt; what comes next, in words."""
@@ -220,23 +214,27 @@ class Reconcile:
                 opportunity.event_id or "", opportunity.manychat_id, opportunity.odoo_sync_status, result, reason
             )
 
+    # --- events that a queue lost before a bridge received them ------------------------------------------------------
 
-def event_of(row: AuditRow) -> Event | None:
-    """The event of an audit row; ``None`` if its payload was removed, or no longer fits the contract."""
-    try:
-        return from_envelope(
-            {
-                "v": 1,
-                "id": row.event_id,
-                "type": row.type,
-                "received_at": format_datetime(row.received_at),
-                "source": row.source,
-                "payload": parse_json(row.payload),
-                "retries": row.retries,
-            }
-        )
-    except ContractError:
-        return None
+    def _recover_accepted(self) -> Iterator[Repair]:
+        """Apply the lost events of the standby API, which only SQL keeps."""
+        for queue in self._handlers:
+            before = self._losses.lost_before(queue)
+            yield from self._finish(in_transaction(self._engine, audit.untried, queue, before, MOST_UNTRIED))
+
+    def _reopen_replayed(self) -> Iterator[Repair]:
+        for letter in in_transaction(self._engine, dead_letters.unanswered_replays, self._cutoff):
+            queue = EventType(letter.type).queue if letter.type else letter.queue
+            if queue in self._handlers and letter.replayed_at and letter.replayed_at < self._losses.lost_before(queue):
+                if not self._dry_run:
+                    in_transaction(self._engine, dead_letters.reopen, letter)
+                result = DRY_RUN if self._dry_run else REPAIRED
+                reason = "The queue lost its replay: it is an open dead letter again."
+                yield Repair(letter.event_id or "", letter.manychat_id or "", "lost", result, reason)
+
+
+def _found(row: AuditRow) -> str:
+    return "unfinished" if row.tried_at or row.attempts else "lost"
 
 
 def _obstacle(row: AuditRow | None, event: Event | None) -> str:
@@ -258,6 +256,7 @@ class Reconciler:
         engine: sa.Engine,
         handlers: Sequence[Handler],
         dead_letter_queue: Queue,
+        odoo: Odoo | None,
         pauses: Pauses,
         stop: threading.Event,
         *,
@@ -271,6 +270,7 @@ class Reconciler:
         self._engine = engine
         self._all_handlers = handlers
         self._dead_letter_queue = dead_letter_queue
+        self._odoo = odoo
         self._pauses = pauses
         self._stop = stop
         self._max_attempts = max_attempts
@@ -296,6 +296,7 @@ class Reconciler:
             self._engine,
             handlers,
             self._dead_letter_queue,
+            self._odoo,
             max_attempts=self._max_attempts,
             cutoff=datetime.now(timezone.utc) - self._grace,
             stop=self._stop,

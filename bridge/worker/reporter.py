@@ -21,7 +21,7 @@ from ..odoo import Odoo
 from ..store import audit, dead_letters
 from ..store.engine import in_transaction
 from ..store.rows import AuditRow
-from .reconcile import event_of
+from .audited import event_of
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ _LOCATION = re.compile(r"(?<=# Written by `make generate`\.\n).*", re.MULTILINE)
 
 def template() -> str:
     """The template, with the paths of all webhooks in its location."""
-    location = f"    location ~ ^({'|'.join(each.spec.path for each in EventType)})$ {{"
+    location = f"    location ~ ^({'|'.join(each.spec.path for each in EventType)})/?$ {{"
     text, count = _LOCATION.subn(location, TEMPLATE.read_text(encoding="utf-8"))
     assert count == 1
     return text

@@ -1,6 +1,5 @@
-"""What all routes of the addon share: the check of the key, and one format of answers and errors."""
+"""What all routes of the addon share: the check of the key, and one format of errors."""
 
-import json
 import logging
 import traceback
 from functools import wraps
@@ -10,12 +9,13 @@ import psycopg2
 from odoo import http
 from odoo.http import request
 
-from bridge.contract import keys, webhook
+from bridge.contract import webhook
 from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.throttle import Throttle
 from bridge.contract.webhook import WebhookError
 
 from ..private_sql import private
+from .dispatcher import ManychatDispatcher, make_answer
 
 _logger = logging.getLogger(__name__)
 
@@ -37,23 +37,25 @@ def route(path, method):
 
     def decorate(endpoint):
         # readonly: Odoo's default for a route without a login is a read-only transaction.
-        @http.route(path, type="http", auth="none", readonly=False, csrf=False, save_session=False)
+        @http.route(
+            path, type=ManychatDispatcher.routing_type, auth="none", readonly=False, csrf=False, save_session=False
+        )
         @wraps(endpoint)
-        def respond(self, **_query):
+        def respond(self):
             try:
                 used = request.httprequest.method
                 if used != method and (used, method) != ("HEAD", "GET"):
                     raise webhook.wrong_method(method)
-                return _answer(*_with_retries(endpoint, self))
+                return make_answer(*_with_retries(endpoint, self))
             except WebhookError as error:
-                return _answer(error.status, error.body, error.headers)
+                return make_answer(error.status, error.body, error.headers)
             except Exception as error:
                 request.env.cr.rollback()
                 where = "".join(traceback.format_tb(error.__traceback__))
                 # Without the error's text: it may hold personal data.
                 _logger.error("%s failed: %s\n%s", path, type(error).__name__, where)
                 answer = webhook.unavailable()
-                return _answer(answer.status, answer.body, answer.headers)
+                return make_answer(answer.status, answer.body, answer.headers)
 
         return respond
 
@@ -75,12 +77,6 @@ def _with_retries(endpoint, controller):
     raise AssertionError("unreachable")
 
 
-def _answer(status, body, headers=()):
-    content = json.dumps(body, ensure_ascii=False).encode()
-    headers = [*headers, ("Content-Type", "application/json; charset=utf-8"), ("Cache-Control", "no-store")]
-    return request.make_response(content, headers=headers, status=status)
-
-
 def authenticate():
     """The ``manychat.api.key`` of the request's ``X-API-KEY``.
 
@@ -88,8 +84,7 @@ def authenticate():
         in the address, and so in the logs of every server on the way; 429: too many wrong keys from this address
     """
     http_request = request.httprequest
-    if keys.TAG in http_request.query_string.decode("latin-1"):
-        raise webhook.key_in_address()
+    webhook.check_address(http_request.query_string)
     key = request.env["manychat.api.key"]._authenticate(RequestHeaders(http_request.headers.get).api_key)
     if not key:
         address = http_request.remote_addr

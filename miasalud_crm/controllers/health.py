@@ -22,14 +22,15 @@ class ManychatHealth(http.Controller):
         newest = events.search([], limit=1)
         bridge = request.env["manychat.bridge"].sudo().search([("stuck", "=", False)], limit=1)
         queue = queue_report()
-        stuck = bool(waiting) and fields.Datetime.now() - waiting.received_at > STUCK_AFTER
+        since = waiting.received_at or waiting.create_date
+        stuck = bool(waiting) and (not since or fields.Datetime.now() - since > STUCK_AFTER)
         return 200, {
             "status": "ok" if queue["status"] == "ok" and not stuck else "degraded",
             "database": {"status": "ok"},
             "queue": queue,
             "events": {
                 "waiting": events.search_count([("state", "=", "pending")]),
-                "oldest_waiting": _iso(waiting.received_at),
+                "oldest_waiting": _iso(since),
                 "stuck": stuck,
                 "failed": events.search_count([("state", "=", "failed")]),
                 "last_received": _iso(newest.received_at),

@@ -1,5 +1,7 @@
 from datetime import datetime, timezone
 
+import psycopg2
+
 from odoo import http
 from odoo.http import request
 
@@ -29,8 +31,8 @@ class ManychatWebhook(http.Controller):
         headers = RequestHeaders(http_request.headers.get)
         body = b""
         try:
-            webhook.check_headers(http_request.content_length, http_request.mimetype)
-            body = http_request.get_data()
+            webhook.check_headers(http_request.content_length, http_request.environ.get("CONTENT_TYPE") or "")
+            body = request.dispatcher.read_body()
             event = webhook.read_event(
                 event_type,
                 body,
@@ -49,14 +51,28 @@ class ManychatWebhook(http.Controller):
             raise
         if headers.is_dry_run:
             return 200, self._forecast(event)
-        webhook_user = request.env.ref("miasalud_crm.user_webhook")
-        request.env["manychat.event"].with_user(webhook_user)._enqueue(event, key)
+        self._store(event, key)
         return 200, webhook.accepted(event)
+
+    def _store(self, event, key):
+        """Put ``event`` into the outbox, unless it is there.
+
+        :raises psycopg2.errors.SerializationFailure: it is not there, because another transaction was in the way
+        """
+        webhook_user = request.env.ref("miasalud_crm.user_webhook")
+        events = request.env["manychat.event"].with_user(webhook_user)
+        try:
+            events._enqueue(event, key)
+        except psycopg2.errors.SerializationFailure:
+            # Most conflicts are with a request that stores the same event. A new transaction sees what it stored.
+            request.env.cr.rollback()
+            request.env.transaction.clear()
+            if not events.sudo()._is_known(event.id):
+                raise
 
     def _forecast(self, event):
         """What would happen to ``event``. Stores nothing."""
-        known = request.env["manychat.event"].sudo().search_count([("event_id", "=", event.id)], limit=1)
-        forecast = webhook.forecast(event, duplicate=bool(known))
+        forecast = webhook.forecast(event, duplicate=request.env["manychat.event"].sudo()._is_known(event.id))
         if event.type is EventType.OPPORTUNITY:
             state = event.payload.state
             stage = request.env["manychat.stage.map"].sudo()._resolver()(state.stage_id, state.stage)

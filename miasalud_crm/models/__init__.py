@@ -9,12 +9,15 @@ from . import manychat_stage_alias
 from . import manychat_identity
 from . import manychat_stage_history
 from . import manychat_funnel
+from . import ir_actions_server
 from . import ir_cron
+from . import ir_http
 from . import mail_message_subtype
 from . import manychat_event
-from . import manychat_alert
 from . import manychat_event_relay
 from . import manychat_event_rpc
+from . import manychat_event_lost
+from . import manychat_alert
 from . import crm_lead
 from . import crm_lead_conversation
 from . import crm_lead_apply

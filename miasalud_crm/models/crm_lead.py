@@ -5,7 +5,7 @@ from urllib.parse import quote
 from odoo import api, fields, models
 from odoo.tools import SQL
 
-from ..apply.merge import manual_order_key
+from ..apply.merge import MEMORY, manual_order_key
 from ..moments import naive_utc
 from ..private_sql import private
 from .manychat_advisor import COMMERCIAL, MEDICAL
@@ -76,6 +76,13 @@ class CrmLead(models.Model):
         groups="base.group_system",
         help="The last value that the chat sent for each field. If a field now holds another value, a user changed it, "
         "and the chat does not overwrite it.",
+    )
+    manychat_versions = fields.Json(
+        "Versions of the Values",
+        readonly=True,
+        copy=False,
+        groups="base.group_system",
+        help="Place in the order of events of the event that said each value. An older event does not replace it.",
     )
 
     # ------------------------------------------------------------
@@ -278,8 +285,9 @@ class CrmLead(models.Model):
             ),
             "manychat_summary": newest.manychat_summary or survivor.manychat_summary,
             # The chat may still change the values that the survivor takes over.
-            "manychat_values": {
-                name: value for lead in (*others, survivor) for name, value in (lead.manychat_values or {}).items()
+            **{
+                memory: {name: value for lead in (*others, survivor) for name, value in (lead[memory] or {}).items()}
+                for memory in MEMORY
             },
         }
         for name in (

@@ -15,7 +15,9 @@ from bridge.contract.event import from_envelope
 from bridge.contract.outcomes import ErrorCode
 from bridge.contract.payloads import EventType
 
+from ..apply import refusal
 from ..apply.batch import EventBatch, lock_rows
+from ..apply.hooks import Hooks
 from ..apply.transaction import undivided
 from ..moments import naive_utc
 from ..rights import bridge_only
@@ -33,7 +35,7 @@ CONFLICTS = (
 
 
 class CrmLead(models.Model):
-    """Applying a batch of events: the RPC, bisecting, and the savepoint."""
+    """Applying a batch of events: the RPC, the isolation of events at fault, and the savepoint."""
 
     _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
@@ -41,8 +43,30 @@ class CrmLead(models.Model):
     # Business: a batch, all or none
     # ------------------------------------------------------------
 
-    def _manychat_apply_bisecting(self, events):
-        """Apply ``events`` together. If that fails, apply each half on its own.
+    def _manychat_apply_isolating(self, events):
+        """Apply ``events`` (oldest first), so that no event at fault takes its neighbours along.
+
+        An event that Odoo has refused before is applied alone from then on: each failure of a batch makes Odoo run the
+        automations of all its events again.
+
+        :return dict: event id → result
+        """
+        refused, results, together = self._manychat_refused_before(events), {}, []
+        for event in events:
+            if event.id in refused:
+                results |= self._manychat_apply_some(together) | self._manychat_apply_some([event])
+                together = []
+            else:
+                together.append(event)
+        return results | self._manychat_apply_some(together)
+
+    def _manychat_refused_before(self, events):
+        """The ids of those of ``events`` that Odoo has refused since they were put on their queue."""
+        domain = [("event_id", "in", [event.id for event in events]), ("attempt_count", ">", 0)]
+        return set(self.env["manychat.event"].search(domain).mapped("event_id"))
+
+    def _manychat_apply_some(self, events):
+        """Apply ``events`` together. If that fails, apply each on its own; after a conflict, each half.
 
         :return dict: event id → result
         """
@@ -52,14 +76,19 @@ class CrmLead(models.Model):
             with self._manychat_savepoint():
                 return self._manychat_apply_batch(events)
         except Exception as error:
-            if not _is_conflict(error) and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+            is_conflict = _is_conflict(error)
+            if not is_conflict and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
                 raise  # a problem of the database, not of an event
             if len(events) == 1:
                 event = events[0]
-                refused = _result(event.id, "retry") if _is_conflict(error) else self._manychat_refuse(event, error)
+                refused = _result(event.id, "retry") if is_conflict else self._manychat_refuse(event, error)
                 return {event.id: refused}
-        middle = len(events) // 2
-        return self._manychat_apply_bisecting(events[:middle]) | self._manychat_apply_bisecting(events[middle:])
+        # One by one runs the automations of each neighbour once more; halving, several times. A conflict is short, and
+        # the fewer statements the better.
+        size, results = (len(events) + 1) // 2 if is_conflict else 1, {}
+        for start in range(0, len(events), size):
+            results |= self._manychat_apply_some(events[start : start + size])
+        return results
 
     @contextmanager
     def _manychat_savepoint(self):
@@ -69,12 +98,15 @@ class CrmLead(models.Model):
         down. And Odoo's own savepoints flush as the calling user, who has no access to what they flush.
         """
         cr = self.env.cr
+        hooks = [(callbacks, Hooks(callbacks)) for callbacks in (cr.postcommit, cr.prerollback, cr.postrollback)]
         try:
             with cr.savepoint(flush=False):
                 yield
                 self._manychat_flush()
         except Exception:
             cr.clear()  # what was cached or pending belongs to what has been rolled back
+            for callbacks, before in hooks:
+                before.restore(callbacks)
             raise
 
     def _manychat_flush(self):
@@ -89,8 +121,7 @@ class CrmLead(models.Model):
         # The place in the code, without the error's own text: that may hold a person's data.
         where = "".join(traceback.format_tb(error.__traceback__))
         _logger.warning("ManyChat event %s was refused: %s\n%s", event.id, type(error).__name__, where)
-        # An error's first argument is its message; a database error's would show the row.
-        message = str(error.args[0]) if error.args and not isinstance(error, psycopg2.Error) else type(error).__name__
+        message = refusal.reason(self.env, error)
         try:
             with self._manychat_savepoint():
                 rows, _busy_event_ids = lock_rows(self.env, [event])
@@ -180,8 +211,8 @@ class CrmLead(models.Model):
     def manychat_apply(self, events):
         """Create and move opportunities according to ``events``. For the group “ManyChat Bridge”, over RPC.
 
-        The batch is applied as a whole. If that fails, it is bisected until the event at fault stands alone. An event
-        that was applied before is not applied again: its result is that of the first time, with code ``duplicate``.
+        The batch is applied as a whole. If that fails, each of its events is applied alone. An event that was applied
+        before is not applied again: its result is that of the first time, with code ``duplicate``.
 
         :param list events: envelopes as on the queue (see ``bridge.contract.event``), in any order
         :return list: one dict per event, in the same order: ``event_id``; ``status`` (``created``, ``moved``,
@@ -196,7 +227,6 @@ class CrmLead(models.Model):
         self = self.with_context(
             **{
                 APPLYING: True,
-                "lang": "en_US",
                 "mail_create_nosubscribe": True,  # the bridge's user follows nothing
                 "mail_notify_force_send": False,  # the batch does not wait for a mail server
             }
@@ -216,7 +246,7 @@ class CrmLead(models.Model):
         # Oldest first, so that the history reads as it happened.
         with undivided(self.env):
             in_order = sorted((event for event, _ in valid.values()), key=lambda event: event.order)
-            applied = self._manychat_apply_bisecting(in_order)
+            applied = self._manychat_apply_isolating(in_order)
         for event_id, (_event, positions) in valid.items():
             results.update(dict.fromkeys(positions, applied[event_id]))
         return [results[position] for position in range(len(events))]

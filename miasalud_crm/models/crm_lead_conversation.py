@@ -4,6 +4,8 @@ from markupsafe import Markup, escape
 
 from odoo import fields, models
 
+from bridge.contract.newest import order_of, unsaid_by_newer
+
 from ..apply import merge
 from ..moments import naive_utc
 from .manychat_identity import APPLYING
@@ -61,17 +63,18 @@ class CrmLead(models.Model):
         if not team:
             team = self._manychat_team(stage_map.stage_id, self._manychat_user(references), default_team)
             references = batch.references(event, team.company_id)
-        values = merge.event_values(event.payload, references)
-        values.setdefault("name", event.payload.phone or event.manychat_id)
+        said = merge.event_values(event.payload, references)
+        values = {"name": event.manychat_id, **said, **merge.names(said)}
         vals = {
             "type": "opportunity",
             "user_id": False,  # not the bridge's own user, which would be the default
             "stage_id": stage_map.stage_id.id,
             "manychat_identity_ids": [fields.Command.create({"manychat_id": event.manychat_id})],
             **{name: value for name, value in values.items() if name not in merge.NAME_PARTS},
-            **merge.order_values(event),
+            **_order_values(event),
             "manychat_last_event_date": naive_utc(event.occurred_at),
             "manychat_values": merge.jsonable(values),
+            "manychat_versions": dict.fromkeys(said, order_of(event)),
         }
         if team:  # without one, Odoo finds the salesperson's own
             vals["team_id"] = team.id
@@ -97,7 +100,7 @@ class CrmLead(models.Model):
         for event, stage_map in moves:
             lead = batch.leads[event.manychat_id]
             stage_before = lead.stage_id
-            is_newer = merge.order_key(event) > (lead.manychat_order or "")
+            is_newer = order_of(event) > (lead.manychat_order or "")
             is_restored = is_newer and not lead.active
             if is_restored:
                 lead.action_unarchive()  # like Odoo's own button, which also clears the lost reason
@@ -125,29 +128,43 @@ class CrmLead(models.Model):
     def _manychat_update(self, event, batch, is_newer):
         """Write what an event says to its opportunity, except for the stage.
 
-        :param bool is_newer: whether the event is newer than all that is known
+        :param bool is_newer: whether the event is newer than all that is known, users' moves included
         :return bool: whether the event said something new
         """
         self.ensure_one()
-        known = self.manychat_values or {}
-        values = merge.event_values(event.payload, batch.references(event, self.company_id), known, is_newer)
-        overruled = {"user_id"} if is_newer and self._manychat_reassigned(values, event) else ()
-        current = self._manychat_current_values(values)
-        vals = merge.writable_values(values, known, current, is_newer, overruled)
-        is_updated = bool(vals.keys() - {"manychat_values"} or event.payload.state.summary)
+        values = merge.event_values(event.payload, batch.references(event, self.company_id))
+        memory, order = self._manychat_memory(), order_of(event)
+        taken = unsaid_by_newer(values, order, memory[1])
+        overruled = {"manychat_summary"}  # no user edits it
+        if self._manychat_reassigned(taken, event):
+            overruled.add("user_id")
+        current = self._manychat_current_values({*taken, "name", "contact_name"})
+        vals = merge.writable_values(taken, order, memory, current, overruled)
+        is_updated = bool(vals.keys() - {*merge.MEMORY} or event.payload.state.summary)
         salesperson = self._manychat_user(vals)
         if "user_id" in vals and self._manychat_keeps_team(salesperson):
             vals["team_id"] = self.team_id.id
         if is_newer:
-            vals |= merge.order_values(event)
+            vals |= _order_values(event)
         occurred_at = naive_utc(event.occurred_at)
         if not self.manychat_last_event_date or occurred_at > self.manychat_last_event_date:
             vals["manychat_last_event_date"] = occurred_at
+        vals = {name: value for name, value in vals.items() if name not in merge.MEMORY or value != self[name]}
         if vals:
             lead = self._manychat_within(salesperson.company_id)
             lead.write(vals)
             lead._manychat_settle()
         return is_updated
+
+    def _manychat_memory(self):
+        """What the chat said of each field, and the order of the event that said it.
+
+        Values from before the field *Versions of the Values* count as said by the newest event or move.
+        """
+        known, versions = self.manychat_values or {}, self.manychat_versions or {}
+        if self.manychat_summary:
+            known = {"manychat_summary": self.manychat_summary, **known}
+        return known, dict.fromkeys(known, self.manychat_order or "") | versions
 
     def _manychat_current_values(self, names):
         """The present values of the fields ``names``, in the form of ``manychat_values``."""
@@ -188,6 +205,11 @@ class CrmLead(models.Model):
         }
         if bodies:
             self.browse(bodies)._message_log_batch(bodies=bodies)
+
+
+def _order_values(event):
+    """Values of the lead fields that depend on which event is the newest."""
+    return {"manychat_order": order_of(event), "manychat_last_date": naive_utc(event.occurred_at)}
 
 
 def _move_status(is_newer, is_moved, is_updated):

@@ -10,12 +10,12 @@ class CrmLead(models.Model):
     _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
     def _manychat_reassigned(self, values, event):
-        """Whether the event names a new commercial adviser, and is newer than a user's choice of the salesperson.
+        """Whether the event names another commercial adviser, and is newer than a user's choice of the salesperson.
 
         An event that repeats the same adviser is no new choice: bots send everything they know each time.
 
-        :param dict values: what the event carries
-        :param bridge.contract.event.Event event: an event newer than all that is known
+        :param dict values: what the event carries and no newer one has said
+        :param bridge.contract.event.Event event:
         """
         self.ensure_one()
         if values.get("manychat_commercial_advisor_id") in (None, self.manychat_commercial_advisor_id.id):

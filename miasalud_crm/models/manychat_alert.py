@@ -27,7 +27,12 @@ class ManychatAlert(models.Model):
     _order = "id"
 
     kind = fields.Selection(
-        [("failed", "Failed Events"), ("silent", "Silent Bridge"), ("stuck", "Events Not Reaching the Queue")],
+        [
+            ("failed", "Failed Events"),
+            ("silent", "Silent Bridge"),
+            ("stuck", "Events Not Reaching the Queue"),
+            ("lost", "Events Lost by the Queue"),
+        ],
         required=True,
         readonly=True,
     )
@@ -60,8 +65,8 @@ class ManychatAlert(models.Model):
         """The events that the alert is about."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
-        search = {"failed": "search_default_failed", "stuck": "search_default_waiting"}.get(self.kind)
-        return {**action, "context": {search or "search_default_on_the_queue": 1}}
+        search = {"failed": "failed", "stuck": "waiting", "lost": "lost"}.get(self.kind, "on_the_queue")
+        return {**action, "context": {f"search_default_{search}": 1}}
 
     # ------------------------------------------------------------
     # Business
@@ -115,6 +120,13 @@ class ManychatAlert(models.Model):
                 "No bridge has sent a heartbeat for a while, so opportunities do not move. Ask your administrator to "
                 "start the bridge. No event is lost: they continue as soon as it runs."
             )
+        elif self.kind == "lost":
+            summary = self.env._("ManyChat: the queue loses %s events", count)
+            note = self.env._(
+                "Odoo has put these events on the Azure queue more than once, and each time they were gone before the "
+                "bridge received them. Ask your administrator whether another program takes messages from the queue, "
+                "or empties it. Odoo has the events, and goes on sending them."
+            )
         else:
             summary = self.env._("ManyChat: %s events do not reach the queue", count)
             note = self.env._(
@@ -151,6 +163,7 @@ class ManychatAlert(models.Model):
             ("failed", self._find_failed),
             ("silent", self._find_silent),
             ("stuck", self._find_stuck),
+            ("lost", self._find_lost),
         ):
             try:
                 with self.env.cr.savepoint():
@@ -179,4 +192,8 @@ class ManychatAlert(models.Model):
     def _find_stuck(self):
         limit = fields.Datetime.now() - STUCK_AFTER
         count = self.env["manychat.event"].search_count([("state", "=", "pending"), ("received_at", "<", limit)])
+        return bool(count), count
+
+    def _find_lost(self):
+        count = len(self.env["manychat.event"]._find_lost_too_often())
         return bool(count), count

@@ -100,6 +100,13 @@ class ManychatEvent(models.Model):
         help="How often Odoo refused the event since it was last put on the queue. The bridge gives up after some "
         "attempts.",
     )
+    resends = fields.Integer(
+        "Times Lost",
+        readonly=True,
+        default=0,
+        aggregator=None,
+        help="How often Odoo sent the event again because the queue had lost it.",
+    )
     # The bridge keeps a dead letter of the event. It closes it when a heartbeat's answer names the event.
     discard_to_report = fields.Boolean("Discard to Report", readonly=True)
     lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True, ondelete="set null", index="btree_not_null")
@@ -162,7 +169,8 @@ class ManychatEvent(models.Model):
                 "The bridge had an internal error. Send the details to your administrator, then press Retry."
             ),
             ErrorCode.UNDELIVERABLE: self.env._(
-                "The queue does not accept it. Discard it, and make the conversation send less text."
+                "It cannot go to the queue. If it is too long, make the conversation send less text. Discard it: the "
+                "details say what is wrong."
             ),
             ErrorCode.ERASED: self.env._("The person's data was erased, so the event can no longer be applied."),
         }
@@ -181,6 +189,8 @@ class ManychatEvent(models.Model):
             """
             CREATE UNIQUE INDEX IF NOT EXISTS manychat_event_event_id_unique ON manychat_event (event_id);
             CREATE INDEX IF NOT EXISTS manychat_event_pending ON manychat_event (id) WHERE state = 'pending';
+            CREATE INDEX IF NOT EXISTS manychat_event_queued
+                ON manychat_event (COALESCE(queued_at, create_date)) WHERE state = 'queued';
             CREATE INDEX IF NOT EXISTS manychat_event_failed ON manychat_event (id) WHERE state = 'failed';
             CREATE INDEX IF NOT EXISTS manychat_event_discard_to_report ON manychat_event (id) WHERE discard_to_report
             """
@@ -242,14 +252,16 @@ class ManychatEvent(models.Model):
 
     @api.autovacuum
     def _gc_events(self):
-        """Delete events after the retention time, except those that wait for the queue or have failed.
+        """Delete finished events after the retention time. An event that is not finished stays, however old it is.
 
-        Events on their queue are deleted too: a bridge handled their messages long ago without reporting it, as older
-        bridges do.
+        A discarded event stays until a bridge has reported that its dead letter is closed.
         """
         parameter = self.env["ir.config_parameter"].sudo().get_param(RETENTION_PARAMETER)
         days = int(parameter or DEFAULT_RETENTION_DAYS)
         limit = fields.Datetime.subtract(fields.Datetime.now(), days=days)
-        self.search(
-            [("received_at", "<", limit), ("state", "in", ["queued", "done", "discarded"])], limit=10_000, order="id"
-        ).unlink()
+        domain = [
+            ("received_at", "<", limit),
+            ("state", "in", ["done", "discarded"]),
+            ("discard_to_report", "=", False),
+        ]
+        self.search(domain, limit=10_000, order="id").unlink()

@@ -52,6 +52,10 @@ class ManychatEvent(models.Model):
         return inserted
 
     @api.model
+    def _is_known(self, event_id):
+        return bool(self.search_count([("event_id", "=", event_id)], limit=1))
+
+    @api.model
     def _insert(self, event, state, key_name):
         """Create the row of ``event``, unless there is one.
 
@@ -104,6 +108,7 @@ class ManychatEvent(models.Model):
                 "applied_at": False,
                 "discard_to_report": False,
                 "attempt_count": 0,
+                "resends": 0,
             }
         )
         for event in events:
@@ -114,11 +119,12 @@ class ManychatEvent(models.Model):
     def _envelope(self):
         """The event as the queue carries it: the JSON object of the contract."""
         self.ensure_one()
+        received_at = self.received_at or self.create_date
         return {
             "v": 1,
             "id": self.event_id,
             "type": self.type,
-            "received_at": self.received_at.isoformat(),
+            "received_at": received_at and received_at.isoformat(),
             "source": self.source,
             "payload": self.payload,
             "retries": self.retries,
@@ -153,23 +159,26 @@ class ManychatEvent(models.Model):
 
         :return bool: whether the queue works; if not, the remaining events wait
         """
-        failures, undeliverable = [], {}
+        failures, undeliverable, messages = [], {}, []
+        for event in events:
+            try:
+                message = from_envelope(event._envelope())
+                messages.append((event.id, message.type.queue, message.encode()))
+            except Exception as error:
+                # Whatever is wrong with one row, it is no fault of the others.
+                undeliverable[event.id] = _damage(error)
 
         def put(message):
-            row_id, envelope = message
+            row_id, queue, content = message
             try:
-                event = from_envelope(envelope)
-                queues.put(event.type.queue, event.encode())
+                queues.put(queue, content)
                 return row_id
-            except ContractError as error:
-                undeliverable[row_id] = error.message
             except MessageRefused as error:
                 undeliverable[row_id] = f"The queue refuses this event: {error}."
             except QueueUnavailable as error:
                 failures.append(error)
             return None
 
-        messages = [(event.id, event._envelope()) for event in events]
         sent = [row_id for row_id in queues.pool.map(put, messages) if row_id]
         for row_id, message in undeliverable.items():
             # The queue would refuse it for ever, and all later events would wait behind it.
@@ -255,3 +264,11 @@ class ManychatEvent(models.Model):
         except Exception:
             self.env.cr.rollback()
             _logger.exception("The ManyChat relay failed; it will run again within a minute.")
+
+
+def _damage(error):
+    """What is wrong with the row of an event that cannot be put on a queue, without its values."""
+    if not isinstance(error, ContractError):
+        return f"The event's row is damaged ({type(error).__name__})."
+    fields = "; ".join(f"{problem['field']}: {problem['message']}" for problem in error.errors)
+    return f"The event's row is damaged. {fields or error.message}"

@@ -1,5 +1,9 @@
 """What the bridge calls on the event log, over RPC."""
 
+import logging
+from datetime import datetime
+
+import psycopg2
 from psycopg2.extras import Json
 
 from odoo import api, models
@@ -12,6 +16,8 @@ from .. import private_sql
 from ..moments import iso_utc
 from ..rights import bridge_only
 from .manychat_event import ManychatEvent as Event
+
+_logger = logging.getLogger(__name__)
 
 #: Longest message kept: it may quote a long error of a database.
 MESSAGE_KEPT_CHARS = 2000
@@ -32,7 +38,11 @@ class ManychatEvent(models.Model):
             event = from_envelope(envelope)
         except ContractError:
             return  # of another version, which this addon cannot read: the log stays without it
-        self._insert(event, "queued", key_name=None)
+        try:
+            with self.env.cr.savepoint(flush=False):
+                self._insert(event, "queued", key_name=None)
+        except psycopg2.DataError:
+            _logger.warning("The log stays without the ManyChat event %s, which PostgreSQL cannot store.", event.id)
 
     def _history(self):
         lead = self.lead_id.with_context(active_test=False)
@@ -71,7 +81,7 @@ class ManychatEvent(models.Model):
         :return dict: ``busy``: ids of events that another transaction holds; the bridge reports them again
         :raises AccessError: the caller is not in that group
         """
-        by_id = {outcome["event_id"]: outcome for outcome in outcomes}
+        by_id = {outcome["event_id"]: outcome for outcome in outcomes if outcome.get("event_id")}
         for outcome in by_id.values():
             if outcome.get("event"):
                 self._adopt(outcome["event"])
@@ -163,6 +173,14 @@ def _one_outcome(outcome):
         "outcome": outcome.get("outcome") if outcome.get("outcome") in outcomes else EventOutcome.STORED.value,
         "code": outcome.get("code") or None,
         "message": message or None,
-        "finished_at": outcome.get("finished_at") or None,
+        "finished_at": _moment(outcome.get("finished_at")),
         "retries": outcome.get("retries") or 0,
     }
+
+
+def _moment(text):
+    """``text`` if it is a moment in ISO 8601. Any other text would make the statement fail for all outcomes."""
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).isoformat()
+    except ValueError:
+        return None

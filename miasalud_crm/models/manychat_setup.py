@@ -190,8 +190,10 @@ class ManychatSetup(models.AbstractModel):
     def _ago(self, moment):
         """How long ago ``moment`` was, in words.
 
-        :param datetime moment: naive, in UTC
+        :param datetime moment: naive, in UTC; ``False`` in a damaged row
         """
+        if not moment:
+            return self.env._("at an unknown time")
         seconds = max(0, int((fields.Datetime.now() - moment).total_seconds()))
         if seconds < 5:
             return self.env._("just now")

@@ -203,7 +203,8 @@ class ManychatStageAlias(models.Model):
         resolve = self.env["manychat.stage.map"]._resolver()
 
         def is_mapped(event):
-            state = event.payload["state"]
-            return resolve(state.get("stage_id"), state.get("stage"))
+            state = event.payload.get("state") if isinstance(event.payload, dict) else None
+            # A damaged row must not stop the job, nor the release of the others.
+            return isinstance(state, dict) and resolve(state.get("stage_id"), state.get("stage"))
 
         events.filtered(is_mapped)._requeue()

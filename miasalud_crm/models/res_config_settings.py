@@ -6,6 +6,7 @@ from .crm_lead import CHAT_URL_ID, CHAT_URL_PARAMETER
 from .crm_lead_conversation import DEFAULT_TEAM_PARAMETER
 from .manychat_alert import DEFAULT_SILENT_MINUTES, RECEIVER_PARAMETER, SILENT_PARAMETER
 from .manychat_event import DEFAULT_RETENTION_DAYS, RETENTION_PARAMETER
+from .manychat_event_lost import DEFAULT_OVERDUE_MINUTES, OVERDUE_PARAMETER
 
 
 class ResConfigSettings(models.TransientModel):
@@ -34,6 +35,12 @@ class ResConfigSettings(models.TransientModel):
         "Bridge Silent For",
         default=DEFAULT_SILENT_MINUTES,
         help="Alert after this many minutes without a heartbeat from any bridge. 0: never.",
+    )
+    manychat_overdue_minutes = fields.Integer(
+        "Overdue After",
+        default=DEFAULT_OVERDUE_MINUTES,
+        help="After this many minutes on the queue, a bridge looks for an event, and Odoo sends it again if the queue "
+        "has lost it. 0: never.",
     )
     manychat_default_team_id = fields.Many2one(
         "crm.team",
@@ -73,10 +80,11 @@ class ResConfigSettings(models.TransientModel):
 
     @api.model
     def get_values(self):
-        minutes = self.env["ir.config_parameter"].sudo().get_param(SILENT_PARAMETER, DEFAULT_SILENT_MINUTES)
+        parameters = self.env["ir.config_parameter"].sudo()
         return super().get_values() | {
             "manychat_default_team_id": self._manychat_default_team().id,
-            "manychat_silent_minutes": int(minutes),
+            "manychat_silent_minutes": int(parameters.get_param(SILENT_PARAMETER, DEFAULT_SILENT_MINUTES)),
+            "manychat_overdue_minutes": int(parameters.get_param(OVERDUE_PARAMETER, DEFAULT_OVERDUE_MINUTES)),
         }
 
     def set_values(self):
@@ -86,8 +94,11 @@ class ResConfigSettings(models.TransientModel):
             team_id = self.manychat_default_team_id.id
             self.env["ir.config_parameter"].sudo().set_param(DEFAULT_TEAM_PARAMETER, team_id)
         # Set here, because Odoo deletes a parameter of 0.
-        minutes = max(self.manychat_silent_minutes, 0)
-        self.env["ir.config_parameter"].sudo().set_param(SILENT_PARAMETER, str(minutes))
+        for parameter, minutes in (
+            (SILENT_PARAMETER, self.manychat_silent_minutes),
+            (OVERDUE_PARAMETER, self.manychat_overdue_minutes),
+        ):
+            self.env["ir.config_parameter"].sudo().set_param(parameter, str(max(minutes, 0)))
         return result
 
     # ------------------------------------------------------------

@@ -2,6 +2,7 @@ from . import test_advisor
 from . import test_alert
 from . import test_api_key
 from . import test_apply_failures
+from . import test_automations
 from . import test_chatter
 from . import test_demo
 from . import test_erase
@@ -12,7 +13,9 @@ from . import test_funnel
 from . import test_hooks
 from . import test_identity
 from . import test_import
+from . import test_lost
 from . import test_manychat_apply
+from . import test_refusal
 from . import test_relay
 from . import test_requests
 from . import test_migrations

@@ -1,4 +1,5 @@
-from itertools import pairwise
+from datetime import datetime
+from itertools import pairwise, permutations
 
 from freezegun import freeze_time
 
@@ -296,6 +297,75 @@ class TestManychatApply(ManychatCase):
                 )
         results = self.apply(opportunity("MC-A", 18, minutes=9), opportunity("MC-B", 18, minutes=9))
         self.assertEqual([result["status"] for result in results], ["stale", "moved"])
+
+    # --- Order
+
+    def test_every_order_of_arrival_ends_in_the_same_opportunity(self):
+        """As in SQL: each field has the value of the newest event that says it (``bridge.contract.newest``)."""
+        vera = new_test_user(self.env, "vera", "sales_team.group_sale_salesman")
+        self.env["manychat.advisor"].create({"external_id": 700, "role": "commercial", "user_id": vera.id})
+        said = [
+            {"minutes": 4, "stage": 20, "first_name": "Ana"},
+            {"minutes": 1, "last_name": "Vieja", "phone": "+520000000001", "summary": "Fiebre", "channel": "Facebook"},
+            {"minutes": 2, "first_name": "Otra", "phone": "+520000000002", "medical_advisor_id": 101},
+            {"minutes": 3, "last_name": "Nueva", "commercial_advisor_id": 700, "entry_date": "2026-03-01T08:00:00Z"},
+        ]
+        for together in (False, True):
+            for order in permutations(range(len(said))):
+                manychat_id = f"MC-{together}-{order}"
+                events = [opportunity(manychat_id, **said[index]) for index in order]
+                for batch in [events] if together else [[event] for event in events]:
+                    self.apply(*batch)
+                lead = self.lead(manychat_id)
+                self.assertRecordValues(
+                    lead,
+                    [
+                        {
+                            "name": "Ana Nueva",
+                            "contact_name": "Ana Nueva",
+                            "phone": "+520000000002",
+                            "manychat_channel": "Facebook",
+                            "manychat_summary": "Fiebre",
+                            "manychat_entry_date": datetime(2026, 3, 1, 8),  # noqa: DTZ001 (Odoo's form)
+                            "user_id": vera.id,
+                            "stage_id": self.stages[20].id,
+                        }
+                    ],
+                )
+                self.assertEqual(lead.manychat_medical_advisor_id.external_id, 101)
+                self.assertEqual(lead.manychat_commercial_advisor_id.external_id, 700)
+
+    def test_an_opportunity_without_a_name_is_called_by_the_newest_phone_in_every_order(self):
+        said = [{"minutes": 1}, {"minutes": 2, "phone": "+520000000001"}, {"minutes": 3, "phone": "+520000000002"}]
+        for order in permutations(range(3)):
+            for index in order:
+                self.apply(opportunity(f"MC-{order}", **said[index]))
+            self.assertEqual(self.lead(f"MC-{order}").name, "+520000000002")
+
+    def test_an_event_between_the_last_one_and_a_persons_move_still_says_its_fields(self):
+        self.apply(opportunity(phone="+520000000001", summary="Primero"))
+        with freeze_time(at(10).replace(tzinfo=None)):
+            self.lead().stage_id = self.stages[20]
+        self.apply(opportunity(stage=18, minutes=9, phone="+520000000002", summary="Segundo"))
+        self.assertRecordValues(
+            self.lead(),
+            [{"stage_id": self.stages[20].id, "phone": "+520000000002", "manychat_summary": "Segundo"}],
+        )
+
+    def test_values_from_before_their_versions_count_as_of_the_newest_event(self):
+        self.apply(opportunity(minutes=5, phone="+520000000001", summary="Primero"))
+        lead = self.lead()
+        lead.write(
+            {
+                "manychat_versions": False,
+                "manychat_values": {name: lead[name] for name in ("name", "phone")},
+            }
+        )
+        self.apply(opportunity(minutes=1, phone="+520000000002", summary="Antes", channel="Facebook"))
+        expected = {"phone": "+520000000001", "manychat_summary": "Primero", "manychat_channel": "Facebook"}
+        self.assertRecordValues(lead, [expected])
+        self.apply(opportunity(minutes=6, phone="+520000000003", summary="Después"))
+        self.assertRecordValues(lead, [{"phone": "+520000000003", "manychat_summary": "Después"}])
 
     # --- Customers
 

@@ -102,6 +102,55 @@ class TestRelay(QueueCase, TransactionCase):
         self.assertEqual((row.state, row.code), ("failed", "undeliverable"))
         self.assertEqual(self.on_queue(CONTACT_QUEUE), [second])
 
+    def test_a_damaged_row_fails_alone_and_says_why(self):
+        """Whatever another module, an import or a person with SQL has done to a row."""
+        damages = {
+            "payload": "payload = NULL",
+            "payload.state": 'payload = \'{"manychat_id": "MC-1"}\'',
+            "payload.list": "payload = '[1]'",
+            "payload.null": "payload = 'null'",
+            "payload.text": "payload = '\"x\"'",
+            "type": "type = 'nothing'",
+            "source": "source = NULL",
+            "id": "event_id = 'no id'",
+            "retries": "retries = -1",
+        }
+        rows = {}
+        for number, (name, damage) in enumerate(damages.items()):
+            event = self.enqueue(number, EventType.OPPORTUNITY)
+            rows[name] = self.env["manychat.event"].search([("event_id", "=", event.id)])
+            self.env.flush_all()
+            self.env.cr.execute(f"UPDATE manychat_event SET {damage} WHERE id = %s", [rows[name].id])
+        # Its date of receipt can be mended: the row's own.
+        undated, last = self.enqueue(100, EventType.OPPORTUNITY), self.enqueue(101, EventType.OPPORTUNITY)
+        self.env.cr.execute("UPDATE manychat_event SET received_at = NULL WHERE event_id = %s", [undated.id])
+        self.env.invalidate_all()
+        with mute_logger(RELAY_LOGGER):
+            self.env["manychat.event"]._cron_relay()
+        for name, row in rows.items():
+            with self.subTest(name):
+                self.assertEqual((row.state, row.code), ("failed", "undeliverable"), name)
+                self.assertIn("row is damaged", row.message)
+                self.assertTrue(row.reason)
+                self.assertNotIn("MC-", row.message)
+        self.assertEqual({event.id for event in self.on_queue(OPPORTUNITY_QUEUE)}, {undated.id, last.id})
+
+    def test_a_fault_of_our_code_in_one_row_does_not_hold_up_the_others(self):
+        first, second = self.enqueue(1), self.enqueue(2)
+        Event = self.registry["manychat.event"]
+        real = Event._envelope
+
+        def envelope(row):
+            if row.event_id == first.id:
+                raise RuntimeError("Ana García, +34 600 000 000")
+            return real(row)
+
+        with patch.object(Event, "_envelope", envelope), mute_logger(RELAY_LOGGER):
+            self.env["manychat.event"]._cron_relay()
+        row = self.env["manychat.event"].search([("event_id", "=", first.id)])
+        self.assertEqual((row.state, row.message), ("failed", "The event's row is damaged (RuntimeError)."))
+        self.assertEqual(self.on_queue(CONTACT_QUEUE), [second])
+
     def test_claimed_events_are_left_to_their_relay_for_a_while(self):
         self.enqueue(1)
         first = self.env["manychat.event"]._claim(10)

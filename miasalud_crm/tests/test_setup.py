@@ -4,8 +4,11 @@ from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import TransactionCase, new_test_user, tagged
 
+from bridge.contract.event import accept
+from bridge.contract.payloads import EventType
+
 from .. import configuration, queues
-from .common import ManychatCase, QueueCase, opportunity
+from .common import ManychatCase, QueueCase, at, opportunity
 
 
 @tagged("post_install", "-at_install")
@@ -53,6 +56,12 @@ class TestSetup(QueueCase, TransactionCase):
         shown = str(self.env["manychat.setup"].with_user(self.manager).checklist())
         self.assertNotIn(key[:12], shown)
         self.assertNotIn("Secreta", shown)
+
+    def test_a_damaged_event_does_not_break_the_checklist(self):
+        event = accept(EventType.CONTACT, {"manychat_id": "MC-1"}, received_at=at(0), source="odoo")
+        self.env["manychat.event"]._insert(event, "pending", None)
+        self.env["manychat.event"].search([("event_id", "=", event.id)]).received_at = False
+        self.assertIn("unknown time", self.step("event")["text"])
 
     def test_a_queue_that_answers_is_green(self):
         self.assertEqual(self.step("queue")["state"], "done")

@@ -2,6 +2,8 @@ import json
 import time
 from datetime import timedelta
 
+from psycopg2.errors import SerializationFailure
+
 from odoo import fields
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
@@ -158,6 +160,12 @@ class TestWebhook(QueueCase, HttpCase):
         report = self.call("/api/v1/reports/health", method="GET").json()
         self.assertEqual((report["status"], report["events"]["stuck"]), ("degraded", True))
 
+    def test_the_report_does_not_fail_at_a_damaged_row(self):
+        self.call(CONTACT, EXAMPLES[CONTACT][1])
+        self.events().received_at = False
+        report = self.call("/api/v1/reports/health", method="GET").json()
+        self.assertEqual((report["events"]["waiting"], report["events"]["last_received"]), (1, None))
+
     def test_a_key_in_the_address_is_no_key(self):
         response = self.call(f"{CONTACT}?X-API-KEY={self.key}&api_key={self.key}", EXAMPLES[CONTACT][1], X_API_KEY=None)
         self.assertError(response, 401, "key_in_address")
@@ -204,6 +212,18 @@ class TestWebhook(QueueCase, HttpCase):
         self.assertError(self.call(OPPORTUNITY, {}, X_Dry_Run="1"), 422, "invalid")
         self.assertFalse(self.events())
         self.assertFalse(self.env["manychat.rejection"].search([]))
+
+    def test_a_conflict_over_an_event_that_is_stored_is_no_refusal(self):
+        def conflict(*args):
+            raise SerializationFailure
+
+        stored = self.call(CONTACT, EXAMPLES[CONTACT][1]).json()
+        self.patch(self.registry["manychat.event"], "_enqueue", conflict)
+        with mute_logger("odoo.addons.miasalud_crm.controllers.api"):
+            again = self.call(CONTACT, EXAMPLES[CONTACT][1])
+            other = self.call(CONTACT, {**EXAMPLES[CONTACT][1], "manychat_id": "otra"})
+        self.assertEqual((again.status_code, again.json()), (200, stored))
+        self.assertError(other, 503, "unavailable")
 
     def test_a_failure_of_ours_is_a_503_that_gives_nothing_away(self):
         def fail(*args):

@@ -353,6 +353,10 @@ def contact(manychat_id: str = "MC1", **payload: Any) -> Event:
     return make(EventType.CONTACT, manychat_id, **payload)
 
 
+def assignment(manychat_id: str = "MC1", campaign_id: int = 85, **payload: Any) -> Event:
+    return make(EventType.CAMPAIGN_ASSIGNMENT, manychat_id, campaign_id=campaign_id, comercial_id=3, **payload)
+
+
 def stage(manychat_id: str = "MC1", stage_id: int = 16, minute: int = 0, **payload: Any) -> Event:
     """The chat of ``manychat_id`` entered ``stage_id`` at that minute of some hour."""
     state = {"stage_id": stage_id, "date": f"2025-07-11T17:{minute:02}:31.220Z"}

@@ -12,6 +12,7 @@ import json
 import socket
 import threading
 import time
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -33,6 +34,8 @@ class OdooStandIn:
     :ivar takes_reports: whether it is new enough to
     :ivar refused_reports: event ids of which it will not hear
     :ivar discarded: events that people gave up there, and that nobody has reported as discarded yet
+    :ivar overdue: what ``manychat.event.get_overdue`` answers: see :meth:`hold`
+    :ivar sent_again: ids of the events that it was asked to send again
     :ivar troubles: per ManyChat id, how to treat its events: see ``_trouble``
     """
 
@@ -48,6 +51,8 @@ class OdooStandIn:
         self.takes_reports = True
         self.refused_reports: set[str] = set()
         self.discarded: dict[str, int] = {}
+        self.overdue: list[dict[str, Any]] = []
+        self.sent_again: list[str] = []
         self.troubles: dict[str, str] = {}
         self.key = KEY
         self.stages = dict(STAGES)
@@ -190,6 +195,17 @@ class OdooStandIn:
             }
         )
 
+    def hold(self, event: Any, queued_at: datetime, retries: int = 0) -> None:
+        """Have the event in its log as on its queue since then, which is long ago."""
+        item = {"event_id": event.id, "type": event.type.value, "manychat_id": event.manychat_id, "retries": retries}
+        self.overdue.append({**item, "queued_at": queued_at.isoformat()})
+
+    def send_again(self, event_ids: list[str]) -> list[str]:
+        with self._lock:
+            self.sent_again += event_ids
+            self.overdue = [item for item in self.overdue if item["event_id"] not in event_ids]
+            return event_ids
+
     def record_outcomes(self, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
         with self._lock:
             if self.refused_reports & {outcome["event_id"] for outcome in outcomes}:
@@ -208,6 +224,10 @@ class OdooStandIn:
             return {"discarded": dict(self.discarded)} if self.takes_reports else True
         if (model, method) == ("manychat.event", "record_outcomes") and self.takes_reports:
             return self.record_outcomes(**arguments)
+        if (model, method) == ("manychat.event", "get_overdue") and self.takes_reports:
+            return self.overdue
+        if (model, method) == ("manychat.event", "send_again"):
+            return self.send_again(**arguments)
         if (model, method) == ("manychat.bridge", "get_active"):
             return [{**beat, "seconds": 1} for beat in self.heartbeats]
         if (model, method) == ("manychat.event", "get_history"):

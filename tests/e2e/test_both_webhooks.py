@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from typing import Any
 
@@ -69,6 +71,24 @@ def test_an_event_sent_to_both_is_applied_once(world: World, chat: Chat) -> None
     assert odoo[2] == api[2]
     assert world.settled(api[2]["event_id"]) == ["moved"]
     assert len(chat.stage_changes) == 1
+
+
+def test_one_event_that_comes_many_times_at_once_is_accepted_each_time(world: World) -> None:
+    at_once, events = 16, 6
+    for _ in range(events):
+        content = world.chat().event(17)
+        start = threading.Barrier(at_once)
+
+        def send(_number: int, content: Any = content, start: threading.Barrier = start) -> Any:
+            start.wait()
+            answer = world.post("crm-opportunity", content)
+            return answer.status_code, answer.text
+
+        with ThreadPoolExecutor(at_once) as senders:
+            answers = set(senders.map(send, range(at_once)))
+        assert [status for status, _ in answers] == [200], answers
+        rows = world.odoo("manychat.event", "search_count", [["manychat_id", "=", content["manychat_id"]]])
+        assert rows == 1
 
 
 def test_an_event_taken_in_by_the_standby_alone_is_in_odoos_log_too(world: World, chat: Chat) -> None:

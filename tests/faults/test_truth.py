@@ -44,7 +44,7 @@ def person(system: System, request: pytest.FixtureRequest) -> tuple[str, Ledger]
     """Somebody who was created and moved once."""
     manychat_id, ledger = f"MC-TRUTH-{request.node.name}", Ledger()
     for minute, stage in enumerate((17, 19)):
-        state = {"stage_id": stage, "date": (NOON + timedelta(minutes=minute)).isoformat()}
+        state = {"stage_id": stage, "date": (NOON + timedelta(minutes=minute)).isoformat(), "summary": "Hola"}
         body = {"manychat_id": manychat_id, "first_name": "Prueba", "state": state}
         url = f"{system.odoo_url}{WEBHOOK}crm-opportunity"
         answer = requests.post(url, json=body, headers={"X-API-KEY": system.webhook_key}, timeout=60)
@@ -64,6 +64,13 @@ def _outcome_forgotten(system: System, event_id: str, _lead: int) -> None:
 
 def _stage_changed(system: System, _event_id: str, lead: int) -> None:
     _change(system, "UPDATE crm_lead SET stage_id = (SELECT max(id) FROM crm_stage) WHERE id = %s", lead)
+
+
+def _field_forgotten(system: System, _event_id: str, lead: int) -> None:
+    engine = sa.create_engine(system.database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE opportunities SET summary = NULL WHERE lead_id = :lead"), {"lead": lead})
+    engine.dispose()
 
 
 def _history_doubled(system: System, _event_id: str, lead: int) -> None:
@@ -91,6 +98,7 @@ def _change(system: System, statement: str, lead: int) -> None:
         (_outcome_forgotten, lambda verdict: verdict.lost),
         (_stage_changed, lambda verdict: verdict.out_of_order),
         (_history_doubled, lambda verdict: verdict.doubled),
+        (_field_forgotten, lambda verdict: verdict.other),
     ],
 )
 def test_damage_is_found(

@@ -79,6 +79,16 @@ def _now(began: datetime) -> dict[str, str]:
     return {"datetime_actual": began.isoformat()}
 
 
+_OPTIONAL = {
+    "last_name": ("Ficticia", "Inventada"),
+    "phone": ("+520000000001", "+520000000002"),
+    "channel": ("Facebook", "Instagram"),
+    "entry_date": ("2026-01-01T08:00:00Z", "2026-01-02T09:00:00.5Z"),
+    "medical_advisor_id": (101, 102),
+    "commercial_advisor_id": (700, 701),
+}
+
+
 def _opportunity(chooser: random.Random, manychat_id: str, began: datetime, ahead: bool) -> tuple[str, dict[str, Any]]:
     # Whole quarters of an hour, so that some events of a person have the same date.
     date: datetime | None = began - timedelta(minutes=15 * chooser.randint(1, 40))
@@ -93,8 +103,10 @@ def _opportunity(chooser: random.Random, manychat_id: str, began: datetime, ahea
     if chooser.random() < 0.04:
         state = {"stage": chooser.choice(UNKNOWN_STAGES), "date": state["date"]}
     if chooser.random() < 0.2:
-        state["summary"] = "Preguntó por la <b>consulta</b> & pagará mañana."
+        state["summary"] = f"Preguntó por la <b>consulta {chooser.randint(1, 9)}</b> & pagará mañana."
     body = {"manychat_id": manychat_id, "first_name": "Prueba", "state": state, "phone_clock_ahead": ahead}
+    # Each event says some of what there is to say, so that an older one may fill what newer ones leave out.
+    body |= {name: chooser.choice(values) for name, values in _OPTIONAL.items() if chooser.random() < 0.3}
     return "crm-opportunity", body
 
 

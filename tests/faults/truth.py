@@ -15,6 +15,7 @@ from azure.storage.queue import QueueServiceClient
 
 from bridge.contract.payloads import DEAD_LETTER_QUEUE
 
+from .agreement import disagreements
 from .system import QUEUES, System
 from .traffic import Ledger
 
@@ -119,6 +120,7 @@ class Truth:
         self._examine_accounts(verdict, ledger, events, audit, letters)
         self._examine_agreement(verdict, events, audit)
         self._examine_opportunities(verdict, ledger, events)
+        self._examine_fields(verdict, audit)
         if self._read_partners() != self._partners:
             verdict.other.append("res.partner has changed")
         verdict.other += [f"{depth} messages left on {name}" for name, depth in self._left_over(len(letters))]
@@ -198,6 +200,14 @@ class Truth:
             told = Counter((row.before, row.after) for row in history.get(lead, []) if row.create_uid != ADMIN)
             verdict.doubled += [f"opportunity {lead} moved once too often: {move}" for move in told - applied[lead]]
             verdict.lost += [f"opportunity {lead}: no history of {move}" for move in applied[lead] - told]
+
+    def _examine_fields(self, verdict: Verdict, audit: dict[str, Any]) -> None:
+        """SQL and Odoo hold the same values of everybody whose events are all applied."""
+        of_opportunities = [row for row in audit.values() if row.type == "opportunity"]
+        unfinished = {row.manychat_id for row in of_opportunities if row.outcome not in APPLIED}
+        people = {row.manychat_id for row in of_opportunities} - unfinished
+        moved = {lead for lead, rows in self._read_history().items() if any(row.create_uid == ADMIN for row in rows)}
+        verdict.other += disagreements(self._system, self._store, people, moved)
 
     # --- Reading
 

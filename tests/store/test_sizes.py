@@ -97,9 +97,9 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     ids = call(contacts.ensure_contacts, [f"MC{n}" for n in numbers], NOON)
     call(contacts.ensure_channels, [f"c{n}" for n in numbers], NOON)
     call(contacts.complete_from_opportunities, moves, NOON)
-    call(contacts.lock, ids.values())
-    row_ids = [{"row_id": ids[event.manychat_id], "new_event_id": event.id} for event in people]
-    assert call(last_write_wins.superseded, tables.contacts, row_ids) == []
+    call(last_write_wins.lock, tables.contacts, ids.values())
+    said = [last_write_wins.said_by(event, ids[event.manychat_id], {"last_state": "y"}) for event in people]
+    call(last_write_wins.merge, tables.contacts, contacts.FIELDS, said, NOON)
     call(contacts.append_states, [(ids[event.manychat_id], "x", "contact", event) for event in people])
     call(campaigns.apply_campaign_events, assignments)
     call(campaigns.ensure_campaigns, numbers, NOON)

@@ -28,6 +28,7 @@ from bridge.store import (
     opportunities,
     pauses,
     records,
+    refusal,
     retention,
     schema,
 )
@@ -131,6 +132,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
         # The second time there is something to fill in.
         for more in ({}, {"name": "n", "last_name": "l", "last_state": "s"}):
             store.run(writer.write, table, [row | more for row in rows], NOON, dry_run=False)
+    refusal.check_writing(store.engine)
     store.run(erasure.erase, "MC1")
     store.run(erasure.unreadable_letters)
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from ...contract.event import Event
 from ...results import Done, Outcome
 from ...store import audit, campaigns
-from ...store.engine import in_transaction
+from ...store.refusal import write_events
 
 
 def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
@@ -20,5 +20,5 @@ def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
         campaigns.apply_campaign_events(connection, events)
         audit.finish(connection, done)
 
-    in_transaction(engine, work)
+    write_events(engine, work)
     return dict(done)

@@ -19,7 +19,7 @@ from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailab
 from ...odoo import Odoo
 from ...results import Conflict, Done, Failure, Outcome
 from ...store import audit, opportunities
-from ...store.engine import in_transaction
+from ...store.refusal import write_events
 
 #: Codes of errors that another attempt cannot mend. All others may pass (``refused``: Odoo raised an exception).
 PERMANENT = {ErrorCode.UNMAPPED_STAGE, ErrorCode.INVALID}
@@ -35,10 +35,10 @@ def handle(engine: sa.Engine, odoo: Odoo, events: Sequence[Event]) -> dict[str, 
     :raises bridge.errors.Outage: SQL or Odoo is down
     :raises OdooRefused: the call failed as a whole
     """
-    in_transaction(engine, opportunities.record, events)
+    write_events(engine, opportunities.record, events)
     outcomes = _apply(odoo, events)
     done = {event.id: (event, outcome) for event in events if isinstance(outcome := outcomes[event.id], Done)}
-    in_transaction(engine, _finish, done)
+    write_events(engine, _finish, done)
     return outcomes
 
 

@@ -1,0 +1,27 @@
+import logging
+
+from odoo import models, release
+
+from .manychat_identity import APPLYING
+
+_logger = logging.getLogger(__name__)
+
+
+class IrActionsServer(models.Model):
+    _inherit = "ir.actions.server"
+
+    def _run_action_webhook(self, eval_context=None):
+        # Odoo 18 calls at once, also for records that are rolled back a moment later. Odoo 19 waits for the commit.
+        if release.version_info[0] >= 19 or not self.env.context.get(APPLYING) or not self.webhook_url:
+            return super()._run_action_webhook(eval_context)
+        call = super()._run_action_webhook
+
+        @self.env.cr.postcommit.add
+        def call_after_commit():
+            try:
+                call(eval_context)
+            except Exception as error:
+                # What is committed stays so, whatever becomes of the call.
+                _logger.warning("The webhook of server action %s failed: %s", self.id, type(error).__name__)
+
+        return None

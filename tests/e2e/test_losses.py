@@ -1,0 +1,40 @@
+"""A message that the queue loses: no user presses a button, and its event is applied all the same."""
+
+from bridge.contract.payloads import CONTACT_QUEUE
+from bridge.queue import Queue
+from tests.world import World
+
+from .test_watching import command
+
+
+def empty(world: World, queue: str) -> None:
+    """Delete all messages of ``queue``, as an operator may in the Azure portal."""
+    client = Queue(world.stack.connection_string, queue)
+    client._client.clear_messages()
+    assert client.depth() == 0
+    client.close()
+
+
+def test_an_event_whose_message_is_gone_is_sent_again_and_applied_once(world: World) -> None:
+    manychat_id = world.chat().manychat_id
+    assert command(world, "pause", "--queue", "contact").returncode == 0
+    try:
+        event_id = world.send("contact", {"manychat_id": manychat_id, "nombre_lead": "Prueba"})
+
+        def row() -> dict[str, object]:
+            [found] = world.odoo("manychat.event", "search_read", [["event_id", "=", event_id]], fields=["state"])
+            return found
+
+        world.eventually(lambda: row()["state"] == "queued")
+        empty(world, CONTACT_QUEUE)
+    finally:
+        command(world, "resume")
+    with world.stack.odoo.cluster.connect(world.stack.database) as connection:
+        connection.execute(
+            "UPDATE manychat_event SET queued_at = queued_at - interval '1 hour' WHERE event_id = %s", [event_id]
+        )
+    done = command(world, "reconcile", "--older-than", "0s", "--json")
+    assert event_id in done.stdout
+    assert world.settled(event_id) == ["stored"]
+    world.eventually(lambda: row()["state"] == "done")
+    assert len(world.sql("SELECT id FROM contacts WHERE manychat_id = :id", id=manychat_id)) == 1
