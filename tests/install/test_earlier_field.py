@@ -99,7 +99,7 @@ for name, script in scripts.items():
     )
     seen[name] = dict(env.cr.fetchall())
     env.cr.rollback()
-    env.registry.setup_models(env.cr)
+    (env.registry._setup_models__ if is_19 else env.registry.setup_models)(env.cr)
     env.invalidate_all()
 show(**seen)
 """
