@@ -16,7 +16,7 @@ NAME = "x_manychat_id"
 OLD_COLUMN = "x_manychat_id_old"
 #: The label of the field that people had. Its presence says that they had one.
 LABEL_PARAMETER = "miasalud_crm.earlier_field"
-#: Column types that hold text. Odoo itself makes the app's column of them.
+#: Column types that hold text. Of these, Odoo itself makes the column that the app wants.
 TEXTS = ("varchar", "text")
 _OLD = SQL.identifier(OLD_COLUMN)
 _WHOLE = SQL("NULLIF(%s, 0)::text", _OLD)
@@ -38,6 +38,7 @@ def take_over(env):
     field = env["crm.lead"]._fields.get(NAME)
     column = table_columns(env.cr, "crm_lead").get(NAME)
     if field is None and column is None:
+        add_column(env.cr)
         return
     kind = field.type if field is not None else None
     if field is not None:
@@ -51,7 +52,7 @@ def take_over(env):
     if column:
         set_aside(env.cr)
     name = SQL.identifier(NAME)
-    env.cr.execute(SQL("ALTER TABLE crm_lead ADD COLUMN %s varchar", name))
+    add_column(env.cr)
     if column and kind != "many2one" and column["udt_name"] in AS_TEXT:
         env.cr.execute(SQL("UPDATE crm_lead SET %s = %s", name, AS_TEXT[column["udt_name"]]))
     for lead_id, text in shown:
@@ -74,6 +75,11 @@ def _shown(leads, field):
     leads = leads.with_context(active_test=False).search([])
     values = [(lead.id, lead[NAME].display_name if field.type == "many2one" else lead[NAME]) for lead in leads]
     return [(lead_id, f"{value:.0f}" if field.type == "float" else str(value)) for lead_id, value in values if value]
+
+
+def add_column(cr):
+    """Add the app's column. Odoo would fill one of its own making, lead by lead; :func:`fill` is one statement."""
+    cr.execute(SQL("ALTER TABLE crm_lead ADD COLUMN IF NOT EXISTS %s varchar", SQL.identifier(NAME)))
 
 
 def set_aside(cr):

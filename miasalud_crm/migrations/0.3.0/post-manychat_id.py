@@ -1,4 +1,4 @@
-"""The column of *ManyChat ID* says what the identities say. Odoo fills only a column that it has made itself."""
+"""The column of *ManyChat ID* says what the identities say."""
 
 from odoo.addons.miasalud_crm import earlier_field
 

@@ -10,3 +10,4 @@ def migrate(cr, version):
         earlier_field.remember(cr)
         if column["udt_name"] not in earlier_field.TEXTS:
             earlier_field.set_aside(cr)
+    earlier_field.add_column(cr)
