@@ -141,8 +141,8 @@ class ManychatStageMap(models.Model):
         if teams and not teams.filtered("active"):
             warnings.append(
                 self.env._(
-                    "The pipeline stage “%(stage)s” is for the team %(teams)s only, which is archived, so no team sees "
-                    "it. Restore the team, choose another stage, or open the stage to all teams.",
+                    "Only the team %(teams)s sees the pipeline stage “%(stage)s”, and it is archived. Restore it, or open "
+                    "the stage to all teams.",
                     stage=stage.display_name,
                     teams=names,
                 )
@@ -160,8 +160,8 @@ class ManychatStageMap(models.Model):
         elif strangers:
             warnings.append(
                 self.env._(
-                    "The pipeline stage “%(stage)s” is for the team %(teams)s only. Opportunities of other teams that "
-                    "are there now: %(count)s. Choose another stage, or open the stage to all teams.",
+                    "Only the team %(teams)s sees the pipeline stage “%(stage)s”. Opportunities of other teams there "
+                    "now: %(count)s.",
                     stage=stage.display_name,
                     teams=names,
                     count=strangers,

@@ -150,6 +150,7 @@ def test_a_field_of_any_type_makes_room_and_gives_what_can_be_an_id(taken_over: 
     assert taken_over[earlier] == EARLIER[earlier][1]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("earlier", WHOLE_WAY)
 def test_installing_uninstalling_and_installing_again_keeps_the_ids(odoo: Odoo, database: str, earlier: str) -> None:
     script, ids = EARLIER[earlier]
@@ -173,6 +174,7 @@ def test_installing_uninstalling_and_installing_again_keeps_the_ids(odoo: Odoo, 
     assert set(expected.values()) <= set(again["identities"])
 
 
+@pytest.mark.timeout(600)
 def test_without_an_earlier_field_none_is_left_and_the_ids_come_back(odoo: Odoo, database: str) -> None:
     odoo.install_modules(database, ["miasalud_crm"])
     run(odoo, database, GO_ON)
