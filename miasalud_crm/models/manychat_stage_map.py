@@ -141,8 +141,8 @@ class ManychatStageMap(models.Model):
         if teams and not teams.filtered("active"):
             warnings.append(
                 self.env._(
-                    "Only the team %(teams)s sees the pipeline stage “%(stage)s”, and it is archived. Restore it, or open "
-                    "the stage to all teams.",
+                    "Only the team %(teams)s sees the pipeline stage “%(stage)s”, and it is archived. Restore it, or "
+                    "open the stage to all teams.",
                     stage=stage.display_name,
                     teams=names,
                 )
