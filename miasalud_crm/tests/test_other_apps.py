@@ -1,3 +1,4 @@
+from contextlib import suppress
 from unittest.mock import patch
 
 from odoo import api
@@ -57,12 +58,9 @@ class TestOtherApps(ManychatCase):
     def test_a_savepoint_that_another_app_rolls_back_for_itself(self):
         def in_two_savepoints(original, leads, values):
             result = original(leads, values)
-            try:
-                with leads.env.cr.savepoint():
-                    leads.env["crm.tag"].sudo().create({"name": "Prueba"})
-                    raise ValueError
-            except ValueError:
-                pass
+            with suppress(ValueError), leads.env.cr.savepoint():
+                leads.env["crm.tag"].sudo().create({"name": "Prueba"})
+                raise ValueError
             return result
 
         for name in ("create", "write"):
