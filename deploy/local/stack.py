@@ -204,7 +204,7 @@ class Stack:
             beside = neighbours.MODULES if self._has_neighbours else ()
             self.odoo.create(self.database, durable=self._durable, beside=beside)
             if self._has_neighbours:
-                self.odoo.run_script(self.database, neighbours.SCRIPT)
+                self.odoo.run_script(self.database, neighbours.SCRIPT + neighbours.AUTOMATIONS)
             with step(f"Installing {ADDON}"):
                 self.odoo.install_modules(self.database, [ADDON])
             self._state.set("admin password", secrets.token_urlsafe(12))
