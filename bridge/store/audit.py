@@ -38,7 +38,7 @@ _NOW = bindparam("now", type_=_A.finished_at.type)
 _RETRIES = bindparam("new_retries", type_=_A.retries.type)
 _OVERRULED = _A.retries < _RETRIES
 #: An event that the standby API accepted, and no bridge has received yet.
-_UNTRIED = and_(_A.attempts == 0, _A.tried_at.is_(None))
+_UNTRIED = and_(_A.attempts == sa.literal_column("0"), _A.tried_at.is_(None))
 _BEGIN_AGAIN = (
     audit.update()
     .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, and_(_A.outcome == DISCARDED, _OVERRULED)))
