@@ -39,8 +39,9 @@ env["crm.lead"].create([
     dict(name="Lead de antes", type="lead", x_manychat_id="MC-ANTES-2", team_id=teams[0].id),
     dict(name="Doble", type="lead", x_manychat_id="MC-ANTES-1"),
 ])
+for_all = {} if "user_ids" in env["ir.filters"]._fields else {"user_id": False}
 env["ir.filters"].create(dict(
-    name="Por chat", model_id="crm.lead", user_id=False, context="{'group_by': ['x_manychat_id']}",
+    name="Por chat", model_id="crm.lead", context="{'group_by': ['x_manychat_id']}", **for_all,
     domain="[('x_manychat_id', '!=', False)]", sort='["x_manychat_id desc"]',
 ))
 env.cr.commit()
