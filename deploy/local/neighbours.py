@@ -17,7 +17,7 @@ groups_field = "group_ids" if "group_ids" in env["res.users"]._fields else "grou
 salesperson = env.ref("sales_team.group_sale_salesman")
 def user(name, company):
     return env["res.users"].with_context(no_reset_password=True).create({
-        "name": name, "login": name.lower(), "company_id": company.id, "company_ids": [(6, 0, company.ids)],
+        "name": name, "login": f"vende.{name.lower()}", "company_id": company.id, "company_ids": [(6, 0, company.ids)],
         groups_field: [(6, 0, (salesperson | env.ref("base.group_user")).ids)],
     })
 near, far = user("Cercana", here), user("Lejana", there)

@@ -64,6 +64,12 @@ class TestHooks(ManychatCase):
         row = self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 25)])
         self.assertEqual(row.stage_id, stage)
 
+    def setUp(self):
+        super().setUp()
+        self.env.flush_all()
+        self.env.cr.execute("DELETE FROM manychat_identity; UPDATE crm_lead SET x_manychat_id = NULL")
+        self.env.invalidate_all()
+
     def test_ids_of_an_earlier_field_are_adopted_and_duplicates_listed(self):
         make = self.env["crm.lead"].create
         old, new, lost, single = make([{"name": name, "type": "opportunity"} for name in ("old", "new", "lost", "one")])

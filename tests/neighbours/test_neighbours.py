@@ -15,10 +15,10 @@ def one(world: World, model: str, *domain: Any, fields: list[str]) -> dict[str, 
     return records[0]
 
 
-def map_adviser(world: World, login: str) -> int:
-    """An adviser whose Odoo user has this login; returns the number that bots send."""
+def map_adviser(world: World, name: str) -> int:
+    """An adviser whose Odoo user has this name; returns the number that bots send."""
     number = time.time_ns() % 10**9
-    user = one(world, "res.users", ("login", "=", login), fields=["id"])
+    user = one(world, "res.users", ("name", "=", name), fields=["id"])
     world.odoo("manychat.advisor", "create", {"external_id": number, "role": "commercial", "user_id": user["id"]})
     return number
 
@@ -71,16 +71,16 @@ def test_a_filter_of_before_groups_and_sorts_by_the_id(world: World, chat: Chat)
 
 
 @pytest.mark.parametrize(
-    ("login", "team", "company"),
-    [("cercana", "Equipo Aqui", None), ("lejana", "Equipo Alla", "Segunda Empresa")],
+    ("name", "team", "company"),
+    [("Cercana", "Equipo Aqui", None), ("Lejana", "Equipo Alla", "Segunda Empresa")],
 )
 def test_an_opportunity_belongs_to_its_salespersons_team_and_company(
-    world: World, chat: Chat, login: str, team: str, company: str | None
+    world: World, chat: Chat, name: str, team: str, company: str | None
 ) -> None:
-    world.settled(chat.enters(17, commercial_advisor_id=map_adviser(world, login)))
+    world.settled(chat.enters(17, commercial_advisor_id=map_adviser(world, name)))
     found = one(world, "crm.lead", ("id", "=", chat.lead["id"]), fields=["user_id", "team_id", "company_id"])
     first = one(world, "res.company", ("id", "=", 1), fields=["name"])["name"]
-    assert (found["user_id"][1], found["team_id"][1]) == (login.capitalize(), team)
+    assert (found["user_id"][1], found["team_id"][1]) == (name, team)
     assert found["company_id"][1] == (company or first)
 
 

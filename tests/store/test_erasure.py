@@ -169,6 +169,7 @@ def test_nothing_of_the_person_is_left_in_the_bytes_of_the_file(tmp_path: Path) 
     events = live(mine, "MC-ERASED")
     mine.run(audit.fail, {events[2].id: Failure("refused", PHONE)}, dead=True)
     mine.run(contacts.apply_contacts, [contact(5, "MC-ERASED", nombre_lead="Otro", whatsapp="+34000000000")])
+
     def left() -> list[bytes]:
         data = b"".join(file.read_bytes() for file in tmp_path.iterdir())
         return [word for word in words if word in data]
