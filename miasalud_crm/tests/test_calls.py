@@ -1,6 +1,7 @@
 import inspect
 from contextlib import suppress
 
+from odoo import release
 from odoo.exceptions import AccessDenied, AccessError
 from odoo.service.model import get_public_method
 from odoo.tests import HttpCase, new_test_user, tagged
