@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import requests
+from rich.text import Text
 
 from ..connect import open_engine, open_odoo, open_queue
 from ..monitoring import health, probes
+from ..queue import require_rights
 from ..settings import Settings, variable
-from .console import FAILED, JsonLines, load_settings, out, print_json
+from .console import FAILED, JsonLines, load_settings, out, print_json, visible
 
 #: Seconds for the answer of the API's /health, which uses no other service.
 API_SECONDS = 3
@@ -42,17 +44,17 @@ def check(as_json: JsonLines = False) -> None:
         if as_json:
             print_json(asdict(finding))
             continue
-        mark = "[green]ok    [/]" if finding.ok else "[red]FAILED[/]"
+        mark = Text("ok    ", style="green") if finding.ok else Text("FAILED", style="red")
         advice = f" → {finding.advice}" if finding.advice else ""
         # soft_wrap: one finding is one line, also for grep.
-        out.print(f"{mark} {finding.dependency:<5}  {finding.tried}: {finding.answer}{advice}", soft_wrap=True)
+        out.print(mark, visible(f"{finding.dependency:<5}  {finding.tried}: {finding.answer}{advice}"), soft_wrap=True)
     if failed:
         sys.exit(FAILED)
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """One finding for each dependency, as soon as it is checked."""
-    yield _finding("queue", "look at the queues, make missing ones", lambda: _queue(settings), probes.QUEUE_ADVICE)
+    yield _finding("queue", "try each right, make missing queues", lambda: _queue(settings), probes.QUEUE_ADVICE)
     yield _finding("SQL", "connect, read the tables' revision, write a row", lambda: _sql(settings), probes.SQL_ADVICE)
     yield _finding("Odoo", "log in, apply an empty batch", lambda: _odoo(settings), probes.ODOO_ADVICE)
     yield _api(settings)
@@ -67,7 +69,8 @@ def _queue(settings: Settings) -> str:
     depths = []
     for name in probes.ALL_QUEUES:
         queue = open_queue(settings, name)
-        queue.create()
+        receives = name in probes.PATHS
+        require_rights(queue, "read", "add", *(("update", "process") if receives else ()))
         depths.append(f"{name} {probes.check_queue(queue).depth}")
         queue.close()
     return "messages waiting: " + ", ".join(depths)

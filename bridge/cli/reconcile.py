@@ -8,12 +8,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from .. import connect
 from ..circuit_breaker import CircuitBreaker
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from ..queue import require_rights
 from ..worker.handlers import make_handlers, needs_odoo
 from ..worker.reconcile import Reconcile, grace
 from ..worker.repair import REPAIRED, Repair
@@ -51,7 +51,7 @@ def reconcile(
     engine = open_store(settings)
     queues = {name: connect.open_queue(settings, QUEUES[name]) for name in queue_names(queue)}
     dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
-    dead_letter_queue.create()
+    require_rights(dead_letter_queue, "add")
     has_odoo = settings.odoo_url and settings.odoo_database and settings.odoo_api_key
     odoo = connect.open_odoo(settings) if has_odoo or any(needs_odoo(name) for name in queues) else None
     # This process waits for no dependency: an outage ends it.
@@ -84,5 +84,5 @@ def _print_table(repairs: Sequence[Repair]) -> None:
     table = Table("ManyChat id", "event", "found", "result", "reason")
     for repair in repairs:
         cells = (repair.manychat_id, repair.event_id[:12], repair.found, repair.result, repair.reason)
-        table.add_row(*(escape(visible(cell)) for cell in cells))
+        table.add_row(*(visible(cell) for cell in cells))
     out.print(table)

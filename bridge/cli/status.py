@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -29,9 +28,9 @@ def status(
 ) -> None:
     """Show depths, rates, lag, dead letters, dependencies, bridges and pauses.
 
-    Exits with 1 if there is a problem: a dependency is unavailable or not set up, no bridge is alive, or an event has
-    waited for more than five minutes. A pause or an open dead letter is no problem. Changes nothing: a row that it
-    writes, to see whether SQL can be written, is deleted at once.
+    Exits with 1 if there is a problem: a dependency is unavailable or not set up, no bridge is alive or one stands
+    still, a queue cannot deliver a message, or an event has waited for more than five minutes. A pause or an open dead
+    letter is no problem. Changes nothing: a row that it writes, to see whether SQL can be written, is deleted at once.
     """
     checks = health.open_checks(load_settings())
 
@@ -94,25 +93,25 @@ def _dependencies(report: dict[str, Any]) -> Table:
         }[name]
         table.add_row(
             {"queue": "queue", "sql": "SQL", "odoo": "Odoo"}[name],
-            f"[green]{dependency['status']}[/]" if ok else f"[red]{dependency['status']}[/]",
+            Text(dependency["status"], style="green" if ok else "red"),
             f"{dependency['ms']:.0f} ms",
-            escape(visible(about if ok else dependency["reason"])),
+            visible(about if ok else dependency["reason"]),
         )
     bridges = report["bridges"]
     if bridges is None:
-        table.add_row("bridges", "[red]unknown[/]", "", "Odoo, which knows them, does not answer")
+        table.add_row("bridges", Text("unknown", style="red"), "", "Odoo, which knows them, does not answer")
     else:
         moving = [bridge for bridge in bridges if not bridge.get("stuck")]
         names = ", ".join(f"{bridge['name']} ({duration(bridge['seconds'])} ago)" for bridge in moving)
-        alive = f"[{'green' if moving else 'red'}]{len(moving)} alive[/]"
-        table.add_row("bridges", alive, "", escape(visible(names)))
+        alive = Text(f"{len(moving)} alive", style="green" if moving else "red")
+        table.add_row("bridges", alive, "", visible(names))
     return table
 
 
 def _paths(report: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("queue", no_wrap=True)
-    for heading in ("waiting", "oldest", "lag", "per min", "median", "95 %"):
+    for heading in ("msgs", "held", "oldest", "lag", "per min", "median", "95 %"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for path in report["paths"]:
@@ -120,12 +119,13 @@ def _paths(report: dict[str, Any]) -> Table:
         table.add_row(
             short_name(path["queue"]),
             _number(path["depth"]),
+            _number(path["invisible"]),
             duration(path["oldest_message_seconds"]),
             duration(path["lag_seconds"]),
             _number(path["events_per_minute"]),
             duration(latency["p50"]),
             duration(latency["p95"]),
-            "[yellow]PAUSED[/]" if path["paused_since"] else "",
+            Text("PAUSED" if path["paused_since"] else "", style="yellow"),
         )
     return table
 
@@ -136,7 +136,7 @@ def _dead_letters(by_reason: dict[str, int]) -> Table:
     table.add_column("open", justify="right", no_wrap=True)
     table.add_column("what to do")
     for reason, count, about in health.meanings(by_reason):
-        table.add_row(escape(visible(reason)), str(count), escape(about))
+        table.add_row(visible(reason), str(count), about)
     return table
 
 

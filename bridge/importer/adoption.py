@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError
 
-from ..store.contacts import channel_key
+from ..contract.fields import channel_key
 from ..store.engine import in_transaction, read
 from ..store.sql_errors import describe
 from . import source, writer

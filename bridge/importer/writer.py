@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
+from ..contract.fields import channel_key
 from ..store.campaigns import ensure_advisors, ensure_campaigns
-from ..store.contacts import channel_key, ensure_channels
+from ..store.contacts import ensure_channels
 from ..store.last_write_wins import lock
 from ..store.schema import advisors, campaign_contacts, campaigns, channels, contact_states, contacts, version
 from ..store.upsert import coalesce_old, find

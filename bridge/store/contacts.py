@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..contract.event import Event
-from ..contract.fields import normalize_label
+from ..contract.fields import channel_key
 from ..contract.newest import order_of
 from ..contract.payloads import Contact, Opportunity
 from .last_write_wins import Said, carried, merge, said_by, weaker
@@ -49,13 +49,6 @@ def ensure_channels(connection: sa.Connection, names: Iterable[str | None], now:
             row = {"name_key": channel_key(name), "name": name, "created_at": now, "updated_at": now}
             rows.setdefault(channel_key(name), row)
     return ensure(connection, channels.c.name_key, rows) if rows else {}
-
-
-def channel_key(name: str) -> str:
-    """The form of a channel's name for comparing: "Facebook" and " facebook" are the same channel."""
-    # Case folding can lengthen a text ("ß"), and the column is as long as the longest name that the contract allows.
-    # SQL Server counts an emoji as two characters, and ignores a space at the end.
-    return normalize_label(name).encode("utf-16-le")[:512].decode("utf-16-le", "ignore").rstrip()
 
 
 def apply_contacts(connection: sa.Connection, events: Collection[Event], now: datetime | None = None) -> None:

@@ -17,6 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt
 from .. import metrics, progress, retry
 from ..errors import BadDatabaseUrl, StoreRefused, StoreUnavailable
 from . import odbc
+from .frozen import notice_frozen_servers
 from .sql_errors import describe, is_conflict, is_stale, is_too_long, is_transient, may_be_of_the_data
 
 P = ParamSpec("P")
@@ -26,7 +27,8 @@ T = TypeVar("T")
 SQLITE_BUSY_SECONDS = 30
 #: Seconds for connecting to PostgreSQL. SQL Server's driver has its own limit.
 CONNECT_SECONDS = 10
-#: Seconds for one statement on SQL Server. A slower one counts as an outage.
+#: Seconds for one statement on SQL Server. A slower one counts as an outage. If the server is frozen, the driver waits
+#: three times as long; the pool's ping (see :mod:`.frozen`) notices it earlier.
 STATEMENT_SECONDS = 30
 
 # SQLAlchemy's option that gives all tables without a schema a schema, in each statement.
@@ -77,6 +79,7 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
         sa.event.listen(engine, "begin", _begin_sqlite)
     if engine.dialect.name == "mssql":
         sa.event.listen(engine, "connect", _prepare_mssql)
+    notice_frozen_servers(engine)
     return engine
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import and_, or_
 
-from .contacts import channel_key
+from ..contract.fields import channel_key
 from .schema import (
     Moment,
     advisors,

@@ -13,9 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..contract.fields import MAX_INT
+from ..contract.fields import MAX_INT, channel_key
 from ..contract.newest import order_key
-from .contacts import FIELDS, channel_key
+from .contacts import FIELDS
 from .last_write_wins import dump, orders_of
 from .schema import (
     advisors,

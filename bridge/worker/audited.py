@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ..contract.errors import ContractError
 from ..contract.event import Event, from_envelope
 from ..contract.fields import format_datetime
@@ -21,6 +23,8 @@ def event_of(row: AuditRow) -> Event | None:
                 "source": row.source,
                 "payload": parse_json(row.payload),
                 "retries": row.retries,
+                "warnings": json.loads(row.warnings or "[]"),
+                "extra": json.loads(row.extra or "{}"),
             }
         )
     except ContractError:

@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 
+from bridge.contract.fields import channel_key
+
 from .. import private_sql
 from ..models.manychat_advisor import COMMERCIAL, MEDICAL
 from ..moments import naive_utc
@@ -13,7 +15,7 @@ class EventBatch:
     :ivar dict rows: event id → locked ``manychat.event``
     :ivar dict leads: ManyChat id → locked ``crm.lead``; the caller adds the ones that it creates
     :ivar dict advisors: (role, ManyChat id) → ``manychat.advisor``
-    :ivar dict sources: channel → id of the ``utm.source`` of that name
+    :ivar dict sources: channel, as :func:`channel_key` gives it → id of its ``utm.source``
     """
 
     def __init__(self, env, events):
@@ -29,7 +31,8 @@ class EventBatch:
     def load_references(self, events):
         """Find or create the advisers and UTM sources that ``events`` name."""
         self.advisors = _advisors(self.env, events)
-        self.sources = _sources(self.env, events)
+        channels = [event.payload.channel for event in events if event.payload.channel]
+        self.sources = self.env["utm.source"]._manychat_find_or_create(channels)
 
     def references(self, event, company):
         """Ids of the records that ``event`` names, by lead field; ``None`` or ``False`` where there is none.
@@ -41,7 +44,7 @@ class EventBatch:
         medical = self.advisors.get((MEDICAL, payload.medical_advisor_id))
         return {
             "user_id": commercial and commercial._salesperson(company).id,
-            "source_id": self.sources.get(payload.channel),
+            "source_id": payload.channel and self.sources.get(channel_key(payload.channel)),
             "manychat_commercial_advisor_id": commercial and commercial.id,
             "manychat_medical_advisor_id": medical and medical.id,
         }
@@ -88,6 +91,8 @@ def lock_rows(env, events):
                 "manychat_id": event.manychat_id,
                 "state": "queued",
                 "payload": event.payload.canonical(),
+                "warnings": list(event.warnings) or False,
+                "extra": dict(event.extra) or False,
                 "source": event.source,
                 "received_at": naive_utc(event.received_at),
                 "occurred_at": naive_utc(event.occurred_at),
@@ -136,11 +141,3 @@ def _advisors(env, events):
         if named
         for number, advisor in env["manychat.advisor"]._find_or_create(role, named).items()
     }
-
-
-def _sources(env, events):
-    names = {event.payload.channel for event in events} - {None}
-    Source = env["utm.source"]
-    found = Source.search([("name", "in", list(names))]) if names else Source
-    found |= Source.create([{"name": name} for name in sorted(names - set(found.mapped("name")))])
-    return {source.name: source.id for source in found}

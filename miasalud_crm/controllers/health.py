@@ -24,10 +24,15 @@ class ManychatHealth(http.Controller):
         queue = queue_report(request.env)
         since = waiting.received_at or waiting.create_date
         stuck = bool(waiting) and (not since or fields.Datetime.now() - since > STUCK_AFTER)
+        stopped = request.env["ir.cron"]._manychat_stopped()
         return 200, {
-            "status": "ok" if queue["status"] == "ok" and not stuck else "degraded",
+            "status": "ok" if queue["status"] == "ok" and not stuck and not stopped else "degraded",
             "database": {"status": "ok"},
             "queue": queue,
+            "jobs": {
+                "status": "stopped" if stopped else "ok",
+                "stopped": [{"name": name, "reason": reason} for name, reason in stopped],
+            },
             "events": {
                 "waiting": events.search_count([("state", "=", "pending")]),
                 "oldest_waiting": _iso(since),

@@ -13,6 +13,7 @@ from . import ir_actions_server
 from . import ir_cron
 from . import ir_http
 from . import mail_message_subtype
+from . import utm_source
 from . import manychat_event
 from . import manychat_event_relay
 from . import manychat_event_rpc

@@ -11,7 +11,7 @@ from ..moments import naive_utc
 from ..private_sql import private
 from ..rights import access_required
 from .manychat_advisor import COMMERCIAL, MEDICAL
-from .manychat_identity import APPLYING
+from .manychat_identity import is_applying
 from .manychat_stage_history import PERSON
 
 #: The address of a conversation in ManyChat, with a placeholder for the person's id.
@@ -182,7 +182,7 @@ class CrmLead(models.Model):
 
     def _inverse_phone(self):
         # Odoo copies a new phone number to the linked customer, but the chat must not change customers.
-        if self.env.context.get(APPLYING):
+        if is_applying(self.env):
             return None
         return super()._inverse_phone()
 
@@ -200,7 +200,7 @@ class CrmLead(models.Model):
     def create(self, vals_list):
         self._manychat_check_protected(name for vals in vals_list for name in vals)
         leads = super().create(vals_list)
-        if not self.env.context.get(APPLYING):
+        if not is_applying(self.env):
             # Only if the user chose a stage other than the first one.
             chosen = leads.filtered(
                 lambda lead: lead.x_manychat_id and lead.stage_id != lead._stage_find(domain=[("fold", "=", False)])
@@ -210,7 +210,7 @@ class CrmLead(models.Model):
 
     def write(self, vals):
         self._manychat_check_protected(vals)
-        if self.env.context.get(APPLYING) or not ({"stage_id", "active"} & vals.keys()):
+        if is_applying(self.env) or not ({"stage_id", "active"} & vals.keys()):
             return super().write(vals)
         moved = self.filtered(
             lambda lead: (
@@ -229,6 +229,10 @@ class CrmLead(models.Model):
         # that is no error for any log, and what both wrote stands in none.
         with private(self.env.cr, keep_message=True):
             return super()._write_multi(vals_list)
+
+    def unlink(self):
+        with private(self.env.cr, keep_message=True):  # likewise
+            return super().unlink()
 
     def _merge_dependences(self, opportunities):
         result = super()._merge_dependences(opportunities)

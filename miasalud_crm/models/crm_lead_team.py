@@ -1,6 +1,6 @@
 from odoo import models
 
-from .manychat_identity import APPLYING
+from .manychat_identity import is_applying
 
 #: In the context while Odoo merges opportunities.
 MERGING = "manychat_merging"
@@ -18,7 +18,7 @@ class CrmLead(models.Model):
     def _compute_stage_id(self):
         # Odoo 19 sends an opportunity to the first stage when it changes to a team that does not see its stage. The
         # chat decides the stage of a conversation's opportunity, and so does a user who moves it: nothing else does.
-        settled = self.filtered(lambda lead: lead.stage_id and (lead.x_manychat_id or self.env.context.get(APPLYING)))
+        settled = self.filtered(lambda lead: lead.stage_id and (lead.x_manychat_id or is_applying(self.env)))
         return super(CrmLead, self - settled)._compute_stage_id()
 
     # ------------------------------------------------------------

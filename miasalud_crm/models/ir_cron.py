@@ -1,21 +1,50 @@
 import logging
 import os
 import threading
+from datetime import timedelta
 
 import psycopg2
 
-from odoo import models, sql_db
+from odoo import api, fields, models, sql_db
 from odoo.addons.base.models.ir_cron import ODOO_NOTIFY_FUNCTION
-from odoo.tools import SQL
+from odoo.tools import SQL, config
 
 _logger = logging.getLogger(__name__)
 
 #: In the context of the job that the webhook wakes.
 KEEP_NOTIFY_CONNECTION = "manychat_keep_notify_connection"
+#: Our jobs; each is due every minute. The first one sends the events.
+RELAY_JOB = "miasalud_crm.cron_relay"
+JOBS = (RELAY_JOB, "miasalud_crm.cron_release", "miasalud_crm.cron_alerts")
+#: A job that has been due for so long does not run: no server runs scheduled actions, or all are busy.
+LATE_AFTER = timedelta(minutes=3)
+#: The same on a server that itself runs none: only another one could.
+LATE_WITHOUT_THREADS = timedelta(seconds=30)
+ARCHIVED, LATE, DELETED = "archived", "late", "deleted"
 
 
 class IrCron(models.Model):
     _inherit = "ir.cron"
+
+    @api.model
+    def _manychat_stopped(self, names=JOBS):
+        """Our jobs that do not run.
+
+        :param names: their XML ids
+        :return list: pairs of name and ``archived``, ``late`` or ``deleted``
+        """
+        limit = fields.Datetime.now() - (LATE_AFTER if config["max_cron_threads"] else LATE_WITHOUT_THREADS)
+        stopped = []
+        for name in names:
+            job = self.env.ref(name, raise_if_not_found=False)
+            job = job and job.sudo()
+            if not job:
+                stopped.append((name, DELETED))
+            elif not job.active:
+                stopped.append((job.name, ARCHIVED))
+            elif job.nextcall < limit:
+                stopped.append((job.name, LATE))
+        return stopped
 
     def _notifydb(self):
         # Odoo opens a connection for each notice: its pool keeps none to the database “postgres”, on which cron threads

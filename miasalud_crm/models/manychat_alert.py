@@ -1,10 +1,13 @@
 import logging
 from datetime import timedelta
 
+import psycopg2
+
 from odoo import api, fields, models
 
 from bridge.contract.agreements import STUCK_AFTER
 
+from ..private_sql import failure, private
 from ..rights import access_required
 
 _logger = logging.getLogger(__name__)
@@ -34,6 +37,7 @@ class ManychatAlert(models.Model):
             ("silent", "Silent Bridge"),
             ("stuck", "Events Not Reaching the Queue"),
             ("lost", "Events Lost by the Queue"),
+            ("jobs", "Scheduled Actions Stopped"),
         ],
         required=True,
         readonly=True,
@@ -130,6 +134,9 @@ class ManychatAlert(models.Model):
                 "bridge received them. Ask your administrator whether another program takes messages from the queue, "
                 "or empties it. Odoo has the events, and goes on sending them."
             )
+        elif self.kind == "jobs":
+            summary = self.env._("ManyChat: Odoo does not run %s scheduled actions", count)
+            note = self.env["manychat.setup"]._jobs_sentence()
         else:
             summary = self.env._("ManyChat: %s events do not reach the queue", count)
             note = self.env._(
@@ -167,13 +174,18 @@ class ManychatAlert(models.Model):
             ("silent", self._find_silent),
             ("stuck", self._find_stuck),
             ("lost", self._find_lost),
+            ("jobs", self._find_jobs),
         ):
             try:
-                with self.env.cr.savepoint():
+                with private(self.env.cr), self.env.cr.savepoint():
                     found, count = find()
                     self._update_alert(kind, found, count)
-            except Exception:
-                _logger.exception("The check for ManyChat alerts (%s) failed; it runs again in a minute.", kind)
+            except psycopg2.errors.SerializationFailure:
+                _logger.debug("A user is changing the alert (%s); the check runs again in a minute.", kind)
+            except Exception as error:
+                _logger.error(
+                    "The check for ManyChat alerts (%s) failed; it runs again in a minute: %s", kind, failure(error)
+                )
 
     def _find_failed(self):
         count = self.env["manychat.event"].search_count([("state", "=", "failed")])
@@ -199,4 +211,8 @@ class ManychatAlert(models.Model):
 
     def _find_lost(self):
         count = len(self.env["manychat.event"]._find_lost_too_often())
+        return bool(count), count
+
+    def _find_jobs(self):
+        count = len(self.env["ir.cron"]._manychat_stopped())
         return bool(count), count

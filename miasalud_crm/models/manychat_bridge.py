@@ -2,8 +2,9 @@ from odoo import api, fields, models
 
 from bridge.contract.agreements import SILENT_AFTER
 
-from .. import cron_threads
+from .. import cron_threads, job_thread
 from ..rights import bridge_only
+from .ir_cron import RELAY_JOB
 
 #: Most discarded events in one answer to a heartbeat. The next heartbeat comes half a minute later.
 DISCARDS_PER_ANSWER = 500
@@ -53,11 +54,14 @@ class ManychatBridge(models.Model):
         :param str version: of the distribution ``miasalud-bridge``
         :param list stuck: queues whose consumer stands still: the process does not count as running then
         :return dict: ``discarded``: events that users discarded in Odoo, and whose dead letters no bridge has reported
-            as closed: event id → ``retries``
+            as closed: event id → ``retries``; ``keys``: all keys that bots may use now, as dicts with the fields of
+            :class:`bridge.contract.keys.OdooKey`; the standby API takes these too
         :raises AccessError: the caller is not in that group
         """
         # Events may be waiting, and it may be hours until the next webhook call notices it.
         cron_threads.restart_if_dead()
+        if self.env["ir.cron"]._manychat_stopped([RELAY_JOB]):
+            job_thread.run_after_commit(self.env.cr)
         # One statement, so that two processes of the same name do not conflict.
         self.env.cr.execute(
             """
@@ -69,7 +73,10 @@ class ManychatBridge(models.Model):
             [str(name)[:256], str(version)[:64], ", ".join(map(str, stuck))[:256] or None],
         )
         events = self.env["manychat.event"].search([("discard_to_report", "=", True)], limit=DISCARDS_PER_ANSWER)
-        return {"discarded": {event.event_id: event.retries for event in events}}
+        return {
+            "discarded": {event.event_id: event.retries for event in events},
+            "keys": self.env["manychat.api.key"].sudo()._for_standby(),
+        }
 
     @api.model
     @bridge_only

@@ -13,10 +13,10 @@ from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
 from bridge.errors import MessageRefused, QueueUnavailable
 
-from .. import configuration, cron_threads, private_sql
+from .. import configuration, cron_threads, job_thread, private_sql
 from ..moments import naive_utc
 from ..queues import Queues, is_neutralized, queue_connection_string
-from .ir_cron import KEEP_NOTIFY_CONNECTION
+from .ir_cron import KEEP_NOTIFY_CONNECTION, RELAY_JOB
 
 _logger = logging.getLogger(__name__)
 
@@ -65,9 +65,10 @@ class ManychatEvent(models.Model):
         """
         self.env.cr.execute(
             """
-            INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, source, received_at, occurred_at,
-                                        key_name, retries, create_uid, create_date, write_uid, write_date)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, warnings, extra, source,
+                                        received_at, occurred_at, key_name, retries, create_uid, create_date,
+                                        write_uid, write_date)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (event_id) DO NOTHING
             """,
             [
@@ -76,6 +77,8 @@ class ManychatEvent(models.Model):
                 event.manychat_id,
                 state,
                 Json(event.payload.canonical()),
+                Json(list(event.warnings)) if event.warnings else None,
+                Json(dict(event.extra)) if event.extra else None,
                 event.source,
                 naive_utc(event.received_at),
                 naive_utc(event.occurred_at),
@@ -93,7 +96,10 @@ class ManychatEvent(models.Model):
     def _wake_relay(self):
         """Start the relay as soon as this transaction has committed."""
         cron_threads.restart_if_dead()
-        self.env.ref("miasalud_crm.cron_relay").sudo().with_context(**{KEEP_NOTIFY_CONNECTION: True})._trigger()
+        if job := self.env.ref(RELAY_JOB, raise_if_not_found=False):
+            job.sudo().with_context(**{KEEP_NOTIFY_CONNECTION: True})._trigger()
+        if self.env["ir.cron"]._manychat_stopped([RELAY_JOB]):
+            job_thread.run_after_commit(self.env.cr)
 
     def _requeue(self):
         """Send these events again. Applied and erased events stay as they are."""
@@ -128,6 +134,8 @@ class ManychatEvent(models.Model):
             "source": self.source,
             "payload": self.payload,
             "retries": self.retries,
+            "warnings": self.warnings or [],
+            "extra": self.extra or {},
         }
 
     # ------------------------------------------------------------
@@ -264,9 +272,11 @@ class ManychatEvent(models.Model):
                         return
                     size = RELAY_BATCH
             self._wake_relay()  # more than fits into one run
-        except Exception:
+        except Exception as error:
             self.env.cr.rollback()
-            _logger.exception("The ManyChat relay failed; it will run again within a minute.")
+            _logger.error(
+                "The ManyChat relay failed; it will run again within a minute: %s", private_sql.failure(error)
+            )
 
 
 def _damage(error):

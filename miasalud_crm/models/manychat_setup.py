@@ -7,6 +7,7 @@ from bridge.contract.payloads import DEAD_LETTER_QUEUE
 
 from ..queues import queue_report, recent_queue_report
 from ..rights import managers_only
+from .ir_cron import ARCHIVED, DELETED
 
 #: Ids of the invented people of test events. ManyChat's own ids are numbers.
 TEST_ID = re.compile(r"TEST-[0-9a-f]{12}")
@@ -51,7 +52,30 @@ class ManychatSetup(models.AbstractModel):
     def _queue_step(self):
         report = recent_queue_report(self.env)
         state = {"ok": "done", "not_configured": "todo"}.get(report["status"], "warning")
-        return _step("queue", state, self.env._("The queue"), self._queue_sentence(report), [])
+        text, actions = self._queue_sentence(report), []
+        if stopped := self._jobs_sentence():
+            state, text = "warning", f"{stopped} {text}"
+            if self.env.user.has_group("base.group_system"):
+                actions = [(self.env._("Scheduled Actions"), "base.ir_cron_act")]
+        return _step("queue", state, self.env._("The queue"), text, actions)
+
+    @api.model
+    def _jobs_sentence(self):
+        """Which of our scheduled actions do not run, and what to do; empty if all run."""
+        stopped = self.env["ir.cron"]._manychat_stopped()
+        if not stopped:
+            return ""
+        names = ", ".join(f"“{name}”" for name, _why in stopped)
+        if {why for _name, why in stopped} == {ARCHIVED}:
+            return self.env._("These scheduled actions are archived: %s. Activate them again.", names)
+        if DELETED in {why for _name, why in stopped}:
+            return self.env._("These scheduled actions do not exist or do not run: %s. Upgrade the app.", names)
+        return self.env._(
+            "Odoo does not run its scheduled actions: %s. The server's administrator sets max_cron_threads in odoo.conf"
+            " to 1 or more, or starts the server that runs them. Until then, each webhook call sends the events that "
+            "wait.",
+            names,
+        )
 
     @api.model
     def _queue_sentence(self, report=None):
@@ -89,6 +113,11 @@ class ManychatSetup(models.AbstractModel):
             return self.env._(
                 "The queue refuses the key in its connection string. The key may have changed in Azure: the server's "
                 "administrator copies the connection string into odoo.conf again."
+            )
+        if status == "not_allowed":
+            return self.env._(
+                "The SAS in the connection string of the queue lacks a right. Odoo needs the rights read and add, and "
+                "the right create unless all queues exist. The server's administrator makes a SAS with these rights."
             )
         return self.env._(
             "The queue does not answer (%s). Events wait in Odoo, and none is lost. The server's administrator checks "

@@ -5,6 +5,7 @@ from . import test_apply_failures
 from . import test_automations
 from . import test_calls
 from . import test_chatter
+from . import test_configuration
 from . import test_demo
 from . import test_erase
 from . import test_event_history
@@ -14,6 +15,7 @@ from . import test_funnel
 from . import test_hooks
 from . import test_identity
 from . import test_import
+from . import test_jobs
 from . import test_lost
 from . import test_manychat_apply
 from . import test_migrations

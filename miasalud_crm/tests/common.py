@@ -2,10 +2,13 @@ from datetime import datetime, timedelta, timezone
 
 import requests
 
+from odoo import fields
 from odoo.tests import TransactionCase
 
 from bridge.contract.event import accept
 from bridge.contract.payloads import EventType
+
+from ..models.ir_cron import JOBS
 
 #: The day on which the conversations of the tests take place.
 DAY = datetime(2026, 3, 2, 9, 0, tzinfo=timezone.utc)
@@ -32,6 +35,12 @@ def opportunity(manychat_id="MC-TEST-1", stage=17, minutes=0, *, received=None, 
     received_at = at(minutes if received is None else received)
     event = accept(EventType.OPPORTUNITY, payload, received_at=received_at, source="odoo", idempotency_key=key)
     return event.envelope()
+
+
+def let_jobs_run(env):
+    """Have the scheduled actions look as if Odoo ran them, which it does not during tests."""
+    for name in JOBS:
+        env.ref(name).write({"active": True, "nextcall": fields.Datetime.now()})
 
 
 class QueueCase:

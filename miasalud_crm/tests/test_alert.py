@@ -6,13 +6,14 @@ from odoo.exceptions import UserError
 from odoo.tests import Form, new_test_user, tagged
 from odoo.tools import mute_logger
 
-from .common import ManychatCase, opportunity
+from .common import ManychatCase, let_jobs_run, opportunity
 
 
 @tagged("post_install", "-at_install")
 class TestAlert(ManychatCase):
     def setUp(self):
         super().setUp()
+        let_jobs_run(self.env)
         self.receiver = new_test_user(self.env, "guardia", "sales_team.group_sale_manager")
         self.env["res.config.settings"].create(
             {"manychat_alert_user_id": self.receiver.id, "manychat_silent_minutes": 10}

@@ -289,6 +289,49 @@ class TestManychatApply(ManychatCase):
         self.apply(opportunity(minutes=1, channel="Instagram"))
         self.assertEqual(self.lead().source_id.name, "Instagram")
 
+    def sources_of(self, *channels, people="MC"):
+        """The sources of opportunities with these channels: one batch, then one more event of each."""
+        named = {f"{people}-{number}": channel for number, channel in enumerate(channels)}
+        self.apply(*[opportunity(name, 17, minutes, channel=named[name]) for minutes, name in enumerate(named)])
+        first = [self.lead(name).source_id for name in named]
+        for minutes, (name, channel) in enumerate(named.items(), start=100):
+            self.apply(opportunity(name, 18, minutes, channel=channel))
+        self.assertEqual([self.lead(name).source_id for name in named], first)
+        return first
+
+    def test_all_spellings_of_a_channel_are_one_source(self):
+        before = self.env["utm.source"].search([])
+        sources = self.sources_of("TikTok Ads", "tiktok ads", "TIKTOK  ADS", " TikTok Ads", "T\u0131kTok")
+        self.assertEqual(len({source.id for source in sources[:4]}), 1)
+        self.assertEqual(sources[0].name, "TikTok Ads")
+        self.assertEqual(len(self.env["utm.source"].search([]) - before), 2)
+        # The opportunity still says what its bot said.
+        self.assertEqual(self.lead("MC-2").manychat_channel, "TIKTOK  ADS")
+
+    def test_a_source_that_people_made_is_taken_whatever_its_spelling(self):
+        people = self.env["utm.source"].create([{"name": "Página Web"}, {"name": "otra cosa"}])
+        [source] = self.sources_of("PÁGINA WEB")
+        self.assertEqual((source, source.name), (people[0], "Página Web"))
+
+    def test_a_channel_that_looks_like_a_counter_of_odoo_or_like_a_pattern_is_one_source_of_that_name(self):
+        names = ["Promo [2025] IG", "Promo [2]", "50% off", "a_b", "axb", "50 % off", "C:\\x", "Promo"]
+        sources = self.sources_of(*names)
+        self.assertEqual([source.name for source in sources], names)
+        count = self.env["utm.source"].search_count([])
+        self.assertEqual(self.sources_of(*names, people="MD"), sources)
+        self.assertEqual(self.env["utm.source"].search_count([]), count)
+
+    def test_a_source_that_a_user_renames_or_deletes(self):
+        [source] = self.sources_of("Facebook Lead Ads")
+        source.name = "Meta"
+        self.assertEqual(self.sources_of("facebook lead ads", people="MD"), [source])
+        # Another channel has the name that a user gave.
+        self.assertNotIn(self.sources_of("Meta", people="ME")[0], (source, self.env["utm.source"]))
+        self.env["crm.lead"].search([]).source_id = False
+        source.unlink()
+        self.apply(opportunity("MC-9", channel="Facebook Lead Ads"))
+        self.assertEqual(self.lead("MC-9").source_id.name, "Facebook Lead Ads")
+
     def test_the_stage_in_which_a_person_creates_an_opportunity_is_a_decision(self):
         with freeze_time(at(10).replace(tzinfo=None)):
             for manychat_id, values in (("MC-A", {"stage_id": self.stages[25].id}), ("MC-B", {})):

@@ -8,13 +8,14 @@ from bridge.contract.event import accept
 from bridge.contract.payloads import EventType
 
 from .. import configuration, queues
-from .common import ManychatCase, QueueCase, at, opportunity
+from .common import ManychatCase, QueueCase, at, let_jobs_run, opportunity
 
 
 @tagged("post_install", "-at_install")
 class TestSetup(QueueCase, TransactionCase):
     def setUp(self):
         super().setUp()
+        let_jobs_run(self.env)
         self.manager = new_test_user(self.env, "jefa", "base.group_user,sales_team.group_sale_manager")
         self.admin = new_test_user(self.env, "admina", "sales_team.group_sale_manager,base.group_system")
         queues._latest.clear()
