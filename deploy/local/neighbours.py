@@ -35,9 +35,9 @@ env["ir.model.fields"].create(dict(
     state="manual",
 ))
 env["crm.lead"].create([
-    dict(name="Oportunidad de antes", type="opportunity", x_manychat_id="MC-ANTES-1"),
-    dict(name="Lead de antes", type="lead", x_manychat_id="MC-ANTES-2", team_id=teams[0].id),
-    dict(name="Doble", type="lead", x_manychat_id="MC-ANTES-1"),
+    dict(name="Oportunidad de antes", type="opportunity", x_manychat_id="ANTES-1"),
+    dict(name="Lead de antes", type="lead", x_manychat_id="ANTES-2", team_id=teams[0].id),
+    dict(name="Doble", type="lead", x_manychat_id="ANTES-1"),
 ])
 for_all = {} if "user_ids" in env["ir.filters"]._fields else {"user_id": False}
 env["ir.filters"].create(dict(

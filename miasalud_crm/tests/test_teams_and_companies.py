@@ -64,7 +64,7 @@ class TestTeamsAndCompanies(ManychatCase):
 
     def test_so_it_is_with_teams_of_either_company(self):
         here = self.env.company
-        self.env["crm.team"].search([]).company_id = here
+        self.env["crm.team"].search([("company_id", "=", False)]).company_id = here
         self.env["crm.team"].create({"name": "De allá", "company_id": self.there.id})
         hers = self.env["crm.team"].create(
             {"name": "Suyo", "company_id": self.there.id, "sequence": 99, "member_ids": self.both.ids}

@@ -38,7 +38,7 @@ def test_an_automation_that_commits_and_one_that_writes_act_once_for_each_event(
 
 
 def test_an_id_of_before_belongs_to_the_opportunity_and_not_to_its_double(world: World) -> None:
-    chat = Chat(world, "MC-ANTES-1")
+    chat = Chat(world, "ANTES-1")
     names = world.odoo("crm.lead", "search_read", [["x_manychat_id", "=", chat.manychat_id]], fields=["name"])
     assert [lead["name"] for lead in names] == ["Oportunidad de antes"]
     world.settled(chat.enters(21, 120))
@@ -46,7 +46,7 @@ def test_an_id_of_before_belongs_to_the_opportunity_and_not_to_its_double(world:
 
 
 def test_a_lead_of_before_becomes_an_opportunity_with_its_next_event(world: World) -> None:
-    chat = Chat(world, "MC-ANTES-2")
+    chat = Chat(world, "ANTES-2")
     assert world.settled(chat.enters(22, 120)) == ["moved"]
     found = one(world, "crm.lead", ("id", "=", chat.lead["id"]), fields=["type", "team_id", "date_conversion"])
     assert found["type"] == "opportunity"
