@@ -7,10 +7,10 @@ only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-e2e test-browser test-faults test-docs soak screenshots translations generate docs lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs soak screenshots translations generate docs lint format clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  ODOO=18.0 (default) or ODOO=19.0 chooses the version; ODOO_SRC=DIR an Odoo tree of your own."
 	@echo "  K=... runs only the tests whose names it matches: make test-bridge K=\"pause and not resume\"."
@@ -48,6 +48,9 @@ test-addon: ## the addon inside a real Odoo
 
 test-install: ## the addon installed on a database in use, upgraded from the first release, uninstalled
 	@$(stack) test install $(only)
+
+test-neighbours: ## the addon and an event's way beside other apps, companies, leads, assignment
+	@$(stack) test neighbours $(only)
 
 test-e2e: ## events through a running system, from webhook to pipeline
 	@$(stack) test e2e $(only)

@@ -32,6 +32,7 @@
         "views/miasalud_crm_menus.xml",
     ],
     "assets": {"web.assets_backend": ["miasalud_crm/static/src/**/*"]},
+    "pre_init_hook": "pre_init_hook",
     "post_init_hook": "post_init_hook",
     "uninstall_hook": "uninstall_hook",
 }

@@ -5,9 +5,10 @@ from collections import defaultdict
 
 from odoo import fields
 from odoo.tools import SQL
-from odoo.tools.sql import column_exists
 
 from bridge.contract.fields import normalize_label
+
+from . import earlier_field
 
 _logger = logging.getLogger(__name__)
 
@@ -35,19 +36,12 @@ def post_init_hook(env):
     load_demo(env)
 
 
+def pre_init_hook(env):
+    earlier_field.take_over(env)
+
+
 def uninstall_hook(env):
-    """Keep each opportunity's primary ManyChat id in the column in which a later installation looks for it."""
-    env.cr.execute(
-        SQL(
-            """
-            ALTER TABLE crm_lead ADD COLUMN IF NOT EXISTS x_manychat_id varchar;
-            UPDATE crm_lead lead SET x_manychat_id = (
-                   SELECT manychat_id FROM manychat_identity identity
-                    WHERE identity.lead_id = lead.id ORDER BY sequence, id LIMIT 1)
-             WHERE id IN (SELECT lead_id FROM manychat_identity)
-            """
-        )
-    )
+    earlier_field.give_back(env)
 
 
 def create_users(env):
@@ -114,18 +108,17 @@ def load_demo(env):
 def adopt_manychat_ids(env):
     """Take over the values of a field ``x_manychat_id`` that the database already has.
 
-    If several opportunities have the same id, the newest open one keeps it. Its ``manychat.identity`` lists the others,
-    for a user to merge.
+    If several records have the same id, one keeps it: an open one before a closed one, an opportunity before a lead, a
+    newer one before an older one. Its ``manychat.identity`` lists the others, for a user to merge.
     """
-    if not column_exists(env.cr, "crm_lead", "x_manychat_id"):
-        return
     env.cr.execute(
         SQL(
             """
-            SELECT btrim(lead.x_manychat_id::text), array_agg(lead.id ORDER BY
-                       (lead.active AND COALESCE(lead.probability, 0) < 100) DESC, lead.create_date DESC, lead.id DESC)
+            SELECT btrim(lead.x_manychat_id), array_agg(lead.id ORDER BY
+                       (lead.active AND COALESCE(lead.probability, 0) < 100) DESC,
+                       (lead.type = 'opportunity') DESC, lead.create_date DESC, lead.id DESC)
               FROM crm_lead lead
-             WHERE btrim(lead.x_manychat_id::text) != ''
+             WHERE btrim(lead.x_manychat_id) != ''
              GROUP BY 1 ORDER BY 1
             """
         )
@@ -141,6 +134,8 @@ def adopt_manychat_ids(env):
             for manychat_id, lead_ids in found
         ]
     )
+    env.flush_all()
+    earlier_field.fill(env.cr)  # the others had the same id, which is no longer theirs
     # An opportunity that is not in its first stage was moved by a user, at the time of its last move.
     env.cr.execute(
         SQL(

@@ -1,12 +1,13 @@
 """Odoo itself: its environment, its databases, its configuration file."""
 
+import hashlib
 import os
 import re
 import secrets
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -94,32 +95,41 @@ class Odoo:
         path.touch(mode=0o600)
         path.write_text("\n".join(lines) + "\n")
 
-    def template(self) -> str:
-        """The name of a database with `crm` installed and no demo data; made when this source has none yet."""
-        with self._making_template:
-            return self._template()
+    def template(self, beside: Sequence[str] = ()) -> str:
+        """The name of a database with `crm` installed and no demo data; made when this source has none yet.
 
-    def _template(self) -> str:
+        :param beside: other modules that it has installed too
+        """
+        with self._making_template:
+            return self._template(beside)
+
+    def _template(self, beside: Sequence[str]) -> str:
         kind = f"miasalud_template_{self.cluster.name}_{self.source.version}".replace("-", "_").replace(".", "_")
+        if beside:
+            kind += f"_with_{hashlib.sha256(repr(sorted(beside)).encode()).hexdigest()[:8]}"
         name = f"{kind}_{self.source.identity()}"
         if self.cluster.exists(name):
             return name
         for stale in self.cluster.names():
-            if stale.startswith(kind):
+            if stale.startswith(f"{kind}_") and "_with_" not in stale.removeprefix(kind):
                 self.drop(stale)
         draft = f"{name}_draft"
         self.cluster.create(draft, durable=False)
-        with step(f"Installing crm into a template database, Odoo {self.source.version} (~1–2 min, once)"):
-            self.install_modules(draft, ["crm"])
+        modules = ["crm", *beside]
+        with step(f"Installing {' '.join(modules)} into a template, Odoo {self.source.version} (~1–2 min, once)"):
+            self.install_modules(draft, modules)
         shutil.rmtree(_filestore(name), ignore_errors=True)
         if _filestore(draft).exists():
             _filestore(draft).rename(_filestore(name))
         self.cluster.rename(draft, name)  # last: a template under its final name is a whole one
         return name
 
-    def create(self, database: str, durable: bool = True) -> None:
-        """A fresh database with `crm`, copied from the template; one of that name is dropped first."""
-        template = self.template()
+    def create(self, database: str, durable: bool = True, beside: Sequence[str] = ()) -> None:
+        """A fresh database with `crm`, copied from the template; one of that name is dropped first.
+
+        :param beside: other modules that it has installed too
+        """
+        template = self.template(beside)
         self.drop(database)
         with step(f"Creating the database {database}"):
             self.cluster.create(database, template, durable=durable)

@@ -17,7 +17,7 @@ import requests
 from bridge.contract import keys
 from bridge.contract.payloads import EventType
 
-from . import azurite, ports
+from . import azurite, neighbours, ports
 from .odoo import Odoo
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
@@ -47,13 +47,16 @@ env.cr.commit()
 class Stack:
     """`start()` makes what isn't there yet; `stop()` keeps everything; `remove()` doesn't."""
 
-    def __init__(self, name: str, odoo: Odoo, bridges: int = 1, durable: bool = True) -> None:
+    def __init__(
+        self, name: str, odoo: Odoo, bridges: int = 1, durable: bool = True, has_neighbours: bool = False
+    ) -> None:
         self.name = f"{name}-{odoo.label}"
         self.odoo = odoo
         self.folder = FOLDER / self.name
         self.database = f"miasalud_{self.name}".replace("-", "_").replace(".", "_")
         self._bridges = bridges
         self._durable = durable
+        self._has_neighbours = has_neighbours
         self.programs = Supervision(self.folder)
         self._state = State(self.folder / "state.json")
 
@@ -212,7 +215,10 @@ class Stack:
         if not (self._state.get("addon") and self.odoo.cluster.exists(self.database)):
             # Queues and SQL speak of opportunities that only the lost database knew.
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.odoo.create(self.database, durable=self._durable)
+            beside = neighbours.MODULES if self._has_neighbours else ()
+            self.odoo.create(self.database, durable=self._durable, beside=beside)
+            if self._has_neighbours:
+                self.odoo.run_script(self.database, neighbours.SCRIPT + neighbours.AUTOMATIONS)
             with step(f"Installing {ADDON}"):
                 self.odoo.install_modules(self.database, [ADDON])
             self._state.set("admin password", secrets.token_urlsafe(12))

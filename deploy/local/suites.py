@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from rich.table import Table
 
-from . import azurite, os_packages, ports, prometheus
+from . import azurite, neighbours, os_packages, ports, prometheus
 from .odoo import Odoo
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
@@ -23,6 +23,7 @@ from .supervision import own_environment
 
 _BIN = VENV / "bin"
 _ON_A_SYSTEM = ["tests/e2e", "tests/browser"]
+_NEIGHBOURS = "tests/neighbours"
 _LINTERS = {
     "ruff check": [_BIN / "ruff", "check", "."],
     "ruff format": [_BIN / "ruff", "format", "--check", "."],
@@ -125,7 +126,7 @@ def _lint(_wanted: Wanted) -> Iterator[Outcome]:
 
 
 def _bridge(wanted: Wanted) -> Iterator[Outcome]:
-    elsewhere = ("tests/docs", "tests/store", "tests/install", *_ON_A_SYSTEM, "tests/faults")
+    elsewhere = ("tests/docs", "tests/store", "tests/install", *_ON_A_SYSTEM, _NEIGHBOURS, "tests/faults")
     others = [f"--ignore={path}" for path in elsewhere]
     monitoring = prometheus.install()
     programs = {"AZURITE": str(azurite.install())} | ({"PROMETHEUS": str(monitoring)} if monitoring else {})
@@ -164,17 +165,52 @@ def _store_on_servers(wanted: Wanted) -> Iterator[Outcome]:
 
 def _addon(wanted: Wanted) -> Iterator[Outcome]:
     odoo = wanted.odoo()
+    database = _test_database(odoo, "test")
+    yield _inside_odoo(f"addon on Odoo {odoo.source.version}", odoo, database, [f"{ADDON}/tests"], wanted)
+
+
+def _neighbours(wanted: Wanted) -> Iterator[Outcome]:
+    """All tests of the addon, and the way of an event, in an Odoo as companies have it."""
+    odoo = wanted.odoo()
+    database = _test_database(odoo, "neighbours", neighbours.MODULES)
+    name = f"addon beside other apps on Odoo {odoo.source.version}"
+    yield _inside_odoo(name, odoo, database, [f"{ADDON}/tests"], wanted)
+    name = f"end to end beside other apps on Odoo {odoo.source.version}"
+    yield _pytest(name, _BIN / "python", [_NEIGHBOURS], wanted)
+
+
+def _neighbours_in_short(wanted: Wanted) -> Iterator[Outcome]:
+    """The tests of what other apps and settings touch, beside the one app that touches most."""
+    odoo = wanted.odoo()
+    database = _test_database(odoo, "neighbours_few", neighbours.FEW_MODULES)
+    about = ("identity", "manychat_apply", "other_apps", "readers", "teams_and_companies", "translations")
+    paths = [f"{ADDON}/tests/test_{name}.py" for name in about]
+    yield _inside_odoo(f"beside other apps, in short, on Odoo {odoo.source.version}", odoo, database, paths, wanted)
+
+
+def _test_database(odoo: Odoo, name: str, beside: Sequence[str] = ()) -> str:
+    """A database with the addon, for tests inside Odoo; if there are modules beside it, with what companies have."""
     odoo.cluster.start()
     odoo.install()
     if _drives_a_browser():
         os_packages.ensure(os_packages.CHROMIUM)
-    database = f"miasalud_test_{odoo.label}".replace("-", "_").replace(".", "_")
-    configuration = STATE / "tmp" / f"{database}.conf"
-    odoo.create(database, durable=False)
+    database = f"miasalud_{name}_{odoo.label}".replace("-", "_").replace(".", "_")
+    # The few are installed with the addon: a template of their own would take longer than it saves.
+    few = beside == neighbours.FEW_MODULES
+    odoo.create(database, durable=False, beside=() if few else beside)
     with step(f"Installing {ADDON} into it, Odoo {odoo.source.version}"):
+        if few:
+            odoo.install_modules(database, beside)
+        if beside:
+            odoo.run_script(database, neighbours.SCRIPT)
         odoo.install_modules(database, [ADDON])
+    return database
+
+
+def _inside_odoo(name: str, odoo: Odoo, database: str, paths: Sequence[str], wanted: Wanted) -> Outcome:
+    configuration = STATE / "tmp" / f"{database}.conf"
     # Without --odoo-http, tests over HTTP are skipped without a word.
-    arguments = [f"--odoo-config={configuration}", f"--odoo-database={database}", "--odoo-http", f"{ADDON}/tests"]
+    arguments = [f"--odoo-config={configuration}", f"--odoo-database={database}", "--odoo-http", *paths]
     with azurite.serving() as queues:
         # While a test over HTTP runs, every cursor of the process is the test's own: a scheduled action that falls due
         # meanwhile, in a thread of Odoo's, would use it at the same time and break its transaction.
@@ -184,7 +220,7 @@ def _addon(wanted: Wanted) -> Iterator[Outcome]:
             f"{ADDON}.queue_connection_string": queues,
         }
         odoo.write_configuration(configuration, database, **settings)
-        yield _pytest(f"addon on Odoo {odoo.source.version}", odoo.python, arguments, wanted)
+        return _pytest(name, odoo.python, arguments, wanted)
 
 
 def _install(wanted: Wanted) -> Iterator[Outcome]:
@@ -234,6 +270,7 @@ SUITES: dict[str, Suite] = {
     "e2e": _e2e,
     "browser": _browser,
     "faults": _faults,
+    "neighbours": _neighbours,
 }
 #: All of them, the longest first. Some run at once: what waits leaves the processors to the others. They share nothing
 #: but the machine and a PostgreSQL that none of them breaks: the faults have one of their own.
@@ -243,6 +280,7 @@ ALL: Sequence[tuple[str, Suite]] = (
     ("faults", _faults),
     ("addon", _addon),
     ("install", _install),
+    ("neighbours", _neighbours_in_short),
     ("store", _store_on_sqlite),
     ("store", _store_on_servers),
     ("docs", _docs),

@@ -22,6 +22,7 @@ from . import manychat_alert
 from . import crm_lead
 from . import crm_lead_conversation
 from . import crm_lead_apply
+from . import crm_lead_team
 from . import manychat_setup
 from . import manychat_request
 from . import crm_lead_salesperson

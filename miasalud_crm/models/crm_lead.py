@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
+from odoo.tools import SQL
 
 from ..apply.merge import MEMORY, manual_order_key
 from ..moments import naive_utc
@@ -37,12 +38,17 @@ SAID_BY_THE_CHAT = (
 class CrmLead(models.Model):
     _inherit = "crm.lead"
 
-    manychat_identity_ids = fields.One2many("manychat.identity", "lead_id", "ManyChat IDs", copy=False)
+    # For users who may read IDs. All others who may read the opportunity have the field below, which is its first ID.
+    manychat_identity_ids = fields.One2many(
+        "manychat.identity", "lead_id", "ManyChat IDs", copy=False, groups="sales_team.group_sale_salesman"
+    )
+    # Stored, because people group, sort and export by it. Its one source are the identities.
     x_manychat_id = fields.Char(
         "ManyChat ID",
         compute="_compute_x_manychat_id",
         inverse="_inverse_x_manychat_id",
         search="_search_x_manychat_id",
+        store=True,
         copy=False,
         help="The person's ID in ManyChat. A merged opportunity has several, and you can search by each of them.",
     )
@@ -117,6 +123,8 @@ class CrmLead(models.Model):
                 primary.manychat_id = manychat_id
             else:
                 primary.create({"lead_id": lead.id, "manychat_id": manychat_id})
+        # Not what was typed in, but what the identities now say: without blanks, or the next ID after the first one.
+        self.env.add_to_compute(self._fields["x_manychat_id"], self)
 
     @api.model
     def _search_x_manychat_id(self, operator, value):
@@ -125,15 +133,26 @@ class CrmLead(models.Model):
         negative = operator.startswith(("not ", "!"))
         positive = {"!=": "="}.get(operator, operator.removeprefix("not "))
         values = list(value) if positive == "in" else [value]
+        if not values:
+            return [(1 if negative else 0, "=", 1)]
         domain = []
         if given := [item for item in values if item]:
-            # sudo() only looks up ids. The caller's own rules still decide which opportunities are found.
             condition = ("manychat_id", positive, given if positive == "in" else given[0])
             identities = self.env["manychat.identity"].sudo()._search([condition])
             domain.append(("manychat_identity_ids", "not in" if negative else "in", identities))
         if len(given) < len(values):
             domain.append(("manychat_identity_ids", "!=" if negative else "=", False))
-        return ["&" if negative else "|"] * (len(domain) - 1) + domain
+        domain = ["&" if negative else "|"] * (len(domain) - 1) + domain
+        # sudo() only looks up ids. The caller's own rules still decide which opportunities are found.
+        return [("id", "in", self.sudo().with_context(active_test=False)._search(domain))]
+
+    def _condition_to_sql(self, alias, fname, operator, value, query):
+        # Odoo 18 asks a stored field's column only, and the column has only the first ID. Odoo 19 asks the field.
+        if fname != "x_manychat_id":
+            return super()._condition_to_sql(alias, fname, operator, value, query)
+        domain = self._search_x_manychat_id(operator, value)
+        found = self.sudo().with_context(active_test=False)._search(domain)
+        return SQL("%s IN %s", SQL.identifier(alias, "id"), found.subselect())
 
     def _compute_manychat_event_count(self):
         events = self.env["manychat.event"].sudo()._read_group([("lead_id", "in", self.ids)], ["lead_id"], ["__count"])
@@ -184,9 +203,7 @@ class CrmLead(models.Model):
         if not is_applying(self.env):
             # Only if the user chose a stage other than the first one.
             chosen = leads.filtered(
-                lambda lead: (
-                    lead.manychat_identity_ids and lead.stage_id != lead._stage_find(domain=[("fold", "=", False)])
-                )
+                lambda lead: lead.x_manychat_id and lead.stage_id != lead._stage_find(domain=[("fold", "=", False)])
             )
             chosen._manychat_mark_manual_move(datetime.now(timezone.utc))
         return leads

@@ -17,6 +17,7 @@ from bridge.contract.payloads import EventType
 from ..apply import refusal
 from ..apply.batch import EventBatch, lock_rows
 from ..apply.hooks import Hooks
+from ..apply.transaction import undivided
 from ..moments import naive_utc
 from ..private_sql import failure
 from ..rights import bridge_only
@@ -241,7 +242,9 @@ class CrmLead(models.Model):
                 event_id = envelope.get("id") if isinstance(envelope, dict) else False
                 results[position] = _result(event_id, "error", code=error.code, message=error.message)
         # Oldest first, so that the history reads as it happened.
-        applied = self._manychat_apply_isolating(sorted((event for event, _ in valid.values()), key=lambda e: e.order))
+        with undivided(self.env):
+            in_order = sorted((event for event, _ in valid.values()), key=lambda event: event.order)
+            applied = self._manychat_apply_isolating(in_order)
         for event_id, (_event, positions) in valid.items():
             results.update(dict.fromkeys(positions, applied[event_id]))
         return [results[position] for position in range(len(events))]

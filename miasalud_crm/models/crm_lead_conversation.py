@@ -43,10 +43,15 @@ class CrmLead(models.Model):
         :return dict: event id → (status, stage before)
         """
         default_team = self._manychat_default_team() if new_contacts else None
-        created = self.create(
-            [self._manychat_create_values(event, stage_map, batch, default_team) for event, stage_map in new_contacts]
-        )
-        events_and_leads = [(event, lead) for (event, _stage_map), lead in zip(new_contacts, created, strict=True)]
+        by_company = defaultdict(list)
+        for event, stage_map in new_contacts:
+            values = self._manychat_create_values(event, stage_map, batch, default_team)
+            by_company[self._manychat_user(values).company_id].append((event, values))
+        events_and_leads = []
+        for company, group in by_company.items():
+            created = self._manychat_within(company).create([values for _event, values in group])
+            created._manychat_settle()
+            events_and_leads += zip((event for event, _values in group), created.with_env(self.env), strict=True)
         batch.leads |= {event.manychat_id: lead for event, lead in events_and_leads}
         self._manychat_record_stages(events_and_leads)
         self._manychat_log_summaries(events_and_leads)
@@ -54,9 +59,11 @@ class CrmLead(models.Model):
 
     def _manychat_create_values(self, event, stage_map, batch, default_team):
         team = stage_map.team_id
-        if not team and _is_open_to(stage_map.stage_id, default_team):
-            team = default_team
-        said = merge.event_values(event.payload, batch.references(event, team.company_id))
+        references = batch.references(event, team.company_id)
+        if not team:
+            team = self._manychat_team(stage_map.stage_id, self._manychat_user(references), default_team)
+            references = batch.references(event, team.company_id)
+        said = merge.event_values(event.payload, references)
         values = {"name": event.manychat_id, **said, **merge.names(said)}
         vals = {
             "type": "opportunity",
@@ -97,7 +104,10 @@ class CrmLead(models.Model):
             is_restored = is_newer and not lead.active
             if is_restored:
                 lead.action_unarchive()  # like Odoo's own button, which also clears the lost reason
-            is_updated = lead._manychat_update(event, batch, is_newer) or is_restored
+            is_converted = lead.type == "lead"
+            if is_converted:
+                lead._manychat_make_opportunity(stage_map)
+            is_updated = lead._manychat_update(event, batch, is_newer) or is_restored or is_converted
             is_moved = is_newer and stage_before != stage_map.stage_id
             if is_moved:
                 stage_moves[stage_map.stage_id] |= lead
@@ -131,8 +141,9 @@ class CrmLead(models.Model):
         current = self._manychat_current_values({*taken, "name", "contact_name"})
         vals = merge.writable_values(taken, order, memory, current, overruled)
         is_updated = bool(vals.keys() - {*merge.MEMORY} or event.payload.state.summary)
-        if "user_id" in vals and self.team_id:
-            vals["team_id"] = self.team_id.id  # Odoo would replace it by the salesperson's own
+        salesperson = self._manychat_user(vals)
+        if "user_id" in vals and self._manychat_keeps_team(salesperson):
+            vals["team_id"] = self.team_id.id
         if is_newer:
             vals |= _order_values(event)
         occurred_at = naive_utc(event.occurred_at)
@@ -140,7 +151,9 @@ class CrmLead(models.Model):
             vals["manychat_last_event_date"] = occurred_at
         vals = {name: value for name, value in vals.items() if name not in merge.MEMORY or value != self[name]}
         if vals:
-            self.write(vals)
+            lead = self._manychat_within(salesperson.company_id)
+            lead.write(vals)
+            lead._manychat_settle()
         return is_updated
 
     def _manychat_memory(self):
@@ -205,12 +218,6 @@ def _move_status(is_newer, is_moved, is_updated):
     if is_moved:
         return "moved"
     return "updated" if is_updated else "unchanged"
-
-
-def _is_open_to(stage, team):
-    """Whether opportunities of ``team`` may be in ``stage``: Odoo hides a stage of other teams from them."""
-    teams = stage._teams()
-    return not teams or team in teams
 
 
 def _as_html(text):

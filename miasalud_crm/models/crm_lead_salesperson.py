@@ -37,10 +37,11 @@ class CrmLead(models.Model):
         decided = self._manychat_salesperson_dates()
         leads = self.filtered(lambda lead: not lead.user_id and lead.id not in decided)
         # Do not wait for the mail server.
-        leads = leads.with_context(**APPLYING, mail_notify_force_send=False)
-        for team, group in leads.grouped("team_id").items():
-            # Odoo would replace a team by the salesperson's own.
-            group.write({"user_id": user.id, **({"team_id": team.id} if team else {})})
+        leads = leads.with_context(**APPLYING, mail_notify_force_send=False)._manychat_within(user.company_id)
+        for group in leads.grouped("team_id").values():
+            keeps = group[0]._manychat_keeps_team(user)
+            group.write({"user_id": user.id, **({"team_id": group[0].team_id.id} if keeps else {})})
+        leads._manychat_settle()
         for lead in leads:  # the chat chose this user, so the chat may change it again
             lead.manychat_values = {**(lead.manychat_values or {}), "user_id": user.id}
         return len(leads)

@@ -34,4 +34,5 @@ class CrmStage(models.Model):
 
     def _teams(self):
         """The only teams that see this stage; none if all teams do. One at most in Odoo 18, several from 19 on."""
-        return self.team_ids if "team_ids" in self._fields else self.team_id
+        stages = self.with_context(active_test=False)  # an archived team keeps its stages from others
+        return stages.team_ids if "team_ids" in self._fields else stages.team_id

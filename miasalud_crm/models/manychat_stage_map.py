@@ -103,12 +103,26 @@ class ManychatStageMap(models.Model):
 
     @api.depends("active", "stage_id", "team_id.active")
     def _compute_warning(self):
+        strangers = self._opportunities_of_other_teams()
         for row in self:
-            row.warning = "\n".join(row._warnings()) or False
+            row.warning = "\n".join(row._warnings(strangers[row.stage_id])) or False
             row.needs_attention = bool(row.warning)
 
-    def _warnings(self):
-        """What is wrong with the row's stage or team, in sentences: list of str."""
+    def _opportunities_of_other_teams(self):
+        """How many open opportunities are in a stage that their team does not see: dict of ``crm.stage`` → int."""
+        reserved = self.stage_id.sudo().filtered(lambda stage: stage._teams())
+        domain = [("type", "=", "opportunity"), ("stage_id", "in", reserved.ids), ("team_id", "!=", False)]
+        counts = defaultdict(int)
+        for stage, team, count in self.env["crm.lead"].sudo()._read_group(domain, ["stage_id", "team_id"], ["__count"]):
+            if team not in stage._teams():
+                counts[stage.sudo(False)] += count
+        return counts
+
+    def _warnings(self, strangers):
+        """What is wrong with the row's stage or team, in sentences: list of str.
+
+        :param int strangers: how many opportunities in the stage are of teams that do not see it
+        """
         self.ensure_one()
         # As superuser: the team may belong to another company.
         stage, team = self.stage_id.sudo(), self.team_id.sudo()
@@ -125,8 +139,17 @@ class ManychatStageMap(models.Model):
                 )
             )
         teams = stage._teams()
-        if team and teams and team not in teams:
-            names = ", ".join(f"“{other.display_name}”" for other in teams)
+        names = ", ".join(f"“{other.display_name}”" for other in teams)
+        if teams and not teams.filtered("active"):
+            warnings.append(
+                self.env._(
+                    "Only the team %(teams)s sees the pipeline stage “%(stage)s”, and it is archived. Restore it, or "
+                    "open the stage to all teams.",
+                    stage=stage.display_name,
+                    teams=names,
+                )
+            )
+        elif team and teams and team not in teams:
             warnings.append(
                 self.env._(
                     "The pipeline stage “%(stage)s” is for the team %(teams)s only, so the team “%(team)s” does not "
@@ -134,6 +157,16 @@ class ManychatStageMap(models.Model):
                     stage=stage.display_name,
                     teams=names,
                     team=team.display_name,
+                )
+            )
+        elif strangers:
+            warnings.append(
+                self.env._(
+                    "Only the team %(teams)s sees the pipeline stage “%(stage)s”. Opportunities of other teams there "
+                    "now: %(count)s.",
+                    stage=stage.display_name,
+                    teams=names,
+                    count=strangers,
                 )
             )
         if team and not team.active:

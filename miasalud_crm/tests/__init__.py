@@ -31,3 +31,6 @@ from . import test_test_event
 from . import test_translations
 from . import test_wake
 from . import test_webhook
+from . import test_other_apps
+from . import test_readers
+from . import test_teams_and_companies

@@ -115,9 +115,10 @@ class TestAlert(ManychatCase):
     def test_without_a_receiver_it_is_a_team_leader_or_an_administrator(self):
         self.env["ir.config_parameter"].set_param("miasalud_crm.alert_user_id", False)
         leader = new_test_user(self.env, "lidera", "sales_team.group_sale_manager")
-        self.env["crm.team"].search([]).user_id = leader
+        teams = self.env["crm.team"].search([("company_id", "in", [False, self.env.company.id])])
+        teams.user_id = leader
         self.assertEqual(self.env["manychat.alert"]._receiver(), leader)
-        self.env["crm.team"].search([]).user_id = False
+        teams.user_id = False
         self.assertTrue(self.env["manychat.alert"]._receiver().has_group("base.group_system"))
         self.receiver.active = False
         self.env["ir.config_parameter"].set_param("miasalud_crm.alert_user_id", self.receiver.id)

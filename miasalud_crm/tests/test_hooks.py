@@ -64,13 +64,18 @@ class TestHooks(ManychatCase):
         row = self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 25)])
         self.assertEqual(row.stage_id, stage)
 
+    def setUp(self):
+        super().setUp()
+        self.env.flush_all()
+        self.env.cr.execute("DELETE FROM manychat_identity; UPDATE crm_lead SET x_manychat_id = NULL")
+        self.env.invalidate_all()
+
     def test_ids_of_an_earlier_field_are_adopted_and_duplicates_listed(self):
         make = self.env["crm.lead"].create
         old, new, lost, single = make([{"name": name, "type": "opportunity"} for name in ("old", "new", "lost", "one")])
         self.env.flush_all()
         lost.action_archive()
         self.env.flush_all()
-        self.env.cr.execute("ALTER TABLE crm_lead ADD COLUMN x_manychat_id varchar")
         for days, lead, manychat_id in ((3, old, "MC-2"), (2, new, " MC-2 "), (1, lost, "MC-2"), (1, single, "MC-1")):
             self.env.cr.execute(
                 "UPDATE crm_lead SET x_manychat_id = %s, create_date = now() - %s * interval '1 day' WHERE id = %s",
@@ -82,6 +87,29 @@ class TestHooks(ManychatCase):
         identity = self.env["manychat.identity"].search([("manychat_id", "=", "MC-2")])
         self.assertEqual(identity.with_context(active_test=False).duplicate_lead_ids, old | lost)
         self.assertEqual(self.apply(opportunity("MC-2", 18))[0]["lead_id"], new.id)
+
+    def test_an_opportunity_gets_the_id_before_a_newer_lead_and_an_open_one_before_a_closed_one(self):
+        kinds = (("opp", "opportunity"), ("lead", "lead"), ("lost", "opportunity"), ("open", "lead"))
+        opp, lead, lost, still_open = self.env["crm.lead"].create(
+            [{"name": name, "type": kind, "user_id": False} for name, kind in kinds]
+        )
+        lost.action_archive()
+        self.env.flush_all()
+        for days, record, manychat_id in (
+            (2, opp, "MC-1"),
+            (1, lead, "MC-1"),
+            (1, lost, "MC-2"),
+            (2, still_open, "MC-2"),
+        ):
+            self.env.cr.execute(
+                "UPDATE crm_lead SET x_manychat_id = %s, create_date = now() - %s * interval '1 day' WHERE id = %s",
+                [manychat_id, days, record.id],
+            )
+        adopt_manychat_ids(self.env)
+        self.assertEqual((self.lead("MC-1"), self.lead("MC-2")), (opp, still_open))
+        self.assertFalse(lead.x_manychat_id)
+        identity = self.env["manychat.identity"].search([("manychat_id", "=", "MC-1")])
+        self.assertEqual(identity.duplicate_lead_ids, lead)
 
     def test_only_a_database_with_demo_data_gets_the_demo_conversations(self):
         module = self.env["ir.module.module"].search([("name", "=", "miasalud_crm")])

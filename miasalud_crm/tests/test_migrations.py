@@ -59,6 +59,40 @@ class TestRename(ManychatCase):
 
 
 @tagged("post_install", "-at_install")
+class TestManychatIdColumn(ManychatCase):
+    """0.3.0 stores the ManyChat ID. Until then, the column could be that of a field that people had had."""
+
+    def migrate(self, column_type, value):
+        """Upgrade a database whose column has this type, and this value on an opportunity of another id."""
+        self.apply(opportunity("MC-A"), opportunity("MC-B"))
+        self.env.flush_all()
+        table = SQL("ALTER TABLE crm_lead")
+        column = SQL("x_manychat_id %s", SQL(column_type))
+        self.env.cr.execute(SQL("%s DROP COLUMN x_manychat_id", table))
+        self.env.cr.execute(SQL("%s ADD COLUMN %s DEFAULT %s", table, column, value))
+        script("0.3.0/pre-manychat_id.py").migrate(self.env.cr, "0.2.0")
+        for _time in range(2):
+            script("0.3.0/post-manychat_id.py").migrate(self.env.cr, "0.2.0")
+        self.env.invalidate_all()
+        self.env.cr.execute(
+            "SELECT DISTINCT x_manychat_id FROM crm_lead WHERE x_manychat_id ~ '^MC-(A|B|VIEJO)$' ORDER BY 1"
+        )
+        return [row[0] for row in self.env.cr.fetchall()]
+
+    def test_a_column_of_text_gets_the_ids_that_conversations_have_now(self):
+        self.assertEqual(self.migrate("varchar", "MC-VIEJO"), ["MC-A", "MC-B"])
+
+    def test_a_column_of_numbers_is_set_aside(self):
+        self.assertEqual(self.migrate("int4", 5), ["MC-A", "MC-B"])
+        self.env.cr.execute("SELECT DISTINCT x_manychat_id_old FROM crm_lead")
+        self.assertEqual(self.env.cr.fetchall(), [(5,)])
+
+    def test_the_field_is_remembered_as_one_that_people_had(self):
+        self.migrate("varchar", "MC-VIEJO")
+        self.assertTrue(self.env["ir.config_parameter"].get_param("miasalud_crm.earlier_field"))
+
+
+@tagged("post_install", "-at_install")
 class TestLabels(ManychatCase):
     """0.3.0: invisible characters no longer count in labels. The keys of before are written past the model."""
 
