@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..contract.errors import ContractError
+import json
+
 from ..contract.event import Event, from_envelope
 from ..contract.fields import format_datetime
 from ..contract.strict_json import parse_json
@@ -21,7 +22,9 @@ def event_of(row: AuditRow) -> Event | None:
                 "source": row.source,
                 "payload": parse_json(row.payload),
                 "retries": row.retries,
+                "warnings": json.loads(row.warnings or "[]"),
+                "extra": json.loads(row.extra or "{}"),
             }
         )
-    except ContractError:
+    except ValueError:  # not JSON, or a ContractError
         return None
