@@ -44,9 +44,10 @@ PROBE = wait_random_exponential(multiplier=0.5, max=30)
 RELAPSE = wait_exponential(multiplier=1, max=30)
 
 #: Between two runs of a SQL transaction that met another one on the same rows. Each conflict means that the other one
-#: committed, so this is far more runs than there will be bridges.
+#: committed: of eight that write one row under SNAPSHOT, one gets through and seven run again. So 25 runs can be too
+#: few for one of them (7/8 to the power of 25 is 4 %); 150 all fail once in hundreds of millions.
 SQL_CONFLICT = wait_random_exponential(multiplier=0.010, max=0.250)
-SQL_CONFLICT_RUNS = 25
+SQL_CONFLICT_RUNS = 150
 #: Between two runs of a SQL transaction that met a transient fault of the server. A longer fault is an outage.
 SQL_TRANSIENT = wait_chain(wait_fixed(0.2), wait_fixed(1.0), wait_fixed(3.0))
 SQL_TRANSIENT_RUNS = 4

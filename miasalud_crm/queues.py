@@ -68,18 +68,33 @@ def _depth(queue):
         return 0
 
 
-def queue_report():
+def is_neutralized(env):
+    """Whether the database is a neutralized copy, made by ``odoo neutralize`` or by the database manager."""
+    return bool(env["ir.config_parameter"].sudo().get_param("database.is_neutralized"))
+
+
+def queue_connection_string(env):
+    """The connection string of the queue account; empty if there is none.
+
+    It is a setting of the server, so a copy of the database on the same server has it, too. A neutralized copy gets
+    none: its events must not reach the production queue.
+    """
+    return "" if is_neutralized(env) else configuration.get("queue_connection_string")
+
+
+def queue_report(env):
     """Ask the queue service. This takes some seconds at most, see :data:`READ_TIMEOUT`.
 
-    :return dict: ``status``: ``ok``, ``not_configured``, ``refused`` (the key in the connection string is wrong),
-        ``malformed`` (the connection string itself is wrong) or ``unreachable``; with ``ok`` also ``depth``: messages
-        by queue; else ``error``: what went wrong
+    :return dict: ``status``: ``ok``, ``neutralized`` (the database is a copy that uses no queue), ``not_configured``,
+        ``refused`` (the key in the connection string is wrong), ``malformed`` (the connection string itself is wrong)
+        or ``unreachable``; with ``ok`` also ``depth``: messages by queue; with the last three also ``error``: what went
+        wrong
     """
-    connection_string = configuration.get("queue_connection_string")
-    if not connection_string:
-        return {"status": "not_configured"}
+    secret = queue_connection_string(env)
+    if not secret:
+        return {"status": "neutralized" if is_neutralized(env) else "not_configured"}
     try:
-        with Queues(connection_string) as queues:
+        with Queues(secret) as queues:
             return {"status": "ok", "depth": queues.depths()}
     except QueueDenied as error:
         return {"status": "refused", "error": str(error)}
@@ -89,23 +104,25 @@ def queue_report():
         return {"status": "malformed", "error": str(error)}
 
 
-def recent_queue_report():
+def recent_queue_report(env):
     """The latest :func:`queue_report`, if it is at most :data:`FRESH` seconds old; else a new one.
 
     While one request waits for a queue that does not answer, the other requests get the report from before.
     """
-    connection_string = configuration.get("queue_connection_string")
-    asked, report = _latest.get(connection_string, (None, None))
+    secret = queue_connection_string(env)
+    if not secret:
+        return queue_report(env)
+    asked, report = _latest.get(secret, (None, None))
     if report and time.monotonic() - asked < FRESH:
         return report
     if not _lock.acquire(blocking=report is None):
         return report
     try:
-        asked, report = _latest.get(connection_string, (None, None))
+        asked, report = _latest.get(secret, (None, None))
         if not report or time.monotonic() - asked >= FRESH:
-            report = queue_report()
+            report = queue_report(env)
             _latest.clear()  # do not keep an old secret
-            _latest[connection_string] = (time.monotonic(), report)
+            _latest[secret] = (time.monotonic(), report)
         return report
     finally:
         _lock.release()

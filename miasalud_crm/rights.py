@@ -1,10 +1,30 @@
-"""Guards for the methods that people and the bridge call from outside."""
+"""Who may call what from outside: guards of methods, and the calls of the machine users."""
 
+import sys
 from functools import wraps
 
+import odoo
 from odoo.exceptions import AccessError
+from odoo.service import model as service_model
 
 from .private_sql import private
+
+#: The groups of machine users, and the only calls that each may make from outside: pairs of model and method. Another
+#: addon may add pairs; each method must check its own caller.
+LISTED_CALLS = {
+    "miasalud_crm.group_bridge": {
+        ("crm.lead", "manychat_apply"),
+        ("manychat.bridge", "get_active"),
+        ("manychat.bridge", "heartbeat"),
+        ("manychat.event", "erase"),
+        ("manychat.event", "get_history"),
+        ("manychat.event", "get_overdue"),
+        ("manychat.event", "record_outcomes"),
+        ("manychat.event", "send_again"),
+    },
+    # The addon itself acts as this user. No key belongs to it.
+    "miasalud_crm.group_webhook": set(),
+}
 
 
 def bridge_only(method):
@@ -26,6 +46,7 @@ def bridge_only(method):
             self.env.flush_all()
         return result
 
+    guarded.is_bridge_only = True
     return guarded
 
 
@@ -45,3 +66,58 @@ def managers_only(method):
         return method(self, *args, **kwargs)
 
     return guarded
+
+
+def access_required(operation):
+    """Refuse callers who may not do ``operation`` (``read``, ``write``, ``create``) on the records: for buttons.
+
+    Odoo offers each public method to every user with a login, customers of the portal included.
+    """
+
+    def decorate(method):
+        @wraps(method)
+        def guarded(self, *args, **kwargs):
+            self.check_access(operation)
+            return method(self, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def machine_calls(env):
+    """The pairs of model and method that the environment's user may call from outside; ``None``: not a machine user."""
+    # A process serves several databases, and the addon may not be installed in this one.
+    find = getattr(env.registry["res.users"], "_manychat_machine_calls", None)
+    return find(env["res.users"], env.uid) if find and env.uid and not env.su else None
+
+
+def _check_call(model, name):
+    """:raises AccessError: a machine user calls a method that is not listed"""
+    calls = machine_calls(model.env)
+    if calls is not None and (model._name, name) not in calls:
+        raise AccessError(model.env._("This user may only make the calls of the ManyChat bridge."))
+
+
+def _guard_calls(module, function_name):
+    """Let Odoo's function check the calls of machine users first.
+
+    Access rights cannot do it: public methods of Odoo act as superuser, or, in Odoo 18, check no right (``onchange``).
+    Every call from outside passes through these functions, on the way to the method: ``/jsonrpc``, ``/xmlrpc/2``,
+    ``/json/2`` and ``/web/dataset``. Modules that have imported a function before get the guarded one, too.
+    """
+    original = getattr(module, function_name)
+
+    @wraps(original)
+    def guarded(model, name, *args, **kwargs):
+        _check_call(model, name)
+        return original(model, name, *args, **kwargs)
+
+    for each in list(sys.modules.values()):
+        if vars(each).get(function_name) is original:
+            setattr(each, function_name, guarded)
+
+
+_guard_calls(service_model, "get_public_method")
+if hasattr(odoo.api, "call_kw"):  # 18: it does not call the other one itself
+    _guard_calls(odoo.api, "call_kw")

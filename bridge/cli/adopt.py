@@ -8,7 +8,6 @@ from typing import Annotated
 
 import sqlalchemy as sa
 import typer
-from rich.markup import escape
 from rich.table import Column as Heading
 from rich.table import Table as Grid
 
@@ -104,12 +103,12 @@ def _describe(origin: sa.Engine, schema: str | None, file: Path | None) -> None:
 
 def _grid(table: Table) -> Grid:
     title = f"{table.full_name} · {table.rows:,} rows"
-    grid = Grid("column", "type", "NULL", "key", title=escape(visible(title)), title_justify="left", width=80)
+    grid = Grid("column", "type", "NULL", "key", title=visible(title), title_justify="left", width=80)
     for column in table.columns:
         keys = ["key"] if column.name in table.key else []
         keys += [f"→ {column.refers_to}"] if column.refers_to else []
         cells = (column.name, column.type, "yes" if column.nullable else "", " ".join(keys))
-        grid.add_row(*(escape(visible(cell)) for cell in cells))
+        grid.add_row(*(visible(cell) for cell in cells))
     return grid
 
 
@@ -127,13 +126,13 @@ def _report(tallies: list[Tally], *, check: bool) -> None:
     for tally in tallies:
         left_out = sum(sample.count for sample in tally.skipped.values())
         numbers = (tally.found, tally.new, tally.filled, tally.same, left_out)
-        grid.add_row(tally.name, escape(visible(tally.source)), *(f"{number:,}" for number in numbers))
+        grid.add_row(tally.name, visible(tally.source), *(f"{number:,}" for number in numbers))
     out.print(grid)
     for tally in tallies:
         for verb, reasons in (("left out", tally.skipped), ("cut or left empty", tally.changed)):
             for reason, sample in reasons.items():
                 line = f"{tally.name}: {sample.count:,} {verb}: {reason} {_keys(sample)}"
-                out.print(escape(visible(line)), soft_wrap=True)
+                out.print(visible(line), soft_wrap=True)
 
 
 def _keys(sample: RowSample) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import requests
+from rich.text import Text
 
 from ..connect import open_engine, open_odoo, open_queue
 from ..monitoring import health, probes
 from ..settings import Settings, variable
-from .console import FAILED, JsonLines, load_settings, out, print_json
+from .console import FAILED, JsonLines, load_settings, out, print_json, visible
 
 #: Seconds for the answer of the API's /health, which uses no other service.
 API_SECONDS = 3
@@ -42,10 +43,10 @@ def check(as_json: JsonLines = False) -> None:
         if as_json:
             print_json(asdict(finding))
             continue
-        mark = "[green]ok    [/]" if finding.ok else "[red]FAILED[/]"
+        mark = Text("ok    ", style="green") if finding.ok else Text("FAILED", style="red")
         advice = f" → {finding.advice}" if finding.advice else ""
         # soft_wrap: one finding is one line, also for grep.
-        out.print(f"{mark} {finding.dependency:<5}  {finding.tried}: {finding.answer}{advice}", soft_wrap=True)
+        out.print(mark, visible(f"{finding.dependency:<5}  {finding.tried}: {finding.answer}{advice}"), soft_wrap=True)
     if failed:
         sys.exit(FAILED)
 

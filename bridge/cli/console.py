@@ -21,7 +21,8 @@ from ..settings import Settings
 FAILED = 1
 MISUSED = 2
 
-out = Console()
+# Without markup: it would eat what stands in brackets, such as "pip install '.[azure-sql]'", of any text from anywhere.
+out = Console(markup=False)
 
 
 Queues = Annotated[

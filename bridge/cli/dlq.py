@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from .. import connect
@@ -141,7 +140,7 @@ def show(
     grid = Table.grid(padding=(0, 2))
     for name, value in {**fields, "what to do": description(letter.code)}.items():
         if value is not None:
-            grid.add_row(name.replace("_", " "), escape(visible(str(value))))
+            grid.add_row(name.replace("_", " "), visible(str(value)))
     event = event_of(letter)
     if event and event.clock_is_wrong:
         grid.add_row("clock", "Its date lies too far ahead: the event is ordered by its receipt.")
@@ -267,7 +266,7 @@ def _announce(engine: sa.Engine, wanted: Filter, verb: str, *, dry_run: bool, ye
     total = sum(counts.values())
     if total:
         reasons = ", ".join(f"{code} {number}" for code, number in sorted(counts.items()))
-        out.print(f"{count_of(total, 'open dead letter')}: {escape(reasons)}", soft_wrap=True)
+        out.print(f"{count_of(total, 'open dead letter')}: {reasons}", soft_wrap=True)
     if not dry_run:
         confirm_bulk(f"Really {verb} {total}?", total, yes)
     return total
@@ -298,10 +297,10 @@ def _print_table(letters: Sequence[DeadLetterRow]) -> None:
             letter.attempts,
             letter.status,
         )
-        table.add_row(*(escape(visible(str(cell))) for cell in cells))
+        table.add_row(*(visible(str(cell)) for cell in cells))
     out.print(table)
     for code in sorted({letter.code for letter in letters}):
-        out.print(escape(f"{code}: {description(code)}"), soft_wrap=True)
+        out.print(f"{code}: {description(code)}", soft_wrap=True)
 
 
 def _fields(letter: DeadLetterRow, body: bool) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Erased:
     :ivar rejections: refused requests deleted in Odoo
     :ivar lead_ids: the person's opportunities in Odoo, which stay
     :ivar unreadable: dead letters that are not events, so that they name no person
+    :ivar scrubbed: whether SQLite's file holds nothing any more of rows that are gone
     :ivar waiting: messages on the queues, of any person; ``None`` if the queue cannot be reached
     """
 
@@ -38,6 +39,7 @@ class Erased:
     lead_ids: Sequence[int]
     unreadable: int
     waiting: int | None
+    scrubbed: bool = True
 
 
 def erase(
@@ -74,6 +76,8 @@ def _print(erased: Erased, *, dry_run: bool) -> None:
     if erased.unreadable:
         letters = count_of(erased.unreadable, "dead letter")
         out.print(f"  SQL: {letters} that are not events and name no person: see `dlq show`", soft_wrap=True)
+    if not erased.scrubbed:
+        out.print("  SQL: old copies in the database file, which other programs used. Erase again.", soft_wrap=True)
     if erased.waiting != 0:
         waiting = count_of(erased.waiting, "message") if erased.waiting else "unknown how many messages"
         out.print(
@@ -112,6 +116,7 @@ def erase_person(engine: sa.Engine, odoo: Odoo, queues: Sequence[Queue], manycha
         lead_ids=[int(lead_id) for lead_id in answer.get("lead_ids", [])],
         unreadable=in_transaction(engine, erasure.unreadable_letters),
         waiting=_waiting(queues),
+        scrubbed=dry_run or erasure.scrub(engine),
     )
 
 

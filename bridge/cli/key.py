@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ..contract.fields import format_datetime
@@ -106,7 +105,7 @@ def list_keys(as_json: JsonLines = False) -> None:
                 f"{key.created_at:%Y-%m-%d}",
                 f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
             )
-            table.add_row(*(escape(visible(cell)) for cell in cells))
+            table.add_row(*(visible(cell) for cell in cells))
         out.print(table)
     out.print(f"{count_of(len(keys), 'key')}.")
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from .. import connect
@@ -84,5 +83,5 @@ def _print_table(repairs: Sequence[Repair]) -> None:
     table = Table("ManyChat id", "event", "found", "result", "reason")
     for repair in repairs:
         cells = (repair.manychat_id, repair.event_id[:12], repair.found, repair.result, repair.reason)
-        table.add_row(*(escape(visible(cell)) for cell in cells))
+        table.add_row(*(visible(cell) for cell in cells))
     out.print(table)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -94,18 +93,18 @@ def _dependencies(report: dict[str, Any]) -> Table:
         }[name]
         table.add_row(
             {"queue": "queue", "sql": "SQL", "odoo": "Odoo"}[name],
-            f"[green]{dependency['status']}[/]" if ok else f"[red]{dependency['status']}[/]",
+            Text(dependency["status"], style="green" if ok else "red"),
             f"{dependency['ms']:.0f} ms",
-            escape(visible(about if ok else dependency["reason"])),
+            visible(about if ok else dependency["reason"]),
         )
     bridges = report["bridges"]
     if bridges is None:
-        table.add_row("bridges", "[red]unknown[/]", "", "Odoo, which knows them, does not answer")
+        table.add_row("bridges", Text("unknown", style="red"), "", "Odoo, which knows them, does not answer")
     else:
         moving = [bridge for bridge in bridges if not bridge.get("stuck")]
         names = ", ".join(f"{bridge['name']} ({duration(bridge['seconds'])} ago)" for bridge in moving)
-        alive = f"[{'green' if moving else 'red'}]{len(moving)} alive[/]"
-        table.add_row("bridges", alive, "", escape(visible(names)))
+        alive = Text(f"{len(moving)} alive", style="green" if moving else "red")
+        table.add_row("bridges", alive, "", visible(names))
     return table
 
 
@@ -125,7 +124,7 @@ def _paths(report: dict[str, Any]) -> Table:
             _number(path["events_per_minute"]),
             duration(latency["p50"]),
             duration(latency["p95"]),
-            "[yellow]PAUSED[/]" if path["paused_since"] else "",
+            Text("PAUSED" if path["paused_since"] else "", style="yellow"),
         )
     return table
 
@@ -136,7 +135,7 @@ def _dead_letters(by_reason: dict[str, int]) -> Table:
     table.add_column("open", justify="right", no_wrap=True)
     table.add_column("what to do")
     for reason, count, about in health.meanings(by_reason):
-        table.add_row(escape(visible(reason)), str(count), escape(about))
+        table.add_row(visible(reason), str(count), about)
     return table
 
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ..connect import open_engine, open_odoo, open_queue
 from ..contract.errors import ContractError
@@ -331,15 +331,15 @@ def _print_list(listed: Mapping[str, Mapping[str, Any]]) -> None:
     for line in listed.values():
         at = (line["occurred_at"] or "")[:19].replace("T", " ")
         cells = (line["event_id"][:12], at, line["type"] or "", line["outcome"] or "", line["stage"] or "")
-        table.add_row(*(escape(visible(cell)) for cell in cells))
+        table.add_row(*(visible(cell) for cell in cells))
     out.print(table)
 
 
 def _print_history(history: Mapping[str, Any]) -> None:
     def say(text: str) -> None:
-        out.print(escape(visible(text)), highlight=False)
+        out.print(visible(text), highlight=False)
 
-    out.print(f"[bold]{history['event_id']}[/]", soft_wrap=True, highlight=False)
+    out.print(Text(history["event_id"], style="bold"), soft_wrap=True, highlight=False)
     occurred = (history["audit"] or history["odoo"] or {}).get("occurred_at")
     say(
         f"{history['type'] or 'event'} of ManyChat id {history['manychat_id'] or '(erased)'}"
@@ -351,7 +351,7 @@ def _print_history(history: Mapping[str, Any]) -> None:
     table.add_column(no_wrap=True)
     table.add_column()
     for step in history["timeline"]:
-        table.add_row(step["at"][:23].replace("T", " "), escape(visible(step["where"])), escape(visible(step["what"])))
+        table.add_row(step["at"][:23].replace("T", " "), visible(step["where"]), visible(step["what"]))
     out.print("")
     out.print(table)
     out.print("")

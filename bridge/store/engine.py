@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt
 from .. import metrics, progress, retry
 from ..errors import BadDatabaseUrl, StoreRefused, StoreUnavailable
 from . import odbc
+from .frozen import notice_frozen_servers
 from .sql_errors import describe, is_conflict, is_stale, is_too_long, is_transient, may_be_of_the_data
 
 P = ParamSpec("P")
@@ -25,7 +27,8 @@ T = TypeVar("T")
 SQLITE_BUSY_SECONDS = 30
 #: Seconds for connecting to PostgreSQL. SQL Server's driver has its own limit.
 CONNECT_SECONDS = 10
-#: Seconds for one statement on SQL Server. A slower one counts as an outage.
+#: Seconds for one statement on SQL Server. A slower one counts as an outage. If the server is frozen, the driver waits
+#: three times as long; the pool's ping (see :mod:`.frozen`) notices it earlier.
 STATEMENT_SECONDS = 30
 
 # SQLAlchemy's option that gives all tables without a schema a schema, in each statement.
@@ -71,10 +74,12 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
     sa.event.listen(engine, "before_cursor_execute", lambda *_: progress.mark())
     sa.event.listen(engine, "handle_error", _leave_stale_connections)
     if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "do_connect", _create_private_file)
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     if engine.dialect.name == "mssql":
         sa.event.listen(engine, "connect", _prepare_mssql)
+    notice_frozen_servers(engine)
     return engine
 
 
@@ -82,6 +87,16 @@ def schema_of(bind: sa.Engine | sa.Connection) -> str | None:
     """The ``schema`` that :func:`create_engine` got for ``bind``."""
     schemas: Mapping[str | None, str] = bind.get_execution_options().get(_TRANSLATE, {})
     return schemas.get(None)
+
+
+def _create_private_file(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> None:
+    # SQLite itself would let every user of the machine read what people said. It gives its -wal and -shm files the
+    # permissions of the database file. An existing file keeps what the operator chose.
+    path = str(arguments[0])
+    if options.get("uri") or path == ":memory:":
+        return
+    with suppress(OSError):  # it exists, or SQLite says better why it cannot be opened
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _leave_stale_connections(context: sa.ExceptionContext) -> None:
@@ -97,6 +112,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    # What is deleted is overwritten: free pages would keep an erased person.
+    cursor.execute("PRAGMA secure_delete = ON")
     cursor.close()
 
 

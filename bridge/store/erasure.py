@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import secrets
+import sqlite3
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy as sa
 
+from ..contract import attribution
+from ..errors import StoreUnavailable
 from .audit import DEAD_LETTERED, ERASED
 from .dead_letters import DISCARDED, OPEN, REPLAYED
 from .schema import (
@@ -28,6 +31,8 @@ from .schema import (
 NO_PAYLOAD = "{}"
 #: Unreadable messages in one page: each may be as long as a message can be.
 PAGE = 100
+#: Characters of a phone number or email address that is looked for in a text. A shorter one may stand there by chance.
+SHORTEST_TERM = 6
 
 
 def erase(connection: sa.Connection, manychat_id: str, now: datetime | None = None) -> dict[str, int]:
@@ -40,6 +45,7 @@ def erase(connection: sa.Connection, manychat_id: str, now: datetime | None = No
     """
     now = now or datetime.now(timezone.utc)
     label = f"erased-{secrets.token_hex(16)}"
+    terms = _known_of(connection, manychat_id)
     contact = sa.select(contacts.c.id).where(contacts.c.manychat_id == manychat_id).scalar_subquery()
     opportunity = sa.select(opportunities.c.id).where(opportunities.c.manychat_id == manychat_id).scalar_subquery()
     counts = {
@@ -56,7 +62,7 @@ def erase(connection: sa.Connection, manychat_id: str, now: datetime | None = No
         }.items()
     }
     connection.execute(contacts.delete().where(contacts.c.manychat_id == manychat_id))
-    unreadable = _unreadable_letters_of(connection, manychat_id)
+    unreadable = _unreadable_letters_of(connection, manychat_id, terms)
     for letter_id in unreadable:
         connection.execute(_empty_letters(dead_letters.c.id == letter_id, now))
     counts["dead letters"] += len(unreadable)
@@ -79,6 +85,8 @@ def _empty_audit(manychat_id: str, label: str, now: datetime) -> sa.Update:
         .values(
             manychat_id=label,
             payload=NO_PAYLOAD,
+            extra=None,
+            warnings=None,
             error=None,
             # Odoo's opportunity still names the person.
             lead_id=None,
@@ -110,20 +118,59 @@ def _literal(moment: datetime) -> sa.ColumnElement[datetime]:
     return sa.literal(moment, Moment())
 
 
-def _unreadable_letters_of(connection: sa.Connection, manychat_id: str) -> list[int]:
-    """Ids of letters that are not events, but name the person as an event would."""
-    names = re.compile(rf"manychat_id\W{{1,8}}{re.escape(manychat_id)}(?!\w)")
+def _known_of(connection: sa.Connection, manychat_id: str) -> list[str]:
+    """What else tells that a text speaks of the person: phone number and email address."""
+    columns = sa.select(contacts.c.phone, contacts.c.email).where(contacts.c.manychat_id == manychat_id)
+    found = [value for row in connection.execute(columns) for value in row if value]
+    return [value for value in found if len(value) >= SHORTEST_TERM]
+
+
+def _unreadable_letters_of(connection: sa.Connection, manychat_id: str, terms: Sequence[str]) -> list[int]:
+    """Ids of letters that are not events, but name the person as an event would, in any form, or have their number."""
+    person = attribution.comparable(manychat_id)
     columns = sa.select(dead_letters.c.id, dead_letters.c.body).where(*_UNREADABLE).order_by(dead_letters.c.id)
     found: list[int] = []
     last = 0
     while page := list(connection.execute(columns.where(dead_letters.c.id > last).limit(PAGE))):
-        found += [row.id for row in page if names.search(_readable(row.body))]
+        for row in page:
+            texts = _readable(row.body)
+            if any(attribution.person_of(text) == person or any(term in text for term in terms) for text in texts):
+                found.append(row.id)
         last = page[-1].id
     return found
 
 
-def _readable(body: str) -> str:
+def _readable(body: str) -> list[str]:
+    """``body`` as it is, and what it may mean in Base64: with line breaks, without padding, or for URLs."""
+    compact = "".join(body.split()).replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        return body + base64.b64decode(body.strip(), validate=True).decode("utf-8", "replace")
+        decoded = base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except (binascii.Error, ValueError):
-        return body
+        return [body]
+    return [body, decoded.decode("utf-8", "replace"), decoded.decode("utf-16", "replace")]
+
+
+def scrub(engine: sa.Engine) -> bool:
+    """Remove what a database file still holds of rows that are gone. Only SQLite's file can be scrubbed from here.
+
+    ``secure_delete`` (see :mod:`.engine`) overwrites rows as they are deleted, and not the copies in the write-ahead
+    log, nor what was deleted before it was switched on.
+
+    :return: whether nothing is left; ``False`` if other programs used the file all the time
+    :raises StoreUnavailable: the disk has no room for a copy of the database
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    # Past SQLAlchemy, which would begin a transaction: VACUUM cannot run in one.
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute("VACUUM")
+        [busy, *_] = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            return False
+        raise StoreUnavailable(f"the database file cannot be compacted ({type(error).__name__})") from None
+    finally:
+        connection.close()
+    return not busy

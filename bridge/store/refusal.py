@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from ..contract.event import MAX_MESSAGE_CHARS
 from ..errors import StoreRefused
-from .engine import in_transaction, schema_of
+from .engine import in_transaction
 from .schema import (
     advisors,
     audit,
@@ -66,7 +66,7 @@ def write_events(
 
 
 def check_writing(engine: sa.Engine) -> None:
-    """Write as events do, and leave nothing behind. Before the tables are made, only connect.
+    """Write as events do, and leave nothing behind.
 
     :raises StoreUnavailable: the database is down, read-only or full, or refuses what the bridge must write
     """
@@ -74,8 +74,6 @@ def check_writing(engine: sa.Engine) -> None:
 
 
 def _write(connection: sa.Connection) -> None:
-    if not sa.inspect(connection).has_table(write_checks.name, schema_of(connection)):
-        return
     for table in TABLES:
         # What a trigger or the lack of a right does to every statement shows without any row.
         columns = [column for column in table.columns if column.default is not None or column.name != "id"]

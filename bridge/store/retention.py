@@ -82,7 +82,9 @@ def empty_payloads(connection: sa.Connection, before: datetime, last: Part = STA
     """Empty some payloads of settled events. The rows stay and guard against applying an event twice."""
     ids, part = _some(connection, audit, _with_payload(before), last)
     if ids:
-        connection.execute(audit.update().where(audit.c.id.in_(ids)).values(payload=NO_PAYLOAD, error=None))
+        connection.execute(
+            audit.update().where(audit.c.id.in_(ids)).values(payload=NO_PAYLOAD, extra=None, warnings=None, error=None)
+        )
     return part
 
 

@@ -354,3 +354,8 @@ _unique_where(
 )
 _unique_where("uq_dead_letters_event_id", dead_letters.c.event_id.is_not(None), dead_letters.c.event_id)
 _unique_where("uq_dead_letters_unreadable", dead_letters.c.event_id.is_(None), dead_letters.c.message_id)
+
+# SQLAlchemy would add OUTPUT to the INSERT of a single row, to learn its id. SQL Server refuses that on a table with a
+# trigger, whatever the trigger does (error 334). Now the id comes from SCOPE_IDENTITY(), or first from the sequence.
+for _table in metadata.tables.values():
+    _table.implicit_returning = False

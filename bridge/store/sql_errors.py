@@ -92,6 +92,41 @@ def mssql_numbers(error: DBAPIError) -> set[int]:
     return {int(number) for number in re.findall(r"\((\d+)\)(?= \(SQL\w+\)|; \[\w{5}\] |['\"]?\)?$)", str(error.orig))}
 
 
+# The meaning of SQL Server's numbers, and what to do. They say more than ODBC's states: 42000 is anything.
+_MSSQL_WORDS = {
+    40613: ("the database is starting, or paused", "It starts by itself at the first connection. Wait a minute."),
+    40197: ("the server is being reconfigured", "Wait."),
+    40501: ("the server is too busy", "Wait, or choose a larger service tier."),
+    49918: ("the server is too busy", "Wait, or choose a larger service tier."),
+    18456: ("login refused", ""),
+    4060: ("login refused for this database, or there is none of that name", ""),
+    40615: ("the server's firewall refuses this address", "Add a rule for it."),
+    229: ("a right is missing", ""),
+    230: ("a right is missing", ""),
+    262: ("a right is missing", ""),
+    3906: ("the database is read-only", ""),
+    9002: ("the transaction log is full", ""),
+    1105: ("the disk is full", ""),
+    40544: ("the database has reached its size limit", ""),
+}
+# What the driver says of TLS, in lower case: on Linux by OpenSSL, on Windows by the system.
+_CERTIFICATE = (
+    "the server's certificate is not trusted",
+    "Install the certificate of its authority. Only for a server that you know: TrustServerCertificate=yes in the URL.",
+)
+_TLS_WORDS = {
+    "hostname mismatch": ("the server's certificate has another name", "Give the URL the name in the certificate."),
+    "principal name is incorrect": (
+        "the server's certificate has another name",
+        "Give the URL the name in the certificate.",
+    ),
+    "certificate verify failed": _CERTIFICATE,
+    "certificate chain was issued by an authority that is not trusted": _CERTIFICATE,
+    "wrong version number": ("the server does not know Encrypt=strict", "Write Encrypt=yes into the URL."),
+    "unsupported protocol": ("the server's TLS is too old", "Update the server."),
+    # Raised by .frozen: with any other encryption the driver's own limit comes first.
+    "no login within": ("no answer in time", "An older server does not answer to Encrypt=strict: write Encrypt=yes."),
+}
 # The meaning of ODBC's states that an operator may see.
 _ODBC_STATES = {
     "HYT00": "no answer in time",
@@ -103,6 +138,8 @@ _ODBC_STATES = {
     "IM002": "the ODBC driver is not installed",
     "01000": "the ODBC driver cannot be loaded; in a checkout, pip install '.[azure-sql]' installs it",
 }
+
+
 # The same of PostgreSQL's states and SQLite's codes, by their beginning.
 _STATES = {
     "SQLITE_READONLY": "the database file is read-only",
@@ -124,17 +161,28 @@ _STATES = {
 
 
 def describe(error: DBAPIError) -> str:
-    """The kind and state of ``error``, safe to log. Never its text, which may quote personal data."""
-    original = error.orig
-    kind = type(original).__name__
+    """The kind and state of ``error``, and what to do, safe to log. Never its text, which may quote personal data."""
+    kind = type(error.orig).__name__
     if _is_odbc(error):
-        numbers = " ".join(str(number) for number in sorted(mssql_numbers(error) - {0}))
+        numbers = mssql_numbers(error) - {0}
         is_of_connection = error.connection_invalidated or error.statement is None
-        words = _ODBC_STATES.get(_odbc_state(error)) if is_of_connection else None
-        return f"{words or kind} ({f'{_odbc_state(error)} {numbers}'.strip()})"
+        words, advice = _odbc_words(error, numbers, is_of_connection=is_of_connection)
+        state = " ".join([_odbc_state(error), *map(str, sorted(numbers))])
+        return f"{words or kind} ({state})" + (f": {advice}" if advice else "")
     state = _state(error) or _sqlite_code(error)
     words = next((words for start, words in _STATES.items() if state.startswith(start)), kind)
     return f"{words} ({state})" if state else words
+
+
+def _odbc_words(error: DBAPIError, numbers: set[int], *, is_of_connection: bool) -> tuple[str, str]:
+    """What ``error`` means, and what to do; empty if that is not known."""
+    for number in sorted(numbers & _MSSQL_WORDS.keys()):
+        return _MSSQL_WORDS[number]
+    if not is_of_connection:
+        return "", ""
+    text = str(error.orig).lower()
+    known = next((words for sign, words in _TLS_WORDS.items() if sign in text), None)
+    return known or (_ODBC_STATES.get(_odbc_state(error), ""), "")
 
 
 def _state(error: DBAPIError) -> str:

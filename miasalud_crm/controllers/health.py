@@ -21,7 +21,7 @@ class ManychatHealth(http.Controller):
         waiting = events.search([("state", "=", "pending")], order="id", limit=1)
         newest = events.search([], limit=1)
         bridge = request.env["manychat.bridge"].sudo().search([("stuck", "=", False)], limit=1)
-        queue = queue_report()
+        queue = queue_report(request.env)
         since = waiting.received_at or waiting.create_date
         stuck = bool(waiting) and (not since or fields.Datetime.now() - since > STUCK_AFTER)
         stopped = request.env["ir.cron"]._manychat_stopped()

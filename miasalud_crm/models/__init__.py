@@ -27,3 +27,4 @@ from . import manychat_request
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
 from . import res_config_settings
+from . import res_users

@@ -3,17 +3,35 @@ from datetime import datetime, timezone
 from urllib.parse import quote
 
 from odoo import api, fields, models
+from odoo.exceptions import AccessError
 
 from ..apply.merge import MEMORY, manual_order_key
 from ..moments import naive_utc
 from ..private_sql import private
+from ..rights import access_required
 from .manychat_advisor import COMMERCIAL, MEDICAL
-from .manychat_identity import APPLYING
+from .manychat_identity import is_applying
 from .manychat_stage_history import PERSON
 
 #: The address of a conversation in ManyChat, with a placeholder for the person's id.
 CHAT_URL_PARAMETER = "miasalud_crm.chat_url"
 CHAT_URL_ID = "{manychat_id}"
+
+#: What the addon keeps to apply events in order. A wrong value would freeze the opportunity.
+BOOKKEEPING = (
+    "manychat_order",
+    "manychat_last_date",
+    "manychat_last_event_date",
+    "manychat_values",
+    "manychat_versions",
+)
+#: What the conversation said. Sales managers may correct it.
+SAID_BY_THE_CHAT = (
+    "manychat_channel",
+    "manychat_commercial_advisor_id",
+    "manychat_entry_date",
+    "manychat_summary",
+)
 
 
 class CrmLead(models.Model):
@@ -145,7 +163,7 @@ class CrmLead(models.Model):
 
     def _inverse_phone(self):
         # Odoo copies a new phone number to the linked customer, but the chat must not change customers.
-        if self.env.context.get(APPLYING):
+        if is_applying(self.env):
             return None
         return super()._inverse_phone()
 
@@ -153,10 +171,17 @@ class CrmLead(models.Model):
     # ORM
     # ------------------------------------------------------------
 
+    @api.model
+    def default_get(self, fields_list):
+        # A default in the context, or of the user, would pass the check below.
+        values = super().default_get(fields_list)
+        return {name: value for name, value in values.items() if name not in self._manychat_protected_fields()}
+
     @api.model_create_multi
     def create(self, vals_list):
+        self._manychat_check_protected(name for vals in vals_list for name in vals)
         leads = super().create(vals_list)
-        if not self.env.context.get(APPLYING):
+        if not is_applying(self.env):
             # Only if the user chose a stage other than the first one.
             chosen = leads.filtered(
                 lambda lead: (
@@ -167,7 +192,8 @@ class CrmLead(models.Model):
         return leads
 
     def write(self, vals):
-        if self.env.context.get(APPLYING) or not ({"stage_id", "active"} & vals.keys()):
+        self._manychat_check_protected(vals)
+        if is_applying(self.env) or not ({"stage_id", "active"} & vals.keys()):
             return super().write(vals)
         moved = self.filtered(
             lambda lead: (
@@ -187,6 +213,10 @@ class CrmLead(models.Model):
         with private(self.env.cr, keep_message=True):
             return super()._write_multi(vals_list)
 
+    def unlink(self):
+        with private(self.env.cr, keep_message=True):  # likewise
+            return super().unlink()
+
     def _merge_dependences(self, opportunities):
         result = super()._merge_dependences(opportunities)
         self._manychat_merge(opportunities)
@@ -204,12 +234,14 @@ class CrmLead(models.Model):
         names = {"name": title, "display_name": title}
         return {**action, **names, "views": views, "domain": domain, "context": {"default_type": "opportunity"}}
 
+    @access_required("read")
     def action_view_manychat_events(self):
         """Open the events of the conversation."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
         return {**action, "domain": [("lead_id", "=", self.id)], "context": {}}
 
+    @access_required("read")
     def action_view_manychat_stages(self):
         """Open the stage periods of the opportunity: when, how long, and moved by whom."""
         self.ensure_one()
@@ -220,6 +252,19 @@ class CrmLead(models.Model):
     # ------------------------------------------------------------
     # Business
     # ------------------------------------------------------------
+
+    def _manychat_protected_fields(self):
+        """The fields that the user may not write: readonly on screens, and so over RPC and in imports."""
+        if self.env.su:
+            return ()
+        is_manager = self.env.user.has_group("sales_team.group_sale_manager")
+        return BOOKKEEPING if is_manager else (*BOOKKEEPING, *SAID_BY_THE_CHAT)
+
+    def _manychat_check_protected(self, names):
+        """:raises AccessError: the user may not write one of the fields ``names``"""
+        if refused := set(names).intersection(self._manychat_protected_fields()):
+            labels = ", ".join(sorted(self._fields[name]._description_string(self.env) for name in refused))
+            raise AccessError(self.env._("You cannot change %s: the ManyChat conversation sets it.", labels))
 
     def _manychat_mark_manual_move(self, moment):
         """Record that a user moved the opportunities: older events no longer move them.

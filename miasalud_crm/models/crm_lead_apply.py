@@ -225,7 +225,7 @@ class CrmLead(models.Model):
             raise UserError(self.env._("The events must be a list."))
         self = self.with_context(
             **{
-                APPLYING: True,
+                **APPLYING,
                 "mail_create_nosubscribe": True,  # the bridge's user follows nothing
                 "mail_notify_force_send": False,  # the batch does not wait for a mail server
             }

@@ -8,7 +8,7 @@ from bridge.contract.newest import order_of, unsaid_by_newer
 
 from ..apply import merge
 from ..moments import naive_utc
-from .manychat_identity import APPLYING
+from .manychat_identity import is_applying
 from .manychat_stage_history import CHAT
 
 #: The id of the team of new opportunities whose stage names none.
@@ -26,11 +26,11 @@ class CrmLead(models.Model):
 
     def _creation_subtype(self):
         subtype = super()._creation_subtype()
-        return subtype._manychat_by_chat() if subtype and self.env.context.get(APPLYING) else subtype
+        return subtype._manychat_by_chat() if subtype and is_applying(self.env) else subtype
 
     def _track_subtype(self, init_values):
         subtype = super()._track_subtype(init_values)
-        return subtype._manychat_by_chat() if subtype and self.env.context.get(APPLYING) else subtype
+        return subtype._manychat_by_chat() if subtype and is_applying(self.env) else subtype
 
     # ------------------------------------------------------------
     # Business: creating opportunities

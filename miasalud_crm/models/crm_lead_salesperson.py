@@ -1,7 +1,7 @@
 from odoo import models
 
 from ..moments import naive_utc
-from .crm_lead import APPLYING
+from .manychat_identity import APPLYING
 
 
 class CrmLead(models.Model):
@@ -37,7 +37,7 @@ class CrmLead(models.Model):
         decided = self._manychat_salesperson_dates()
         leads = self.filtered(lambda lead: not lead.user_id and lead.id not in decided)
         # Do not wait for the mail server.
-        leads = leads.with_context(**{APPLYING: True, "mail_notify_force_send": False})
+        leads = leads.with_context(**APPLYING, mail_notify_force_send=False)
         for team, group in leads.grouped("team_id").items():
             # Odoo would replace a team by the salesperson's own.
             group.write({"user_id": user.id, **({"team_id": team.id} if team else {})})

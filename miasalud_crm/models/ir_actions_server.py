@@ -2,7 +2,7 @@ import logging
 
 from odoo import models, release
 
-from .manychat_identity import APPLYING
+from .manychat_identity import is_applying
 
 _logger = logging.getLogger(__name__)
 
@@ -12,7 +12,7 @@ class IrActionsServer(models.Model):
 
     def _run_action_webhook(self, eval_context=None):
         # Odoo 18 calls at once, also for records that are rolled back a moment later. Odoo 19 waits for the commit.
-        if release.version_info[0] >= 19 or not self.env.context.get(APPLYING) or not self.webhook_url:
+        if release.version_info[0] >= 19 or not is_applying(self.env) or not self.webhook_url:
             return super()._run_action_webhook(eval_context)
         call = super()._run_action_webhook
 

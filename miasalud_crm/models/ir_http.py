@@ -1,10 +1,16 @@
 import re
 
 from odoo import models
+from odoo.exceptions import AccessDenied
+from odoo.http import request
 
 from bridge.contract.payloads import EventType
 
+from ..rights import machine_calls
+
 _WEBHOOKS = {each.spec.path for each in EventType}
+#: Where a machine user's key opens something, besides the RPC routes without a login: there the method is checked.
+RPC_PATH = "/json/2/"
 
 
 class IrHttp(models.AbstractModel):
@@ -15,3 +21,11 @@ class IrHttp(models.AbstractModel):
         """Take the webhooks' addresses with doubled slashes too: Odoo would redirect, and bots do not follow."""
         path = re.sub(r"/+", "/", path_info).removesuffix("/")
         return super()._match(path if path in _WEBHOOKS else path_info)
+
+    @classmethod
+    def _authenticate(cls, endpoint):
+        result = super()._authenticate(endpoint)
+        # Pages, reports, downloads: routes check rights in their own ways, and a machine user needs none of them.
+        if not request.httprequest.path.startswith(RPC_PATH) and machine_calls(request.env) is not None:
+            raise AccessDenied
+        return result

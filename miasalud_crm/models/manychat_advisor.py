@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
+from ..rights import access_required
+
 COMMERCIAL = "commercial"
 MEDICAL = "medical"
 #: Field of the opportunity for each role.
@@ -109,6 +111,7 @@ class ManychatAdvisor(models.Model):
     # Actions
     # ------------------------------------------------------------
 
+    @access_required("read")
     def action_view_leads(self):
         """Open the open opportunities that name this adviser."""
         self.ensure_one()
@@ -116,6 +119,7 @@ class ManychatAdvisor(models.Model):
         return self.env["crm.lead"]._manychat_list_action(self.display_name, domain)
 
     @api.model
+    @access_required("read")
     def action_open(self):
         """Open the list of advisers, filtered by *To Complete* if there are any."""
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_advisor_action")

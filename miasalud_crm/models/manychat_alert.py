@@ -5,6 +5,8 @@ from odoo import api, fields, models
 
 from bridge.contract.agreements import STUCK_AFTER
 
+from ..rights import access_required
+
 _logger = logging.getLogger(__name__)
 
 RECEIVER_PARAMETER = "miasalud_crm.alert_user_id"
@@ -62,6 +64,7 @@ class ManychatAlert(models.Model):
     # Actions
     # ------------------------------------------------------------
 
+    @access_required("read")
     def action_view_events(self):
         """The events that the alert is about."""
         self.ensure_one()

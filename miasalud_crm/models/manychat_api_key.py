@@ -13,6 +13,7 @@ from bridge.contract import keys
 from bridge.contract.dates import zone_named
 
 from ..private_sql import private
+from ..rights import access_required
 
 _logger = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class ManychatApiKey(models.Model):
         soon = [("active", "=", True), ("expiration_date", ">", now), ("expiration_date", "<", now + EXPIRES_SOON)]
         return soon if wanted else ["!", *["&"] * (len(soon) - 1), *soon]
 
+    @access_required("write")
     def action_revoke(self):
         """Refuse these keys from now on."""
         self.active = False

@@ -12,6 +12,12 @@ RETENTION_PARAMETER = "miasalud_crm.event_retention_days"
 DEFAULT_RETENTION_DAYS = 90
 
 
+def retention_limit(env):
+    """The moment before which what is finished is deleted."""
+    parameter = env["ir.config_parameter"].sudo().get_param(RETENTION_PARAMETER)
+    return fields.Datetime.subtract(fields.Datetime.now(), days=int(parameter or DEFAULT_RETENTION_DAYS))
+
+
 class ManychatEvent(models.Model):
     """One row per event: outbox, log, and protection against applying an event twice.
 
@@ -256,11 +262,8 @@ class ManychatEvent(models.Model):
 
         A discarded event stays until a bridge has reported that its dead letter is closed.
         """
-        parameter = self.env["ir.config_parameter"].sudo().get_param(RETENTION_PARAMETER)
-        days = int(parameter or DEFAULT_RETENTION_DAYS)
-        limit = fields.Datetime.subtract(fields.Datetime.now(), days=days)
         domain = [
-            ("received_at", "<", limit),
+            ("received_at", "<", retention_limit(self.env)),
             ("state", "in", ["done", "discarded"]),
             ("discard_to_report", "=", False),
         ]

@@ -15,7 +15,7 @@ from bridge.errors import MessageRefused, QueueUnavailable
 
 from .. import configuration, cron_threads, job_thread, private_sql
 from ..moments import naive_utc
-from ..queues import Queues
+from ..queues import Queues, is_neutralized, queue_connection_string
 from .ir_cron import KEEP_NOTIFY_CONNECTION, RELAY_JOB
 
 _logger = logging.getLogger(__name__)
@@ -243,7 +243,10 @@ class ManychatEvent(models.Model):
         Never raises: Odoo deactivates a job that keeps failing, and the job is not at fault when Azure is down. Then
         the events wait, and each timed run tries one event first.
         """
-        connection_string = configuration.get("queue_connection_string")
+        connection_string = queue_connection_string(self.env)
+        if is_neutralized(self.env):
+            _logger.info("ManyChat events wait: this database is a neutralized copy, which uses no queue.")
+            return
         if not connection_string:
             if self.search_count([("state", "=", "pending")], limit=1):
                 _logger.warning(

@@ -21,6 +21,8 @@ _logger = logging.getLogger(__name__)
 
 #: Longest message kept: it may quote a long error of a database.
 MESSAGE_KEPT_CHARS = 2000
+#: What a row says of its person.
+PERSONAL = ("manychat_id", "payload", "message", "extra", "warnings")
 #: Most events in one answer of ``get_history``, which a person reads on a terminal.
 MOST = 50
 
@@ -132,9 +134,11 @@ class ManychatEvent(models.Model):
         events = self.search([("manychat_id", "=", manychat_id)])
         unfinished = events.filtered(lambda event: event.state in ("pending", "failed"))
         # Discarded, not failed: without its payload, no user can fix it.
+        labels = {(event.payload or {}).get("state", {}).get("stage") for event in events}
         unfinished.write({"state": "discarded", "outcome": "error", "code": ErrorCode.ERASED.value, "alias_id": False})
-        events.write({"manychat_id": False, "payload": False, "message": False})
-        rejections = self.env["manychat.rejection"].search([("body", "!=", False)])._about(manychat_id)
+        self.env["manychat.stage.alias"]._forget(labels - {None})
+        events.write({name: False for name in PERSONAL if name in self._fields})
+        rejections = self.env["manychat.rejection"].search([])._about(manychat_id)
         result = {"events": len(events), "rejections": len(rejections), "lead_ids": identity.lead_id.ids}
         rejections.unlink()
         return result

@@ -1,6 +1,7 @@
 from odoo import api, fields, models
 from odoo.tools import SQL
 
+from ..rights import access_required
 from .manychat_stage_history import CHAT, PERSON
 
 
@@ -184,6 +185,7 @@ class ManychatFunnel(models.Model):
     # Actions
     # ------------------------------------------------------------
 
+    @access_required("read")
     def action_open_lead(self):
         """Open the opportunity of this row."""
         self.ensure_one()
@@ -194,6 +196,7 @@ class ManychatFunnel(models.Model):
             "views": [(self.env.ref("crm.crm_lead_view_form").id, "form")],
         }
 
+    @access_required("read")
     def action_open_leads(self):
         """Open the opportunities of the selected rows, or of all shown rows; lost ones included."""
         rows = self or self.search(self.env.context.get("active_domain", []))

@@ -1,8 +1,23 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
+
+class _Token(str):
+    """Text that only this process has: a context that comes from outside holds other text."""
+
+    __slots__ = ()
+    # Odoo reuses an environment whose context is equal.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
 #: In the context while events are applied: the chat makes these changes, not an Odoo user.
-APPLYING = "manychat_applying"
+APPLYING = {"manychat_applying": _Token("yes")}
+
+
+def is_applying(env):
+    """Whether the chat makes the changes, and not a user who has put the same word into the context of a call."""
+    return env.context.get("manychat_applying") is APPLYING["manychat_applying"]
 
 
 class ManychatIdentity(models.Model):
@@ -66,7 +81,7 @@ class ManychatIdentity(models.Model):
     @api.model_create_multi
     def create(self, vals_list):
         identities = super().create(vals_list)
-        if not self.env.context.get(APPLYING):  # while events are applied, they begin the history, at their own time
+        if not is_applying(self.env):  # while events are applied, they begin the history, at their own time
             self.env["manychat.stage.history"]._begin(identities.lead_id)
         return identities
 

@@ -1,8 +1,9 @@
-import re
-
 from odoo import api, fields, models
 
+from bridge.contract import attribution
 from bridge.contract.outcomes import ErrorCode
+
+from .manychat_event import retention_limit
 
 #: How many refused requests are kept: a bot in a loop must not fill the database.
 KEPT = 500
@@ -25,7 +26,14 @@ class ManychatRejection(models.Model):
     problems = fields.Text("Fields", readonly=True, help="Each field that breaks a rule, and the rule.")
     advice = fields.Char("What to Do", compute="_compute_advice")
     body = fields.Text(
-        "What Was Sent", readonly=True, groups="sales_team.group_sale_manager", help="What the bot sent, shortened."
+        "What Was Sent",
+        readonly=True,
+        groups="sales_team.group_sale_manager",
+        help="What the bot sent, shortened. If the ManyChat ID in it cannot be read, letters are shown as x and digits "
+        "as 0: the text could not be found again when the person is erased.",
+    )
+    manychat_id = fields.Char(
+        "ManyChat ID", readonly=True, index=True, help="The person of the request, to find it when they are erased."
     )
     key_name = fields.Char("Key", readonly=True)
 
@@ -63,7 +71,6 @@ class ManychatRejection(models.Model):
         :param errors: dicts of ``field`` and ``message``
         :param key: the ``manychat.api.key`` that the caller used
         """
-        text = body[:BODY_KEPT_CHARS].decode("utf-8", "replace").replace("\x00", "")
         problems = "\n".join(f"{error['field']}: {error['message']}" for error in errors)
         row = self.sudo().create(
             {
@@ -71,18 +78,30 @@ class ManychatRejection(models.Model):
                 "code": code,
                 "message": message,
                 "problems": problems,
-                "body": text,
                 "key_name": key.name,
+                **self._attributed(body.decode("utf-8", "replace").replace("\x00", "")),
             }
         )
         if row.id % TRIMMED_EVERY == 0:
             row._trim()
 
+    def _attributed(self, text):
+        """Values of a request: its person, and what may be kept of its text.
+
+        :param str text: the whole body, not shortened: the id may be at its end
+        """
+        person = attribution.person_of(text)
+        kept = text[:BODY_KEPT_CHARS]
+        return {"manychat_id": person, "body": kept if person else attribution.masked(kept)}
+
     def _about(self, manychat_id):
-        """The requests whose body names the person."""
-        # Not as part of a longer id.
-        name = re.compile(rf"(?<!\w){re.escape(manychat_id)}(?!\w)")
-        return self.filtered(lambda rejection: name.search(rejection.body or ""))
+        """The requests of the person, and those whose body names the person."""
+        person = attribution.comparable(manychat_id)
+        return self.filtered(
+            lambda rejection: (
+                rejection.manychat_id == person or attribution.mentions(rejection.body or "", manychat_id)
+            )
+        )
 
     # ------------------------------------------------------------
     # Cron
@@ -90,7 +109,8 @@ class ManychatRejection(models.Model):
 
     @api.autovacuum
     def _trim(self):
-        """Delete all but the newest."""
+        """Delete all but the newest, and those that are older than the retention time."""
         newest = self.search([], order="id desc", limit=1, offset=KEPT)
         if newest:
             self.search([("id", "<=", newest.id)]).unlink()
+        self.search([("create_date", "<", retention_limit(self.env))]).unlink()

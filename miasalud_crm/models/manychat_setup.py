@@ -50,7 +50,7 @@ class ManychatSetup(models.AbstractModel):
         return _step("key", state, self.env._("A key for your bots"), text, actions)
 
     def _queue_step(self):
-        report = recent_queue_report()
+        report = recent_queue_report(self.env)
         state = {"ok": "done", "not_configured": "todo"}.get(report["status"], "warning")
         text, actions = self._queue_sentence(report), []
         if stopped := self._jobs_sentence():
@@ -83,7 +83,7 @@ class ManychatSetup(models.AbstractModel):
 
         :param dict report: of :func:`queue_report`; a new one if not given
         """
-        report = report or queue_report()
+        report = report or queue_report(self.env)
         status = report["status"]
         if status == "ok":
             dead_letters = report["depth"][DEAD_LETTER_QUEUE]
@@ -92,6 +92,11 @@ class ManychatSetup(models.AbstractModel):
                 "The queue answers. Messages on it: %(waiting)s; dead letters: %(dead_letters)s.",
                 waiting=waiting,
                 dead_letters=dead_letters,
+            )
+        if status == "neutralized":
+            return self.env._(
+                "This database is a neutralized copy: it uses no queue, its jobs do not run, and the keys that it was "
+                "copied with do not work."
             )
         if status == "not_configured":
             return self.env._(

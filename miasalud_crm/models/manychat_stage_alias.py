@@ -4,6 +4,9 @@ from odoo.exceptions import UserError, ValidationError
 from bridge.contract.fields import normalize_label
 from bridge.contract.outcomes import ErrorCode
 
+from ..rights import access_required
+from .manychat_event import retention_limit
+
 
 class ManychatStageAlias(models.Model):
     """Another number or label under which a ManyChat stage has been seen: renamed, misspelt, or from an older bot.
@@ -117,11 +120,13 @@ class ManychatStageAlias(models.Model):
     # Actions
     # ------------------------------------------------------------
 
+    @access_required("read")
     def action_view_waiting_events(self):
         """Open the events that wait until a user maps these stages."""
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
         return {**action, "domain": [("alias_id", "in", self.ids), ("state", "=", "failed")], "context": {}}
 
+    @access_required("read")
     def action_map_to_new_row(self):
         """Open a new row of the stage map, with the known values. Saving it releases the events."""
         self.ensure_one()
@@ -170,6 +175,27 @@ class ManychatStageAlias(models.Model):
         else:
             domain = [("label_key", "=", normalize_label(label)), ("manychat_stage_id", "=", 0)]
         return self.search(domain, limit=1) or self.create({"name": label, "manychat_stage_id": number or 0})
+
+    @api.model
+    def _forget(self, labels):
+        """Delete open aliases with these labels, which may quote a person who is erased.
+
+        An alias for which other events wait stays: then the label is not one person's.
+
+        :param labels: of unknown stages, as events gave them
+        """
+        keys = [normalize_label(label) for label in labels]
+        self.search([("label_key", "in", keys), ("is_open", "=", True)])._unlink_if_unused()
+
+    def _unlink_if_unused(self):
+        self.invalidate_recordset(["waiting_count"])
+        self.filtered(lambda alias: not alias.waiting_count).unlink()
+
+    @api.autovacuum
+    def _gc_open(self):
+        """Delete open aliases after the retention time, when the last event that could be erased with them is gone."""
+        domain = [("is_open", "=", True), ("create_date", "<", retention_limit(self.env))]
+        self.search(domain)._unlink_if_unused()
 
     def _release_events(self):
         """Send the events again that waited for these aliases."""

@@ -5,6 +5,8 @@ from odoo.exceptions import ValidationError
 
 from bridge.contract.fields import normalize_label
 
+from ..rights import access_required
+
 
 class ManychatStageMap(models.Model):
     """One ManyChat stage and its pipeline stage. Each belongs to one row only."""
@@ -171,12 +173,14 @@ class ManychatStageMap(models.Model):
     # Actions
     # ------------------------------------------------------------
 
+    @access_required("read")
     def action_view_leads(self):
         """Open the opportunities in this row's pipeline stage."""
         self.ensure_one()
         domain = [("type", "=", "opportunity"), ("stage_id", "=", self.stage_id.id)]
         return self.env["crm.lead"]._manychat_list_action(self.stage_id.display_name, domain)
 
+    @access_required("read")
     def action_view_waiting_events(self):
         """Open the events of this stage that are not applied yet."""
         self.ensure_one()
@@ -247,6 +251,7 @@ class ManychatStageMap(models.Model):
     # ------------------------------------------------------------
 
     @api.model
+    @access_required("read")
     def open_aliases(self):
         """Numbers for the banner above the stage map.
 

@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..queues import queue_report
+from ..rights import access_required
 from .crm_lead import CHAT_URL_ID, CHAT_URL_PARAMETER
 from .crm_lead_conversation import DEFAULT_TEAM_PARAMETER
 from .manychat_alert import DEFAULT_SILENT_MINUTES, RECEIVER_PARAMETER, SILENT_PARAMETER
@@ -80,6 +81,8 @@ class ResConfigSettings(models.TransientModel):
 
     @api.model
     def get_values(self):
+        if not self.has_access("read"):  # Odoo itself asks for the values only after it has checked the rights
+            return super().get_values()
         parameters = self.env["ir.config_parameter"].sudo()
         return super().get_values() | {
             "manychat_default_team_id": self._manychat_default_team().id,
@@ -87,6 +90,7 @@ class ResConfigSettings(models.TransientModel):
             "manychat_overdue_minutes": int(parameters.get_param(OVERDUE_PARAMETER, DEFAULT_OVERDUE_MINUTES)),
         }
 
+    @access_required("write")
     def set_values(self):
         result = super().set_values()
         # Only if changed: a user who cannot see another company's team must not remove it by saving.
@@ -105,9 +109,10 @@ class ResConfigSettings(models.TransientModel):
     # Actions
     # ------------------------------------------------------------
 
+    @access_required("read")
     def action_manychat_test_queue(self):
         """Show whether the queue answers, or what to do."""
-        report = queue_report()
+        report = queue_report(self.env)
         works = report["status"] == "ok"
         return {
             "type": "ir.actions.client",
@@ -120,6 +125,7 @@ class ResConfigSettings(models.TransientModel):
             },
         }
 
+    @access_required("read")
     def action_manychat_expiring_keys(self):
         """Open the keys that expire soon."""
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_api_key_action")

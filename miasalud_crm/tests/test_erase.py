@@ -1,7 +1,9 @@
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
+from odoo.tools import SQL
 
 from .common import ManychatCase, opportunity
+from .test_migrations import script
 
 
 @tagged("post_install", "-at_install")
@@ -25,6 +27,81 @@ class TestErase(ManychatCase):
             self.assertNotIn(text, row)
         self.assertEqual(self.env["manychat.event"].search_count([("manychat_id", "=", "MC-AB")]), 1)
         self.assertEqual(self.env["manychat.rejection"].search([]).mapped("body"), ['{"manychat_id":"MC-AB"}'])
+
+    def test_a_refused_request_is_found_whatever_the_form_of_its_id(self):
+        key = self.env["manychat.api.key"]
+        bodies = [
+            '{"manychat_id": "712"}',
+            '{"manychat_id": 712.0}',
+            '{"manychat_id": "0712"}',
+            '{"id": 712, "first_name": "Ana"}',
+            '{"manychat_id": "user 712"}',
+            '{"manychat_id": "712", "nombre_lead": "Ana" "whatsapp": 1}',
+            '{"nombre_lead": "' + "x" * 5000 + '", "manychat_id": " 712 "}',
+        ]
+        for body in [*bodies, '{"manychat_id": "7123"}', '{"id": 5}']:
+            self.env["manychat.rejection"]._record("/x", "invalid", "", body.encode(), key)
+        self.assertEqual(self.erase("712")["rejections"], len(bodies))
+        left = self.env["manychat.rejection"].search([])
+        self.assertEqual(set(left.mapped("body")), {'{"manychat_id": "7123"}', '{"id": 5}'})
+
+    def test_of_a_refused_request_whose_person_is_unknown_only_the_form_is_kept(self):
+        body = b'{"manychat_id": "{{user_id}}", "nombre_lead": "Ana Inventada", "whatsapp": "+520000000001",}'
+        self.env["manychat.rejection"]._record("/x", "not_json", "", body, self.env["manychat.api.key"])
+        kept = self.env["manychat.rejection"].search([], limit=1)
+        self.assertEqual(
+            kept.body, '{"manychat_id": "{{user_id}}", "nombre_lead": "xxx xxxxxxxxx", "whatsapp": "+000000000000",}'
+        )
+
+    def test_requests_from_before_get_their_person_or_lose_their_words(self):
+        found, unknown = self.env["manychat.rejection"].create([{"body": '{"manychat_id": "0712"}'}, {"body": "Ana"}])
+        upgrade = script("0.3.0/post-rejections.py")
+        for _again in range(2):
+            upgrade.migrate(self.env.cr, "0.2.0")
+        self.assertRecordValues(
+            found | unknown,
+            [{"manychat_id": "712", "body": '{"manychat_id": "0712"}'}, {"manychat_id": False, "body": "xxx"}],
+        )
+
+    def test_the_label_of_an_unknown_stage_goes_with_the_only_person_who_sent_it(self):
+        self.apply(
+            opportunity("MC-A", None, label="Ana Inventada llamó"),
+            opportunity("MC-A", None, minutes=1, label="Pospuesto"),
+            opportunity("MC-B", None, label="Pospuesto"),
+            opportunity("MC-A", 99, minutes=2, label="Ana otra vez"),
+        )
+        self.erase("MC-A")
+        aliases = self.env["manychat.stage.alias"].search([("is_open", "=", True)])
+        self.assertEqual(aliases.mapped("name"), ["Pospuesto"])
+        self.assertEqual(aliases.waiting_count, 1)
+
+    def test_nothing_in_our_tables_speaks_of_a_person_who_is_erased(self):
+        said = {"first_name": "Zacarías", "phone": "+520000000077", "summary": "Le duele la rodilla"}
+        self.apply(opportunity("MC-77", **said), opportunity("MC-77", None, minutes=1, label="Zacarías no contesta"))
+        body = b'{"manychat_id": "MC-77", "nombre_lead": "Zacar\xc3\xadas", "campaign_id": "x"}'
+        self.env["manychat.rejection"]._record("/x", "invalid", "", body, self.env["manychat.api.key"])
+        self.erase("MC-77")
+        self.env.flush_all()
+        # The opportunity and what belongs to it stay: an Odoo user decides about them.
+        stays = {"manychat_identity", "manychat_stage_history"}
+        self.env.cr.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'manychat%%'")
+        for table in {row[0] for row in self.env.cr.fetchall()} - stays:
+            self.env.cr.execute(SQL("SELECT row_to_json(t)::text FROM %s t", SQL.identifier(table)))
+            for (row,) in self.env.cr.fetchall():
+                for text in ("Zacarías", "0000000077", "rodilla", "MC-77"):
+                    self.assertNotIn(text, row, table)
+
+    def test_open_stages_and_refused_requests_are_not_kept_for_ever(self):
+        self.apply(opportunity("MC-A", None, label="Ana Inventada llamó"), opportunity("MC-B", 99))
+        self.env["manychat.rejection"].create({"body": "{}"})
+        self.env["manychat.event"].search([("manychat_id", "=", "MC-A")]).unlink()
+        for table in ("manychat_stage_alias", "manychat_rejection"):
+            self.env.cr.execute(SQL("UPDATE %s SET create_date = '2020-01-01'", SQL.identifier(table)))
+        self.env.invalidate_all()
+        self.env["manychat.stage.alias"]._gc_open()
+        self.env["manychat.rejection"]._trim()
+        self.assertEqual(self.env["manychat.stage.alias"].search([("is_open", "=", True)]).manychat_stage_id, 99)
+        self.assertFalse(self.env["manychat.rejection"].search([]))
 
     def test_an_erased_event_is_still_not_applied_again(self):
         event = opportunity("MC-A", 17)

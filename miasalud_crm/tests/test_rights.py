@@ -146,6 +146,51 @@ class TestRights(ManychatCase):
         with self.assertRaisesRegex(ValidationError, "opportunity that you may not see"):
             identity.with_user(self.jefa).manychat_id = "MC-THERE"
 
+    def test_a_salesperson_writes_no_field_that_the_chat_sets(self):
+        lead = self.lead("MC-VERA")
+        kept = [
+            field
+            for name, field in lead._fields.items()
+            if name.startswith("manychat_") and field.store and field.readonly and field.type != "one2many"
+        ]
+        self.assertGreaterEqual(len(kept), 8)
+        before = lead.read([field.name for field in kept])
+        for field in kept:
+            value = {"datetime": "2099-01-01 00:00:00", "many2one": False, "json": {"x": 1}}.get(field.type, "9999")
+            with self.subTest(field=field.name):
+                for user in (self.vera, self.omar):
+                    leads = self.env["crm.lead"].with_user(user)
+                    with self.assertRaises(AccessError):
+                        lead.with_user(user).write({field.name: value})
+                    with self.assertRaises(AccessError):
+                        leads.create({"name": "A", field.name: value})
+                    made = leads.with_context(**{f"default_{field.name}": value}).create({"name": "A"})
+                    self.assertFalse(made.sudo()[field.name])
+                    result = leads.load(["name", field.name], [["A", str(value)]])
+                    self.assertFalse(result["ids"], result)
+        self.env.invalidate_all()
+        self.assertEqual(lead.read([field.name for field in kept]), before)
+
+    def test_a_user_cannot_pass_for_the_chat(self):
+        lead = self.lead("MC-VERA").with_user(self.vera).with_context(manychat_applying=True)
+        for word in (True, "yes"):
+            before = lead.sudo().manychat_order
+            lead.with_context(manychat_applying=word).stage_id = lead.stage_id.search(
+                [("id", "!=", lead.stage_id.id)], limit=1
+            )
+            self.assertGreater(lead.sudo().manychat_order, before)
+
+    def test_a_manager_corrects_what_the_chat_said_and_not_the_order_of_events(self):
+        lead = self.lead("MC-VERA").with_user(self.jefa)
+        lead.write({"manychat_channel": "WhatsApp", "manychat_entry_date": "2026-01-01 00:00:00"})
+        with self.assertRaises(AccessError):
+            lead.manychat_order = "9999"
+        # The addon itself still moves it, for the manager and for the chat.
+        lead.stage_id = self.stages[20]
+        self.assertTrue(lead.manychat_order)
+        self.apply(opportunity("MC-VERA", 21, minutes=60 * 24 * 365))
+        self.assertEqual(lead.copy().manychat_order, False)
+
     def test_a_salesperson_opens_the_form_of_their_opportunity(self):
         form = Form(self.lead("MC-VERA").with_user(self.vera))
         self.assertEqual(form.x_manychat_id, "MC-VERA")

@@ -85,7 +85,7 @@ class TestSetup(QueueCase, TransactionCase):
 
     def test_the_queue_is_not_asked_at_each_look(self):
         asked = []
-        self.patch(queues, "queue_report", lambda: asked.append(1) or {"status": "not_configured"})
+        self.patch(queues, "queue_report", lambda env: asked.append(1) or {"status": "not_configured"})
         for _ in range(3):
             self.step("queue")
         self.assertEqual(len(asked), 1)

@@ -1,6 +1,8 @@
 from odoo import fields, models
 from odoo.addons.base.models.res_partner import _tz_get
 
+from ..rights import access_required
+
 
 class ManychatApiKeyCreate(models.TransientModel):
     """Creates a key and shows it once."""
@@ -28,6 +30,7 @@ class ManychatApiKeyCreate(models.TransientModel):
     )
     key = fields.Char(readonly=True)
 
+    @access_required("create")
     def action_generate(self):
         """Generate the key and show it in this same dialog."""
         self.ensure_one()

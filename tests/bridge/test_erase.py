@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from bridge.store import schema
 
@@ -35,6 +36,13 @@ def test_a_person_is_removed_and_what_is_left_is_told(cli: Cli, world: World) ->
     assert "MC1" not in "".join(str(tuple(row)) for table in tables for row in world.rows(table))
     assert len(world.rows("audit")) == 5
     assert len(world.rows("contacts")) == 1
+    # Nor in the bytes of the files, though a bridge has them open.
+    assert "Erase again" not in done
+    assert not [file for file in folder_of(world).glob("store.db*") if b"MC1" in file.read_bytes()]
+
+
+def folder_of(world: World) -> Path:
+    return Path(str(world.engine.url.database)).parent
 
 
 def test_the_same_events_again_bring_nobody_back(cli: Cli, world: World) -> None:

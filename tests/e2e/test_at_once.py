@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any
 
+from tests.logs import Logs
 from tests.world import Chat, World
 
 MOVES = 15
@@ -16,7 +17,7 @@ APPLIED = {"moved", "updated", "unchanged", "stale"}
 def test_a_person_and_the_chat_move_one_opportunity_at_once(world: World, chat: Chat) -> None:
     world.settled(chat.enters(17))
     lead_id = chat.lead["id"]
-    deadlocks = _deadlocks(world)
+    deadlocks, logs = _deadlocks(world), Logs(world.stack)
 
     def person_moves(stage_id: int) -> None:
         # Odoo repeats what a conflict broke off, as it does for anybody's click.
@@ -36,6 +37,7 @@ def test_a_person_and_the_chat_move_one_opportunity_at_once(world: World, chat: 
 
     assert set(outcomes) <= APPLIED
     assert _deadlocks(world) == deadlocks
+    assert logs.trouble() == []
     stays = _stays(world, lead_id)
     assert len(stays) > MOVES // 3  # they did meet
     for stay, following in pairwise(stays):

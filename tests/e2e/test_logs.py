@@ -1,15 +1,14 @@
 """What stands in the logs of Odoo and PostgreSQL: no conflict as an error, and nothing that people said."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.logs import Logs
 from tests.world import Chat, World
 
 SAID = {
@@ -20,41 +19,11 @@ SAID = {
     "summary": "Le duele la rodilla izquierda",
 }
 TOLD = ("Wenceslao", "Quiroga-Bis", "5598761234", "rodilla izquierda")
-#: How Odoo and PostgreSQL say that something went wrong.
-TROUBLE = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b")
-#: In the statement after such a line in PostgreSQL's log: Odoo's cron threads want the same job. No addon can help it.
-ODOOS_OWN = "WITH last_cron_progress"
-
-
-class Logs:
-    """What Odoo and PostgreSQL log from here on, of this stack's database."""
-
-    def __init__(self, world: World) -> None:
-        self._database = world.stack.database
-        odoo = (world.stack.folder / "log").glob("odoo*.log")
-        self._starts = {path: path.stat().st_size for path in (*odoo, world.stack.odoo.cluster.folder / "postgres.log")}
-
-    def lines(self) -> list[str]:
-        return [line for path, start in self._starts.items() for line in self._read(path, start)]
-
-    def trouble(self) -> list[str]:
-        lines = self.lines()
-        found = [number for number, line in enumerate(lines) if TROUBLE.search(line) and self._database in line]
-        return [lines[number] for number in found if ODOOS_OWN not in " ".join(lines[number + 1 : number + 5])]
-
-    def told(self) -> list[str]:
-        return [line for line in self.lines() if any(word in line for word in TOLD)]
-
-    @staticmethod
-    def _read(path: Path, start: int) -> list[str]:
-        with open(path, "rb") as log:
-            log.seek(start)
-            return log.read().decode(errors="replace").splitlines()
 
 
 @pytest.fixture
 def logs(world: World) -> Logs:
-    return Logs(world)
+    return Logs(world.stack)
 
 
 @contextmanager
@@ -82,7 +51,7 @@ def test_the_same_event_eighty_times_at_once(world: World, logs: Logs) -> None:
     ids = {answer.json()["event_id"] for answer in answers}
     assert len(ids) == len(chats)
     assert set(world.settled(*ids)) == {"created"}
-    assert logs.told() == []
+    assert logs.told(TOLD) == []
     assert logs.trouble() == []
 
 
@@ -105,7 +74,7 @@ def test_opportunities_that_are_won_at_once_by_bridges_and_people(world: World, 
         outcomes = world.settled(*(future.result() for future in events))
     assert set(outcomes) == {"moved"}
     assert won_count(world) == before + len(chats)
-    assert logs.told() == []
+    assert logs.told(TOLD) == []
     assert logs.trouble() == []
 
 
@@ -151,7 +120,7 @@ def test_what_a_rule_of_another_app_refuses(world: World, logs: Logs, make: str,
         event_id = world.send("crm-opportunity", said(chat, 17))
         world.eventually(lambda: refused(world, event_id))
     assert world.settled(event_id) == ["created"]
-    assert logs.told() == []
+    assert logs.told(TOLD) == []
 
 
 def refused(world: World, event_id: str) -> bool:
@@ -169,4 +138,4 @@ def test_a_request_that_cannot_be_stored(world: World, logs: Logs) -> None:
         with rule(world, make, f"ALTER TABLE {table} DROP CONSTRAINT refuse"):
             assert world.post("crm-opportunity", body).status_code == 503
     assert any("refuse" in line for line in logs.lines())
-    assert logs.told() == []
+    assert logs.told(TOLD) == []

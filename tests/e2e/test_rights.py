@@ -27,6 +27,10 @@ def call(world: World, model: str, method: str, *arguments: object) -> dict:
         ("manychat.api.key", "search_read", [[]]),
         ("manychat.api.key", "_generate", ["Intruso"]),
         ("ir.config_parameter", "get_param", ["database.secret"]),
+        ("mail.mail", "onchange", [[], {"mail_message_id": 1}, ["mail_message_id"], {"body_html": {}}]),
+        ("res.users", "onchange", [[], {"partner_id": 1}, ["partner_id"], {"email": {}}]),
+        ("res.users", "write", [[1], {"signature": "Intruso"}]),
+        ("res.users", "has_group", ["base.group_user"]),
     ],
 )
 def test_the_bridges_key_opens_nothing_else(world: World, model: str, method: str, arguments: list) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from bridge.contract.event import Event
 from bridge.results import Done, Failure
-from bridge.store import audit, campaigns, contacts, dead_letters, erasure, opportunities, retention, schema
+from bridge.store import audit, campaigns, contacts, dead_letters, erasure, migrate, opportunities, retention, schema
+from bridge.store.engine import create_engine
 from bridge.store.erasure import NO_PAYLOAD
 
 from .conftest import NOON, PURGES, Store, assignment, contact, opportunity
@@ -133,6 +136,63 @@ def test_messages_that_are_no_events_are_emptied_if_they_name_the_person(store: 
     emptied = {row.message_id for row in store.rows("dead_letters") if not row.body}
     assert emptied == {"hers", "hers as a number"}
     assert store.run(erasure.unreadable_letters) == 3
+
+
+def test_messages_that_are_no_events_are_found_in_every_form_and_by_the_number_of_the_person(store: Store) -> None:
+    store.run(contacts.apply_contacts, [contact(1, "4711", whatsapp=PHONE, email_lead="ana@example.com")])
+    plain = '{"manychat_id": "04711", "state": {}'
+    hers = [
+        plain,
+        '{"id": 4711.0, "first_name": "Ana", "x"}',
+        '{"manychat_id": " 4711 ", "state": []}',
+        base64.encodebytes(plain.encode()).decode(),
+        base64.urlsafe_b64encode(plain.encode() + b"????").decode().rstrip("="),
+        base64.b64encode(plain.encode("utf-16")).decode(),
+        f"no JSON: {PHONE}",
+        base64.b64encode(b"from ana@example.com").decode(),
+    ]
+    others = ['{"manychat_id": "47110"', "no JSON: +34611000000"]
+    letters = [letter(message_id=str(n), body=body) for n, body in enumerate([*hers, *others])]
+    store.run(dead_letters.put, letters)
+    assert store.run(erasure.erase, "4711")["dead letters"] == len(hers)
+
+    assert sorted(row.body for row in store.rows("dead_letters") if row.body) == sorted(others)
+
+
+def test_nothing_of_the_person_is_left_in_the_bytes_of_the_file(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'store.db'}")
+    migrate.upgrade(engine)
+    with engine.connect() as connection:  # as rows were deleted before the pragma was switched on
+        connection.exec_driver_sql("PRAGMA secure_delete = OFF")
+    mine = Store(engine)
+    words = [text.encode() for text in ("Zacarías", PHONE, SUMMARY, "MC-ERASED")]
+    events = live(mine, "MC-ERASED")
+    mine.run(audit.fail, {events[2].id: Failure("refused", PHONE)}, dead=True)
+    mine.run(contacts.apply_contacts, [contact(5, "MC-ERASED", nombre_lead="Otro", whatsapp="+34000000000")])
+
+    def left() -> list[bytes]:
+        data = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+        return [word for word in words if word in data]
+
+    assert left() == words
+    mine.run(erasure.erase, "MC-ERASED")
+    assert left() != []
+    assert erasure.scrub(engine)
+    assert left() == []
+    engine.dispose()
+
+
+def test_a_file_in_use_is_not_scrubbed_and_that_is_told(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'store.db'}", {"connect_args": {"timeout": 0}})
+    migrate.upgrade(engine)
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert not erasure.scrub(engine)
+    other.execute("COMMIT")
+    other.close()
+
+    assert erasure.scrub(engine)
+    engine.dispose()
 
 
 def test_a_settled_events_payload_goes_when_its_time_is_over_and_its_row_stays(store: Store) -> None:

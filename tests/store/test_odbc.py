@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +20,8 @@ from tenacity import wait_none
 
 from bridge import retry
 from bridge.errors import StoreUnavailable
-from bridge.store import odbc
-from bridge.store.engine import create_engine, in_transaction
+from bridge.store import frozen, odbc
+from bridge.store.engine import STATEMENT_SECONDS, create_engine, in_transaction
 from bridge.store.sql_errors import describe, is_conflict, is_transient
 
 pyodbc = pytest.importorskip("pyodbc", reason="pyodbc, or unixODBC beneath it, is not installed", exc_type=ImportError)
@@ -133,6 +141,112 @@ NO_ROOM = "String data, right truncation: length 130 buffer 128"
 
 def error(kind: type[sa.exc.DBAPIError], original: str, state: str, text: str, invalidated: bool = False) -> Any:
     return kind("(a statement)", None, getattr(pyodbc, original)(state, text), True, invalidated)
+
+
+def words(number: int, text: str = "Some text.", state: str = "42000") -> str:
+    quoted = f"[{state}] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]{text} ({number}) (SQLDriverConnect)"
+    return describe(DBAPIError(None, None, pyodbc.Error(state, quoted), True))
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (40613, "the database is starting, or paused"),
+        (18456, "login refused"),
+        (4060, "login refused for this database"),
+        (40615, "the server's firewall refuses this address"),
+        (229, "a right is missing"),
+        (9002, "the transaction log is full"),
+        (40544, "the database has reached its size limit"),
+    ],
+)
+def test_each_number_has_its_own_words_whatever_the_state(number: int, said: str) -> None:
+    for state in ("42000", "HY000", "28000"):
+        assert words(number, state=state).startswith(said)
+        assert str(number) in words(number, state=state)
+
+
+@contextmanager
+def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """The port of a server that does so with each connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                threading.Thread(target=answer, args=[connection], daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listening.getsockname()[1]
+
+
+def outage(port: int, **query: str) -> str:
+    """What the bridge says of a server at that port. Microsoft's own driver tries to log in."""
+    more = "".join(f"&{name}={value}" for name, value in query.items())
+    engine = create_engine(f"mssql+pyodbc://u:p@127.0.0.1:{port}/db?driver={odbc.packaged_driver()}{more}")
+    with pytest.raises(StoreUnavailable) as caught:
+        in_transaction(engine, lambda connection: connection.execute(sa.select(1)))
+    return str(caught.value)
+
+
+@needs_driver
+def test_a_server_that_hangs_during_the_login_is_an_outage_in_bounded_time_also_with_strict_encryption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Without the limit the driver waits for minutes.
+    monkeypatch.setattr(frozen, "LOGIN_SECONDS", 1)
+    ended = threading.Event()
+    with server(lambda _: ended.wait() and None) as port:
+        said = outage(port, Encrypt="strict")
+        ended.set()
+
+    assert said.startswith("no answer in time (HYT00)")
+    assert "Encrypt=yes" in said
+
+
+@needs_driver
+def test_a_self_signed_certificate_is_said_to_be_one(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["tds/8.0"])
+
+    def answer(connection: socket.socket) -> None:
+        with suppress(OSError):
+            context.wrap_socket(connection, server_side=True)
+
+    with server(answer) as port:
+        said = outage(port, Encrypt="strict")
+    assert said.startswith("the server's certificate is not trusted")
+    assert "TrustServerCertificate" in said
+
+
+@needs_driver
+def test_strict_encryption_with_a_server_that_does_not_know_it_says_what_to_write() -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(b"\x04\x01\x00\x25" + b"\0" * 33)
+        connection.close()
+
+    with server(answer) as port:
+        assert "Encrypt=yes" in outage(port, Encrypt="strict")
+
+
+def test_the_ping_of_sql_server_waits_for_less_than_a_statement() -> None:
+    limits: list[int] = []
+    cursor = SimpleNamespace(execute=lambda _: limits.append(connection.timeout), close=lambda: None)
+    connection: Any = SimpleNamespace(timeout=30, cursor=lambda: cursor)
+    engine = create_engine(f"mssql+pyodbc://u:p@{SERVER}")
+    assert engine.dialect.do_ping(connection)
+
+    # Three times as long as the driver is told, and a login: within the time of one statement.
+    assert [3 * limit + 15 <= STATEMENT_SECONDS for limit in limits] == [True]
+    assert connection.timeout == 30
 
 
 def test_a_duplicate_key_and_a_deadlock_are_conflicts() -> None:

@@ -1,0 +1,99 @@
+"""A server that stops answering while connections to it are open: nothing waits for it without end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from bridge.errors import StoreUnavailable
+from bridge.store import frozen
+from bridge.store.engine import create_engine, in_transaction
+
+from .conftest import Store
+
+
+class Freezer:
+    """A TCP proxy in front of a server. Frozen, it takes everything and passes nothing on."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._server = (host, port)
+        self._thawed = threading.Event()
+        self._thawed.set()
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def freeze(self) -> None:
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        self._thawed.set()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listening.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._server)
+            for source, target in ((client, server), (server, client)):
+                threading.Thread(target=self._pass_on, args=[source, target], daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                self._thawed.wait()
+                target.sendall(data)
+        except OSError:
+            pass
+        target.close()
+
+
+@pytest.fixture
+def freezer(store: Store) -> Iterator[Freezer]:
+    url = store.engine.url
+    if store.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no server")
+    if not url.host or not url.port:
+        pytest.skip("the server of these tests has no address")
+    freezer = Freezer(url.host, url.port)
+    yield freezer
+    freezer.thaw()
+    freezer.listening.close()
+
+
+@pytest.mark.timeout(120)
+def test_a_frozen_server_is_an_outage_and_is_used_again_when_it_answers(
+    store: Store, freezer: Freezer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen, "PING_SECONDS", 1)
+    url = store.engine.url.set(host="127.0.0.1", port=freezer.port).render_as_string(hide_password=False)
+    options = {"connect_args": {"connect_timeout": 2}} if store.engine.dialect.name == "postgresql" else {}
+    engine = create_engine(url, options)
+
+    def work(connection: sa.Connection) -> int:
+        return int(connection.execute(sa.select(sa.literal(1))).scalar_one())
+
+    assert in_transaction(engine, work) == 1  # the pool has a connection now
+    freezer.freeze()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            in_transaction(engine, work)
+    freezer.thaw()
+
+    assert in_transaction(engine, work) == 1
+    engine.dispose()
+
+
+def test_the_ping_passes_while_the_server_answers_and_leaves_no_transaction(store: Store) -> None:
+    if store.engine.dialect.name != "postgresql":
+        pytest.skip("the others have no ping of ours, or another one")
+    with store.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert store.engine.dialect.do_ping(driver)  # type: ignore[arg-type]
+        assert driver.info.transaction_status.name == "IDLE"  # type: ignore[union-attr]
+        assert connection.execute(sa.select(sa.literal(1))).scalar_one() == 1
