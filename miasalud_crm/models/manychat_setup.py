@@ -68,8 +68,8 @@ class ManychatSetup(models.AbstractModel):
         names = ", ".join(f"“{name}”" for name, _why in stopped)
         if {why for _name, why in stopped} == {ARCHIVED}:
             return self.env._(
-                "These scheduled actions are archived: %s. An administrator activates them under Settings ▸ Technical ▸ "
-                "Scheduled Actions.",
+                "These scheduled actions are archived: %s. An administrator activates them under Settings ▸ Technical "
+                "▸ Scheduled Actions.",
                 names,
             )
         if DELETED in {why for _name, why in stopped}:
