@@ -26,6 +26,14 @@ class QueueDenied(QueueUnavailable):
     """The queue service refuses the key in the connection string."""
 
 
+class QueueRightMissing(QueueDenied):
+    """The queue service accepts the SAS in the connection string, and it lacks a right that this takes."""
+
+
+class PageUndelivered(QueueUnavailable):
+    """The queue service could not deliver messages, and may hide those that it has taken for that."""
+
+
 class MessageRefused(QueueUnavailable):
     """The queue service refuses this message, as malformed or too large. Other messages may pass."""
 

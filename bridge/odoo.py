@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from . import metrics, progress
+from .contract.keys import OdooKey
 from .errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 
 #: Seconds to connect, and to get the answer to a batch (a batch of 32 takes well under one).
@@ -37,6 +39,19 @@ _MISCONFIGURED = {
 }
 # Exceptions that mean: Odoo's own database is down, starting, or too busy.
 _UNAVAILABLE = ("psycopg2.", "odoo.sql_db.", "odoo.modules.registry.")
+
+
+@dataclass(frozen=True)
+class HeartbeatAnswer:
+    """What Odoo tells a bridge that is alive.
+
+    :ivar discarded: the events that Odoo users discarded, until a bridge confirms it: how often each had been sent
+        again by then, by event id
+    :ivar keys: all keys that bots may use now; ``None`` from an older addon, which does not say
+    """
+
+    discarded: dict[str, int]
+    keys: list[OdooKey] | None = None
 
 
 class Odoo:
@@ -70,21 +85,21 @@ class Odoo:
             raise OdooRefused("bad_answer", "manychat_apply did not answer with one result for each event.")
         return results
 
-    def heartbeat(self, name: str, version: str, stuck: Sequence[str] = ()) -> dict[str, int]:
+    def heartbeat(self, name: str, version: str, stuck: Sequence[str] = ()) -> HeartbeatAnswer:
         """``manychat.bridge.heartbeat``: show Odoo that a bridge is alive.
 
         :param stuck: queues whose consumer stands still
-        :return: the events that Odoo users discarded, until a bridge confirms it: how often each had been sent again
-            by then, by event id
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
         # Named only if there are any: an older addon does not know the argument, and then counts the bridge as silent.
         more = {"stuck": list(stuck)} if stuck else {}
         answer = self._call("manychat.bridge", "heartbeat", name=name, version=version, **more)
-        # An older addon answers True.
-        discarded = answer.get("discarded") if isinstance(answer, dict) else None
-        return {str(event_id): int(retries) for event_id, retries in (discarded or {}).items()}
+        # An older addon answers True, or without keys.
+        told = answer if isinstance(answer, dict) else {}
+        discarded = {str(event_id): int(retries) for event_id, retries in (told.get("discarded") or {}).items()}
+        keys = told.get("keys")
+        return HeartbeatAnswer(discarded, None if keys is None else [OdooKey(**key) for key in keys])
 
     def record_outcomes(self, outcomes: Sequence[dict[str, Any]]) -> set[str]:
         """``manychat.event.record_outcomes``: report the outcomes of events.

@@ -1,6 +1,6 @@
 """The client of Azure Storage Queues, for the bridge and for the addon: a thin layer over azure-storage-queue.
 
-It imports nothing else of ours than the errors, because it is loaded into Odoo too.
+It imports next to nothing else of ours, because it is loaded into Odoo too.
 
 Messages come undecoded. The SDK's own decoding fails for a whole page if one message in it is not Base64, and then
 leaves the page leased and undelivered.
@@ -8,7 +8,8 @@ leaves the page leased and undelivered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -23,7 +24,16 @@ from azure.core.exceptions import (
 )
 from azure.storage.queue import LinearRetry, QueueClient
 
-from .errors import BadConnectionString, MessageRefused, QueueDenied, QueueMissing, QueueUnavailable
+from .errors import (
+    BadConnectionString,
+    MessageRefused,
+    PageUndelivered,
+    QueueDenied,
+    QueueMissing,
+    QueueRightMissing,
+    QueueUnavailable,
+)
+from .setting_value import fault_of
 
 #: Seconds for connecting, and for an answer to one request.
 CONNECT_SECONDS = 3
@@ -38,6 +48,25 @@ _LEASE_LOST = {"PopReceiptMismatch", "MessageNotFound"}
 #: HTTP statuses that are about one message and not about the queue: malformed, too large.
 #: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
 _MESSAGE_REFUSED = {400, 413}
+#: Answers of the service to a shared access signature (SAS) that lacks a permission, a resource type or the service.
+_RIGHT_MISSING = {
+    "AuthorizationPermissionMismatch",
+    "AuthorizationResourceTypeMismatch",
+    "AuthorizationServiceMismatch",
+}
+#: What a SAS must allow for each right: the URL parameters ``ss``, ``srt`` and ``sp``.
+SAS_ADVICE = (
+    "Give the SAS the service queue (ss=q), the resource types container and object (srt=co) and the rights read, add, "
+    "update and process (sp=raup); also create (c), unless all queues exist. Odoo needs read and add only."
+)
+#: A message that never was, and a delay beyond Azure's limit of seven days: requests that need a right, do nothing.
+_NO_MESSAGE, _NO_RECEIPT = "00000000-0000-0000-0000-000000000000", "AAAA"
+_TOO_LONG = 8 * 24 * 3600
+#: Most messages in one answer.
+PAGE = 32
+#: Failures of a request for messages that may be the fault of a message: the service's own error, or an answer that
+#: cannot be read.
+_UNDELIVERED = {200, 500}
 
 
 @dataclass(frozen=True)
@@ -83,6 +112,8 @@ class Queue:
         :raises BadConnectionString: ``connection_string`` is not a connection string
         """
         self.name = name
+        if fault := fault_of(connection_string):
+            raise BadConnectionString(fault)
         try:
             self._client = QueueClient.from_connection_string(
                 connection_string,
@@ -99,11 +130,35 @@ class Queue:
         """Where the queue is, without credentials."""
         return str(self._client.url).split("?", 1)[0]
 
-    def create(self) -> None:
-        """Create the queue if it does not exist.
+    def ensure(self) -> None:
+        """Create the queue if the service says that it does not exist.
+
+        A SAS without the right to create queues can use those that exist.
 
         :raises QueueUnavailable:
         """
+        try:
+            # Without the right to read, the first use of the queue says whether it exists.
+            with suppress(QueueRightMissing):
+                self.depth()
+        except QueueMissing:
+            self.create()
+
+    def create(self) -> None:
+        """Create the queue, which may exist.
+
+        :raises QueueRightMissing: the SAS may not create queues
+        :raises QueueUnavailable:
+        """
+        try:
+            self._create()
+        except QueueRightMissing:
+            raise QueueRightMissing(
+                f"{self.name} does not exist, and the SAS may not create it: Create the queue, or give the SAS the "
+                "right to create (sp=c)."
+            ) from None
+
+    def _create(self) -> None:
         try:
             self._client.create_queue()
         except ResourceExistsError as error:
@@ -111,6 +166,35 @@ class Queue:
                 raise _unavailable(error) from None
         except AzureError as error:
             raise _unavailable(error) from None
+
+    def missing_rights(self, *rights: str) -> list[str]:
+        """Those of ``rights`` that the key or SAS lacks. Each is tried by a request that changes nothing.
+
+        :param rights: of ``read``, ``add``, ``update``, ``process``: Azure's words
+        :raises QueueUnavailable:
+        """
+        return [right for right in rights if not self._allows(self._trials()[right])]
+
+    def _trials(self) -> dict[str, Callable[[], object]]:
+        client = self._client
+        return {
+            "read": client.get_queue_properties,
+            "add": lambda: client.send_message("", visibility_timeout=_TOO_LONG, time_to_live=-1),
+            "update": lambda: client.update_message(_NO_MESSAGE, _NO_RECEIPT, visibility_timeout=0),
+            "process": lambda: client.delete_message(_NO_MESSAGE, _NO_RECEIPT),
+        }
+
+    def _allows(self, trial: Callable[[], object]) -> bool:
+        """Whether ``trial`` fails, as it must, for another reason than a missing right."""
+        try:
+            trial()
+        except AzureError as error:
+            unavailable = _unavailable(error)
+            if isinstance(unavailable, QueueRightMissing):
+                return False
+            if not isinstance(error, HttpResponseError) or error.status_code not in (400, 404):
+                raise unavailable from None
+        return True
 
     def depth(self) -> int:
         """The approximate number of messages, invisible ones included.
@@ -126,7 +210,7 @@ class Queue:
         """Read the first visible messages without receiving them: not those under a lease or delayed for a retry.
 
         :param count: at most 32
-
+        :raises PageUndelivered: one of them may be undeliverable
         :raises QueueUnavailable:
         """
         try:
@@ -140,21 +224,7 @@ class Queue:
                 for message in self._client.peek_messages(count)
             ]
         except AzureError as error:
-            raise _unavailable(error) from None
-
-    def depth_and_oldest(self) -> tuple[int, datetime | None]:
-        """The approximate number of messages, and when the first visible one was inserted.
-
-        A queue that does not exist yet is an empty one.
-
-        :raises QueueUnavailable:
-        """
-        try:
-            depth = self.depth()
-            first = self.peek()
-        except QueueMissing:
-            return 0, None
-        return depth, first[0].inserted_at if first else None
+            raise _undelivered(error) from None
 
     def receive(self, count: int, visibility_timeout: int) -> list[Message]:
         """Receive messages, and hide them from other receivers.
@@ -162,11 +232,16 @@ class Queue:
         :param count: at most this many, 32 at most
         :param visibility_timeout: seconds until they become visible again
         :return: empty if there are none
+        :raises PageUndelivered: one of them may be undeliverable
         :raises QueueUnavailable:
         """
         try:
             pages = self._client.receive_messages(
-                messages_per_page=count, max_messages=count, visibility_timeout=visibility_timeout
+                messages_per_page=count,
+                max_messages=count,
+                visibility_timeout=visibility_timeout,
+                # A page that was taken and not delivered is hidden: a second try would get nothing, and call it empty.
+                retry_status=0,
             ).by_page()
             return [
                 Message(
@@ -179,7 +254,7 @@ class Queue:
                 for message in next(pages, [])
             ]
         except AzureError as error:
-            raise _unavailable(error) from None
+            raise _undelivered(error) from None
 
     def send(self, content: str) -> None:
         """Put a message on the queue that never expires.
@@ -238,13 +313,16 @@ class Queue:
         self._client.close()
 
 
-def create_all(queues: Sequence[Queue]) -> None:
-    """Create the queues that do not exist.
+def require_rights(queue: Queue, *rights: str) -> None:
+    """Ensure that the queue exists and may be used.
 
+    :param rights: as in :meth:`Queue.missing_rights`
+    :raises QueueRightMissing: names the missing ones, and what to do
     :raises QueueUnavailable:
     """
-    for queue in queues:
-        queue.create()
+    queue.ensure()
+    if missing := queue.missing_rights(*rights):
+        raise QueueRightMissing(f"the SAS lacks {' and '.join(missing)} on {queue.name}: {SAS_ADVICE}")
 
 
 def _lease_lost(error: AzureError) -> bool:
@@ -266,6 +344,8 @@ def _unavailable(error: AzureError) -> QueueUnavailable:
     # Without the error's own text: it may quote the request with its signature.
     if isinstance(error, (ServiceRequestError, ServiceResponseError)):
         return QueueUnavailable("no answer")
+    if isinstance(error, HttpResponseError) and _code(error) in _RIGHT_MISSING:
+        return QueueRightMissing(f"the SAS lacks a right ({_code(error)}): {SAS_ADVICE}")
     if isinstance(error, ResourceNotFoundError):
         return QueueMissing(f"{_code(error) or 'not found'}")
     if isinstance(error, ClientAuthenticationError):
@@ -273,6 +353,12 @@ def _unavailable(error: AzureError) -> QueueUnavailable:
     if isinstance(error, HttpResponseError):
         return QueueUnavailable(_answer(error))
     return QueueUnavailable(type(error).__name__)
+
+
+def _undelivered(error: AzureError) -> QueueUnavailable:
+    if isinstance(error, HttpResponseError) and error.status_code in _UNDELIVERED:
+        return PageUndelivered(_answer(error))
+    return _unavailable(error)
 
 
 def _answer(error: HttpResponseError) -> str:

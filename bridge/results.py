@@ -50,6 +50,7 @@ DESCRIPTIONS: dict[str, str] = {
     ErrorCode.REFUSED: "Odoo refused it; `dlq show` has Odoo's message. Fix the cause, then replay.",
     ErrorCode.SQL_REFUSED: "The database refused it; `dlq show` has its message. Fix the cause, then replay.",
     ErrorCode.FAILED: "An error in the bridge. Please report it, with what `dlq show` says.",
+    ErrorCode.UNDELIVERABLE: "The queue cannot deliver a message, which stays there, hidden: see `dlq show`.",
     ErrorCode.CRASHED: "The process ended during each attempt: out of memory, or a bug. Replay it once and watch.",
 }
 

@@ -5,13 +5,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from .errors import ConfigurationError
+from .setting_value import fault_of, strip_value
 
 PREFIX = "BRIDGE_"
 
@@ -22,7 +31,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=".env",
-        env_file_encoding="utf-8",
+        # Windows editors put a byte order mark before the first line.
+        env_file_encoding="utf-8-sig",
         # An empty variable is how a compose file says "not set".
         env_ignore_empty=True,
         extra="ignore",
@@ -33,7 +43,9 @@ class Settings(BaseSettings):
     queue_connection_string: SecretStr | None = Field(
         None,
         description="Connection string of the Azure Storage account that holds the queues (Azure portal: Access keys), "
-        "or of Azurite.",
+        "or of Azurite.\n\nIt may have a shared access signature (SAS) in place of the key. The SAS needs the service "
+        "queue (`ss=q`), the resource types container and object (`srt=co`) and the rights read, add, update and "
+        "process (`sp=raup`), and the right create only while a queue is missing. For Odoo, read and add are enough.",
     )
 
     database_url: SecretStr = Field(
@@ -137,6 +149,20 @@ class Settings(BaseSettings):
         "INFO", description="Lowest level that the log shows."
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *_: Any, **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Strip what stands around the values.
+
+        :raises ConfigurationError: names the variables whose values cannot be what was meant
+        """
+        environment, file = sources["env_settings"], sources["dotenv_settings"]
+        for source in (environment, file):
+            assert isinstance(source, EnvSettingsSource)
+            source.env_vars = _stripped(source.env_vars)
+        return sources["init_settings"], environment, file
+
     def require(self, *names: str) -> None:
         """
         :param names: fields that the command at hand cannot do without
@@ -146,6 +172,22 @@ class Settings(BaseSettings):
         if missing:
             are = "is" if len(missing) == 1 else "are"
             raise ConfigurationError(f"{' and '.join(missing)} {are} not set (environment or .env; see .env.example).")
+
+
+def _stripped(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The variables of ours, stripped. An empty one is not set.
+
+    :raises ConfigurationError:
+    """
+    stripped = {}
+    for name, value in variables.items():
+        # The byte order mark of an --env-file becomes part of its first name.
+        own = name.strip("\ufeff \t").upper()
+        if own.startswith(PREFIX) and (text := strip_value(value or "")):
+            stripped[own.lower()] = text
+    if faults := [f"{name.upper()}: {fault}" for name, text in stripped.items() if (fault := fault_of(text))]:
+        raise ConfigurationError("\n".join(faults))
+    return dict(stripped)
 
 
 def variable(field: str) -> str:
@@ -164,6 +206,7 @@ def load() -> Settings:
 
     :raises ConfigurationError: naming each variable that is wrong
     """
+    _require_readable(Path(".env"))
     try:
         return Settings()
     except ValidationError as error:
@@ -176,3 +219,19 @@ def load() -> Settings:
         # Raised for a value that should be JSON and is not; its text names the field, never the value.
         name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), None)
         raise ConfigurationError(f"{variable(name)}: must be a JSON object" if name else str(error)) from None
+
+
+def _require_readable(file: Path) -> None:
+    """Refuse a file of which the library would skip a line: the variable in it would have its default instead.
+
+    :raises ConfigurationError: names the line
+    """
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            wrong = [binding.original.line for binding in parse_stream(lines) if binding.error]
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file.absolute()} cannot be read as UTF-8 ({type(error).__name__})") from None
+    if wrong:
+        raise ConfigurationError(f"{file.absolute()}: line {wrong[0]} is not NAME=VALUE, or its quotes are not closed")

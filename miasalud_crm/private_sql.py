@@ -8,6 +8,7 @@ that PostgreSQL would show.
 
 import json
 import re
+import traceback
 from contextlib import contextmanager
 
 import psycopg2
@@ -111,6 +112,11 @@ def fetch(cr, query, params=None):
     conflict, rows = cr.fetchone()
     _raise_conflict(conflict)
     return json.loads(rows)
+
+
+def failure(error):
+    """The kind of ``error`` and its place in the code, for a log: without its text, which may quote a person."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 def _send(cr, execute, query, params):

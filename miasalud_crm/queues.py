@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from bridge.contract.payloads import DEAD_LETTER_QUEUE, QUEUES
-from bridge.errors import BadConnectionString, QueueDenied, QueueMissing, QueueUnavailable
+from bridge.errors import BadConnectionString, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
 from bridge.queue import Queue
 
 from . import configuration
@@ -86,9 +86,9 @@ def queue_report(env):
     """Ask the queue service. This takes some seconds at most, see :data:`READ_TIMEOUT`.
 
     :return dict: ``status``: ``ok``, ``neutralized`` (the database is a copy that uses no queue), ``not_configured``,
-        ``refused`` (the key in the connection string is wrong), ``malformed`` (the connection string itself is wrong)
-        or ``unreachable``; with ``ok`` also ``depth``: messages by queue; with the last three also ``error``: what went
-        wrong
+        ``refused`` (the key in the connection string is wrong), ``not_allowed`` (its SAS lacks a right), ``malformed``
+        (the connection string itself is wrong) or ``unreachable``; with ``ok`` also ``depth``: messages by queue; with
+        the last four also ``error``: what went wrong
     """
     secret = queue_connection_string(env)
     if not secret:
@@ -96,6 +96,8 @@ def queue_report(env):
     try:
         with Queues(secret) as queues:
             return {"status": "ok", "depth": queues.depths()}
+    except QueueRightMissing as error:
+        return {"status": "not_allowed", "error": str(error)}
     except QueueDenied as error:
         return {"status": "refused", "error": str(error)}
     except QueueUnavailable as error:

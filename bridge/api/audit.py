@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Path, Request
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field
 
 from ..store.listing import AUDIT
-from .fields import ManyChatId, MomentFilter
+from .fields import Extra, JsonObject, ManyChatId, MomentFilter, Warnings
 from .paging import ListQuery, get_one
 from .resource import NOT_FOUND, add_list, authenticated_router
 
@@ -40,7 +39,9 @@ class AuditEntry(BaseModel):
     queue: str
     source: str
     manychat_id: str
-    payload: dict[str, Any]
+    payload: JsonObject
+    extra: Extra
+    warnings: Warnings
     occurred_at: datetime
     clock_is_wrong: bool
     received_at: datetime
@@ -54,11 +55,6 @@ class AuditEntry(BaseModel):
     lead_id: int | None
     stage_before: str | None
     stage_after: str | None
-
-    @field_validator("payload", mode="before")
-    @classmethod
-    def _from_text(cls, payload: Any) -> Any:
-        return json.loads(payload) if isinstance(payload, str) else payload
 
 
 class AuditQuery(ListQuery):

@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel, Field
 
 from ..store.listing import CAMPAIGN_CONTACTS
-from .fields import IdFilter, LabelFilter, ManyChatId, MomentFilter
+from .fields import Extra, IdFilter, LabelFilter, ManyChatId, MomentFilter
 from .paging import UpdatedListQuery, get_one
 from .resource import NOT_FOUND, RowIdPath, add_list, authenticated_router
 
@@ -31,6 +31,7 @@ class CampaignContact(BaseModel):
     assigned_at: datetime | None
     last_state: str | None
     summary: str | None
+    extra: Extra
     created_at: datetime
     updated_at: datetime
 

@@ -12,6 +12,7 @@ from ..store.schema import contacts
 from .crud import Body
 from .fields import (
     Email,
+    Extra,
     Id,
     IdFilter,
     Label,
@@ -82,6 +83,7 @@ class Contact(BaseModel):
     subscribed_at: datetime | None
     initial_state: str | None
     last_state: str | None
+    extra: Extra
     created_at: datetime
     updated_at: datetime
 

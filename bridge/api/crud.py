@@ -24,7 +24,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 #: Fields of an answer that no client can set. A body may contain them, so that a client can send back what it read.
 #: Their values are dropped.
-READ_ONLY = {"created_at", "updated_at"}
+READ_ONLY = {"created_at", "updated_at", "extra"}
 
 
 class Body(BaseModel):

@@ -5,10 +5,11 @@ So a phone number sent as a number, a ``""`` or a date without an offset has the
 
 from __future__ import annotations
 
+import json
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from ..contract import fields
 from ..contract.fields import MAX_INT
@@ -66,6 +67,22 @@ _PRESENT = AfterValidator(_required)
 LabelFilter = Annotated[fields.Label, _PRESENT, WithJsonSchema(_VISIBLE)]
 IdFilter = Annotated[fields.Id, _PRESENT, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_INT})]
 MomentFilter = Annotated[fields.Moment, _PRESENT, WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+def _from_json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+#: An object that SQL has as JSON.
+JsonObject = Annotated[dict[str, Any] | None, BeforeValidator(_from_json)]
+#: The fields of an event that the contract does not know.
+Extra = Annotated[JsonObject, Field(description="Fields that the contract does not know, as they were sent.")]
+#: What an event's webhook warned of.
+Warnings = Annotated[
+    list[dict[str, str]] | None,
+    BeforeValidator(_from_json),
+    Field(description="What was left out, cut or not understood: `field` and `message`."),
+]
 
 #: A row's id in the address.
 RowId = Annotated[int, Field(ge=1, le=MAX_INT)]

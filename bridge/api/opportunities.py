@@ -9,7 +9,7 @@ from fastapi import Query, Request
 from pydantic import BaseModel, Field
 
 from ..store.listing import OPPORTUNITIES, OPPORTUNITY_STAGES
-from .fields import IdFilter, LabelFilter, ManyChatId, MomentFilter
+from .fields import Extra, IdFilter, LabelFilter, ManyChatId, MomentFilter
 from .paging import ListQuery, Page, UpdatedListQuery, get_one, list_page
 from .resource import NOT_FOUND, RowIdPath, add_list, authenticated_router
 
@@ -30,6 +30,7 @@ class Opportunity(BaseModel):
     entry_date: datetime | None
     commercial_advisor_id: int | None
     medical_advisor_id: int | None
+    extra: Extra
     odoo_sync_status: str = Field(description="`pending`, `success` or `error`.")
     odoo_synced_at: datetime | None
     attempts: int

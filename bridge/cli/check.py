@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..connect import open_engine, open_odoo, open_queue
 from ..monitoring import health, probes
+from ..queue import require_rights
 from ..settings import Settings, variable
 from .console import FAILED, JsonLines, load_settings, out, print_json, visible
 
@@ -53,7 +54,7 @@ def check(as_json: JsonLines = False) -> None:
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """One finding for each dependency, as soon as it is checked."""
-    yield _finding("queue", "look at the queues, make missing ones", lambda: _queue(settings), probes.QUEUE_ADVICE)
+    yield _finding("queue", "try each right, make missing queues", lambda: _queue(settings), probes.QUEUE_ADVICE)
     yield _finding("SQL", "connect, read the tables' revision, write a row", lambda: _sql(settings), probes.SQL_ADVICE)
     yield _finding("Odoo", "log in, apply an empty batch", lambda: _odoo(settings), probes.ODOO_ADVICE)
     yield _api(settings)
@@ -68,7 +69,8 @@ def _queue(settings: Settings) -> str:
     depths = []
     for name in probes.ALL_QUEUES:
         queue = open_queue(settings, name)
-        queue.create()
+        receives = name in probes.PATHS
+        require_rights(queue, "read", "add", *(("update", "process") if receives else ()))
         depths.append(f"{name} {probes.check_queue(queue).depth}")
         queue.close()
     return "messages waiting: " + ", ".join(depths)

@@ -316,8 +316,13 @@ def harmless(value: Any) -> Any:
 
 def event_of(letter: DeadLetterRow) -> Event | None:
     """The event in ``letter``; ``None`` if it (still) is not an event, so that a replay would fail again."""
+    at = letter.enqueued_at or letter.first_tried_at
     try:
-        return decode(letter.body, queue=letter.queue, inserted_at=letter.enqueued_at or letter.first_tried_at)
+        return decode(letter.body, queue=letter.queue, inserted_at=at)
+    except ContractError as error:
+        own_queue = error.queue  # of a bare payload that was on the queue of another type
+    try:
+        return decode(letter.body, queue=own_queue, inserted_at=at) if own_queue else None
     except ContractError:
         return None
 

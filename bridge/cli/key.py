@@ -39,8 +39,8 @@ def create(
         bool,
         typer.Option(
             "--existing",
-            help="Import an existing key from standard input: the key that a bot uses with Odoo, so that a proxy may "
-            "send the bot to either.",
+            help="Import an existing key from standard input. A bot's key of Odoo does not need it: a running bridge "
+            "brings it here, and ends it here when it ends in Odoo.",
         ),
     ] = False,
     zone: Annotated[
@@ -113,7 +113,7 @@ def list_keys(as_json: JsonLines = False) -> None:
 def _fields(key: ApiKeyRow) -> dict[str, Any]:
     times = {name: getattr(key, name) for name in ("created_at", "expires_at", "revoked_at", "last_used_at")}
     return {
-        **{name: getattr(key, name) for name in ("id", "prefix", "name", "scope")},
+        **{name: getattr(key, name) for name in ("id", "prefix", "name", "scope", "in_odoo")},
         "zone": key.zone or "UTC",
         **{name: format_datetime(value) if value else None for name, value in times.items()},
     }
@@ -122,6 +122,8 @@ def _fields(key: ApiKeyRow) -> dict[str, Any]:
 def _state(key: ApiKeyRow) -> str:
     if key.revoked_at:
         return f"revoked {key.revoked_at:%Y-%m-%d}"
+    if key.in_odoo is False:
+        return "ended in Odoo"
     if key.expires_at is None:
         return "valid"
     return f"{'expired' if key.expires_at <= datetime.now(timezone.utc) else 'until'} {key.expires_at:%Y-%m-%d}"

@@ -13,6 +13,7 @@ from rich.table import Table
 from .. import connect
 from ..circuit_breaker import CircuitBreaker
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from ..queue import require_rights
 from ..worker.handlers import make_handlers, needs_odoo
 from ..worker.reconcile import Reconcile, grace
 from ..worker.repair import REPAIRED, Repair
@@ -50,7 +51,7 @@ def reconcile(
     engine = open_store(settings)
     queues = {name: connect.open_queue(settings, QUEUES[name]) for name in queue_names(queue)}
     dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
-    dead_letter_queue.create()
+    require_rights(dead_letter_queue, "add")
     has_odoo = settings.odoo_url and settings.odoo_database and settings.odoo_api_key
     odoo = connect.open_odoo(settings) if has_odoo or any(needs_odoo(name) for name in queues) else None
     # This process waits for no dependency: an outage ends it.

@@ -28,9 +28,9 @@ def status(
 ) -> None:
     """Show depths, rates, lag, dead letters, dependencies, bridges and pauses.
 
-    Exits with 1 if there is a problem: a dependency is unavailable or not set up, no bridge is alive, or an event has
-    waited for more than five minutes. A pause or an open dead letter is no problem. Changes nothing: a row that it
-    writes, to see whether SQL can be written, is deleted at once.
+    Exits with 1 if there is a problem: a dependency is unavailable or not set up, no bridge is alive or one stands
+    still, a queue cannot deliver a message, or an event has waited for more than five minutes. A pause or an open dead
+    letter is no problem. Changes nothing: a row that it writes, to see whether SQL can be written, is deleted at once.
     """
     checks = health.open_checks(load_settings())
 
@@ -111,7 +111,7 @@ def _dependencies(report: dict[str, Any]) -> Table:
 def _paths(report: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("queue", no_wrap=True)
-    for heading in ("waiting", "oldest", "lag", "per min", "median", "95 %"):
+    for heading in ("msgs", "held", "oldest", "lag", "per min", "median", "95 %"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for path in report["paths"]:
@@ -119,6 +119,7 @@ def _paths(report: dict[str, Any]) -> Table:
         table.add_row(
             short_name(path["queue"]),
             _number(path["depth"]),
+            _number(path["invisible"]),
             duration(path["oldest_message_seconds"]),
             duration(path["lag_seconds"]),
             _number(path["events_per_minute"]),

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
+
+#: How far ahead of its event's receipt a date may lie. Beyond that it is not believed: a wrong clock must not freeze an
+#: opportunity or an adviser for ever.
+MAX_CLOCK_SKEW = timedelta(hours=24)
 
 UNREADABLE = "must be a date and time such as 2025-07-11T17:14:31Z"
 AMBIGUOUS = "can be a day in two months: write the month in letters, or the year first"
@@ -194,8 +198,10 @@ def _of_words(text: str) -> datetime:
 def _day_and_month(one: int, two: int) -> tuple[int, int]:
     """The day and the month of a numeric date, in either order.
 
-    :raises ValueError: both orders make a date
+    :raises ValueError: both orders make a date, or none does
     """
+    if not one or not two:
+        raise ValueError(UNREADABLE)
     if one == two or two > 12 >= one:
         return two, one
     if one > 12:

@@ -8,12 +8,15 @@ from .outcomes import ErrorCode
 class ContractError(ValueError):
     """An event that breaks the contract, in words for the sender.
 
-    :ivar code: ``not_json`` (the body is not a JSON object) or ``invalid`` (a field breaks a rule), as plain text
+    :ivar code: ``not_json`` (the body is not a JSON object), ``invalid`` (it cannot be applied), ``wrong_endpoint`` or
+        ``wrong_queue``, as plain text
     :ivar errors: ``[{"field": "state.stage_id", "message": "…"}]``, empty for ``not_json``
+    :ivar queue: of the last two: name of the queue that carries such events
     """
 
-    def __init__(self, code: ErrorCode, message: str, errors: list[dict[str, str]] | None = None):
+    def __init__(self, code: ErrorCode, message: str, errors: list[dict[str, str]] | None = None, queue: str = ""):
         super().__init__(message)
         self.code = code.value
         self.message = message
         self.errors = errors or []
+        self.queue = queue

@@ -6,7 +6,7 @@ The package is installed beside Odoo: it imports pydantic and the standard libra
 Three layers, from the outside in:
 
 * :func:`.strict_json.parse_json` turns bytes into a JSON object;
-* the models of :mod:`.payloads` say what each event carries, and accept what real ManyChat bots send;
+* :func:`.reading.read` makes it a payload, one of the models of :mod:`.payloads`, and says what it left out;
 * :class:`Event` is one accepted event, with an id that never changes; :meth:`Event.encode` and :func:`decode` are its
   form on the queue.
 
@@ -16,28 +16,24 @@ Failures raise :class:`.errors.ContractError`, whose ``errors`` name the fields 
 from __future__ import annotations
 
 import base64
-import binascii
+import codecs
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timezone, tzinfo
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from .dates import MAX_CLOCK_SKEW
 from .errors import ContractError
+from .extra import MAX_EXTRA_BYTES, keep
 from .fields import MAX_INT, format_datetime, to_datetime
 from .outcomes import ErrorCode
-from .payloads import EventType, Payload, field_errors, parse_payload, type_of
+from .payloads import EventType, Payload, field_errors, type_of
+from .reading import MAX_WARNINGS, read, read_sent
 from .strict_json import parse_json
-
-#: Azure Storage Queue's own limit for one message, in characters of its (Base64) text.
-#: https://learn.microsoft.com/rest/api/storageservices/put-message
-MAX_MESSAGE_CHARS = 65_536
-#: How far ahead of its receipt an event may be dated. Beyond that it is ordered by its receipt: a wrong clock must not
-#: freeze an opportunity for ever.
-MAX_CLOCK_SKEW = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -123,18 +119,24 @@ def accept(
         is not the whole id: a constant pasted into a bot would then suppress every later event.
     :param request_id: of the proxy's stamp, see :class:`.request_headers.Stamp`
     :param zone: the zone of dates without an offset: that of the sender's key, see :func:`.dates.zone_named`
-    :raises ContractError: ``invalid``: a field breaks a rule, or the event as a whole is too long for its queue
+    :raises ContractError: ``invalid``: it cannot be applied to anything, see :func:`.reading.read`;
+        ``wrong_endpoint``: its fields are those of another webhook
     """
-    parsed = parse_payload(event_type, payload, zone)
+    found = read_sent(event_type, payload, zone, received_at)
+    parsed = found.payload
     identity: list[Any] = [idempotency_key or "", event_type.value, parsed.canonical()]
     if not (_is_believed(parsed.date, received_at) or _says_which(idempotency_key)):
         # Neither says which event this is, and the same content can be a new event: A → B → A are three events.
         identity.append(f"request {request_id}" if request_id else format_datetime(received_at))
-    event = Event(hashlib.sha256(_dumps(identity)).hexdigest(), event_type, received_at, source, parsed)
-    if len(event.encode()) > MAX_MESSAGE_CHARS:
-        # A body within the limit can still be too long: NFC makes a few rare characters three times as long.
-        raise ContractError(ErrorCode.INVALID, "The event is too long for the queue.", [])
-    return event
+    return Event(
+        hashlib.sha256(_dumps(identity)).hexdigest(),
+        event_type,
+        received_at,
+        source,
+        parsed,
+        warnings=found.warnings,
+        extra=found.extra,
+    )
 
 
 def _is_believed(date: datetime | None, received_at: datetime) -> bool:
@@ -178,16 +180,19 @@ def from_envelope(envelope: Mapping[str, Any]) -> Event:
             f"The envelope is damaged: received_at {message}.",
             [{"field": "received_at", "message": message}],
         )
-    payload = parse_payload(checked.type, checked.payload)
+    # An old envelope may hold what is left out now. One that was written since gives back what it holds.
+    found = read(checked.type, checked.payload, received_at=checked.received_at)
+    warnings = [*checked.warnings, *(dict(each) for each in found.warnings if each not in checked.warnings)]
+    extra = keep({**found.extra, **checked.extra}, MAX_EXTRA_BYTES, warnings)
     return Event(
         checked.id,
         checked.type,
         checked.received_at,
         checked.source,
-        payload,
+        found.payload,
         checked.retries,
-        checked.warnings,
-        checked.extra,
+        tuple(warnings[:MAX_WARNINGS]),
+        extra,
     )
 
 
@@ -200,19 +205,42 @@ def decode(content: str, *, queue: str, inserted_at: datetime) -> Event:
     :param content: the message's text, as the queue delivered it
     :param queue: name of the queue it came from
     :param inserted_at: when the message was put on the queue, with time zone
-    :raises ContractError: ``not_json`` or ``invalid``
+    :raises ContractError: ``not_json`` or ``invalid``; ``wrong_queue``: a bare payload has the fields of an event of
+        another queue, which the error names
     """
-    if content.lstrip()[:1] == "{":
-        body: bytes | str = content
-    else:
-        try:
-            body = base64.b64decode(content.strip(), validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ContractError(ErrorCode.NOT_JSON, "The message is neither Base64 nor a JSON object.") from error
+    text = content.strip()
+    # A byte order mark may stand before plain JSON: as text, or as bytes that were read as Latin-1.
+    plain = text.removeprefix("\ufeff").removeprefix("ï»¿").lstrip()
+    body = plain if plain[:1] == "{" else _from_base64(text)
     message = parse_json(body)
     if "v" in message and "payload" in message:
         return from_envelope(message)
-    return accept(type_of(message, queue), message, received_at=inserted_at, source="queue")
+    try:
+        return accept(type_of(message, queue), message, received_at=inserted_at, source="queue")
+    except ContractError as error:
+        if error.queue:
+            text = f"It has the fields of an event of {error.queue}."
+            raise ContractError(ErrorCode.WRONG_QUEUE, text, queue=error.queue) from None
+        raise
+
+
+# The URL-safe alphabet's own characters in the standard one (RFC 4648, 5), and what is no content: line breaks, which
+# MIME's Base64 has (RFC 2045, 6.8), and padding, which follows from the length.
+_STANDARD = str.maketrans("-_", "+/", " \t\r\n\f\v=")
+
+
+def _from_base64(text: str) -> bytes | str:
+    """The content of a Base64 text as old producers write it: in lines, without padding, or in the URL-safe alphabet.
+
+    :return: text if it says that it is UTF-16, in which .NET programs may write
+    :raises ContractError: ``not_json``
+    """
+    letters = text.translate(_STANDARD)
+    try:
+        content = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
+        return content.decode("utf-16") if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else content
+    except ValueError as error:  # of a character that Base64 has not, of a length that it cannot have, of UTF-16
+        raise ContractError(ErrorCode.NOT_JSON, "The message is neither Base64 nor a JSON object.") from error
 
 
 def _dumps(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""What ManyChat really sends: cleaning of its values, and the types of the payloads' fields."""
+"""The fields of the payloads: which values of real bots each takes, and what they mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
-from . import dates
+from . import dates, text
 
 #: Largest request body, in bytes. It still fits on a queue after normalising, enveloping and Base64.
 MAX_BODY_BYTES = 32 * 1024
@@ -19,30 +19,72 @@ MAX_INT = 2**31 - 1
 #: Key of pydantic's validation context: the zone of dates without an offset. Without it, UTC.
 ZONE = "zone"
 
-# A field that the bot could not fill arrives as an unresolved placeholder: "{{first_name}}", "{{cuf_12345}}".
-_PLACEHOLDER = re.compile(r"^\{\{[^{}]*\}\}$")
-# Control characters mean nothing in a name or a summary, and PostgreSQL refuses NUL. Tab and newline stay.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+class TooLong(ValueError):
+    """A text is too long.
+
+    :ivar limit: the most characters it may have
+    :ivar rest: what is left of it after a cut
+    """
+
+    def __init__(self, value: str, limit: int):
+        super().__init__(f"must have at most {limit} characters")
+        self.limit = limit
+        self.rest = text.cut(value, limit)
 
 
-def clean(text: str) -> str:
-    """``text`` in NFC, without control characters and lone surrogates (half an emoji, left by a cut)."""
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return unicodedata.normalize("NFC", _CONTROL.sub("", text))
+# What programs write for “no value”, exactly so. A person may be called Null.
+_NO_VALUE = frozenset(("null", "undefined", "None", "NaN"))
+# The same where no person's name can be meant, in any case.
+_NOBODY = frozenset(
+    (
+        *("null", "undefined", "none", "nan", "nil", "n/a", "na", "#n/a", "(null)", "<null>", "[object object]"),
+        *("false", "true", "infinity", "-infinity"),
+    )
+)
+
+
+# Zero, as programs may write it.
+_ZERO = re.compile(r"[+-]?0[0.,]*e[+-]?\d+|0x0+")
+
+
+def is_empty(value: Any, name: str = "") -> bool:
+    """Whether a bot means nothing by ``value``.
+
+    :param name: of the field; an id that is ``0`` is none
+    """
+    value = _empty_to_none(value)
+    return value is None or (name.endswith("_id") and value in (0, "0") and not isinstance(value, bool))
+
+
+def is_nobody(value: Any) -> bool:
+    """Whether ``value`` is no ManyChat id."""
+    try:
+        return _to_person(value) is None
+    except ValueError:
+        return True
 
 
 def _empty_to_none(value: Any) -> Any:
-    """``None`` for the values by which a bot means nothing: ``""``, blanks, ``null``, an unresolved placeholder."""
+    """``None`` for the values by which a bot means nothing: ``""``, ``null``, invisible text, a placeholder."""
     if isinstance(value, str):
-        value = clean(value).strip()
-        if not value or _PLACEHOLDER.match(value):
-            return None
+        value, _ = text.without_placeholders(text.clean(value).strip())
+        return value if text.visible(value) else None
     return value
 
 
-def _to_text(value: Any) -> Any:
+def _whole(value: Any) -> Any:
+    """Like :func:`_empty_to_none`, for what is no text. A part that was not filled in makes it unreadable."""
+    if isinstance(value, str):
+        value, has_gaps = text.without_placeholders(text.visible(text.clean(value)))
+        if has_gaps and value:
+            raise ValueError("has a placeholder that ManyChat did not fill in")
+        return text.visible(value) or None
+    return value
+
+
+def _digits_if_number(value: Any) -> Any:
     """Text. A number becomes its digits, because ManyChat turns fields that look numeric into numbers."""
-    value = _empty_to_none(value)
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -55,15 +97,44 @@ def _to_text(value: Any) -> Any:
     return str(value)
 
 
-def _to_person(value: Any) -> Any:
-    """A ManyChat id as text. ``0`` means no id: as an id, it would merge all people without one."""
+def _to_text(value: Any) -> Any:
+    return _digits_if_number(_empty_to_none(value))
+
+
+def _to_name(value: Any) -> Any:
+    """A text that is no summary: ``null`` as a whole is what a program wrote, not a person."""
     value = _to_text(value)
-    return None if value == "0" else value
+    if value is not None and text.visible(value) in _NO_VALUE:
+        raise ValueError("is a word that programs write for no value")
+    return value
+
+
+def _to_email(value: Any) -> Any:
+    value = _to_text(value)
+    if value is not None and text.visible(value).casefold() in _NOBODY:
+        raise ValueError("is a word that programs write for no value")
+    return value
+
+
+def _to_phone(value: Any) -> Any:
+    found = _to_email(value)
+    if isinstance(value, str) and "{{" in value and not any(character.isdigit() for character in found or ""):
+        return None  # “Tel. {{phone}}”
+    return found
+
+
+def _to_person(value: Any) -> Any:
+    """A ManyChat id as text, or ``None`` for what means no id: as an id it would merge all people without one."""
+    value = _digits_if_number(_whole(value))
+    if value is None or value.casefold() in _NOBODY or _ZERO.fullmatch(value.casefold()):
+        return None
+    # Nor are signs only, or zeros: “--”, “00”, “0.0”.
+    return value if text.says_something("".join(letter for letter in value if unicodedata.digit(letter, 1))) else None
 
 
 def _to_id(value: Any) -> Any:
     """A positive whole number, also as text. ``0`` means none: the user's example sends it for “no adviser”."""
-    value = _empty_to_none(value)
+    value = _whole(value)
     if value is None:
         return None
     if isinstance(value, bool):
@@ -90,7 +161,7 @@ def to_datetime(value: Any, zone: tzinfo = timezone.utc) -> Any:
     :param zone: of a date without an offset
     :raises ValueError: the date cannot be read, or can be read in two ways
     """
-    value = _empty_to_none(value)
+    value = _whole(value)
     return None if value is None else dates.read(value, zone)
 
 
@@ -106,27 +177,30 @@ def _required(value: Any) -> Any:
 
 def _at_most(limit: int) -> AfterValidator:
     def check(value: str | None) -> str | None:
-        # Counted as SQL Server counts the length of a column: an emoji is two.
-        if value is not None and len(value.encode("utf-16-le", "surrogatepass")) > 2 * limit:
-            raise ValueError(f"must have at most {limit} characters")
+        if value is not None and text.length(value) > limit:
+            raise TooLong(value, limit)
         return value
 
     return AfterValidator(check)
 
 
 ManyChatId = Annotated[str, BeforeValidator(_required), BeforeValidator(_to_person), _at_most(64)]
-Name = Annotated[str | None, BeforeValidator(_to_text), _at_most(256)]
-Phone = Annotated[str | None, BeforeValidator(_to_text), _at_most(64)]
-Email = Annotated[str | None, BeforeValidator(_to_text), _at_most(320)]
-Label = Annotated[str | None, BeforeValidator(_to_text), _at_most(256)]
+Name = Annotated[str | None, BeforeValidator(_to_name), _at_most(256)]
+Phone = Annotated[str | None, BeforeValidator(_to_phone), _at_most(64)]
+Email = Annotated[str | None, BeforeValidator(_to_email), _at_most(320)]
+Label = Annotated[str | None, BeforeValidator(_to_name), _at_most(256)]
 Summary = Annotated[str | None, BeforeValidator(_to_text), _at_most(MAX_BODY_BYTES)]
 Id = Annotated[int | None, BeforeValidator(_to_id)]
 Moment = Annotated[datetime | None, BeforeValidator(_to_datetime_of_zone)]
 
 
 def normalize_label(label: str) -> str:
-    """The form in which two stage labels are compared: NFC, trimmed, inner spaces collapsed, case folded."""
-    return unicodedata.normalize("NFC", " ".join(unicodedata.normalize("NFC", label).split()).casefold())
+    """The form in which two labels are compared.
+
+    NFC, without invisible characters, trimmed, inner spaces collapsed, case folded.
+    """
+    seen = " ".join(text.normalized(text.visible(label)).split())
+    return text.normalized(seen.casefold())
 
 
 def channel_key(name: str) -> str:

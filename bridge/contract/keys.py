@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from enum import Enum
 
 #: Start of every key. It says what a leaked key is for, also to secret scanners.
@@ -25,6 +26,24 @@ class Scope(str, Enum):
     def allows(self, needed: Scope) -> bool:
         """``write`` opens everything, the others only what they name."""
         return self is needed or self is Scope.write
+
+
+@dataclass(frozen=True)
+class OdooKey:
+    """A bot's key that is valid in Odoo, as a heartbeat's answer tells a bridge of it: the standby takes it too.
+
+    :ivar name: which bot uses it
+    :ivar prefix: see :func:`prefix`
+    :ivar digest: see :func:`digest`
+    :ivar expires_at: ISO 8601 in UTC; ``None``: never
+    :ivar zone: name of the zone of dates without an offset; ``None`` for UTC
+    """
+
+    name: str
+    prefix: str
+    digest: str
+    expires_at: str | None
+    zone: str | None
 
 
 def new_key() -> str:

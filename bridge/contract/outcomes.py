@@ -58,6 +58,8 @@ class ErrorCode(str, Enum):
     NOT_JSON = "not_json"
     #: A field breaks a rule of the contract.
     INVALID = "invalid"
+    #: Its fields are those of another webhook. Only in an answer: such an event is not accepted.
+    WRONG_ENDPOINT = "wrong_endpoint"
     #: It was on the queue of another type.
     WRONG_QUEUE = "wrong_queue"
     #: Its ManyChat stage is mapped to no stage in Odoo.
@@ -70,7 +72,7 @@ class ErrorCode(str, Enum):
     FAILED = "failed"
     #: The process ended during each attempt.
     CRASHED = "crashed"
-    #: The queue takes no message like it. Only in Odoo: the bridge never sees the event.
+    #: The queue takes no message like it, and only Odoo knows the event; or it cannot deliver a message that it holds.
     UNDELIVERABLE = "undeliverable"
     #: An Odoo user discarded it while it was on its way.
     DISCARDED = "discarded"

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timezone, tzinfo
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from . import examples
 from .errors import ContractError
-from .fields import ZONE, Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
+from .fields import Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
 from .outcomes import ErrorCode
 
 
@@ -51,10 +51,15 @@ DEAD_LETTER_QUEUE = "dead-letter-queue"
 
 
 class Payload(BaseModel):
-    """Base of the payloads. Unknown fields are accepted and dropped."""
+    """Base of the payloads. :func:`.reading.read` keeps the fields that a payload does not know.
+
+    :cvar date_field: name of the field that :attr:`date` comes from
+    """
 
     # frozen: an event's id is computed from its payload, so the payload must not change afterwards.
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    date_field: ClassVar[str] = ""
 
     manychat_id: ManyChatId
 
@@ -83,6 +88,8 @@ def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
 class Contact(Payload):
     """A person subscribed, or their data changed. Stored in SQL only, never in Odoo."""
 
+    date_field = "datetime_actual"
+
     nombre_lead: Name = None
     apellido_lead: Name = None
     whatsapp: Phone = None
@@ -100,6 +107,8 @@ class Contact(Payload):
 
 class CampaignAssignment(Payload):
     """A contact was assigned to a campaign, with a commercial or medical adviser."""
+
+    date_field = "datetime_actual"
 
     campaign_id: Id = None
     comercial_id: Id = None
@@ -123,18 +132,26 @@ class CampaignAssignment(Payload):
 class CampaignContact(Payload):
     """An update of a contact's campaign assignment; without ``campaign_id``, of the most recent one."""
 
+    date_field = "datetime_actual"
+
     campaign_id: Id = None
     medical_advisor_id: Id = None
     medical_assignment_date: Moment = None
     commercial_advisor_id: Id = None
     commercial_assignment_date: Moment = None
+    datetime_actual: Moment = None
     last_state: Label = None
     summary: Summary = None
 
     @property
+    def has_news(self) -> bool:
+        """Whether it says anything besides whom and which campaign it is about."""
+        return bool(self.canonical().keys() - {"manychat_id", "campaign_id", "datetime_actual"})
+
+    @property
     def date(self) -> datetime | None:
         # The assignment dates say when an adviser was assigned, not when this update was made.
-        return None
+        return self.datetime_actual
 
 
 class State(BaseModel):
@@ -156,6 +173,8 @@ class State(BaseModel):
 
 class Opportunity(Payload):
     """A conversation entered a stage. Creates the person's opportunity in Odoo, or moves it."""
+
+    date_field = "state.date"
 
     first_name: Name = None
     last_name: Name = None
@@ -185,6 +204,10 @@ class EventSpec:
     :ivar title: one line for API descriptions
     :ivar label: name of the type in Odoo
     :ivar example: a payload, for API descriptions and tests
+    :ivar telling: fields by which one sees that a body is of this type, and not of one with other queues
+    :ivar aliases: other names that its webhook takes for a field, by the field
+    :ivar contact_data: the names in ManyChat's *Full Contact Data* that mean a field, the best first, by the field.
+        ``custom_fields.x`` is the custom field x
     """
 
     type: str
@@ -195,6 +218,9 @@ class EventSpec:
     title: str
     label: str
     example: Mapping[str, Any]
+    telling: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    contact_data: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class EventType(str, Enum):
@@ -222,6 +248,18 @@ class EventType(str, Enum):
         title="A person subscribed, or their data changed",
         label="Contact",
         example=examples.CONTACT,
+        telling=(
+            *("nombre_lead", "apellido_lead", "whatsapp", "email_lead", "datetime_suscripcion"),
+            *("canal_entrada", "estado_inicial"),
+        ),
+        contact_data={
+            "manychat_id": ("id",),
+            "nombre_lead": ("first_name", "name"),
+            "apellido_lead": ("last_name",),
+            "whatsapp": ("whatsapp_phone", "phone"),
+            "email_lead": ("email",),
+            "datetime_suscripcion": ("subscribed",),
+        },
     )
     CAMPAIGN_ASSIGNMENT = EventSpec(
         type="campaign_assignment",
@@ -232,6 +270,13 @@ class EventType(str, Enum):
         title="A person was assigned to a campaign",
         label="Campaign Assignment",
         example=examples.CAMPAIGN_ASSIGNMENT,
+        telling=("campaign_id", "comercial_id", "medico_id", "tipo_asignacion"),
+        aliases={
+            "comercial_id": "commercial_advisor_id",
+            "medico_id": "medical_advisor_id",
+            "ultimo_estado": "last_state",
+        },
+        contact_data={"manychat_id": ("id",)},
     )
     CAMPAIGN_CONTACT = EventSpec(
         type="campaign_contact",
@@ -242,6 +287,13 @@ class EventType(str, Enum):
         title="An update of that assignment",
         label="Campaign Contact Update",
         example=examples.CAMPAIGN_CONTACT,
+        telling=("campaign_id", "last_state", "medical_assignment_date", "commercial_assignment_date"),
+        aliases={
+            "commercial_advisor_id": "comercial_id",
+            "medical_advisor_id": "medico_id",
+            "last_state": "ultimo_estado",
+        },
+        contact_data={"manychat_id": ("id",)},
     )
     OPPORTUNITY = EventSpec(
         type="opportunity",
@@ -252,6 +304,24 @@ class EventType(str, Enum):
         title="A conversation entered a stage",
         label="Opportunity",
         example=examples.OPPORTUNITY,
+        telling=("state",),
+        contact_data={
+            "manychat_id": ("id",),
+            "first_name": ("name",),
+            "phone": ("whatsapp_phone",),
+            "channel": ("custom_fields.canal", "custom_fields.canal_entrada"),
+            "entry_date": ("custom_fields.fecha_entrada",),
+            "medical_advisor_id": ("custom_fields.medico_id",),
+            "commercial_advisor_id": ("custom_fields.comercial_id",),
+            # A number in one of the last two is an id too; a text is a label.
+            "state.stage_id": tuple(
+                f"custom_fields.{name}"
+                for name in ("stage_id", "manychat_stage_id", "etapa_id", "id_etapa", "stage", "etapa")
+            ),
+            "state.stage": ("custom_fields.stage", "custom_fields.etapa"),
+            "state.summary": ("custom_fields.summary", "custom_fields.resumen", "last_input_text"),
+            "state.date": ("custom_fields.stage_date", "custom_fields.fecha_etapa"),
+        },
     )
 
     @property
@@ -288,20 +358,6 @@ def own_fields(event_type: EventType, among: Iterable[EventType]) -> set[str]:
     """The payload fields that ``event_type`` has and no other type of ``among`` has."""
     shared = {name for other in among if other is not event_type for name in other.model.model_fields}
     return event_type.model.model_fields.keys() - shared
-
-
-def parse_payload(event_type: EventType, payload: Mapping[str, Any], zone: tzinfo = timezone.utc) -> Payload:
-    """Validate ``payload`` as an event of ``event_type``.
-
-    :param zone: the zone of dates without an offset
-    :raises ContractError: ``invalid``, with one entry in ``errors`` for each field that breaks a rule
-    """
-    try:
-        return event_type.model.model_validate(payload, context={ZONE: zone})
-    except ValidationError as error:
-        errors = field_errors(error)
-        message = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
-        raise ContractError(ErrorCode.INVALID, message, errors) from None
 
 
 def field_errors(error: ValidationError) -> list[dict[str, str]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from .errors import ContractError
-from .fields import clean
 from .outcomes import ErrorCode
+from .text import clean
 
 #: Deepest nesting of a body. The contract needs two levels; a bot's own extra fields get some room.
 MAX_JSON_DEPTH = 16
@@ -24,8 +25,7 @@ def parse_json(body: bytes | str) -> dict[str, Any]:
         nested deeper than :data:`MAX_JSON_DEPTH`
     """
     try:
-        text = body if isinstance(body, str) else body.decode("utf-8-sig")
-        value = _loads(text)
+        value = _loads(body if isinstance(body, str) else body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ContractError(ErrorCode.NOT_JSON, "The body is not UTF-8 text.") from error
     except json.JSONDecodeError as error:
@@ -45,26 +45,48 @@ def parse_json(body: bytes | str) -> dict[str, Any]:
     return value
 
 
-# A JSON text, or an unresolved placeholder without quotation marks: {{first_name|fallback:""|to_json:true}}.
-_TEXT_OR_PLACEHOLDER = re.compile(r'"(?:\\.|[^"\\])*"|\{\{[^{}]*\}\}', re.DOTALL)
+# The beginning of a JSON text, or an unresolved placeholder without quotation marks:
+# {{first_name|fallback:""|to_json:true}}.
+_TEXT_OR_PLACEHOLDER = re.compile(r'"|\{\{[^{}]*\}\}')
 
 
 def _loads(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        mended = _TEXT_OR_PLACEHOLDER.sub(lambda found: found[0] if found[0].startswith('"') else "null", text)
         try:
-            return json.loads(mended, strict=False, object_pairs_hook=_object, parse_constant=_refuse_constant)
+            return json.loads(
+                _without_placeholders(text), strict=False, object_pairs_hook=_object, parse_constant=_refuse_constant
+            )
         except json.JSONDecodeError:
             raise error from None  # the first error: its line and column are those of the original text
+
+
+def _without_placeholders(text: str) -> str:
+    """``text`` with ``null`` in place of each placeholder outside of texts.
+
+    JSON's own scanner finds the end of a text, and a text without an end is the last one: whatever ``text`` holds, each
+    character is read twice at most.
+
+    :raises json.JSONDecodeError: a text has no end
+    """
+    pieces, start = [], 0
+    while found := _TEXT_OR_PLACEHOLDER.search(text, start):
+        if found[0] == '"':
+            _, end = scanstring(text, found.end(), False)
+            pieces.append(text[start:end])
+        else:
+            end = found.end()
+            pieces += (text[start : found.start()], "null")
+        start = end
+    return "".join([*pieces, text[start:]])
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise ContractError(ErrorCode.NOT_JSON, f"Duplicate key “{clean(twice)[:64]}” in the body.")
     return value
 

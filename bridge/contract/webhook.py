@@ -192,4 +192,5 @@ def forecast(event: Event, duplicate: bool | None) -> dict[str, Any]:
         "duplicate": duplicate,
         "queue": event.type.queue,
         "payload": event.payload.canonical(),
+        "extra": dict(event.extra),
     }

@@ -99,6 +99,17 @@ def _queues(snapshot: HealthSnapshot, now: datetime) -> Iterator[GaugeMetricFami
         "How long the first message in line has been on the queue; 0 if none waits.",
         "queue",
     )
+    invisible = _gauge(
+        "miasalud_queue_invisible_messages",
+        "Approximate number of messages under a lease, delayed for a retry, or that the queue cannot deliver.",
+        "queue",
+    )
+    undeliverable = _gauge(
+        "miasalud_queue_undeliverable_seconds",
+        "How long the queue has held a message that it cannot deliver; 0 if it delivers all.",
+        "queue",
+    )
+    store = snapshot.sql.value.store if snapshot.sql.value else None
     lag = _gauge(
         "miasalud_path_lag_seconds",
         "Age of the oldest event that waits on the queue or is unfinished; 0 without one.",
@@ -108,10 +119,16 @@ def _queues(snapshot: HealthSnapshot, now: datetime) -> Iterator[GaugeMetricFami
         if result.value:
             depth.add_metric([queue], result.value.depth)
             oldest.add_metric([queue], age(result.value.first_at, now))
+            if result.value.invisible is not None:
+                invisible.add_metric([queue], result.value.invisible)
+        if store and queue in PATHS:
+            undeliverable.add_metric([queue], age(store.undeliverable.get(queue), now))
         if queue in PATHS and (waited := snapshot.lag(queue, now)) is not None:
             lag.add_metric([queue], waited)
     yield depth
     yield oldest
+    yield invisible
+    yield undeliverable
     yield lag
 
 

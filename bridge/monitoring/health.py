@@ -66,6 +66,8 @@ def _path(snapshot: HealthSnapshot, queue: str, now: datetime) -> dict[str, Any]
     return {
         "queue": queue,
         "depth": messages.depth if messages else None,
+        "invisible": messages.invisible if messages else None,
+        "undeliverable_seconds": _undeliverable(snapshot, queue, now),
         "oldest_message_seconds": round(age(messages.first_at, now), 1) if messages else None,
         "unfinished": path.unfinished if path else None,
         "lag_seconds": None if lag is None else round(lag, 1),
@@ -76,6 +78,16 @@ def _path(snapshot: HealthSnapshot, queue: str, now: datetime) -> dict[str, Any]
         else None,
         "paused_since": format_datetime(paused) if paused else None,
     }
+
+
+def _undeliverable(snapshot: HealthSnapshot, queue: str, now: datetime) -> float | None:
+    """For how long the queue has held a message that it cannot deliver; ``None`` if all can be delivered."""
+    messages = snapshot.queues[queue].value
+    store = snapshot.sql.value.store if snapshot.sql.value else None
+    if store and queue in store.undeliverable:
+        return round(age(store.undeliverable[queue], now), 1)
+    # No bridge has met it yet.
+    return 0.0 if messages and messages.unreadable else None
 
 
 def _quantile(ascending: Sequence[float], share: float) -> float | None:
@@ -116,6 +128,13 @@ def _problems(
         silent = f"{SILENT_AFTER.total_seconds() / 60:g} minutes"
         yield f"No bridge is alive: Odoo has had no heartbeat for {silent}. Start one: python -m bridge run"
     for path in paths:
+        if path["undeliverable_seconds"] is not None:
+            hidden = "Some" if path["invisible"] is None else path["invisible"]
+            minutes = int(path["undeliverable_seconds"] // 60)
+            yield (
+                f"{path['queue']}: for {minutes} minutes it has held a message that it cannot deliver. {hidden} of its "
+                f"{path['depth']} messages are invisible. See `dlq list --reason undeliverable`."
+            )
         if not path["paused_since"] and (path["lag_seconds"] or 0) > STUCK_AFTER.total_seconds():
             minutes = int(path["lag_seconds"] // 60)
             yield f"{path['queue']}: its oldest event has waited for {minutes} minutes."

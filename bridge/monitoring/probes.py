@@ -19,10 +19,10 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
-from ..errors import ConfigurationError, OdooRefused, Outage
+from ..errors import ConfigurationError, OdooRefused, Outage, PageUndelivered, QueueMissing
 from ..log import kind
 from ..odoo import Odoo
-from ..queue import Queue
+from ..queue import PAGE, Queue
 from ..settings import variable
 from ..store import migrate, snapshot
 from ..store.engine import in_transaction
@@ -69,10 +69,15 @@ class QueueHealth:
     """
     :ivar depth: approximate number of messages, those that a bridge holds included
     :ivar first_at: since when the first in line waits; ``None`` if no message waits
+    :ivar invisible: approximate number of messages that are under a lease, delayed, or cannot be delivered; ``None`` if
+        unknown, because more messages wait than one look shows
+    :ivar unreadable: the first messages in line cannot be read, as one of them cannot be delivered
     """
 
     depth: int
     first_at: datetime | None
+    invisible: int | None = 0
+    unreadable: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,8 +229,19 @@ def age(since: datetime | None, now: datetime) -> float:
 
 
 def check_queue(queue: Queue) -> QueueHealth:
-    """:raises Outage:"""
-    return QueueHealth(*queue.depth_and_oldest())
+    """A queue that does not exist yet is an empty one.
+
+    :raises Outage:
+    """
+    try:
+        depth = queue.depth()
+        visible = queue.peek(PAGE) if depth else []
+    except QueueMissing:
+        return QueueHealth(0, None)
+    except PageUndelivered:
+        return QueueHealth(depth, None, None, unreadable=True)
+    invisible = max(depth - len(visible), 0) if len(visible) < PAGE else None
+    return QueueHealth(depth, visible[0].inserted_at if visible else None, invisible)
 
 
 def check_sql(engine: sa.Engine) -> SqlHealth:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam, or_
 
+from ..contract.fields import to_datetime
+from ..contract.keys import OdooKey, Scope
 from .rows import ApiKeyRow
 from .schema import api_keys
 from .upsert import chunks
@@ -60,8 +62,45 @@ def all_keys(connection: sa.Connection) -> list[ApiKeyRow]:
 def valid_keys(connection: sa.Connection, now: datetime | None = None) -> list[ApiKeyRow]:
     """The keys that are valid at ``now``, oldest first."""
     now = now or datetime.now(timezone.utc)
-    valid = sa.select(api_keys).where(_K.revoked_at.is_(None), or_(_K.expires_at.is_(None), _K.expires_at > now))
+    valid = sa.select(api_keys).where(
+        _K.revoked_at.is_(None),
+        or_(_K.expires_at.is_(None), _K.expires_at > now),
+        or_(_K.in_odoo.is_(None), _K.in_odoo == sa.true()),
+    )
     return [ApiKeyRow._make(row) for row in connection.execute(valid.order_by(_K.id))]
+
+
+def take_over(connection: sa.Connection, valid: Sequence[OdooKey], now: datetime | None = None) -> int:
+    """Make the keys that are valid in Odoo valid here, and end here those that ended there.
+
+    A key that an operator revoked here stays revoked. One that was added here as an existing key is Odoo's from now on.
+
+    :param valid: all keys that are valid in Odoo
+    :return: how many rows changed
+    """
+    now = now or datetime.now(timezone.utc)
+    known = {row.digest: row for row in all_keys(connection)}
+    changed = 0
+    for key in valid:
+        wanted = {
+            "name": key.name[:256],
+            "expires_at": to_datetime(key.expires_at),
+            "zone": key.zone,
+            "in_odoo": True,
+        }
+        row = known.get(key.digest)
+        if row is None:
+            fixed = {"prefix": key.prefix, "digest": key.digest, "scope": Scope.webhook.value, "created_at": now}
+            connection.execute(api_keys.insert(), [{**wanted, **fixed}])
+        elif any(getattr(row, name) != value for name, value in wanted.items()):
+            connection.execute(api_keys.update().where(_K.id == row.id).values(wanted))
+        else:
+            continue
+        changed += 1
+    ended = [row.id for row in known.values() if row.in_odoo and row.digest not in {key.digest for key in valid}]
+    for some in chunks(ended):
+        connection.execute(api_keys.update().where(_K.id.in_(some)).values(in_odoo=False))
+    return changed + len(ended)
 
 
 def revoke(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:

@@ -17,7 +17,7 @@ from ..results import Done, Failure
 from . import dead_letters
 from .rows import AuditRow
 from .schema import audit
-from .upsert import find
+from .upsert import find, to_json
 
 #: Outcome of an event that only SQL needs, and not Odoo.
 STORED = EventOutcome.STORED.value
@@ -357,6 +357,8 @@ def _row(item: ReceivedEvent, now: datetime) -> dict[str, Any]:
         "source": event.source,
         "manychat_id": event.manychat_id,
         "payload": json.dumps(event.payload.canonical(), ensure_ascii=False),
+        "extra": to_json(event.extra),
+        "warnings": to_json(event.warnings),
         "occurred_at": event.occurred_at,
         "clock_is_wrong": event.clock_is_wrong,
         "received_at": event.received_at,

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from ..contract.event import Event
-from ..contract.outcomes import EventOutcome
+from ..contract.outcomes import ErrorCode, EventOutcome
 from .rows import DeadLetterRow
 from .schema import audit, dead_letters
 from .upsert import chunks, find
 
 OPEN, REPLAYED, RESOLVED, DISCARDED = "open", "replayed", "resolved", "discarded"
+
+_UNDELIVERABLE = (
+    "The queue cannot deliver a message, and so its text is unknown. It probably holds a control character, which XML "
+    "cannot carry. It stays on the queue, hidden, and comes back when its lease ends. All others are delivered. "
+    "Fix the program that put it there. Only to clear the queue deletes it: stop what puts messages on the queue, wait "
+    "until only this one is left, clear the queue. This dead letter then closes by itself."
+)
 
 _D = dead_letters.c
 _REOPEN = (
@@ -83,10 +90,24 @@ class DeadLetter:
     first_tried_at: datetime
 
 
-def put(connection: sa.Connection, letters: Sequence[DeadLetter], now: datetime | None = None) -> None:
-    """Store ``letters``. An existing letter of an event is opened again; an existing unreadable one stays as it is."""
+def put(
+    connection: sa.Connection,
+    letters: Sequence[DeadLetter],
+    now: datetime | None = None,
+    *,
+    sent_again: Collection[str] = (),
+) -> set[str]:
+    """Store ``letters``. An existing letter of an event is opened again; an existing unreadable one stays as it is.
+
+    :param sent_again: events that an Odoo user sent again: such a message is a copy of none
+    :return: events whose open letter stays as it is, because the message that failed now is a copy that was on the
+        queue before that letter was stored
+    """
     now = now or datetime.now(timezone.utc)
     events = {letter.event_id: letter for letter in letters if letter.event_id is not None}
+    known = given_up(connection, events.keys() - set(sent_again))
+    copies = {event_id for event_id, letter in known.items() if letter.covers(events[event_id])}
+    events = {event_id: letter for event_id, letter in events.items() if event_id not in copies}
     existing = {row[0] for row in find(connection, sa.select(_D.event_id), _D.event_id, events)}
     if existing:
         connection.execute(_REOPEN, [_reopened(events[event_id], now) for event_id in sorted(existing)])
@@ -99,6 +120,7 @@ def put(connection: sa.Connection, letters: Sequence[DeadLetter], now: datetime 
         connection.execute(
             dead_letters.insert(), [{**letter.__dict__, "last_tried_at": now, "status": OPEN} for letter in new]
         )
+    return copies
 
 
 def _reopened(letter: DeadLetter, now: datetime) -> dict[str, Any]:
@@ -125,10 +147,85 @@ def mark_notified(connection: sa.Connection, ids: Collection[int], now: datetime
         connection.execute(dead_letters.update().where(_D.id.in_(some)).values(notified_at=now))
 
 
-def messages_given_up(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, str]:
-    """Ids of the messages with which these events were given up, by event id."""
-    statement = sa.select(_D.event_id, _D.message_id).where(_D.status == OPEN)
-    return {row[0]: row[1] for row in find(connection, statement, _D.event_id, event_ids)}
+@dataclass(frozen=True)
+class GivenUp:
+    """The open letter of an event.
+
+    :ivar message_id: of the message with which the event was given up
+    :ivar at: when that was
+    """
+
+    message_id: str
+    at: datetime
+
+    def follows(self, inserted_at: datetime) -> bool:
+        """Whether a message was put on the queue before this, for certain.
+
+        :param inserted_at: when it was; the queue knows whole seconds only
+        """
+        return inserted_at + timedelta(seconds=1) <= self.at
+
+    def may_follow(self, inserted_at: datetime) -> bool:
+        """Whether a message may have been put on the queue before this: in an earlier second, or in the same one."""
+        return inserted_at <= self.at
+
+    def covers(self, letter: DeadLetter) -> bool:
+        """Whether ``letter`` is about a copy of this letter's message, and not about a later attempt."""
+        is_other = letter.message_id != self.message_id
+        return is_other and letter.enqueued_at is not None and self.may_follow(letter.enqueued_at)
+
+
+def given_up(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, GivenUp]:
+    """The open letters of these events, by event id."""
+    statement = sa.select(_D.event_id, _D.message_id, _D.last_tried_at).where(_D.status == OPEN)
+    return {row[0]: GivenUp(row[1], row[2]) for row in find(connection, statement, _D.event_id, event_ids)}
+
+
+def undeliverable_id(queue: str) -> str:
+    """The message id of the letter for the undeliverable messages of ``queue``, whose own ids are unknown."""
+    return f"undeliverable/{queue}"
+
+
+def put_undeliverable(
+    connection: sa.Connection, queue: str, gone_before: datetime, now: datetime | None = None
+) -> None:
+    """Note that the queue could not deliver a message.
+
+    :param gone_before: a letter that was last noted before then is about an earlier message
+    """
+    now = now or datetime.now(timezone.utc)
+    is_letter = sa.and_(_D.event_id.is_(None), _D.message_id == undeliverable_id(queue))
+    row = connection.execute(sa.select(_D.status, _D.last_tried_at).where(is_letter)).first()
+    begin = {"attempts": 1, "first_tried_at": now, "last_tried_at": now, "status": OPEN}
+    if row is None:
+        letter = {"message_id": undeliverable_id(queue), "queue": queue, "body": ""}
+        reason = {"code": ErrorCode.UNDELIVERABLE.value, "message": _UNDELIVERABLE}
+        connection.execute(dead_letters.insert(), [{**letter, **reason, **begin}])
+    elif row.status == RESOLVED or row.last_tried_at < gone_before:
+        times: dict[str, Any] = dict.fromkeys(("notified_at", "resolved_at", "discarded_at"))
+        connection.execute(dead_letters.update().where(is_letter).values({**begin, **times}))
+    else:
+        connection.execute(dead_letters.update().where(is_letter).values(attempts=_D.attempts + 1, last_tried_at=now))
+
+
+def resolve_undeliverable(
+    connection: sa.Connection, queue: str, gone_before: datetime, now: datetime | None = None
+) -> None:
+    """Close the letter of ``queue`` if no bridge has noted such a message since ``gone_before``."""
+    connection.execute(
+        dead_letters.update()
+        .where(_D.event_id.is_(None), _D.message_id == undeliverable_id(queue), _D.status == OPEN)
+        .where(_D.last_tried_at < gone_before)
+        .values(status=RESOLVED, resolved_at=now or datetime.now(timezone.utc))
+    )
+
+
+def undeliverable(connection: sa.Connection) -> dict[str, datetime]:
+    """Since when each queue holds messages that it cannot deliver, by queue."""
+    statement = sa.select(_D.queue, _D.first_tried_at).where(
+        _D.code == ErrorCode.UNDELIVERABLE.value, _D.event_id.is_(None), _D.status == OPEN
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
 
 
 def resolve(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import Table, bindparam
 
 from ..contract.event import Event
 from ..contract.newest import order_key, order_of, unsaid_by_newer
-from .upsert import find
+from .upsert import find, to_json
 
 #: Order of a value that no event has said (an import wrote it): before all events, after :func:`weaker` ones.
 NO_EVENT = "0"
@@ -48,8 +48,7 @@ def said_by(event: Event, row_id: int, values: Mapping[str, Any], if_newest: Map
 
     :param values: by column; ``None`` says nothing
     """
-    extra = json.dumps(dict(event.extra), ensure_ascii=False) if event.extra else None
-    return Said(row_id, order_of(event), carried({**values, "extra": extra}), event, if_newest or {})
+    return Said(row_id, order_of(event), carried({**values, "extra": to_json(event.extra)}), event, if_newest or {})
 
 
 def carried(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from ..contract.event import MAX_MESSAGE_CHARS
+from ..contract.reading import MAX_MESSAGE_CHARS
 from ..errors import StoreRefused
 from .engine import in_transaction
 from .schema import (

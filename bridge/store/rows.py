@@ -172,3 +172,4 @@ class ApiKeyRow(NamedTuple):
     revoked_at: datetime | None
     last_used_at: datetime | None
     zone: str | None
+    in_odoo: bool | None

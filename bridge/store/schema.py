@@ -311,6 +311,8 @@ api_keys = Table(
     Column("last_used_at", Moment),
     # Of dates without an offset in the events that come with the key; NULL: UTC. A name such as America/Bogota.
     Column("zone", text(64)),
+    # Of a key that was made in Odoo: whether it is valid there. NULL: it was made here.
+    Column("in_odoo", Boolean),
 )
 
 # One row for each paused queue: no bridge takes messages from it.

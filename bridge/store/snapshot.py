@@ -48,12 +48,14 @@ class StoreSnapshot:
     :ivar paused: when each paused queue was paused, by queue
     :ivar letters: number of open dead letters, by code
     :ivar wrong_clocks: number of events of the last 24 hours whose date was not used
+    :ivar undeliverable: since when a queue holds messages that it cannot deliver, by queue
     """
 
     paths: Mapping[str, QueueSnapshot]
     paused: Mapping[str, datetime]
     letters: Mapping[str, int]
     wrong_clocks: int
+    undeliverable: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def take(connection: sa.Connection, now: datetime | None = None) -> StoreSnapshot:
@@ -95,4 +97,5 @@ def take(connection: sa.Connection, now: datetime | None = None) -> StoreSnapsho
         paused=pauses.paused(connection),
         letters=dead_letters.counts(connection, Filter()),
         wrong_clocks=audit_rows.wrong_clocks(connection, now - timedelta(days=1)),
+        undeliverable=dead_letters.undeliverable(connection),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -45,6 +46,11 @@ def ensure(connection: sa.Connection, key: Column[Any], rows: Mapping[Any, Mappi
         connection.execute(table.insert(), [dict(rows[value]) for value in missing])
         ids.update((row[0], row[1]) for row in find(connection, statement, key, missing))
     return ids
+
+
+def to_json(value: Any) -> str | None:
+    """``value`` as JSON; ``None`` if there is nothing in it."""
+    return json.dumps(value, ensure_ascii=False) if value else None
 
 
 def coalesce_new(column: Column[Any]) -> sa.ColumnElement[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..contract.errors import ContractError
 from ..contract.event import Event, from_envelope
 from ..contract.fields import format_datetime
 from ..contract.strict_json import parse_json
@@ -26,5 +27,5 @@ def event_of(row: AuditRow) -> Event | None:
                 "extra": json.loads(row.extra or "{}"),
             }
         )
-    except ValueError:  # not JSON, or a ContractError
+    except ContractError:
         return None

@@ -24,6 +24,7 @@ from .delivery import DELETE, Batch, BatchProcessor
 from .handlers import Handler
 from .lease_renewal import LeaseKeeper
 from .pauses import Pauses
+from .receiving import Receiver
 
 log = structlog.get_logger()
 
@@ -41,6 +42,7 @@ class Consumer(threading.Thread):
     def __init__(
         self,
         handler: Handler,
+        receiver: Receiver,
         processor: BatchProcessor,
         engine: sa.Engine,
         leases: LeaseKeeper,
@@ -49,20 +51,18 @@ class Consumer(threading.Thread):
         pauses: Pauses,
         progress: Progress,
         *,
-        batch_size: int,
-        visibility_timeout: int,
         poll_interval: float,
     ):
         """
         :param pool: deletes and hides messages, one request for each
         :param progress: of this thread
-        :param visibility_timeout: seconds
         :param poll_interval: longest pause in seconds between two requests to an empty queue
         """
         # A daemon: one that stands still must not keep the process from ending.
         super().__init__(name=handler.queue.name, daemon=True)
         self._queue = handler.queue
         self._breakers = handler.breakers
+        self._receiver = receiver
         self._processor = processor
         self._engine = engine
         self._leases = leases
@@ -71,8 +71,6 @@ class Consumer(threading.Thread):
         self._pauses = pauses
         self.progress = progress
         metrics.PROGRESS_AGE.labels(self._queue.name).set_function(progress.age)
-        self._batch_size = batch_size
-        self._visibility_timeout = visibility_timeout
         self._idle = retry.idle_queue(poll_interval)
         self._settling: list[Future[None]] = []
         #: Events whose counted attempt an outage ended. Released as soon as SQL answers again.
@@ -103,7 +101,7 @@ class Consumer(threading.Thread):
                 if self._pauses.is_paused(self._queue.name):
                     self._stop_receiving.wait(PAUSED)
                     continue
-                messages = self._queue.receive(self._batch_size, self._visibility_timeout)
+                messages = self._receiver.receive()
                 if messages:
                     self._work_off(messages)
             except Outage as outage:

@@ -39,6 +39,7 @@ class FailedEvent:
     :ivar first_tried_at: aware
     :ivar message_id: of the message that brought the event; an id of our own if there is no message
     :ivar body: the message as the queue delivered it
+    :ivar sent_again: an Odoo user sent it again since its earlier attempts
     """
 
     event: Event
@@ -49,6 +50,7 @@ class FailedEvent:
     message_id: str
     body: str
     enqueued_at: datetime | None
+    sent_again: bool = False
 
     def dead_letter(self) -> DeadLetter:
         return DeadLetter(
@@ -73,38 +75,40 @@ class DeadLetterer:
         self._engine = engine
         self._dead_letter_queue = dead_letter_queue
 
-    def record_failure(self, failed: Sequence[FailedEvent], on_failure: OnFailure, *, dead: bool) -> None:
+    def record_failure(self, failed: Sequence[FailedEvent], on_failure: OnFailure, *, dead: bool) -> set[str]:
         """Record failed attempts in one transaction, or each in its own if SQL refuses that.
 
         What makes SQL refuse an event may make it refuse every change of the event's rows. Then only its audit row and
         its dead letter are written.
 
         :param dead: the events are given up: store their dead letters too; :meth:`send_notice` comes next
+        :return: events that a copy of the message had given up meanwhile: their dead letter and notice stand for both
         :raises bridge.errors.Outage: SQL is down
         """
 
-        def record(connection: sa.Connection, each: Sequence[FailedEvent], *, everywhere: bool) -> None:
+        def record(connection: sa.Connection, each: Sequence[FailedEvent], *, everywhere: bool) -> set[str]:
             audit.fail(connection, {one.event.id: one.failure for one in each}, dead=dead)
             if everywhere:
                 on_failure(connection, [(one.event, one.failure) for one in each])
-            if dead:
-                dead_letters.put(connection, [one.dead_letter() for one in each])
+            if not dead:
+                return set()
+            sent_again = {one.event.id for one in each if one.sent_again}
+            return dead_letters.put(connection, [one.dead_letter() for one in each], sent_again=sent_again)
 
         try:
-            write_events(self._engine, record, failed, everywhere=True)
+            return write_events(self._engine, record, failed, everywhere=True)
         except DBAPIError:
             if len(failed) == 1:
-                in_transaction(self._engine, record, failed, everywhere=False)
-            else:
-                for one in failed:
-                    self.record_failure([one], on_failure, dead=dead)
+                return in_transaction(self._engine, record, failed, everywhere=False)
+        return set().union(*(self.record_failure([one], on_failure, dead=dead) for one in failed))
 
-    def store(self, letters: Sequence[DeadLetter]) -> None:
-        """Store messages that are not events; :meth:`send_notice` comes next.
+    def store(self, letters: Sequence[DeadLetter]) -> set[str]:
+        """Store messages that are not events, or events without an audit row; :meth:`send_notice` comes next.
 
+        :return: as :meth:`record_failure`
         :raises bridge.errors.Outage: SQL is down
         """
-        in_transaction(self._engine, dead_letters.put, letters)
+        return in_transaction(self._engine, dead_letters.put, letters)
 
     def send_notice(self, message_ids: Sequence[str]) -> None:
         """Put a notice of each dead letter on the dead-letter queue, unless it was sent before.

@@ -28,7 +28,7 @@ from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
 from ..store import audit, dead_letters
 from ..store.audit import AttemptState
-from ..store.dead_letters import DeadLetter
+from ..store.dead_letters import DeadLetter, GivenUp
 from ..store.engine import in_transaction
 from ..store.refusal import write_events
 from . import outcome_log
@@ -46,12 +46,22 @@ class Delivery:
 
     :ivar attempts: made so far
     :ivar first_tried_at: when the first of them began
+    :ivar sent_again: an Odoo user sent it again since
+    :ivar may_be_copy: nothing tells whether its message is a copy of the one with which the event was given up, or was
+        put on the queue later. So it has one attempt more.
     """
 
     event: Event
     messages: list[Message]
     attempts: int = 0
     first_tried_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    sent_again: bool = False
+    may_be_copy: bool = False
+
+    @property
+    def inserted_at(self) -> datetime:
+        """When the last of its messages was put on the queue."""
+        return max(message.inserted_at for message in self.messages)
 
 
 @dataclass
@@ -77,14 +87,15 @@ class Step(enum.Enum):
     TRY_ALONE = enum.auto()
     DELETE_DUPLICATE = enum.auto()
     SEND_NOTICE = enum.auto()
+    TRY_ONCE = enum.auto()
     GIVE_UP = enum.auto()
 
 
-def next_step(delivery: Delivery, known: AttemptState | None, dead_message_id: str | None, max_attempts: int) -> Step:
+def next_step(delivery: Delivery, known: AttemptState | None, given_up: GivenUp | None, max_attempts: int) -> Step:
     """The next step for an event.
 
     :param known: its earlier attempts; ``None``: it is new
-    :param dead_message_id: id of the message with which the event was given up
+    :param given_up: its dead letter, unless that was replayed, discarded or resolved
     """
     if known is None:
         return Step.TRY
@@ -94,10 +105,16 @@ def next_step(delivery: Delivery, known: AttemptState | None, dead_message_id: s
     if known.is_done:
         return Step.DELETE_DUPLICATE
     if known.is_dead:
-        # The same message: the bridge was killed before it sent the notice or deleted the message. Another message: an
-        # operator or Odoo sent the event again on purpose, and it starts afresh.
-        is_same = dead_message_id in [message.id for message in delivery.messages]
-        return Step.SEND_NOTICE if is_same else Step.TRY
+        if given_up is None:
+            return Step.TRY
+        # The same message: the bridge was killed before it sent the notice or deleted the message.
+        if given_up.message_id in [message.id for message in delivery.messages]:
+            return Step.SEND_NOTICE
+        # A copy that was on the queue by then shares its fate. A message put there since then is a new attempt, made on
+        # purpose, and the event starts afresh.
+        if given_up.follows(delivery.inserted_at):
+            return Step.DELETE_DUPLICATE
+        return Step.TRY_ONCE if given_up.may_follow(delivery.inserted_at) else Step.TRY
     return Step.GIVE_UP if known.attempts >= max_attempts else try_it
 
 
@@ -129,16 +146,18 @@ class BatchProcessor:
         deliveries = self._read(batch)
         if not deliveries:
             return
-        states, dead_messages = in_transaction(self._engine, _look_up, deliveries)
+        states, given_up = in_transaction(self._engine, _look_up, deliveries)
         steps: dict[Step, list[Delivery]] = {step: [] for step in Step}
         for event_id, delivery in deliveries.items():
             known = states.get(event_id)
             if known is None:
                 outcome_log.first_attempt(delivery.event, self._queue_name, delivery.messages[0].inserted_at)
-            elif not known.is_overruled_by(delivery.event):
+            elif known.is_overruled_by(delivery.event):
+                delivery.sent_again = True
+            else:
                 delivery.first_tried_at = known.started_at
                 delivery.attempts = known.attempts
-            steps[next_step(delivery, known, dead_messages.get(event_id), self._max_attempts)].append(delivery)
+            steps[next_step(delivery, known, given_up.get(event_id), self._max_attempts)].append(delivery)
 
         for delivery in steps[Step.DELETE_DUPLICATE]:
             batch.settle(delivery.messages, DELETE)
@@ -148,7 +167,9 @@ class BatchProcessor:
             batch.settle(delivery.messages, DELETE)
         if exhausted := steps[Step.GIVE_UP]:
             self._give_up(batch, [(delivery, last_failure(states[delivery.event.id])) for delivery in exhausted])
-        if together := steps[Step.TRY]:
+        for delivery in steps[Step.TRY_ONCE]:
+            delivery.may_be_copy = True
+        if together := steps[Step.TRY] + steps[Step.TRY_ONCE]:
             self._attempt(batch, together)
         for delivery in steps[Step.TRY_ALONE]:
             # Events that have not begun go back to the queue, and another bridge receives them.
@@ -218,10 +239,13 @@ class BatchProcessor:
             outcome_log.retried(delivery.event, failure, attempts=attempts, retry_in=seconds)
             return
         failed = self._failed_event(delivery, failure, attempts)
-        self._dead_letterer.store([failed.dead_letter()])
+        copies = self._dead_letterer.store([failed.dead_letter()])
         self._dead_letterer.send_notice([message.id])
         batch.settle(delivery.messages, DELETE)
-        outcome_log.dead_lettered(delivery.event, failure, attempts=attempts)
+        if delivery.event.id in copies:
+            outcome_log.duplicate(delivery.event, audit.DEAD_LETTERED)
+        else:
+            outcome_log.dead_lettered(delivery.event, failure, attempts=attempts)
 
     def _settle(self, batch: Batch, group: Sequence[Delivery], outcomes: Mapping[str, Outcome]) -> None:
         """Settle the messages of events that were tried, and record failures."""
@@ -237,7 +261,7 @@ class BatchProcessor:
                     delivery.event, outcome, attempts=delivery.attempts, first_tried_at=delivery.first_tried_at
                 )
             elif isinstance(outcome, Failure):
-                is_dead = retry.is_given_up(outcome, delivery.attempts, self._max_attempts)
+                is_dead = delivery.may_be_copy or retry.is_given_up(outcome, delivery.attempts, self._max_attempts)
                 (given_up if is_dead else retried).append((delivery, outcome))
             else:
                 conflicts.append(delivery)
@@ -264,16 +288,20 @@ class BatchProcessor:
             outcome_log.retried(delivery.event, failure, attempts=delivery.attempts, retry_in=seconds)
 
     def _give_up(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]]) -> None:
-        self._record(batch, failures, dead=True)
+        copies = self._record(batch, failures, dead=True)
         self._dead_letterer.send_notice([delivery.messages[0].id for delivery, _ in failures])
         for delivery, failure in failures:
             batch.settle(delivery.messages, DELETE)
-            outcome_log.dead_lettered(delivery.event, failure, attempts=delivery.attempts)
+            if delivery.event.id in copies:
+                outcome_log.duplicate(delivery.event, audit.DEAD_LETTERED)
+            else:
+                outcome_log.dead_lettered(delivery.event, failure, attempts=delivery.attempts)
 
-    def _record(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]], *, dead: bool) -> None:
+    def _record(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]], *, dead: bool) -> set[str]:
         failed = [self._failed_event(delivery, failure, delivery.attempts) for delivery, failure in failures]
-        self._dead_letterer.record_failure(failed, self._handler.on_failure, dead=dead)
+        copies = self._dead_letterer.record_failure(failed, self._handler.on_failure, dead=dead)
         batch.open_attempts -= {delivery.event.id for delivery, _ in failures}
+        return copies
 
     def _failed_event(self, delivery: Delivery, failure: Failure, attempts: int) -> FailedEvent:
         return FailedEvent(
@@ -285,6 +313,7 @@ class BatchProcessor:
             message_id=delivery.messages[0].id,
             body=delivery.messages[0].content,
             enqueued_at=delivery.messages[0].inserted_at,
+            sent_again=delivery.sent_again,
         )
 
 
@@ -304,12 +333,14 @@ def _unreadable_letter(message: Message, queue: str, error: ContractError, now: 
     )
 
 
-def _look_up(connection: sa.Connection, event_ids: Collection[str]) -> tuple[dict[str, AttemptState], dict[str, str]]:
-    """Earlier attempts, and the messages with which events were given up; both by event id."""
+def _look_up(
+    connection: sa.Connection, event_ids: Collection[str]
+) -> tuple[dict[str, AttemptState], dict[str, GivenUp]]:
+    """Earlier attempts, and the open dead letters of events; both by event id."""
     states = {
         event_id: state
         for event_id, state in audit.attempt_states(connection, event_ids).items()
         if not state.is_untried
     }
     dead = [event_id for event_id, known in states.items() if known.is_dead]
-    return states, dead_letters.messages_given_up(connection, dead)
+    return states, dead_letters.given_up(connection, dead)

@@ -1,14 +1,14 @@
-"""The heartbeat: shows Odoo that a bridge is alive, and brings back the events that Odoo users discarded."""
+"""The heartbeat: shows Odoo that a bridge is alive, and brings back what Odoo users decided."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from .. import __version__
 from ..contract.agreements import HEARTBEAT_INTERVAL
-from ..odoo import Odoo
+from ..odoo import HeartbeatAnswer, Odoo
 from ..progress import Watch
 
 #: Seconds between two heartbeats.
@@ -17,14 +17,12 @@ INTERVAL = HEARTBEAT_INTERVAL.total_seconds()
 FAILING_INTERVAL = 5
 
 
-def send_heartbeat(odoo: Odoo, watch: Watch, on_discarded: Callable[[Mapping[str, int]], None]) -> None:
+def send_heartbeat(odoo: Odoo, watch: Watch, take: Callable[[HeartbeatAnswer], None]) -> None:
     """Call ``manychat.bridge.heartbeat``.
 
     :param watch: the consumers: a bridge with one that stands still does not count as alive
-    :param on_discarded: takes what :meth:`bridge.odoo.Odoo.heartbeat` returns, unless that is empty
+    :param take: gets what Odoo answers
     :raises bridge.errors.Outage: Odoo is down
     :raises bridge.errors.OdooRefused:
     """
-    discarded = odoo.heartbeat(f"{socket.gethostname()}/{os.getpid()}", __version__, sorted(watch.standing_still()))
-    if discarded:
-        on_discarded(discarded)
+    take(odoo.heartbeat(f"{socket.gethostname()}/{os.getpid()}", __version__, sorted(watch.standing_still())))

@@ -19,7 +19,7 @@ from ..monitoring import exporter
 from ..monitoring.probes import HealthChecks
 from ..odoo import Odoo
 from ..progress import Watch
-from ..queue import Queue, create_all
+from ..queue import Queue, require_rights
 from ..settings import Settings
 from ..store import migrate
 from ..store.refusal import check_writing
@@ -30,6 +30,7 @@ from .handlers import Handler, make_handlers, needs_odoo
 from .lease_renewal import LeaseKeeper
 from .pauses import Pauses
 from .periodic import PeriodicThread
+from .receiving import Receiver, Undeliverable
 
 log = structlog.get_logger()
 
@@ -66,7 +67,7 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
             stack.callback(exporter.serve(checks, watch, settings.metrics_host, settings.metrics_port))
 
         sql = CircuitBreaker("SQL", partial(_probe_sql, engine))
-        queue = CircuitBreaker("queue", partial(create_all, [*queues.values(), dead_letter_queue]))
+        queue = CircuitBreaker("queue", partial(_probe_queues, list(queues.values()), dead_letter_queue))
         if not sql.wait_until_closed(stop):
             return 0
         connect.require_schema(engine)
@@ -122,6 +123,12 @@ def _start(
     consumers = [
         Consumer(
             handler,
+            Receiver(
+                handler.queue,
+                settings.batch_size,
+                settings.visibility_timeout,
+                Undeliverable(engine, dead_letter_queue, handler.queue.name, settings.visibility_timeout),
+            ),
             BatchProcessor(handler, engine, dead_letter_queue, stop, max_attempts=settings.max_attempts),
             engine,
             leases,
@@ -129,8 +136,6 @@ def _start(
             stop,
             pauses,
             watch.add(handler.queue.name),
-            batch_size=settings.batch_size,
-            visibility_timeout=settings.visibility_timeout,
             poll_interval=settings.poll_interval,
         )
         for handler in handlers
@@ -162,7 +167,7 @@ def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThre
     return [
         PeriodicThread(
             "heartbeat",
-            partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.close_discarded, engine, odoo)),
+            partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.take_over, engine, odoo)),
             heartbeat.INTERVAL,
             failing_interval=heartbeat.FAILING_INTERVAL,
             at_once=True,
@@ -177,6 +182,12 @@ def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThre
             closing=closing,
         ),
     ]
+
+
+def _probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:
+    for queue in queues:
+        require_rights(queue, "update", "process")
+    require_rights(dead_letter_queue, "add")
 
 
 def _probe_sql(engine: sa.Engine) -> None:

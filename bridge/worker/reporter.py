@@ -17,8 +17,8 @@ import structlog
 from ..contract.fields import format_datetime
 from ..contract.outcomes import ReportedState
 from ..errors import OdooRefused
-from ..odoo import Odoo
-from ..store import audit, dead_letters
+from ..odoo import HeartbeatAnswer, Odoo
+from ..store import api_keys, audit, dead_letters
 from ..store.engine import in_transaction
 from ..store.rows import AuditRow
 from .audited import event_of
@@ -89,13 +89,27 @@ def _payload(row: AuditRow) -> dict[str, Any]:
     return {**payload, "event": event.envelope()} if event else payload
 
 
+def take_over(engine: sa.Engine, odoo: Odoo, answer: HeartbeatAnswer) -> None:
+    """Put into SQL what Odoo users decided: which keys bots may use, and which events they discarded.
+
+    :raises Outage: Odoo or SQL is down
+    :raises OdooRefused:
+    """
+    if answer.keys is not None:
+        changed = in_transaction(engine, api_keys.take_over, answer.keys)
+        if changed:
+            log.info("keys_taken_over", count=changed)
+    if answer.discarded:
+        close_discarded(engine, odoo, answer.discarded)
+
+
 def close_discarded(engine: sa.Engine, odoo: Odoo, discarded: Mapping[str, int]) -> None:
     """Settle events that Odoo users discarded: close their dead letters, and never apply the events.
 
     The outcome is then reported like any other, which confirms the discard to Odoo. An event that was sent again since
     then stays as it is.
 
-    :param discarded: see :meth:`bridge.odoo.Odoo.heartbeat`
+    :param discarded: see :class:`bridge.odoo.HeartbeatAnswer`
     :raises Outage: Odoo or SQL is down
     :raises OdooRefused:
     """

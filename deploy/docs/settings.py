@@ -46,8 +46,9 @@ in Odoo's own settings.
 ## Bridge
 
 The bridge reads environment variables, and a file `.env` in its working directory. The environment takes precedence. An
-empty variable is not set. [`.env.example`](../.env.example) is a template with all of them. `python -m bridge check`
-tests the settings."""
+empty variable is not set. Blanks, line breaks and a pair of quotes around a value do not count. A value with a quote at
+one end only, or with a line break in it, is refused by its name. [`.env.example`](../.env.example) is a template with
+all variables. `python -m bridge check` tests the settings."""
 WIDTH = 120
 
 

@@ -4,6 +4,7 @@ The demo is one, the end-to-end tests make others. A stack's folder holds its co
 file and its logs; its Odoo database is in the cluster that all stacks share.
 """
 
+import contextlib
 import hashlib
 import secrets
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import requests
 
 from bridge.contract import keys
+from bridge.contract.payloads import EventType
 
 from . import azurite, ports
 from .odoo import Odoo
@@ -87,7 +89,7 @@ class Stack:
 
     @property
     def api_key(self) -> str:
-        """Opens everything in it. Its webhooks also take `webhook_key`, as a bot's key must be known to both."""
+        """Opens everything in it. Its webhooks also take `webhook_key`, which comes from Odoo."""
         return self._state.get("api key")
 
     @property
@@ -152,10 +154,11 @@ class Stack:
         ports.keep(self._state, "api port", "The API")
         self._write_configuration()
         self._bridge("db", "upgrade")
-        self._make_api_keys()
+        self._make_api_key()
         with step(f"Starting {self.name}: Azurite, Odoo, bridge, API"):
             self.programs.start(self._programs())
             self.wait_for_odoo()
+            self._wait_for_bots_key()
         self._state.set("running code", code)
 
     def wait_for_odoo(self, timeout: float = _START_TIMEOUT) -> None:
@@ -177,6 +180,17 @@ class Stack:
         raise Missing(
             f"{self.programs.log_tail('odoo')}\nOdoo did not answer within {timeout:.0f} s; its log is above."
         )
+
+    def _wait_for_bots_key(self) -> None:
+        """Returns when the API takes the bot's key. It asks seldom: an address that tries too often must wait."""
+        headers = {"X-API-KEY": self.webhook_key, "X-Dry-Run": "1", "Content-Type": "application/json"}
+        address = f"{self.api_url}{EventType.CONTACT.spec.path}"
+        for tries in range(_START_TIMEOUT // 7):
+            with contextlib.suppress(requests.RequestException):
+                if requests.post(address, data=b"{}", headers=headers, timeout=30).status_code == 422:
+                    return
+            time.sleep(1 if tries < 5 else 7)
+        raise Missing(f"{self.programs.log_tail('api')}\nThe API does not take the bot's key.")
 
     def stop(self) -> None:
         """Stops all programs in order (bridges first) and supervisor itself; nothing is lost."""
@@ -218,15 +232,13 @@ class Stack:
         for name in ("webhook_key", "bridge_key"):
             self._state.set(name.replace("_", " "), keys[name])
 
-    def _make_api_keys(self) -> None:
-        """Keys of the bridge's API: one that opens everything, and the bot's."""
-        if self._state.get("api key of") == self.webhook_key:
+    def _make_api_key(self) -> None:
+        """A key that opens everything in the bridge's API. The bot's key comes there from Odoo, by the heartbeat."""
+        if self._state.get("api key"):
             return
         key = keys.new_key()
-        for name, scope, existing in (("Local stack", "write", key), ("Local bot", "webhook", self.webhook_key)):
-            self._bridge("key", "create", name, "--scope", scope, "--existing", stdin=existing)
+        self._bridge("key", "create", "Local stack", "--scope", "write", "--existing", stdin=key)
         self._state.set("api key", key)
-        self._state.set("api key of", self.webhook_key)
 
     def _write_configuration(self) -> None:
         (self.folder / "azurite").mkdir(parents=True, exist_ok=True)

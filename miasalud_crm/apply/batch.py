@@ -91,6 +91,8 @@ def lock_rows(env, events):
                 "manychat_id": event.manychat_id,
                 "state": "queued",
                 "payload": event.payload.canonical(),
+                "warnings": list(event.warnings) or False,
+                "extra": dict(event.extra) or False,
                 "source": event.source,
                 "received_at": naive_utc(event.received_at),
                 "occurred_at": naive_utc(event.occurred_at),

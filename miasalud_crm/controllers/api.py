@@ -1,7 +1,6 @@
 """What all routes of the addon share: the check of the key, and one format of errors."""
 
 import logging
-import traceback
 from functools import wraps
 
 import psycopg2
@@ -14,7 +13,7 @@ from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.throttle import Throttle
 from bridge.contract.webhook import WebhookError
 
-from ..private_sql import private
+from ..private_sql import failure, private
 from .dispatcher import ManychatDispatcher, make_answer
 
 _logger = logging.getLogger(__name__)
@@ -51,9 +50,7 @@ def route(path, method):
                 return make_answer(error.status, error.body, error.headers)
             except Exception as error:
                 request.env.cr.rollback()
-                where = "".join(traceback.format_tb(error.__traceback__))
-                # Without the error's text: it may hold personal data.
-                _logger.error("%s failed: %s\n%s", path, type(error).__name__, where)
+                _logger.error("%s failed: %s", path, failure(error))
                 answer = webhook.unavailable()
                 return make_answer(answer.status, answer.body, answer.headers)
 

@@ -1,7 +1,6 @@
 """How events reach opportunities: :meth:`crm.lead.manychat_apply`, which the bridge calls, and its steps."""
 
 import logging
-import traceback
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
@@ -19,6 +18,7 @@ from ..apply import refusal
 from ..apply.batch import EventBatch, lock_rows
 from ..apply.hooks import Hooks
 from ..moments import naive_utc
+from ..private_sql import failure
 from ..rights import bridge_only
 from .manychat_identity import APPLYING
 
@@ -117,9 +117,7 @@ class CrmLead(models.Model):
 
         The event stays on its queue: the bridge tries it again, and reports if it gives up.
         """
-        # The place in the code, without the error's own text: that may hold a person's data.
-        where = "".join(traceback.format_tb(error.__traceback__))
-        _logger.warning("ManyChat event %s was refused: %s\n%s", event.id, type(error).__name__, where)
+        _logger.warning("ManyChat event %s was refused: %s", event.id, failure(error))
         message = refusal.reason(self.env, error)
         try:
             with self._manychat_savepoint():

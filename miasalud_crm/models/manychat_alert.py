@@ -1,10 +1,13 @@
 import logging
 from datetime import timedelta
 
+import psycopg2
+
 from odoo import api, fields, models
 
 from bridge.contract.agreements import STUCK_AFTER
 
+from ..private_sql import failure, private
 from ..rights import access_required
 
 _logger = logging.getLogger(__name__)
@@ -174,11 +177,15 @@ class ManychatAlert(models.Model):
             ("jobs", self._find_jobs),
         ):
             try:
-                with self.env.cr.savepoint():
+                with private(self.env.cr), self.env.cr.savepoint():
                     found, count = find()
                     self._update_alert(kind, found, count)
-            except Exception:
-                _logger.exception("The check for ManyChat alerts (%s) failed; it runs again in a minute.", kind)
+            except psycopg2.errors.SerializationFailure:
+                _logger.debug("A user is changing the alert (%s); the check runs again in a minute.", kind)
+            except Exception as error:
+                _logger.error(
+                    "The check for ManyChat alerts (%s) failed; it runs again in a minute: %s", kind, failure(error)
+                )
 
     def _find_failed(self):
         count = self.env["manychat.event"].search_count([("state", "=", "failed")])

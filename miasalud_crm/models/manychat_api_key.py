@@ -12,6 +12,7 @@ from odoo.exceptions import ValidationError
 from bridge.contract import keys
 from bridge.contract.dates import zone_named
 
+from ..moments import iso_utc
 from ..private_sql import private
 from ..rights import access_required
 
@@ -91,6 +92,25 @@ class ManychatApiKey(models.Model):
     def _for_bots(self):
         """All keys but those of test events."""
         return self.search([("test_manychat_id", "=", False)])
+
+    @api.model
+    def _for_standby(self):
+        """What the bridge's API needs to accept the same keys. The digests do not reveal the keys.
+
+        :return list: of dicts, see :class:`bridge.contract.keys.OdooKey`
+        """
+        now = fields.Datetime.now()
+        return [
+            {
+                "name": key.name,
+                "prefix": key.prefix,
+                "digest": key.digest,
+                "expires_at": iso_utc(key.expiration_date) or None,
+                "zone": key.tz or None,
+            }
+            for key in self._for_bots()
+            if not key.expiration_date or key.expiration_date > now
+        ]
 
     @api.model
     def _generate(self, name, expiration_date=False, test_manychat_id=False, tz="UTC"):

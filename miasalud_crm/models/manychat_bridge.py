@@ -54,7 +54,8 @@ class ManychatBridge(models.Model):
         :param str version: of the distribution ``miasalud-bridge``
         :param list stuck: queues whose consumer stands still: the process does not count as running then
         :return dict: ``discarded``: events that users discarded in Odoo, and whose dead letters no bridge has reported
-            as closed: event id → ``retries``
+            as closed: event id → ``retries``; ``keys``: all keys that bots may use now, as dicts with the fields of
+            :class:`bridge.contract.keys.OdooKey`; the standby API takes these too
         :raises AccessError: the caller is not in that group
         """
         # Events may be waiting, and it may be hours until the next webhook call notices it.
@@ -72,7 +73,10 @@ class ManychatBridge(models.Model):
             [str(name)[:256], str(version)[:64], ", ".join(map(str, stuck))[:256] or None],
         )
         events = self.env["manychat.event"].search([("discard_to_report", "=", True)], limit=DISCARDS_PER_ANSWER)
-        return {"discarded": {event.event_id: event.retries for event in events}}
+        return {
+            "discarded": {event.event_id: event.retries for event in events},
+            "keys": self.env["manychat.api.key"].sudo()._for_standby(),
+        }
 
     @api.model
     @bridge_only

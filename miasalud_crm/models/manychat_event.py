@@ -55,6 +55,19 @@ class ManychatEvent(models.Model):
     )
     payload = fields.Json("Payload as JSON", readonly=True, groups="sales_team.group_sale_manager")
     payload_text = fields.Text("Payload", compute="_compute_payload_text", groups="sales_team.group_sale_manager")
+    warnings = fields.Json("Warnings as JSON", readonly=True)
+    warning_text = fields.Text(
+        "Warnings",
+        compute="_compute_warning_text",
+        help="What was left out, cut or not understood in the request. The answer to the bot says the same.",
+    )
+    extra = fields.Json("Unknown Fields as JSON", readonly=True, groups="sales_team.group_sale_manager")
+    extra_text = fields.Text(
+        "Unknown Fields",
+        compute="_compute_extra_text",
+        groups="sales_team.group_sale_manager",
+        help="Fields of the request that are not part of the contract, as they were sent. SQL keeps them too.",
+    )
     source = fields.Char(readonly=True, help="Where the event was received: odoo, api, queue or cli.")
     received_at = fields.Datetime(readonly=True)
     occurred_at = fields.Datetime(
@@ -185,6 +198,17 @@ class ManychatEvent(models.Model):
     def _compute_payload_text(self):
         for event in self:
             event.payload_text = json.dumps(event.payload, indent=2, ensure_ascii=False)
+
+    @api.depends("warnings")
+    def _compute_warning_text(self):
+        for event in self:
+            lines = (f"{each['field']}: {each['message']}".removeprefix(": ") for each in event.warnings or ())
+            event.warning_text = "\n".join(lines) or False
+
+    @api.depends("extra")
+    def _compute_extra_text(self):
+        for event in self:
+            event.extra_text = event.extra and json.dumps(event.extra, indent=2, ensure_ascii=False)
 
     # ------------------------------------------------------------
     # ORM

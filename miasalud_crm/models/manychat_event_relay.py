@@ -65,9 +65,10 @@ class ManychatEvent(models.Model):
         """
         self.env.cr.execute(
             """
-            INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, source, received_at, occurred_at,
-                                        key_name, retries, create_uid, create_date, write_uid, write_date)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, warnings, extra, source,
+                                        received_at, occurred_at, key_name, retries, create_uid, create_date,
+                                        write_uid, write_date)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (event_id) DO NOTHING
             """,
             [
@@ -76,6 +77,8 @@ class ManychatEvent(models.Model):
                 event.manychat_id,
                 state,
                 Json(event.payload.canonical()),
+                Json(list(event.warnings)) if event.warnings else None,
+                Json(dict(event.extra)) if event.extra else None,
                 event.source,
                 naive_utc(event.received_at),
                 naive_utc(event.occurred_at),
@@ -131,6 +134,8 @@ class ManychatEvent(models.Model):
             "source": self.source,
             "payload": self.payload,
             "retries": self.retries,
+            "warnings": self.warnings or [],
+            "extra": self.extra or {},
         }
 
     # ------------------------------------------------------------
@@ -267,9 +272,11 @@ class ManychatEvent(models.Model):
                         return
                     size = RELAY_BATCH
             self._wake_relay()  # more than fits into one run
-        except Exception:
+        except Exception as error:
             self.env.cr.rollback()
-            _logger.exception("The ManyChat relay failed; it will run again within a minute.")
+            _logger.error(
+                "The ManyChat relay failed; it will run again within a minute: %s", private_sql.failure(error)
+            )
 
 
 def _damage(error):

@@ -98,9 +98,7 @@ class ManychatRejection(models.Model):
         """The requests of the person, and those whose body names the person."""
         person = attribution.comparable(manychat_id)
         return self.filtered(
-            lambda rejection: (
-                rejection.manychat_id == person or attribution.mentions(rejection.body or "", manychat_id)
-            )
+            lambda rejection: rejection.manychat_id == person or attribution.mentions(rejection.body or "", manychat_id)
         )
 
     # ------------------------------------------------------------

@@ -118,6 +118,11 @@ class ManychatSetup(models.AbstractModel):
                 "The queue refuses the key in its connection string. The key may have changed in Azure: the server's "
                 "administrator copies the connection string into odoo.conf again."
             )
+        if status == "not_allowed":
+            return self.env._(
+                "The SAS in the connection string of the queue lacks a right. Odoo needs the rights read and add, and "
+                "the right create unless all queues exist. The server's administrator makes a SAS with these rights."
+            )
         return self.env._(
             "The queue does not answer (%s). Events wait in Odoo, and none is lost. The server's administrator checks "
             "the connection string in odoo.conf, and that the server can reach Azure.",

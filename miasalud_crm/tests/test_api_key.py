@@ -4,6 +4,8 @@ from odoo import fields
 from odoo.exceptions import AccessError
 from odoo.tests import TransactionCase, new_test_user, tagged
 
+from bridge.contract import keys
+
 
 @tagged("post_install", "-at_install")
 class TestApiKey(TransactionCase):
@@ -36,6 +38,29 @@ class TestApiKey(TransactionCase):
         record.expiration_date = False
         record.action_revoke()
         self.assertFalse(self.keys._authenticate(key))
+
+    def test_a_heartbeat_brings_the_standby_the_valid_keys_of_bots_and_no_key_itself(self):
+        self.keys.search([]).action_revoke()
+        later = fields.Datetime.now().replace(microsecond=0) + timedelta(hours=1)
+        key = self.keys._generate("Bot", later, tz="America/Bogota")
+        self.keys._generate("Prueba", later, test_manychat_id="MC1")
+        self.keys._generate("Caducada", later - timedelta(hours=2))
+        self.keys._authenticate(self.keys._generate("Revocada")).action_revoke()
+        bridge = self.env["manychat.bridge"].with_user(self.env.ref("miasalud_crm.user_bridge"))
+        answer = bridge.heartbeat("host/1", "1")
+        self.assertEqual(
+            answer["keys"],
+            [
+                {
+                    "name": "Bot",
+                    "prefix": keys.prefix(key),
+                    "digest": keys.digest(key),
+                    "expires_at": later.isoformat() + "+00:00",
+                    "zone": "America/Bogota",
+                }
+            ],
+        )
+        self.assertEqual(keys.OdooKey(**answer["keys"][0]).digest, keys.digest(key))
 
     def test_anything_else_is_no_key(self):
         key = self.keys._generate("Prueba")

@@ -1,6 +1,7 @@
 import inspect
 from contextlib import suppress
 
+from odoo.addons.web.controllers import dataset
 from odoo.exceptions import AccessDenied, AccessError
 from odoo.service.model import get_public_method
 from odoo.tests import HttpCase, new_test_user, tagged
@@ -50,6 +51,10 @@ class TestMachineCalls(ManychatCase):
                 with suppress(AccessError):
                     get_public_method(env[model_name], name)
                     allowed.add((model_name, name))
+                if (model_name, name) not in expected:
+                    # With nothing to work on: any other error would come from the method itself.
+                    with self.assertRaisesRegex(AccessError, "only make the calls of the ManyChat bridge"):
+                        dataset.call_kw(env[model_name], name, [[]], {})
             self.assertGreater(tried, 10_000)
             self.assertEqual(allowed, expected)
 
@@ -74,6 +79,11 @@ class TestMachineCalls(ManychatCase):
             self.assertIsNone(rights.machine_calls(env))
             get_public_method(env["res.partner"], "onchange")
         self.assertIsNone(rights.machine_calls(self.env(user=self.bridge_user, su=True)))
+
+    def test_a_machine_stays_a_machine_whatever_an_administrator_adds(self):
+        groups = self.bridge_user._fields.get("group_ids") or self.bridge_user._fields["groups_id"]
+        self.bridge_user[groups.name] |= self.env.ref("base.group_user")
+        self.assertEqual(rights.machine_calls(self.env(user=self.bridge_user)), self.listed())
 
     def test_a_machine_user_opens_no_session(self):
         self.bridge_user.password = "a-password-that-an-administrator-set"

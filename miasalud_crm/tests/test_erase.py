@@ -13,6 +13,7 @@ class TestErase(ManychatCase):
 
     def test_a_persons_data_leaves_the_log_and_the_opportunity_stays(self):
         event = opportunity("MC-A", first_name="Ana", summary="Algo privado")
+        event |= {"extra": {"email": "privado@ejemplo.co"}, "warnings": [{"field": "privado", "message": "x"}]}
         self.apply(event, opportunity("MC-AB", first_name="Beto"))
         key = self.env["manychat.api.key"]
         for manychat_id in ("MC-A", "MC-AB"):

@@ -24,6 +24,15 @@ class TestEventLog(ManychatCase):
         event.with_user(self.manager).action_retry()
         self.assertEqual(event.state, "pending")
 
+    def test_warnings_are_for_all_and_what_was_sent_is_for_managers(self):
+        warnings = [{"field": "entry_date", "message": "left out"}]
+        self.apply(opportunity("MC-A") | {"warnings": warnings, "extra": {"email": "ana@ejemplo.co"}})
+        event = self.env["manychat.event"].search([("manychat_id", "=", "MC-A")])
+        self.assertEqual(event.with_user(self.salesperson).warning_text, "entry_date: left out")
+        self.assertIn("ana@ejemplo.co", event.with_user(self.manager).extra_text)
+        with self.assertRaises(AccessError):
+            event.with_user(self.salesperson).read(["extra_text"])
+
     def test_a_discarded_event_waits_for_nothing_any_more_and_can_be_taken_back(self):
         event = self.failed()
         event.with_user(self.manager).action_discard()

@@ -5,6 +5,8 @@ from odoo.tests import tagged
 from odoo.tools import SQL
 from odoo.tools.sql import column_exists
 
+from bridge.contract.fields import normalize_label
+
 from .common import ManychatCase, opportunity
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -54,3 +56,55 @@ class TestRename(ManychatCase):
             "{'graph_measure': 'lost', 'pivot_measures': ['entered', 'in_stage', \"left\", 'advanced']}",
         )
         self.assertEqual(of_leads.context, measures)
+
+
+@tagged("post_install", "-at_install")
+class TestLabels(ManychatCase):
+    """0.3.0: invisible characters no longer count in labels. The keys of before are written past the model."""
+
+    def setUp(self):
+        super().setUp()
+        self.labels = script("0.3.0/post-labels.py")
+
+    def alias(self, name, key):
+        alias = self.env["manychat.stage.alias"].create({"name": f"{key} vieja"})
+        self.env.flush_all()
+        self.env.cr.execute(
+            "UPDATE manychat_stage_alias SET name = %s, label_key = %s WHERE id = %s", [name, key, alias.id]
+        )
+        self.env.invalidate_all()
+        return alias
+
+    def waiting_for(self, alias, manychat_id):
+        event = opportunity(manychat_id, 99)
+        self.apply(event)
+        row = self.env["manychat.event"].search([("event_id", "=", event["id"])])
+        row.alias_id = alias
+        return row
+
+    def test_an_alias_that_looks_like_a_stage_is_that_stage(self):
+        row = self.env["manychat.stage.map"].search([], limit=1)
+        alias = self.alias(f"{row.name}\u200b", f"{row.label_key}\u200b")
+        event = self.waiting_for(alias, "MC-A")
+        for _time in range(2):  # an upgrade that was interrupted begins again
+            self.labels.migrate(self.env.cr, "0.2.0")
+        self.assertFalse(alias.exists())
+        self.assertEqual(event.state, "pending")
+
+    def test_aliases_that_look_the_same_become_one(self):
+        first = self.alias("Pensativo", "pensativo")
+        second = self.alias("Pensativo\u200b", "pensativo\u200b")
+        event = self.waiting_for(second, "MC-A")
+        self.labels.migrate(self.env.cr, "0.2.0")
+        self.assertFalse(second.exists())
+        self.assertEqual((event.alias_id, event.state), (first, "failed"))
+
+    def test_another_key_is_computed_anew(self):
+        alias = self.alias("Pensa\u200btivo", "pensa\u200btivo")
+        row = self.env["manychat.stage.map"].search([], limit=1)
+        self.env.cr.execute("UPDATE manychat_stage_map SET label_key = 'x\u200b' WHERE id = %s", [row.id])
+        self.env.invalidate_all()
+        self.labels.migrate(self.env.cr, "0.2.0")
+        self.env.invalidate_all()
+        self.assertEqual(alias.label_key, "pensativo")
+        self.assertEqual(row.label_key, normalize_label(row.name))

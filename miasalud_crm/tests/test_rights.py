@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 from odoo import fields
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import Form, new_test_user, tagged
@@ -164,10 +166,14 @@ class TestRights(ManychatCase):
                         lead.with_user(user).write({field.name: value})
                     with self.assertRaises(AccessError):
                         leads.create({"name": "A", field.name: value})
-                    made = leads.with_context(**{f"default_{field.name}": value}).create({"name": "A"})
+                    made, imported = leads, False
+                    # Odoo 19 itself refuses a field of administrators.
+                    with suppress(AccessError):
+                        made = leads.with_context(**{f"default_{field.name}": value}).create({"name": "A"})
+                    with suppress(AccessError):
+                        imported = leads.load(["name", field.name], [["A", str(value)]])["ids"]
                     self.assertFalse(made.sudo()[field.name])
-                    result = leads.load(["name", field.name], [["A", str(value)]])
-                    self.assertFalse(result["ids"], result)
+                    self.assertFalse(imported)
         self.env.invalidate_all()
         self.assertEqual(lead.read([field.name for field in kept]), before)
 

@@ -8,7 +8,9 @@ from odoo import fields
 from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
+from bridge.contract.event import from_envelope
 from bridge.contract.payloads import EventType
+from bridge.contract.reading import MAX_MESSAGE_CHARS
 
 from ..controllers.api import throttle
 from ..models.manychat_rejection import KEPT, TRIMMED_EVERY
@@ -62,6 +64,53 @@ class TestWebhook(QueueCase, HttpCase):
             self.assertEqual((event.state, event.manychat_id, event.source), ("pending", body["manychat_id"], "odoo"))
         self.assertEqual(len(self.events()), 4)
         self.assertEqual(set(self.events().mapped("key_name")), {"Prueba"})
+
+    def test_what_was_wrong_is_in_the_answer_on_the_row_and_on_the_queue(self):
+        body = {
+            **EXAMPLES[OPPORTUNITY][1],
+            "first_name": "x" * 300,
+            "medical_advisor_id": "N/A",
+            "ad_id": 120,
+            "state": {**EXAMPLES[OPPORTUNITY][1]["state"], "sumary": "Hola"},
+        }
+        answer = self.call(OPPORTUNITY, body).json()
+        warned = [each["field"] for each in answer["warnings"]]
+        self.assertEqual(sorted(warned), ["first_name", "medical_advisor_id", "state.sumary"])
+        event = self.events()
+        self.assertEqual(event.warnings, answer["warnings"])
+        self.assertIn("state.sumary: did you mean summary?", event.warning_text)
+        self.assertEqual(event.extra, {"ad_id": 120, "state": {"sumary": "Hola"}})
+        self.assertIn('"ad_id": 120', event.extra_text)
+        self.assertEqual(self.events().search([("warnings", "!=", False)]), event)
+        self.assertEqual(self.events().search([("extra", "!=", False)]), event)
+        sent = from_envelope(event._envelope())
+        self.assertEqual((list(sent.warnings), sent.extra), (answer["warnings"], event.extra))
+
+    def test_an_event_without_fault_has_no_warnings(self):
+        self.call(OPPORTUNITY, EXAMPLES[OPPORTUNITY][1])
+        event = self.events()
+        self.assertFalse(event.warning_text or event.extra_text)
+        self.assertFalse(event.search([("warnings", "!=", False)]) | event.search([("extra", "!=", False)]))
+
+    def test_a_dry_run_names_warnings_and_unknown_fields(self):
+        body = {**EXAMPLES[CONTACT][1], "email_lead": [], "ad_id": "{{ad}}", "vip": True}
+        answer = self.call(CONTACT, body, X_Dry_Run="1").json()
+        self.assertEqual([each["field"] for each in answer["warnings"]], ["email_lead"])
+        self.assertEqual(answer["extra"], {"vip": True})
+        self.assertFalse(self.events())
+
+    def test_a_date_without_a_zone_is_one_of_the_keys_zone(self):
+        self.env["manychat.api.key"]._authenticate(self.key).tz = "America/Bogota"
+        body = {**EXAMPLES[CONTACT][1], "datetime_actual": "20 Oct 2025, 05:41pm"}
+        self.assertEqual(self.call(CONTACT, body).status_code, 200)
+        self.assertEqual(self.events().payload["datetime_actual"], "2025-10-20T22:41:00.000000Z")
+
+    def test_the_wrong_address_is_told_the_right_one_and_kept_for_the_bot_builder(self):
+        error = self.assertError(self.call(CONTACT, EXAMPLES[OPPORTUNITY][1]), 422, "wrong_endpoint")
+        self.assertIn(f"POST {OPPORTUNITY}", error["message"])
+        self.assertFalse(self.events())
+        refused = self.env["manychat.rejection"].search([], limit=1)
+        self.assertEqual((refused.path, refused.code), (CONTACT, "wrong_endpoint"))
 
     def test_accepted_events_wake_the_relay(self):
         trigger = self.env["ir.cron.trigger"]
@@ -150,9 +199,11 @@ class TestWebhook(QueueCase, HttpCase):
     def test_strange_parameters_in_the_address_do_no_harm(self):
         self.assertEqual(self.call(f"{CONTACT}?asked=2&method=GET", EXAMPLES[CONTACT][1]).status_code, 200)
 
-    def test_an_event_that_grows_too_long_by_normalising_is_refused(self):
+    def test_an_event_that_grows_too_long_by_normalising_is_cut_and_fits_on_its_queue(self):
         body = {**EXAMPLES[OPPORTUNITY][1], "state": {"stage_id": 17, "summary": "\U0001d160" * 8000}}
-        self.assertError(self.call(OPPORTUNITY, json.dumps(body, ensure_ascii=False).encode()), 422, "invalid")
+        answer = self.call(OPPORTUNITY, json.dumps(body, ensure_ascii=False).encode()).json()
+        self.assertEqual([each["field"] for each in answer["warnings"]], ["state.summary"])
+        self.assertLessEqual(len(from_envelope(self.events()._envelope()).encode()), MAX_MESSAGE_CHARS)
 
     def test_the_report_says_when_events_are_stuck(self):
         self.call(CONTACT, EXAMPLES[CONTACT][1])

@@ -51,6 +51,7 @@ class OdooStandIn:
         self.takes_reports = True
         self.refused_reports: set[str] = set()
         self.discarded: dict[str, int] = {}
+        self.told: dict[str, Any] = {}
         self.overdue: list[dict[str, Any]] = []
         self.sent_again: list[str] = []
         self.troubles: dict[str, str] = {}
@@ -221,7 +222,7 @@ class OdooStandIn:
             return self.manychat_apply(**arguments)
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
-            return {"discarded": dict(self.discarded)} if self.takes_reports else True
+            return {"discarded": dict(self.discarded), **self.told} if self.takes_reports else True
         if (model, method) == ("manychat.event", "record_outcomes") and self.takes_reports:
             return self.record_outcomes(**arguments)
         if (model, method) == ("manychat.event", "get_overdue") and self.takes_reports:

@@ -41,6 +41,8 @@ def test_every_case_has_its_answer(api: Api, queues: dict[str, Queue], case: Cas
     body = answer.json()
     if case.is_stored:
         assert body == {"status": "accepted", "event_id": body["event_id"], "warnings": body["warnings"]}
+    if case.status == 200:
+        assert tuple(each["field"] for each in body["warnings"]) == case.warnings
     if case.code:
         assert body.keys() == {"status", "code", "message", "errors"}
         assert (body["status"], body["code"]) == ("error", case.code)
@@ -50,12 +52,14 @@ def test_every_case_has_its_answer(api: Api, queues: dict[str, Queue], case: Cas
 
 def test_what_is_accepted_is_on_its_queue(api: Api, queues: dict[str, Queue]) -> None:
     for event_type in EventType:
-        body = {"manychat_id": "MC1", "campaign_id": 85, "state": {"stage_id": 17}}
-        event_id = api(*event_type.route, body, key="webhook", status=200)["event_id"]
+        body = {**event_type.spec.example, "manychat_id": "MC1", "ad_id": 7, "channel": [], "ultimo_estado": []}
+        answer = api(*event_type.route, body, key="webhook", status=200)
         queue = queues[event_type.queue]
         (message,) = queue.receive(32, 60)
         event = decode(message.content, queue=queue.name, inserted_at=message.inserted_at)
-        assert (event.id, event.type, event.source, event.manychat_id) == (event_id, event_type, "api", "MC1")
+        assert (event.type, event.source, event.manychat_id) == (event_type, "api", "MC1")
+        assert (event.id, list(event.warnings)) == (answer["event_id"], answer["warnings"])
+        assert event.extra["ad_id"] == 7
         queue.delete(message)
 
 
@@ -68,7 +72,7 @@ def ids(api: Api, route: tuple[str, str], body: object, *headers: dict[str, str]
 def test_what_makes_two_requests_one_event(api: Api) -> None:
     stamps = [{"X-Request-Stamp": f"{time.time():.3f} {digit * 32}"} for digit in "ab"]
     key = {"Idempotency-Key": "k"}
-    dated, undated = (OPPORTUNITY, opportunity()), (UPDATE, {"manychat_id": "MC1"})
+    dated, undated = (OPPORTUNITY, opportunity()), (UPDATE, {"manychat_id": "MC1", "last_state": "x"})
     assert len(ids(api, *dated, {}, {})) == 1
     assert len(ids(api, *dated, *stamps)) == 1
     assert len(ids(api, *dated, {}, key)) == 2

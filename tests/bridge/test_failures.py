@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from bridge import retry
 from bridge.cli.dlq import replay_letter
-from bridge.contract.event import MAX_MESSAGE_CHARS
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.reading import MAX_MESSAGE_CHARS
 from bridge.results import Failure
 
 from .conftest import World, contact, eventually, stage

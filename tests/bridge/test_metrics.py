@@ -57,12 +57,14 @@ def test_events_are_counted_by_type_and_outcome_and_timed_to_the_end(world: Worl
     assert scraped.value("miasalud_bridge_info") == 1
 
 
-def test_failures_are_counted_by_reasons_of_ours_only(world: World) -> None:
+@pytest.mark.parametrize("batch_size", [32, 1], ids=["copies in one batch", "copies in batches of their own"])
+def test_failures_are_counted_by_reasons_of_ours_only(world: World, batch_size: int) -> None:
     world.odoo.troubles["MC2"] = "refused"
     unmapped, refused = stage("MC1", stage_id=99), stage("MC2")
-    world.send(unmapped, refused)
+    # Copies of one message are one failure, whichever batches they come in.
+    world.send(unmapped, unmapped, refused, refused)
     world.queues[CONTACT_QUEUE].send("no event")
-    bridge = start(world, max_attempts=2)
+    bridge = start(world, max_attempts=2, batch_size=batch_size)
     world.settle(unmapped, refused)
     eventually(lambda: len(world.rows("dead_letters")) == 3)
     scraped = eventually(

@@ -16,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge import contract
+from bridge.contract.dates import MAX_CLOCK_SKEW
 from bridge.contract.errors import ContractError
-from bridge.contract.event import MAX_CLOCK_SKEW, MAX_MESSAGE_CHARS, Event, accept, decode, from_envelope
+from bridge.contract.event import Event, accept, decode, from_envelope
 from bridge.contract.fields import MAX_BODY_BYTES, format_datetime, normalize_label
 from bridge.contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, EventType
+from bridge.contract.reading import MAX_MESSAGE_CHARS
 from bridge.contract.strict_json import parse_json
 
 NOW = datetime(2025, 7, 11, 17, 20, tzinfo=timezone.utc)
@@ -52,7 +54,7 @@ def fields_at_fault(event_type: EventType, payload: dict[str, Any]) -> set[str]:
 # --- oddities that must pass -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [12345, "12345", 12345.0, " 12345 "])
+@pytest.mark.parametrize("given", [12345, "12345", 12345.0, " 12345 ", "\u200b12345\ufeff", "123\u200e45", "1\x8d2345"])
 def test_an_id_may_be_a_number_or_text(given: Any) -> None:
     assert contact(manychat_id=given).manychat_id == "12345"
 
@@ -69,40 +71,15 @@ def test_an_empty_field_has_many_shapes(given: Any) -> None:
     assert opportunity(medical_advisor_id=given).medical_advisor_id is None
 
 
-def test_text_that_merely_holds_braces_stays() -> None:
-    assert contact(nombre_lead="{{Ana}} {{María}}").nombre_lead == "{{Ana}} {{María}}"
-
-
 @pytest.mark.parametrize("given", [0, "0", "00", 0.0])
 def test_zero_is_no_adviser(given: Any) -> None:
     assert opportunity(commercial_advisor_id=given).commercial_advisor_id is None
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        "2025-07-11T17:14:31.220Z",
-        "2025-07-11T17:14:31.220",
-        "2025-07-11 17:14:31.22",
-        "2025-07-11T12:14:31.220-05:00",
-        "2025-07-11T12:14:31.220-0500",
-        "2025-07-11T12:14:31.220 -05",
-        "2025-07-11t17:14:31,220000z",
-        "2025-07-11T17:14:31.220000000Z",
-    ],
-)
-def test_a_date_comes_with_z_with_an_offset_or_with_neither(given: str) -> None:
-    assert contact(datetime_actual=given).date == datetime(2025, 7, 11, 17, 14, 31, 220000, tzinfo=timezone.utc)
-
-
-def test_a_date_without_seconds_or_without_a_time() -> None:
-    assert contact(datetime_actual="2025-07-11T17:14Z").date == datetime(2025, 7, 11, 17, 14, tzinfo=timezone.utc)
-    assert contact(datetime_actual="2025-07-11").date == datetime(2025, 7, 11, tzinfo=timezone.utc)
-
-
-def test_unknown_fields_are_dropped() -> None:
+def test_unknown_fields_are_kept_beside_the_payload() -> None:
     event = make(favourite_colour="blue", nombre_lead="Ana")
     assert event.payload.canonical() == {"manychat_id": "MC1", "nombre_lead": "Ana"}
+    assert event.extra == {"favourite_colour": "blue"}
     assert event.id == make(nombre_lead="Ana").id
 
 
@@ -110,13 +87,9 @@ def test_a_phone_number_sent_as_a_number_keeps_its_digits() -> None:
     assert contact(whatsapp=521234567891).whatsapp == "521234567891"
 
 
-@pytest.mark.parametrize("field", ["manychat_id", "whatsapp", "nombre_lead"])
-def test_a_number_beyond_all_numbers_is_no_text(field: str) -> None:
+def test_a_number_beyond_all_numbers_is_no_person() -> None:
     # JSON has no largest number, Python's floats have: this one becomes infinity.
-    body = {"manychat_id": "MC1", field: parse_json('{"number": 1e400}')["number"]}
-    with pytest.raises(ContractError) as caught:
-        accept(EventType.CONTACT, body, received_at=NOW, source="odoo")
-    assert [error["field"] for error in caught.value.errors] == [field]
+    assert fields_at_fault(EventType.CONTACT, parse_json('{"manychat_id": 1e400}')) == {"manychat_id"}
 
 
 def test_a_stage_comes_by_id_or_by_label() -> None:
@@ -138,6 +111,10 @@ def test_control_characters_and_half_an_emoji_do_not_get_through() -> None:
         ("Terminó Asesoría Médica", "Termino\u0301 Asesori\u0301a Me\u0301dica"),
         ("  Comienza\u00a0Cotización\t", "comienza cotización"),
         ("STRASSE", "straße"),
+        ("Comienza\u200b Cotización\ufeff", "\u2066comienza cotizacio\u0301n\u2069"),
+        ("Coti\u00adzación", "cotización"),
+        ("Cotización \u3164", "cotización"),
+        ("Cerrado ❤\ufe0f", "cerrado ❤"),
     ],
 )
 def test_labels_match_whatever_their_case_spaces_and_unicode_form(one: str, other: str) -> None:
@@ -151,7 +128,15 @@ def test_labels_that_differ_in_an_accent_do_not_match() -> None:
 # --- what must not pass ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [None, "", "{{user_id}}", [], {}, True, "x" * 65])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(None, "", "{{user_id}}", "MC-{{user_id}}", "{{a}}7", [], {}, True, False, "x" * 65),
+        *("null", "Undefined", "None", "NaN", "nil", "N/A", "na", "[object Object]", "true", "(null)"),
+        *(0, -0.0, "0", "00", "0.0", "-0", "+0", "0,00", "0e0", "0x0", "00000000-0000-0000", "٠"),
+        *("-", "--", "?", "…", "+", "\u200b", "\u3164", " \u2800\ufeff ", "\u200b0\u200b", "\x85", "null\u200d"),
+    ],
+)
 def test_without_a_manychat_id_there_is_no_event(given: Any) -> None:
     assert fields_at_fault(EventType.CONTACT, {"manychat_id": given}) == {"manychat_id"}
     assert fields_at_fault(EventType.CONTACT, {}) == {"manychat_id"}
@@ -164,19 +149,10 @@ def test_a_number_that_is_none(given: Any) -> None:
     }
 
 
-@pytest.mark.parametrize("given", ["yesterday", "11/07/2025", 1, "2025-02-30", "2025-07-11T25:00Z", True])
-def test_a_date_that_is_none(given: Any) -> None:
-    assert fields_at_fault(EventType.CONTACT, {"manychat_id": "1", "datetime_actual": given}) == {"datetime_actual"}
-
-
-@pytest.mark.parametrize("date", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31"])
-def test_a_date_at_the_ends_of_time(date: str) -> None:
-    assert fields_at_fault(EventType.CONTACT, {"manychat_id": "1", "datetime_actual": date}) == {"datetime_actual"}
-
-
 def test_an_opportunity_needs_a_stage() -> None:
-    for state in ({}, {"stage_id": 0, "stage": ""}, {"summary": "x"}):
-        assert fields_at_fault(EventType.OPPORTUNITY, {"manychat_id": "1", "state": state}) == {"state.stage_id"}
+    for state in ({}, {"stage_id": 0, "stage": ""}, {"summary": "x"}, {"stage": "\u3164"}, {"stage": ["x"]}):
+        faults = fields_at_fault(EventType.OPPORTUNITY, {"manychat_id": "1", "state": state})
+        assert faults & {"state.stage_id", "state.stage"}
     assert fields_at_fault(EventType.OPPORTUNITY, {"manychat_id": "1"}) == {"state"}
     assert fields_at_fault(EventType.OPPORTUNITY, {"manychat_id": "1", "state": "17"}) == {"state"}
 
@@ -189,12 +165,12 @@ def test_an_assignment_needs_a_campaign() -> None:
 def test_all_faults_are_told_at_once_and_no_value_is_quoted() -> None:
     with pytest.raises(ContractError) as caught:
         accept(
-            EventType.CONTACT,
-            {"manychat_id": "", "nombre_lead": "Anastasia" * 100, "datetime_actual": "Anastasia"},
+            EventType.OPPORTUNITY,
+            {"manychat_id": "Anastasia" * 100, "state": "Anastasia"},
             received_at=NOW,
             source="odoo",
         )
-    assert {error["field"] for error in caught.value.errors} == {"manychat_id", "nombre_lead", "datetime_actual"}
+    assert {error["field"] for error in caught.value.errors} == {"manychat_id", "state"}
     assert "Anastasia" not in str(caught.value.errors) + caught.value.message
 
 

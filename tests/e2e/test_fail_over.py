@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,47 +12,12 @@ from typing import Any
 import pytest
 import requests
 
-from deploy.local import os_packages, ports
-from deploy.local.paths import ROOT
+from deploy.local import ports
+from tests.front import proxy
 from tests.world import Chat, World
 
-TEMPLATE = ROOT / "deploy" / "proxy" / "fail-over.conf.template"
 WEBHOOK = "/api/v1/manychat/webhook/"
 UPDATE = "/api/v1/manychat/campaign-contacts/update-by-manychat-id"
-_MAIN = """
-daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 64; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  include {folder}/fail-over.conf;
-}}
-"""
-
-
-def proxy(folder: Path, odoo: str, api: str) -> Iterator[str]:
-    """The address of an nginx with our template, in front of those two."""
-    os_packages.ensure(os_packages.NGINX)
-    port = ports.choose()
-    text = TEMPLATE.read_text()
-    for name, value in {"ODOO": odoo, "API": api, "LISTEN": f"127.0.0.1:{port}"}.items():
-        text = text.replace(f"${{{name}}}", value.removeprefix("http://"))
-    (folder / "fail-over.conf").write_text(text)
-    (folder / "nginx.conf").write_text(_MAIN.format(folder=folder))
-    server = subprocess.Popen(
-        [str(os_packages.nginx()), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while ports.is_free(port):
-            assert server.poll() is None, (folder / "error.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 @pytest.fixture(scope="module")

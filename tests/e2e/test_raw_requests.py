@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.front import proxy
 from tests.raw_requests import CASES, KEY, Answer, Raw, ask, raw
 from tests.world import World
-
-from .test_fail_over import proxy
 
 _WRONG_KEY = {"unauthorized", "too_many_wrong_keys"}
 

@@ -26,6 +26,8 @@ from .proxy import CUT, PASS, Passing, Proxy, Trap
 from .system import BUSY_SECONDS, VISIBILITY_TIMEOUT, System
 from .traffic import Traffic
 
+#: Seconds between two times that Azurite writes what it holds.
+AZURITE_SAVES = 5
 #: Seconds that a fault waits for the moment it wants; with a quiet queue, or Odoo still starting, it may not come.
 PATIENCE = 20
 
@@ -220,10 +222,52 @@ def sql_full(system: System, _traffic: Traffic, chooser: random.Random) -> None:
 
 
 def queue_stopped(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    """Azurite, by SIGTERM: killed, it would forget the last five seconds, as Azure does not."""
+    """Azurite, by SIGTERM: it forgets nothing."""
     system.programs.stop_program("azurite")
     time.sleep(chooser.uniform(0.5, 4))
     system.programs.start_program("azurite")
+
+
+def queue_killed(system: System, traffic: Traffic, _chooser: random.Random) -> None:
+    """Azurite, by SIGKILL: it forgets what it promised in its last five seconds, as a restored account forgets hours.
+
+    Odoo keeps its events, and the standby has their rows in SQL. Who puts messages straight on a queue keeps nothing.
+    """
+    with traffic.only_webhooks():
+        # SQL may have been away until now, and events without a row are on the queue only.
+        time.sleep(max(system.standby_pauses_for(), 0) + AZURITE_SAVES + 1)
+        # While bridges work, hardly a message is there to be forgotten.
+        with _standing_still(system.bridge_pids()):
+            time.sleep(AZURITE_SAVES - 1)
+            system.programs.signal_program("azurite", signal.SIGKILL)
+    traffic.ledger.queue_kills += 1
+
+
+@contextlib.contextmanager
+def _standing_still(pids: list[int]) -> Iterator[None]:
+    def send(number: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        send(signal.SIGCONT)
+
+
+def standby_killed(system: System, _traffic: Traffic, _chooser: random.Random) -> None:
+    system.programs.signal_program("api", signal.SIGKILL)
+
+
+def odoo_frozen(system: System, _traffic: Traffic, chooser: random.Random) -> None:
+    """It takes requests and does not answer, and the proxy turns to the standby. Then it does what it was asked."""
+    system.programs.signal_program("odoo", signal.SIGSTOP)
+    try:
+        time.sleep(chooser.uniform(5, 9))
+    finally:
+        system.programs.signal_program("odoo", signal.SIGCONT)
 
 
 def queue_answers_cut(system: System, _traffic: Traffic, chooser: random.Random) -> None:
@@ -249,6 +293,7 @@ KINDS: dict[str, Callable[[System, Traffic, random.Random], None]] = {
     "bridge frozen until its leases end": bridge_frozen,
     "Odoo stopped (SIGTERM) and started": odoo_stopped,
     "Odoo killed (SIGKILL)": odoo_killed,
+    "Odoo frozen": odoo_frozen,
     "Odoo unreachable": odoo_unreachable,
     "PostgreSQL restarted (fast)": postgresql_restarted_fast,
     "PostgreSQL restarted (immediate)": postgresql_restarted_immediately,
@@ -257,8 +302,16 @@ KINDS: dict[str, Callable[[System, Traffic, random.Random], None]] = {
     "SQL locked": sql_locked,
     "SQL full": sql_full,
     "queue stopped and started": queue_stopped,
+    "queue killed (SIGKILL)": queue_killed,
     "queue answers cut": queue_answers_cut,
+    "standby killed (SIGKILL)": standby_killed,
     "webhook client cut off": webhook_client_cut_off,
 }
 #: Odoo takes its time to start, and to find its database again.
-SLOW = {name for name in KINDS if name.startswith("PostgreSQL") or "Odoo stopped" in name or "Odoo killed" in name}
+SLOW = {
+    name
+    for name in KINDS
+    if name.startswith(("PostgreSQL", "Odoo stopped", "Odoo killed", "Odoo frozen", "queue killed"))
+}
+#: What the queue has lost is missed minutes later: more than the short run waits.
+LATE = {"queue killed (SIGKILL)"}

@@ -1,38 +1,50 @@
 """The stack under test: a real one, whose bridges reach Odoo and the queues through proxies."""
 
 import contextlib
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 from psycopg.rows import namedtuple_row
 
+from bridge.api import accepted
 from bridge.contract import payloads
 from deploy.local import azurite, odoo
 from deploy.local.postgres import BREAKABLE
 from deploy.local.stack import Stack
+from tests.front import proxy
 
 from .proxy import Proxy
 
 QUEUES = (*payloads.QUEUES.values(), payloads.DEAD_LETTER_QUEUE)
 #: Seconds. Short, so that what a killed bridge had in hand comes again within the run.
 VISIBILITY_TIMEOUT = 6
+#: Seconds, and minutes. Short, so that what the queue has lost is missed soon.
+RECONCILE_SECONDS = 20
+OVERDUE_MINUTES = 1
 #: Seconds that SQLite waits for a lock. The product's own 30 would make every lock of ours a mere delay.
 BUSY_SECONDS = 2
 
 
 class System(Stack):
-    """A :class:`Stack` that can be broken in all the ways that ``kinds`` knows."""
+    """A :class:`Stack` that can be broken in all the ways that ``kinds`` knows.
+
+    :ivar front_url: of the proxy that the bots talk to: it sends them to Odoo, or to the standby while Odoo is away
+    """
 
     def __init__(self, bridges: int = 3) -> None:
         # Durable: with synchronous_commit off, a PostgreSQL that is stopped at once may rightly forget.
         super().__init__("faults", odoo.chosen(cluster=BREAKABLE), bridges=bridges, durable=True)
         self.odoo_proxy = Proxy(lambda: urlsplit(self.odoo_url).port or 0)
         self.queue_proxy = Proxy(lambda: self._state.get("queue port"))
+        self.front_url = ""
 
     def bridge_environment(self) -> dict[str, str]:
         through_proxies = {
@@ -41,6 +53,7 @@ class System(Stack):
                 self._state.get("queue key"), self.queue_proxy.port
             ),
             "BRIDGE_VISIBILITY_TIMEOUT": str(VISIBILITY_TIMEOUT),
+            "BRIDGE_RECONCILE_INTERVAL": str(RECONCILE_SECONDS),
             "BRIDGE_DATABASE_OPTIONS": f'{{"connect_args": {{"timeout": {BUSY_SECONDS}}}}}',
         }
         return super().bridge_environment() | through_proxies
@@ -51,13 +64,16 @@ class System(Stack):
         self.odoo.cluster.start()
         self.remove()
         self.start()
+        self.rpc("ir.config_parameter", "set_param", "miasalud_crm.overdue_minutes", str(OVERDUE_MINUTES))
         try:
-            yield self
+            with contextlib.contextmanager(proxy)(_folder(self.folder / "nginx"), self.odoo_url, self.api_url) as front:
+                self.front_url = front
+                yield self
         finally:
             self.stop()
             self.odoo.cluster.stop()
-            for proxy in (self.odoo_proxy, self.queue_proxy):
-                proxy.close()
+            for each in (self.odoo_proxy, self.queue_proxy):
+                each.close()
 
     # Its parts.
 
@@ -84,6 +100,14 @@ class System(Stack):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
+    def standby_pauses_for(self) -> float:
+        """Seconds until the standby writes rows of its events again, if SQL was too slow for one of them."""
+        for line in reversed(self.programs.log_tail("api", 1000).splitlines()):
+            if "accepted_events_not_noted" in line:
+                at = datetime.fromisoformat(json.loads(line)["timestamp"])
+                return accepted.PAUSE - (datetime.now(timezone.utc) - at).total_seconds()
+        return 0.0
+
     def ensure_up(self) -> None:
         """Every program runs, also one that supervisor gave up on because it was killed too often in a row."""
         if not self.odoo.cluster.is_running():
@@ -109,3 +133,8 @@ class System(Stack):
                 return False
             time.sleep(0.5)
         return True
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path

@@ -4,6 +4,7 @@ What they do is drawn from the run's seed. When they do it is up to the machine:
 events and has the same faults in the same order, but not at the same microsecond.
 """
 
+import contextlib
 import itertools
 import json
 import random
@@ -30,6 +31,8 @@ WEBHOOK = "/api/v1/manychat/webhook/"
 UNKNOWN_STAGES = ("Etapa inventada", "Etapa de prueba", "Seguimiento X")
 #: Events under way at which the bots wait: Azurite slows down with the messages it holds.
 BACKLOG = 150
+#: Share of the events that come straight to the standby.
+STANDBY = 0.15
 _NOTHING_DECIDED = (404, 500, 502, 503)  # what Odoo answers while its database is away or its registry loads
 
 
@@ -54,6 +57,7 @@ class Ledger:
     moves: list[Move] = field(default_factory=list)
     answers: Counter[int] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
+    queue_kills: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -123,6 +127,7 @@ class Traffic:
         self._full = threading.Event()
         self._known: list[str] = []  # people who may be moved
         self._cut_off = threading.Event()
+        self._only_webhooks = threading.Event()
         jobs = [(self._bot, number) for number in range(bots)]
         jobs += [(self._person, 100), (self._rubbish, 200), (self._old_producer, 300)]
         self._threads = [threading.Thread(target=work, args=[random.Random(f"{seed}/{n}"), n]) for work, n in jobs]
@@ -141,6 +146,15 @@ class Traffic:
         """Tell the bots how many events are under way."""
         (self._full.set if backlog > BACKLOG else self._full.clear)()
 
+    @contextlib.contextmanager
+    def only_webhooks(self) -> Iterator[None]:
+        """Nothing is put on a queue past the webhooks."""
+        self._only_webhooks.set()
+        try:
+            yield
+        finally:
+            self._only_webhooks.clear()
+
     def cut_off_next(self) -> None:
         """The next bot loses its connection after sending, before the answer, and repeats its event."""
         self._cut_off.set()
@@ -154,7 +168,9 @@ class Traffic:
     def _bot(self, chooser: random.Random, number: int) -> None:
         for events in conversations(chooser, f"MC-{self.seed}-{number}", self._began):
             for route, body in events:
-                if not self._send(route, body):
+                # Some come straight to the standby, as from a proxy that has just found Odoo down.
+                server = self.system.api_url if chooser.random() < STANDBY else self.system.front_url
+                if not self._send(server, route, body):
                     return
                 if route == "crm-opportunity" and not body["phone_clock_ahead"]:
                     self._known.append(body["manychat_id"])
@@ -164,16 +180,16 @@ class Traffic:
                 if self._stop.is_set():
                     return
 
-    def _send(self, route: str, body: dict[str, Any]) -> bool:
+    def _send(self, server: str, route: str, body: dict[str, Any]) -> bool:
         """Send until it is accepted. ManyChat itself would not repeat; a test must not run dry while Odoo is down."""
         with self.ledger.lock:
             self.ledger.sent += 1
         if self._cut_off.is_set():
             self._cut_off.clear()
-            self._send_and_hang_up(route, body)
+            self._send_and_hang_up(server, route, body)
         while True:
             try:
-                answer = requests.post(self._url(route), json=body, headers=self._headers(), timeout=30)
+                answer = requests.post(server + WEBHOOK + route, json=body, headers=self._headers(), timeout=30)
             except requests.RequestException:
                 pass
             else:
@@ -190,9 +206,9 @@ class Traffic:
             with self.ledger.lock:
                 self.ledger.repeated += 1
 
-    def _send_and_hang_up(self, route: str, body: dict[str, Any]) -> None:
+    def _send_and_hang_up(self, server: str, route: str, body: dict[str, Any]) -> None:
         """The request arrives whole, and nobody waits for the answer."""
-        address = urlsplit(self.system.odoo_url)
+        address = urlsplit(server)
         content = json.dumps(body).encode()
         head = f"POST {WEBHOOK}{route} HTTP/1.1\r\nHost: odoo\r\nContent-Type: application/json\r\n"
         head += f"Content-Length: {len(content)}\r\n"
@@ -249,9 +265,9 @@ class Traffic:
             if self._stop.wait(chooser.uniform(1, 4)):
                 return
             _route, body = _opportunity(chooser, f"MC-{self.seed}-old-{number // 4}", self._began, ahead=False)
-            if not body["state"]["date"]:
-                continue  # without a date each message would be an event of its own
             event = accept(EventType.OPPORTUNITY, body, received_at=self._began, source="queue")
+            if not body["state"]["date"] or event.clock_is_wrong:
+                continue  # without a date, or with one that nobody believes, each message is an event of its own
             times = sum(self._put(json.dumps(body)) for _ in range(chooser.choice((1, 1, 2))))
             with self.ledger.lock:
                 self.ledger.sent += 1
@@ -260,6 +276,8 @@ class Traffic:
 
     def _put(self, content: str) -> bool:
         """Past the webhook, and past the proxy."""
+        if self._only_webhooks.is_set():
+            return False
         try:
             with QueueClient.from_connection_string(
                 self.system.connection_string, OPPORTUNITY_QUEUE, retry_total=0, read_timeout=5
@@ -268,9 +286,6 @@ class Traffic:
         except AzureError:
             return False
         return True
-
-    def _url(self, route: str) -> str:
-        return self.system.odoo_url + WEBHOOK + route
 
     def _headers(self) -> dict[str, str]:
         return {"X-API-KEY": self.system.webhook_key, "Connection": "close"}

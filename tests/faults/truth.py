@@ -63,6 +63,8 @@ class Verdict:
     other: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     dead: Counter[str] = field(default_factory=Counter)
+    standby: int = 0  # taken by the standby
+    missed: int = 0  # lost by the queue, and sent again by Odoo
     unheard: int = 0  # committed, though the bot was cut off before it heard so
     moves: int = 0
     opportunities: int = 0
@@ -92,7 +94,8 @@ class Truth:
 
     def has_settled(self) -> bool:
         """Nothing is under way any more. Not whether it went well: a lost event would not show here."""
-        pending = "SELECT 1 FROM manychat_event WHERE state = 'pending' LIMIT 1"
+        # Also what is on its queue as far as Odoo knows: the queue may have lost it, and then it comes again.
+        pending = "SELECT 1 FROM manychat_event WHERE state IN ('pending', 'queued') LIMIT 1"
         if self._system.database_rows(pending) or self._sql("SELECT 1 FROM audit WHERE outcome IS NULL LIMIT 1"):
             return False
         return not any(depth for name, depth in self.depths().items() if name != DEAD_LETTER_QUEUE)
@@ -115,6 +118,8 @@ class Truth:
         audit = {row.event_id: row for row in self._sql("SELECT * FROM audit")}
         letters = self._sql("SELECT * FROM dead_letters WHERE status = 'open'")
         verdict.unheard = len({row.event_id for row in events.values() if row.source == "odoo"} - ledger.accepted)
+        verdict.standby = sum(row.source == "api" for row in audit.values())
+        verdict.missed = sum(bool(row.resends) for row in events.values())
         verdict.outcomes.update(str(row.outcome) for row in audit.values())
         verdict.dead.update(letter.code for letter in letters)
         self._examine_accounts(verdict, ledger, events, audit, letters)
@@ -123,7 +128,8 @@ class Truth:
         self._examine_fields(verdict, audit)
         if self._read_partners() != self._partners:
             verdict.other.append("res.partner has changed")
-        verdict.other += [f"{depth} messages left on {name}" for name, depth in self._left_over(len(letters))]
+        left_over = self._left_over(0 if ledger.queue_kills else len(letters))
+        verdict.other += [f"{depth} messages left on {name}" for name, depth in left_over]
         return verdict
 
     def _examine_accounts(
@@ -237,10 +243,11 @@ class Truth:
         everything = "SELECT count(*), md5(string_agg(row::text, '' ORDER BY id)) FROM res_partner row"
         return self._system.database_rows(everything)
 
-    def _left_over(self, letters: int) -> Iterator[tuple[str, int]]:
+    def _left_over(self, notices: int) -> Iterator[tuple[str, int]]:
+        """:param notices: that must be there; a killed queue may lose some, and the dead letters are in SQL"""
         for name, depth in self.depths().items():
             # A notice may come twice: a bridge is killed after sending it, before noting that. It may not be missing.
-            if depth < letters if name == DEAD_LETTER_QUEUE else depth:
+            if depth < notices if name == DEAD_LETTER_QUEUE else depth:
                 yield name, depth
 
 

@@ -106,7 +106,7 @@ def test_every_order_of_arrival_ends_in_the_same_row(store: Store, table: str, r
 def in_every_order(store: Store, apply: Any, make: Callable[[str], list[Event]], table: str) -> list[Any]:
     """The rows that each order of the events leaves."""
     left = []
-    for n, order in enumerate(itertools.permutations(range(len(make("?"))))):
+    for n, order in enumerate(itertools.permutations(range(len(make("MC"))))):
         events = make(f"MC-{n}")
         for index in order:
             store.run(apply, [events[index]])
@@ -163,7 +163,7 @@ def test_the_stage_is_that_of_the_newest_event_with_both_its_names(store: Store)
 
 def test_a_date_without_an_adviser_moves_no_older_adviser_out_of_the_way(store: Store) -> None:
     def make(person: str) -> list[Event]:
-        day = [(NOON + timedelta(days=n)).isoformat() for n in range(3)]
+        day = [(NOON - timedelta(days=n)).isoformat() for n in (2, 1, 0)]
         return [
             assignment(0, person, campaign_id=85),
             update(1, person, campaign_id=85, medical_advisor_id=7, medical_assignment_date=day[1]),
@@ -172,7 +172,7 @@ def test_a_date_without_an_adviser_moves_no_older_adviser_out_of_the_way(store: 
         ]
 
     rows = in_every_order(store, campaigns.apply_campaign_events, make, "campaign_contacts")
-    assert {(row.medical_advisor_id, row.medical_assignment_date) for row in rows} == {(7, NOON + timedelta(days=2))}
+    assert {(row.medical_advisor_id, row.medical_assignment_date) for row in rows} == {(7, NOON)}
 
 
 def test_a_contacts_own_event_wins_over_an_opportunitys_whatever_their_dates(store: Store) -> None:

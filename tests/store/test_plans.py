@@ -156,13 +156,20 @@ def exercise(store: Store) -> None:
     for _ in range(2):
         store.run(audit.begin, [taken(event) for event in events])
         store.run(contacts.apply_contacts, [person, new])
-        store.run(campaigns.apply_campaign_events, [update(1, "P1"), assignment(2, "P1", comercial_id=1, medico_id=2)])
+        store.run(
+            campaigns.apply_campaign_events,
+            [update(1, "P1", last_state="x"), assignment(2, "P1", comercial_id=1, medico_id=2)],
+        )
         store.run(opportunities.record, [move])
         store.run(opportunities.fail, [(move, Failure("refused", "no"))])
         store.run(audit.release_attempt, [person.id])
         store.run(audit.fail, {person.id: Failure("refused", "no")}, dead=True)
         store.run(dead_letters.put, [letter(person, message_id="m8"), letter(message_id="m9")])
-    store.run(dead_letters.messages_given_up, [person.id])
+    store.run(dead_letters.given_up, [person.id])
+    for gone_before in (NOON, NOON, NOON + timedelta(days=1)):
+        store.run(dead_letters.put_undeliverable, "q", gone_before, NOON)
+    store.run(dead_letters.resolve_undeliverable, "q", NOON)
+    store.run(dead_letters.undeliverable)
     store.run(dead_letters.mark_notified, [row.id for row in store.run(dead_letters.unnotified, ["m8", "m9"])])
     for wanted in (
         Filter(),

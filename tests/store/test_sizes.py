@@ -113,7 +113,7 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(audit.unfinished, NOON, [f"t{n}" for n in range(4)])  # types are four
     call(dead_letters.put, letters)
     call(dead_letters.mark_notified, [row.id for row in call(dead_letters.unnotified, [f"u{n}" for n in numbers])])
-    call(dead_letters.messages_given_up, events)
+    call(dead_letters.given_up, events)
     assert len(call(dead_letters.search, wanted)) == sum(call(dead_letters.counts, wanted).values()) == MANY
     call(dead_letters.discard_all, events)
     call(dead_letters.resolve, events)

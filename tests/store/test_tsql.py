@@ -77,7 +77,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
         store.run(audit.release_attempt, [event.id])
         store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
         store.run(dead_letters.put, [letter(event), letter(message_id="m9")])
-        store.run(dead_letters.messages_given_up, [event.id])
+        store.run(dead_letters.given_up, [event.id])
         for row in store.run(dead_letters.unnotified, ["m1", "m9"]):
             store.run(dead_letters.mark_notified, [row.id])
         wanted = Filter(

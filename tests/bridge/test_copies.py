@@ -1,0 +1,114 @@
+"""Copies of a failed event's message: one dead letter for those that were on the queue by then, a new one after it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+import sqlalchemy as sa
+
+from bridge.contract.event import Event
+from bridge.contract.payloads import OPPORTUNITY_QUEUE
+from bridge.results import Failure
+from bridge.store import audit, dead_letters, schema
+from bridge.store.audit import ReceivedEvent
+from bridge.store.dead_letters import DeadLetter
+from bridge.store.engine import in_transaction
+
+from .conftest import Bridge, World, eventually, stage
+
+
+def given_up(world: World) -> Event:
+    """An event with a dead letter; no bridge runs any more."""
+    event = stage("MC1", stage_id=99)
+    world.send(event)
+    bridge = world.start_bridge()
+    assert world.settle(event) == ["dead_lettered"]
+    eventually(lambda: world.rows("dead_letters")[0].notified_at)
+    bridge.terminate()
+    return event
+
+
+def send_around_the_failure(world: World, event: Event, seconds: float) -> None:
+    """Put another message with ``event`` on the queue, so long before the event was given up (or after: below 0)."""
+    world.send(event)
+    [message] = world.queues[OPPORTUNITY_QUEUE].peek(32)
+    with world.engine.begin() as connection:
+        moment = message.inserted_at + timedelta(seconds=seconds)
+        connection.execute(schema.dead_letters.update().values(last_tried_at=moment))
+
+
+def finished(world: World, bridge: Bridge) -> None:
+    eventually(lambda: world.queues[OPPORTUNITY_QUEUE].depth() == 0)
+    assert bridge.terminate() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "attempts"), [(1.0, 0), (3600.0, 0), (0.0, 1), (0.9, 1)], ids=["just", "long", "same second", "maybe"]
+)
+def test_a_copy_from_before_shares_the_dead_letter(world: World, seconds: float, attempts: int) -> None:
+    event = given_up(world)
+    calls = len(world.odoo.calls)
+    send_around_the_failure(world, event, seconds)
+    [before] = world.rows("dead_letters")
+    bridge = world.start_bridge()
+    eventually(lambda: bridge.lines("event_duplicate"))
+    finished(world, bridge)
+
+    assert world.rows("dead_letters") == [before]
+    assert world.outcomes(event) == ["dead_lettered"]
+    assert len(world.notices()) == 1
+    assert bridge.lines("event_dead_lettered") == []
+    assert len(world.odoo.calls) == calls + attempts
+
+
+def test_a_copy_of_the_same_second_may_succeed(world: World) -> None:
+    event = given_up(world)
+    send_around_the_failure(world, event, 0.5)
+    world.odoo.stages[99] = "Nueva etapa"
+    world.start_bridge()
+
+    assert eventually(lambda: world.outcomes(event) == ["created"])
+    assert [row.status for row in world.rows("dead_letters")] == ["resolved"]
+
+
+@pytest.mark.parametrize(("seconds", "retries"), [(-0.1, 0), (-3600.0, 0), (3600.0, 1), (0.5, 1)])
+def test_a_message_put_since_then_is_a_new_attempt(world: World, seconds: float, retries: int) -> None:
+    """By its time, or because Odoo says so, whose clock may differ from the queue's."""
+    event = given_up(world)
+    send_around_the_failure(world, replace(event, retries=retries), seconds)
+    [before] = world.rows("dead_letters")
+    bridge = world.start_bridge()
+    eventually(lambda: bridge.lines("event_dead_lettered"))
+    finished(world, bridge)
+
+    [after] = world.rows("dead_letters")
+    assert (after.id, after.status) == (before.id, "open")
+    assert after.message_id != before.message_id
+    assert len(world.notices()) == 2
+
+
+def test_copies_that_two_bridges_had_in_hand_at_once_are_one_dead_letter(world: World) -> None:
+    event, now = stage("MC1"), datetime.now(timezone.utc)
+
+    def fail(connection: sa.Connection, message_id: str, enqueued_at: datetime, *, sent_again: bool = False) -> bool:
+        letter = DeadLetter(
+            *(event.id, message_id, OPPORTUNITY_QUEUE, event.type.value, "MC1", event.encode()),
+            *(enqueued_at, "refused", "No.", 5, now),
+        )
+        audit.fail(connection, {event.id: Failure("refused", "No.")}, dead=True)
+        return not dead_letters.put(connection, [letter], now, sent_again=[event.id] if sent_again else [])
+
+    in_transaction(world.engine, audit.begin, [ReceivedEvent(event, OPPORTUNITY_QUEUE, now)])
+    earlier, later = now - timedelta(seconds=5), now + timedelta(seconds=5)
+    for message_id, enqueued_at, is_stored in (
+        ("a", earlier, True),
+        ("b", earlier, False),
+        ("a", earlier, True),
+        ("c", later, True),
+    ):
+        assert in_transaction(world.engine, fail, message_id, enqueued_at) == is_stored
+    assert in_transaction(world.engine, fail, "d", earlier, sent_again=True)
+    [row] = world.rows("dead_letters")
+    assert row.message_id == "d"
