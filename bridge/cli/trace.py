@@ -250,7 +250,10 @@ def _timeline(history: Mapping[str, Any]) -> list[dict[str, str]]:
     steps = [
         (audit.get("received_at") or odoo.get("received_at"), _RECEIVERS.get(source, source), "received the event"),
         (audit.get("enqueued_at") or waiting.get("enqueued_at"), "queue", _put_on(history)),
-        (audit.get("started_at"), "bridge", "received it for the first time"),
+        (
+            audit.get("started_at"),
+            *(("SQL", "noted that the standby accepted it") if _is_untried(audit) else ("bridge", _FIRST)),
+        ),
         (
             audit.get("tried_at") if audit.get("tried_at") != audit.get("started_at") else None,
             "bridge",
@@ -267,7 +270,13 @@ def _timeline(history: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 _RECEIVERS = {"odoo": "webhook", "api": "standby webhook", "queue": "queue", "cli": "command line"}
+_FIRST = "received it for the first time"
 _LETTER_ENDS = ("replayed", "resolved", "discarded")
+
+
+def _is_untried(audit: Mapping[str, Any]) -> bool:
+    """Whether the standby accepted the event, and no bridge has received it yet."""
+    return audit.get("attempts") == 0 and not audit.get("tried_at")
 
 
 def _utc(time: str) -> str:
@@ -300,6 +309,8 @@ def _conclusion(history: Mapping[str, Any]) -> str:
     if waiting := history["queue"]:
         received = f", received {waiting['dequeue_count']} times so far" if waiting["dequeue_count"] else ""
         return f"It waits on {waiting['queue']}{received}. Is a bridge alive, and the queue not paused? See `status`."
+    if _is_untried(audit):
+        return "The standby accepted it, and no bridge has received it yet: `reconcile` applies it if it is lost."
     if audit:
         why = f" ({audit['error_code']})" if audit.get("error_code") else ""
         return f"Unfinished after {audit['attempts']} attempts{why}: a bridge works on it, or will try again."

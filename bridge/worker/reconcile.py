@@ -224,7 +224,7 @@ class Reconcile:
 
     def _reopen_replayed(self) -> Iterator[Repair]:
         for letter in in_transaction(self._engine, dead_letters.unanswered_replays, self._cutoff):
-            queue = EventType(letter.type).queue if letter.type else letter.queue
+            queue = next((kind.queue for kind in EventType if kind.value == letter.type), letter.queue)
             if queue in self._handlers and letter.replayed_at and letter.replayed_at < self._losses.lost_before(queue):
                 if not self._dry_run:
                     in_transaction(self._engine, dead_letters.reopen, letter)

@@ -10,6 +10,7 @@ from bridge.contract.payloads import EventType
 from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.webhook import WebhookError
 
+from ..rights import company_language
 from .api import authenticate, route
 
 
@@ -76,9 +77,12 @@ class ManychatWebhook(http.Controller):
         if event.type is EventType.OPPORTUNITY:
             state = event.payload.state
             stage = request.env["manychat.stage.map"].sudo()._resolver()(state.stage_id, state.stage)
-            forecast["stage"] = stage.stage_id.name or None
+            webhook_user = request.env.ref("miasalud_crm.user_webhook")
+            language = company_language(request.env(user=webhook_user.id, su=True))
+            name = stage.stage_id.with_context(lang=language).name
+            forecast["stage"] = name or None
             forecast["message"] = (
-                f"The opportunity would enter the stage “{stage.stage_id.name}”."
+                f"The opportunity would enter the stage “{name}”."
                 if stage
                 else "This ManyChat stage is not mapped yet: the event would wait until a manager maps it in Odoo."
             )

@@ -67,7 +67,11 @@ class ManychatSetup(models.AbstractModel):
             return ""
         names = ", ".join(f"“{name}”" for name, _why in stopped)
         if {why for _name, why in stopped} == {ARCHIVED}:
-            return self.env._("These scheduled actions are archived: %s. Activate them again.", names)
+            return self.env._(
+                "These scheduled actions are archived: %s. An administrator activates them under Settings ▸ Technical "
+                "▸ Scheduled Actions.",
+                names,
+            )
         if DELETED in {why for _name, why in stopped}:
             return self.env._("These scheduled actions do not exist or do not run: %s. Upgrade the app.", names)
         return self.env._(

@@ -9,7 +9,7 @@ from odoo.tools import mute_logger
 from bridge.contract.payloads import EventType
 
 from ..controllers.api import throttle
-from .common import ManychatCase, QueueCase, opportunity
+from .common import ManychatCase, QueueCase, let_jobs_run, opportunity
 
 WEBHOOK = EventType.OPPORTUNITY.route[1]
 
@@ -18,6 +18,7 @@ WEBHOOK = EventType.OPPORTUNITY.route[1]
 class TestTestEvent(QueueCase, HttpCase, ManychatCase):
     def setUp(self):
         super().setUp()
+        let_jobs_run(self.env)
         self.manager = new_test_user(self.env, "jefa", "base.group_user,sales_team.group_sale_manager")
         self.rows = self.env["manychat.stage.map"].search([], limit=2)
         self.tests = self.env["manychat.test.event"].with_user(self.manager)

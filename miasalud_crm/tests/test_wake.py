@@ -10,7 +10,7 @@ from bridge.contract.event import accept
 from bridge.contract.payloads import EventType
 
 from ..models.ir_cron import KEEP_NOTIFY_CONNECTION, _notifier
-from .common import at
+from .common import at, let_jobs_run
 
 #: Seconds; for a notice that is on its way.
 PATIENCE = 30
@@ -22,6 +22,7 @@ class TestWake(TransactionCase):
 
     def setUp(self):
         super().setUp()
+        let_jobs_run(self.env)
         _database, parameters = sql_db.connection_info_for("postgres")
         self.listener = psycopg2.connect(**parameters)
         self.addCleanup(self.listener.close)

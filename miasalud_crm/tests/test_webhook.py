@@ -276,6 +276,14 @@ class TestWebhook(QueueCase, HttpCase):
         self.assertEqual((again.status_code, again.json()), (200, stored))
         self.assertError(other, 503, "unavailable")
 
+    def test_a_dry_run_names_the_stage_in_the_companys_language(self):
+        self.env["res.lang"]._activate_lang("es_ES")
+        self.env.company.partner_id.lang = "es_ES"
+        row = self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 17)])
+        row.stage_id.with_context(lang="es_ES").name = "Etapa traducida"
+        response = self.call(OPPORTUNITY, EXAMPLES[OPPORTUNITY][1], X_Dry_Run="1")
+        self.assertEqual(response.json()["stage"], "Etapa traducida")
+
     def test_a_failure_of_ours_is_a_503_that_gives_nothing_away(self):
         def fail(*args):
             raise RuntimeError("secreto")

@@ -112,12 +112,6 @@ class ManychatTestEvent(models.TransientModel):
             if queue["state"] != "done":
                 return queue["text"]
             job = self.env.ref("miasalud_crm.cron_relay")
-            if not job.active:
-                return self.env._(
-                    "The scheduled action “%s” is archived. An administrator activates it under Settings ▸ Technical ▸ "
-                    "Scheduled Actions.",
-                    job.name,
-                )
             return self.env._(
                 "The queue answers, but the scheduled action “%s” has not put the event there. The server's "
                 "administrator checks that Odoo runs scheduled actions (max_cron_threads is not 0).",

@@ -7,6 +7,8 @@ from typing import Any
 
 from bridge.contract.event import Event
 from bridge.contract.payloads import OPPORTUNITY_QUEUE
+from bridge.store import audit
+from bridge.store.engine import in_transaction
 
 from .conftest import Cli, World, contact, stage
 
@@ -54,6 +56,14 @@ def test_an_event_that_nobody_has_taken_yet_is_found_on_its_queue(world: World, 
     assert story["queue"]["queue"] == OPPORTUNITY_QUEUE
     assert "It waits on" in story["conclusion"]
     assert world.queues[OPPORTUNITY_QUEUE].receive(32, 1), "looking takes nothing"
+
+
+def test_an_event_that_only_the_standby_has_seen_is_in_sql(world: World, cli: Cli) -> None:
+    event = stage()
+    in_transaction(world.engine, audit.accept, event)
+    story = told(cli, event)
+    assert [step["where"] for step in story["timeline"]] == ["webhook", "SQL"]
+    assert "standby accepted it" in story["conclusion"]
 
 
 def test_an_event_that_still_waits_in_odoo_is_told_so(world: World, cli: Cli) -> None:
