@@ -154,10 +154,12 @@ def slips(event_type: EventType, unknown: list[str], given: set[str]) -> Iterato
     """
     known = {path.rpartition(".")[2]: path for path in paths(event_type)}
     known |= {name: path for name, path in _counterparts(event_type).items() if path not in given}
+    inside = list(known)
+    known |= {name: name for name in objects(event_type)}
     words = list(known)
     for name in unknown[:_COMPARED]:
         outer, _, inner = name.rpartition(".")
-        close = get_close_matches(inner.casefold()[:64], words, 1, _ALIKE)
+        close = get_close_matches(inner.casefold()[:64], words if not outer else inside, 1, _ALIKE)
         if close:
             path = known[close[0]]
             # Inside the same object, its last part is enough.
@@ -192,12 +194,15 @@ def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
         if not (_told(event_type) - _names_of(other)) & body.keys() and (told := (_told(other) - own) & body.keys()):
             hits[other] = sorted(told)
     if hits:
-        other = max(hits, key=lambda each: len(_names_of(each) & body.keys()))
+        # What tells is enough to see that it is wrong here. Its other fields say best where it belongs.
+        others = [each for each in EventType if each.queue != event_type.queue]
+        other = max(others, key=lambda each: len(each.model.model_fields.keys() & body.keys()))
         method, path = other.route
+        told = hits.get(other) or sorted((other.model.model_fields.keys() - own) & body.keys())
         raise ContractError(
             ErrorCode.WRONG_ENDPOINT,
             f"These are the fields of another webhook. Send them to {method} {path}.",
-            [{"field": name, "message": f"belongs to {method} {path}"} for name in hits[other]],
+            [{"field": name, "message": f"belongs to {method} {path}"} for name in told],
             other.queue,
         )
 

@@ -35,7 +35,7 @@ JSON = {"Content-Type": "application/json"}
         (b'{"manychat_id": "\xff"}', 400),
         ('{"manychat_id": "a"}'.encode("utf-16"), 400),
         (b'{"a":' * 3_000 + b"1" + b"}" * 3_000, 400),
-        (b'{"manychat_id": ' + b"9" * 5_000 + b"}", 400),
+        (b'{"manychat_id": ' + b"9" * 5_000 + b"}", 422),
         (b'{"manychat_id": "' + b"x" * 40_000 + b'"}', 413),
         (b'{"manychat_id": 1e400}', 422),
         (b'{"manychat_id": true}', 422),
