@@ -198,11 +198,11 @@ def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
         others = [each for each in EventType if each.queue != event_type.queue]
         other = max(others, key=lambda each: len(each.model.model_fields.keys() & body.keys()))
         method, path = other.route
-        told = hits.get(other) or sorted((other.model.model_fields.keys() - own) & body.keys())
+        fields = hits.get(other) or sorted((other.model.model_fields.keys() - own) & body.keys())
         raise ContractError(
             ErrorCode.WRONG_ENDPOINT,
             f"These are the fields of another webhook. Send them to {method} {path}.",
-            [{"field": name, "message": f"belongs to {method} {path}"} for name in told],
+            [{"field": name, "message": f"belongs to {method} {path}"} for name in fields],
             other.queue,
         )
 
