@@ -6,10 +6,13 @@ Odoo joins them), so both servers read it so. Values that are equal count as one
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+
+from .text import visible
 
 API_KEY = "X-API-KEY"
 DRY_RUN = "X-Dry-Run"
@@ -57,8 +60,14 @@ class RequestHeaders:
 
     @property
     def api_key(self) -> str:
-        """The ``X-API-KEY``, not checked yet; empty without one. Two different keys are no key."""
-        return self._one(API_KEY)
+        """The ``X-API-KEY``, not checked yet; empty without one. Two different keys are no key.
+
+        What cannot be seen does not count: a key copied from a page can end in such blanks.
+        """
+        key = self._one(API_KEY)
+        with contextlib.suppress(UnicodeError):
+            key = key.encode("latin-1").decode()  # both servers read the bytes of a header as Latin-1
+        return visible(key)
 
     @property
     def idempotency_key(self) -> str:
