@@ -225,8 +225,8 @@ def decode(content: str, *, queue: str, inserted_at: datetime) -> Event:
 
 
 # The URL-safe alphabet's own characters in the standard one (RFC 4648, 5), and what is no content: line breaks, which
-# MIME's Base64 has (RFC 2045, 6.8), padding, which follows from the length, a byte order mark, and the quotation marks of
-# a producer that made JSON of it.
+# MIME's Base64 has (RFC 2045, 6.8), padding, which follows from the length, a byte order mark, and quotation marks, in
+# which a producer that makes JSON of everything puts it.
 _STANDARD = str.maketrans("-_", "+/", ' \t\r\n\f\v="\ufeff')
 
 

@@ -51,12 +51,18 @@ class RequestHeaders:
     def __init__(self, joined: Callable[[str], str | None]):
         self._joined = joined
 
+    def _text(self, name: str) -> str:
+        text = self._joined(name) or ""
+        with contextlib.suppress(UnicodeError):
+            return text.encode("latin-1").decode()  # both servers read the bytes of a header as Latin-1
+        return text
+
     def _values(self, name: str) -> list[str]:
-        return [value for part in (self._joined(name) or "").split(",") if (value := part.strip())]
+        return [value for part in self._text(name).split(",") if (value := part.strip())]
 
     def _one(self, name: str) -> str:
         values = self._values(name)
-        return values[0] if len(set(values)) == 1 else (self._joined(name) or "").strip()
+        return values[0] if len(set(values)) == 1 else self._text(name).strip()
 
     @property
     def api_key(self) -> str:
@@ -64,10 +70,7 @@ class RequestHeaders:
 
         What cannot be seen does not count: a key copied from a page can end in such blanks.
         """
-        key = self._one(API_KEY)
-        with contextlib.suppress(UnicodeError):
-            key = key.encode("latin-1").decode()  # both servers read the bytes of a header as Latin-1
-        return visible(key)
+        return visible(self._one(API_KEY))
 
     @property
     def idempotency_key(self) -> str:
