@@ -238,6 +238,10 @@ def test_unknown_fields_are_clean_and_without_gaps() -> None:
         (CONTACT, "ultimo_estdo", "ultimo_estado"),
         (UPDATE, "campain_id", "campaign_id"),
         (ASSIGNMENT, "medico", "medico_id"),
+        (ASSIGNMENT, "medical_advisor", "medico_id"),
+        (OPPORTUNITY, "medico_id", "medical_advisor_id"),
+        (OPPORTUNITY, "canal_entrada", "channel"),
+        (OPPORTUNITY, "state.resumen", "summary"),
     ],
 )
 def test_a_slip_in_a_name_is_kept_and_named(event_type: EventType, name: str, meant: str) -> None:
@@ -252,6 +256,7 @@ def test_a_slip_in_a_name_is_kept_and_named(event_type: EventType, name: str, me
     ("event_type", "body", "slip"),
     [
         (OPPORTUNITY, {"state": {"stageId": 17}}, "state.stageId"),
+        (OPPORTUNITY, {"state": {"etapa": "Cotiza"}}, "state.etapa"),
         (OPPORTUNITY, {"stage_id": 17}, "stage_id"),
         (OPPORTUNITY, {"State": {"stage_id": 17}}, "State"),
         (ASSIGNMENT, {"campaña_id": 85, "campaing_id": 85}, "campaing_id"),
