@@ -22,7 +22,9 @@ def test_an_event_whose_message_is_gone_is_sent_again_and_applied_once(world: Wo
         event_id = world.send("contact", {"manychat_id": manychat_id, "nombre_lead": "Prueba"})
 
         def row() -> dict[str, object]:
-            [found] = world.odoo("manychat.event", "search_read", [["event_id", "=", event_id]], fields=["state", "resends"])
+            [found] = world.odoo(
+                "manychat.event", "search_read", [["event_id", "=", event_id]], fields=["state", "resends"]
+            )
             return found
 
         world.eventually(lambda: row()["state"] == "queued")
