@@ -189,8 +189,9 @@ def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
     for other in EventType:
         if other.queue == event_type.queue:
             continue
-        if not (_told(event_type) - _names_of(other)) & body.keys() and (told := (_told(other) - own) & body.keys()):
-            hits[other] = sorted(told)
+        has_own = (_telling(event_type) - _names_of(other)) & body.keys()
+        if not has_own and (theirs := (_telling(other) - own) & body.keys()):
+            hits[other] = sorted(theirs)
     if hits:
         other = max(hits, key=lambda each: len(_names_of(each) & body.keys()))
         method, path = other.route
@@ -208,7 +209,7 @@ def _names_of(event_type: EventType) -> frozenset[str]:
 
 
 @cache
-def _told(event_type: EventType) -> frozenset[str]:
+def _telling(event_type: EventType) -> frozenset[str]:
     names = frozenset(event_type.spec.telling)
     return names | {alias for path, alias in event_type.spec.aliases.items() if path in names}
 
