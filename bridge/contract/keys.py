@@ -50,7 +50,8 @@ class OdooKey:
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> OdooKey:
         """The key in ``answer``. A newer addon may send more fields, and an older one no zone."""
-        return cls(**{each.name: answer.get(each.name) for each in fields(cls)})
+        known: dict[str, Any] = {each.name: answer.get(each.name) for each in fields(cls)}
+        return cls(**known)
 
 
 def new_key() -> str:
