@@ -74,6 +74,9 @@ class CircuitBreaker:
         with progress.holding(self._probing):
             if self.is_closed():
                 return True
+            # Each thread's probe may take as long as a time-out: together too long for a stop.
+            if stop.is_set():
+                return False
             if self._relapses and stop.wait(retry.seconds(retry.RELAPSE, self._relapses)):
                 return False
             try:

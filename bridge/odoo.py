@@ -96,10 +96,10 @@ class Odoo:
         more = {"stuck": list(stuck)} if stuck else {}
         answer = self._call("manychat.bridge", "heartbeat", name=name, version=version, **more)
         # An older addon answers True, or without keys.
-        told = answer if isinstance(answer, dict) else {}
-        discarded = {str(event_id): int(retries) for event_id, retries in (told.get("discarded") or {}).items()}
-        keys = told.get("keys")
-        return HeartbeatAnswer(discarded, None if keys is None else [OdooKey(**key) for key in keys])
+        fields = answer if isinstance(answer, dict) else {}
+        discarded = {str(event_id): int(retries) for event_id, retries in (fields.get("discarded") or {}).items()}
+        keys = fields.get("keys")
+        return HeartbeatAnswer(discarded, None if keys is None else [OdooKey.of(key) for key in keys])
 
     def record_outcomes(self, outcomes: Sequence[dict[str, Any]]) -> set[str]:
         """``manychat.event.record_outcomes``: report the outcomes of events.

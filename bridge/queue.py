@@ -59,6 +59,7 @@ SAS_ADVICE = (
     "Give the SAS the service queue (ss=q), the resource types container and object (srt=co) and the rights read, add, "
     "update and process (sp=raup); also create (c), unless all queues exist. Odoo needs read and add only."
 )
+_DENIED_ADVICE = "Is the connection string's key or SAS of this account? A SAS may have expired, or not begun."
 #: A message that never was, and a delay beyond Azure's limit of seven days: requests that need a right, do nothing.
 _NO_MESSAGE, _NO_RECEIPT = "00000000-0000-0000-0000-000000000000", "AAAA"
 _TOO_LONG = 8 * 24 * 3600
@@ -349,7 +350,7 @@ def _unavailable(error: AzureError) -> QueueUnavailable:
     if isinstance(error, ResourceNotFoundError):
         return QueueMissing(f"{_code(error) or 'not found'}")
     if isinstance(error, ClientAuthenticationError):
-        return QueueDenied(_answer(error))
+        return QueueDenied(f"{_answer(error)}: {_DENIED_ADVICE}")
     if isinstance(error, HttpResponseError):
         return QueueUnavailable(_answer(error))
     return QueueUnavailable(type(error).__name__)

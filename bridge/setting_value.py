@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import unicodedata
 
-_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "`": "`"}
-#: What looks like nothing, and ``str.strip()`` leaves: byte order mark, zero-width space.
-_INVISIBLE = "\ufeff\u200b"
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“", "`": "`"}
 
 
 def strip_value(value: str) -> str:
     """``value`` without what stands around it: blanks, line breaks, invisible characters, and a pair of quotes."""
     while True:
-        stripped = value.strip().strip(_INVISIBLE)
+        stripped = value.strip().strip(_format_characters(value))
         if len(stripped) > 1 and _QUOTES.get(stripped[0]) == stripped[-1]:
             stripped = stripped[1:-1]
         if stripped == value:
@@ -33,3 +31,8 @@ def fault_of(value: str) -> str | None:
     if not value.startswith("{") and any(unicodedata.category(character) == "Cc" for character in value):
         return "there is a line break or another control character in it"
     return None
+
+
+def _format_characters(value: str) -> str:
+    """Those that look like nothing, and ``str.strip()`` leaves: byte order mark, zero-width space, text direction."""
+    return "".join({character for character in value if unicodedata.category(character) == "Cf"})

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import Enum
+from typing import Any
 
 #: Start of every key. It says what a leaked key is for, also to secret scanners.
 TAG = "mck_"
@@ -44,6 +46,12 @@ class OdooKey:
     digest: str
     expires_at: str | None
     zone: str | None
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> OdooKey:
+        """The key in ``answer``. A newer addon may send more fields, and an older one no zone."""
+        known: dict[str, Any] = {each.name: answer.get(each.name) for each in fields(cls)}
+        return cls(**known)
 
 
 def new_key() -> str:

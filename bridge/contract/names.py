@@ -195,8 +195,9 @@ def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
     for other in EventType:
         if other.queue == event_type.queue:
             continue
-        if not (_told(event_type) - _names_of(other)) & body.keys() and (told := (_told(other) - own) & body.keys()):
-            hits[other] = sorted(told)
+        has_own = (_telling(event_type) - _names_of(other)) & body.keys()
+        if not has_own and (theirs := (_telling(other) - own) & body.keys()):
+            hits[other] = sorted(theirs)
     if hits:
         # What tells is enough to see that it is wrong here. Its other fields say best where it belongs.
         others = [each for each in EventType if each.queue != event_type.queue]
@@ -217,7 +218,7 @@ def _names_of(event_type: EventType) -> frozenset[str]:
 
 
 @cache
-def _told(event_type: EventType) -> frozenset[str]:
+def _telling(event_type: EventType) -> frozenset[str]:
     names = frozenset(event_type.spec.telling)
     return names | {alias for path, alias in event_type.spec.aliases.items() if path in names}
 

@@ -1,8 +1,8 @@
 """From what a bot sent to a payload: refuse only what cannot be applied, and say what was left out.
 
-ManyChat sends a request once, so a refusal is a person whom nobody calls. The models of :mod:`.payloads` are strict.
-What they refuse in a field that may be missing is left out here, a text that is too long is cut, and each becomes a
-warning. Fields that the contract does not know are kept beside the payload.
+ManyChat sends a request once, so a person whose request is refused gets no call. The models of :mod:`.payloads` are
+strict. What they refuse in a field that may be missing is left out here, a text that is too long is cut, and each
+becomes a warning. Fields that the contract does not know are kept beside the payload.
 """
 
 from __future__ import annotations

@@ -131,9 +131,10 @@ def _problems(
         if path["undeliverable_seconds"] is not None:
             hidden = "Some" if path["invisible"] is None else path["invisible"]
             minutes = int(path["undeliverable_seconds"] // 60)
+            since = f", for {minutes} minutes now" if minutes else ""
             yield (
-                f"{path['queue']}: for {minutes} minutes it has held a message that it cannot deliver. {hidden} of its "
-                f"{path['depth']} messages are invisible. See `dlq list --reason undeliverable`."
+                f"{path['queue']}: it holds a message that it cannot deliver{since}. {hidden} of its {path['depth']} "
+                "messages are invisible. See `dlq list --reason undeliverable`."
             )
         if not path["paused_since"] and (path["lag_seconds"] or 0) > STUCK_AFTER.total_seconds():
             minutes = int(path["lag_seconds"] // 60)

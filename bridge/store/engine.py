@@ -18,6 +18,7 @@ from .. import metrics, progress, retry
 from ..errors import BadDatabaseUrl, StoreRefused, StoreUnavailable
 from . import odbc
 from .frozen import notice_frozen_servers
+from .moved import follow_file
 from .sql_errors import describe, is_conflict, is_stale, is_too_long, is_transient, may_be_of_the_data
 
 P = ParamSpec("P")
@@ -27,9 +28,6 @@ T = TypeVar("T")
 SQLITE_BUSY_SECONDS = 30
 #: Seconds for connecting to PostgreSQL. SQL Server's driver has its own limit.
 CONNECT_SECONDS = 10
-#: Seconds for one statement on SQL Server. A slower one counts as an outage. If the server is frozen, the driver waits
-#: three times as long; the pool's ping (see :mod:`.frozen`) notices it earlier.
-STATEMENT_SECONDS = 30
 
 # SQLAlchemy's option that gives all tables without a schema a schema, in each statement.
 _TRANSLATE = "schema_translate_map"
@@ -55,10 +53,8 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
     if parsed.get_backend_name() == "sqlite":
         settings["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
     if parsed.get_driver_name().startswith("psycopg"):
-        # Without limits psycopg waits without end for a server that accepts the connection and does not answer, and 15
-        # minutes for a server whose machine is gone.
-        milliseconds = STATEMENT_SECONDS * 1000
-        settings["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": milliseconds}
+        # Without a limit psycopg waits without end for a server that accepts the connection and does not answer.
+        settings["connect_args"] = {"connect_timeout": CONNECT_SECONDS}
     settings |= options or {}
     if schema:
         if parsed.get_backend_name() == "sqlite":
@@ -74,11 +70,10 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
     sa.event.listen(engine, "before_cursor_execute", lambda *_: progress.mark())
     sa.event.listen(engine, "handle_error", _leave_stale_connections)
     if engine.dialect.name == "sqlite":
+        follow_file(engine)  # before the next one, which creates the file
         sa.event.listen(engine, "do_connect", _create_private_file)
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
-    if engine.dialect.name == "mssql":
-        sa.event.listen(engine, "connect", _prepare_mssql)
     notice_frozen_servers(engine)
     return engine
 
@@ -124,16 +119,11 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def _prepare_mssql(connection: Any, _record: Any) -> None:
-    if hasattr(connection, "timeout"):
-        connection.timeout = STATEMENT_SECONDS
-
-
 @contextmanager
 def patience(connection: sa.Connection) -> Iterator[None]:
     """Lift the time limit of statements: an index on a big table takes longer than a bridge may wait."""
     driver = connection.connection.driver_connection
-    limit = getattr(driver, "timeout", None) if connection.dialect.name == "mssql" else None
+    limit = getattr(driver, "timeout", None)
     if limit is None:
         yield
         return

@@ -1,40 +1,54 @@
-"""A server that holds a connection and does not answer is noticed in bounded time: by the ping and by the login.
+"""A server that holds a connection and does not answer is noticed in bounded time: by each statement and by the login.
 
 Each connection from the pool is pinged before it is used. Microsoft's driver waits for three times the time-out of a
-statement, so the ping has a shorter one. psycopg waits without end, so the ping reads from its socket with a limit. And
-the driver's login time-out does not hold during the TLS handshake of ``Encrypt=strict``, so the login has a limit too.
+statement, so the ping has a shorter one. psycopg waits without end, so its connections get a time-out for statements,
+named as pyodbc names it. And the ODBC driver's login time-out does not hold during the TLS handshake of
+``Encrypt=strict``, so the login has a limit too.
 """
 
 from __future__ import annotations
 
-import selectors
+import functools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 
-#: Seconds for the answer to a ping; the driver of SQL Server makes it three times as many.
+#: Seconds for one statement. A slower one counts as an outage. The driver of SQL Server makes it three times as many if
+#: the server is frozen, and not only slow.
+STATEMENT_SECONDS = 30
+#: Seconds for the answer to a ping; likewise.
 PING_SECONDS = 4
 #: Seconds for a login to SQL Server. The driver's own limit, 15 seconds, comes first where it holds.
 LOGIN_SECONDS = 20
 
 
 def notice_frozen_servers(engine: sa.Engine) -> None:
-    """Give the ping of ``engine``, and its login to SQL Server, a limit."""
+    """Give the statements and pings of ``engine``, and its login to SQL Server, a limit."""
     dialect = engine.dialect
     if dialect.name == "mssql":
         sa.event.listen(engine, "do_connect", _log_in)
-        ping = dialect.do_ping
-        dialect.do_ping = lambda connection: _ping_mssql(connection, ping)  # type: ignore[method-assign, assignment]
     elif dialect.driver == "psycopg":
-        dialect.do_ping = _ping_postgresql  # type: ignore[method-assign, assignment]
+        sa.event.listen(engine, "do_connect", _connect_postgresql)
+    else:
+        return
+    sa.event.listen(engine, "connect", _limit_statements)
+    dialect.do_ping = functools.partial(_ping, dialect.do_ping)  # type: ignore[method-assign]
 
 
-def _ping_mssql(connection: Any, ping: Callable[[Any], bool]) -> bool:
+def _limit_statements(connection: Any, _record: Any) -> None:
+    if hasattr(connection, "timeout"):
+        connection.timeout = STATEMENT_SECONDS
+
+
+def _ping(ping: Callable[[Any], bool], connection: Any) -> bool:
+    if not hasattr(connection, "timeout"):
+        return ping(connection)
     limit = connection.timeout
     connection.timeout = PING_SECONDS
     try:
@@ -43,28 +57,46 @@ def _ping_mssql(connection: Any, ping: Callable[[Any], bool]) -> bool:
         connection.timeout = limit
 
 
-def _ping_postgresql(connection: Any) -> bool:
-    """Send an empty query and wait for its result.
+def _connect_postgresql(dialect: sa.Dialect, _record: Any, arguments: Sequence[Any], named: dict[str, Any]) -> Any:
+    driver: Any = dialect.loaded_dbapi
+    return _limited(driver).connect(*arguments, **named)
 
-    :return: ``False`` if it does not come; the connection is closed then
-    """
-    server = connection.pgconn
-    deadline = time.monotonic() + PING_SECONDS
-    try:
-        server.send_query(b"")
-        with selectors.DefaultSelector() as selector:
-            selector.register(server.socket, selectors.EVENT_READ)
-            while True:
-                while server.is_busy():
-                    if not selector.select(max(deadline - time.monotonic(), 0)):
-                        connection.close()
-                        return False
-                    server.consume_input()
-                if server.get_result() is None:
-                    return True
-    except Exception:  # of any kind: the connection is of no use, and the pool makes another one
-        connection.close()
-        return False
+
+@functools.cache
+def _limited(psycopg: Any) -> Any:
+    """psycopg's class of connections, with a time-out. It is imported only for PostgreSQL."""
+
+    class Limited(psycopg.Connection):  # type: ignore[misc]
+        #: Seconds for one statement; 0: without end.
+        timeout: float = 0
+
+        def wait(self, steps: Any, *arguments: Any, **named: Any) -> Any:
+            # Every statement, commit and rollback waits here. While the server is silent, psycopg looks into `steps`
+            # ten times a second.
+            if self.timeout:
+                steps = self._until(steps, time.monotonic() + self.timeout)
+            return super().wait(steps, *arguments, **named)
+
+        def _until(self, steps: Any, deadline: float) -> Generator[Any, Any, Any]:
+            try:
+                wanted = next(steps)
+                while True:
+                    ready = yield wanted
+                    if not ready and time.monotonic() > deadline:
+                        self._give_up()
+                    wanted = steps.send(ready)
+            except StopIteration as end:
+                return end.value
+
+        def _give_up(self) -> None:
+            # A slow server would go on with the statement, and hold its locks.
+            if psycopg.capabilities.has_cancel_safe():
+                with suppress(psycopg.Error):
+                    self.cancel_safe(timeout=PING_SECONDS)
+            self.close()
+            raise psycopg.errors.QueryCanceled("no answer in time")
+
+    return Limited
 
 
 def _log_in(dialect: sa.Dialect, _record: Any, arguments: Sequence[Any], named: dict[str, Any]) -> Any:

@@ -101,9 +101,10 @@ _MSSQL_WORDS = {
     18456: ("login refused", ""),
     4060: ("login refused for this database, or there is none of that name", ""),
     40615: ("the server's firewall refuses this address", "Add a rule for it."),
-    229: ("a right is missing", ""),
-    230: ("a right is missing", ""),
-    262: ("a right is missing", ""),
+    208: ("a table is missing", "Run: python -m bridge db upgrade"),
+    229: ("a right is missing", "Give the bridge's user the roles db_datareader and db_datawriter."),
+    230: ("a right is missing", "Give the bridge's user the roles db_datareader and db_datawriter."),
+    262: ("a right is missing", "`db upgrade` needs the role db_ddladmin."),
     3906: ("the database is read-only", ""),
     9002: ("the transaction log is full", ""),
     1105: ("the disk is full", ""),
@@ -140,23 +141,28 @@ _ODBC_STATES = {
 }
 
 
-# The same of PostgreSQL's states and SQLite's codes, by their beginning.
+# The same of PostgreSQL's states and SQLite's codes, by their beginning: what is wrong, and what to do.
+_MAY_WRITE = "Let the bridge's user write the file and its directory."
+_FREE_SPACE = "Free some space."
+_GRANT = "Let the bridge's user read and write its tables."
 _STATES = {
-    "SQLITE_READONLY": "the database file is read-only",
-    "SQLITE_FULL": "the disk is full",
-    "SQLITE_CANTOPEN": "the database file cannot be opened",
-    "SQLITE_IOERR": "the disk fails",
-    "SQLITE_NOTADB": "the database file is none",
-    "SQLITE_CORRUPT": "the database file is damaged",
-    "SQLITE_BUSY": "another program holds the database",
-    "25006": "the database is read-only",
-    "28": "login refused",
-    "3D000": "there is no such database",
-    "42501": "a right is missing",
-    "53100": "the disk is full",
-    "53300": "the server has no connection left",
-    "57014": "no answer in time",
-    "57P": "the server is stopping or starting",
+    "SQLITE_READONLY": ("the database file is read-only", _MAY_WRITE),
+    "SQLITE_FULL": ("the disk is full", _FREE_SPACE),
+    "SQLITE_CANTOPEN": ("the database file cannot be opened", f"Is its path right? {_MAY_WRITE}"),
+    "SQLITE_IOERR_SHMSIZE": ("the disk is full", _FREE_SPACE),
+    "SQLITE_IOERR": ("the disk fails", "Look at the disk that has the file."),
+    "SQLITE_NOTADB": ("the database file is none", "Restore a backup of it."),
+    "SQLITE_CORRUPT": ("the database file is damaged", "Restore a backup of it."),
+    "SQLITE_BUSY": ("another program holds the database", "Stop it."),
+    "25006": ("the database is read-only", ""),
+    "28": ("login refused", ""),
+    "3D000": ("there is no such database", ""),
+    "42501": ("a right is missing", _GRANT),
+    "42P01": ("a table is missing", "Run: python -m bridge db upgrade"),
+    "53100": ("the disk is full", _FREE_SPACE),
+    "53300": ("the server has no connection left", "Run fewer bridges, or let the server take more."),
+    "57014": ("no answer in time", ""),
+    "57P": ("the server is stopping or starting", "Wait."),
 }
 
 
@@ -170,8 +176,8 @@ def describe(error: DBAPIError) -> str:
         state = " ".join([_odbc_state(error), *map(str, sorted(numbers))])
         return f"{words or kind} ({state})" + (f": {advice}" if advice else "")
     state = _state(error) or _sqlite_code(error)
-    words = next((words for start, words in _STATES.items() if state.startswith(start)), kind)
-    return f"{words} ({state})" if state else words
+    words, advice = next((known for start, known in _STATES.items() if state.startswith(start)), (kind, ""))
+    return (f"{words} ({state})" if state else words) + (f": {advice}" if advice else "")
 
 
 def _odbc_words(error: DBAPIError, numbers: set[int], *, is_of_connection: bool) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Which events their queue has lost: an operator emptied it, a storage account was restored, another program took them.
 
-Nobody can list the messages of a queue. But a queue hands out its messages in the order in which they came, and its
+No program can list the messages of a queue. But a queue hands out its messages in the order in which they came, and its
 count includes the invisible ones. So what was put on it before a certain moment, and has never been received, is lost:
 before now if the queue is empty, else before the newest event that a bridge has received.
 """

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 import structlog
 
 from .. import progress
+from ..errors import Outage
 from ..store import pauses
 from ..store.engine import in_transaction
 
@@ -26,19 +27,30 @@ class Pauses:
         self._lock = threading.Lock()
         self._asked_at = -MAX_AGE
         self._paused: frozenset[str] = frozenset()
+        self._outage: Outage | None = None
+        self._failed_at = 0.0
 
     def is_paused(self, queue: str) -> bool:
         """Whether no messages may be received from ``queue`` at present.
 
         :raises bridge.errors.Outage: SQL is down
         """
+        came_at = time.monotonic()
         with progress.holding(self._lock):
+            # This thread has waited for the answer that another one did not get. To ask again would take as long again.
+            if self._outage and self._failed_at >= came_at:
+                raise self._outage
             if time.monotonic() - self._asked_at >= MAX_AGE:
                 self._refresh()
             return queue in self._paused
 
     def _refresh(self) -> None:
-        before, self._paused = self._paused, frozenset(in_transaction(self._engine, pauses.paused))
+        try:
+            found = in_transaction(self._engine, pauses.paused)
+        except Outage as outage:
+            self._outage, self._failed_at = outage, time.monotonic()
+            raise
+        before, self._paused = self._paused, frozenset(found)
         self._asked_at = time.monotonic()
         for queue in sorted(self._paused - before):
             log.warning("queue_paused", queue=queue)

@@ -1,13 +1,13 @@
 """Azurite, Microsoft's emulator of Azure Storage; we use its queues only."""
 
 import base64
+import fcntl
 import os
 import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,16 +21,18 @@ from .say import run_logged, step
 # From 3.36 on it wants Node >= 21; this line runs on 18.
 _PACKAGE = "azurite@~3.35.0"
 _ACCOUNT = "miasalud"
-#: Suites side by side want it at the same time; the second one waits for the first one's.
-_fetching = threading.Lock()
 
 
 def install() -> Path:
     """The emulator's program, fetched by npm when it isn't there."""
     folder = STATE / "azurite"
-    with _fetching:
-        if not (folder / "complete").exists():
-            _fetch(folder)
+    if not (folder / "complete").exists():
+        STATE.mkdir(parents=True, exist_ok=True)
+        # Suites side by side, which are processes of their own, want it at the same time: the second one waits.
+        with (STATE / "azurite.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "complete").exists():
+                _fetch(folder)
     return folder / "node_modules" / ".bin" / "azurite-queue"
 
 

@@ -52,7 +52,8 @@ def _of_database(env, error):
         rule = env._(
             "The rule “%(rule)s” of the database does not allow it (%(model)s).", rule=diag.constraint_name, **named
         )
-        return f"{rule} {env._('It is about %s.', named['fields'])}" if labels else rule
+        fields = labels and env._("It is about %s.", named["fields"])
+        return f"{rule} {fields}" if fields else rule
     return env._("The database does not accept a value: %s.", type(error).__name__)
 
 

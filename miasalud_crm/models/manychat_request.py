@@ -42,10 +42,11 @@ class ManychatRequest(models.AbstractModel):
             "warning": self._address_warning(base_url),
             "can_create_key": self.env.user.has_group("base.group_system"),
             "webhooks": [self._webhook(event_type, base_url, *described[event_type]) for event_type in event_types],
+            # Lists, for Odoo 19 takes the parenthesis after a translated text for another text to translate.
             "answer": [
-                ("$.status", self.env._("“accepted” when the event is stored")),
-                ("$.event_id", self.env._("the event's id, as in the event log")),
-                ("$.warnings[0].message", self.env._("the first problem with a field; empty without one")),
+                ["$.status", self.env._("“accepted” when the event is stored")],
+                ["$.event_id", self.env._("the event's id, as in the event log")],
+                ["$.warnings[0].message", self.env._("the first problem with a field; empty without one")],
             ],
         }
 

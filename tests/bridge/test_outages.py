@@ -9,7 +9,7 @@ import pytest
 
 from bridge.contract.payloads import OPPORTUNITY_QUEUE
 
-from .conftest import Azurite, World, contact, eventually, find_azurite, stage
+from .conftest import Azurite, Cli, World, contact, eventually, find_azurite, stage
 
 
 def test_odoo_down_when_the_bridge_starts(world: World) -> None:
@@ -113,6 +113,37 @@ def test_a_database_without_our_tables_rights_or_room_is_an_outage(world: World,
 
     assert world.settle(second) == ["stored"]
     assert world.rows("dead_letters") == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_database_file_that_loses_its_name_gets_no_more_events(
+    world: World, cli: Cli, database_url: str, how: str
+) -> None:
+    path = Path(database_url.removeprefix("sqlite:///"))
+    first, second = contact("MC1"), contact("MC2")
+    world.send(first)
+    bridge = world.start_bridge(max_attempts=1)
+    world.settle(first)
+    backup = path.with_name("backup.db")
+    with sqlite3.connect(path) as source, sqlite3.connect(backup) as target:
+        source.backup(target)
+    # Not to hold the file open here.
+    world.engine.dispose()
+    if how == "deleted":
+        for file in path.parent.glob(f"{path.name}*"):
+            file.unlink()
+        world.send(second)
+        eventually(lambda: bridge.lines("dependency_down"))
+        assert "cannot be opened" in bridge.lines("dependency_down")[0]["reason"]
+        assert not path.exists()
+        backup.rename(path)
+    else:
+        backup.rename(path)
+        for end in ("-wal", "-shm"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
+        world.send(second)
+
+    assert world.settle(first, second) == ["stored", "stored"]
 
 
 def test_a_database_locked_by_somebody_else_is_waited_for(world: World, database_url: str) -> None:

@@ -44,8 +44,8 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
 
 #: What people and programs put around a value without meaning it.
 AROUND = (
-    *("{}\n", "{}\r\n", " {}", "\t{}  ", "\u00a0{}", "\u200b{}", "\ufeff{}"),
-    *('"{}"', "'{}'", '" {} "', "'{}'\r", '\ufeff"{}"\n', "“{}”"),
+    *("{}\n", "{}\r\n", " {}", "\t{}  ", "\u00a0{}", "\u200b{}", "\ufeff{}", "\u2060{}", "{}\u200e\n", "{}\u2028"),
+    *('"{}"', "'{}'", '" {} "', "'{}'\r", '\ufeff"{}"\n', "“{}”", "«{}»", "„{}“", "`{}`"),
 )
 #: One setting of each kind: URL, connection string, key, word, number, fraction, path, JSON.
 KINDS = {

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import requests
+import sqlalchemy as sa
 
 from bridge import progress
 from bridge.circuit_breaker import CircuitBreaker
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
-from bridge.errors import Outage
+from bridge.errors import Outage, StoreUnavailable
 from bridge.progress import Progress, Watch
 from bridge.worker import handlers, heartbeat, process
+from bridge.worker.pauses import Pauses
 
 from .conftest import PATIENCE, Cli, World, contact, eventually, free_port, stage
 
@@ -136,6 +138,61 @@ def test_a_consumer_that_waits_for_the_end_of_an_outage_moves(monkeypatch: pytes
     for thread in threads:
         thread.join(PATIENCE)
     assert watch.standing_still() == {}
+
+
+def test_a_stop_during_an_outage_makes_no_further_probe() -> None:
+    stop = threading.Event()
+    stop.set()
+    breaker = CircuitBreaker("SQL", lambda: pytest.fail("probed"))
+    assert not breaker.wait_until_closed(stop)
+
+
+class CountingLock:
+    """A lock that counts the threads which came for it."""
+
+    def __init__(self) -> None:
+        self.came: set[int] = set()
+        self._lock = threading.Lock()
+
+    def acquire(self, timeout: float) -> bool:
+        self.came.add(threading.get_ident())
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def test_three_consumers_wait_once_for_a_database_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, engine: sa.Engine
+) -> None:
+    questions, answer = [], threading.Event()
+
+    def ask(*_: Any) -> frozenset[str]:
+        questions.append(1)
+        answer.wait()
+        raise StoreUnavailable("no answer in time")
+
+    monkeypatch.setattr("bridge.worker.pauses.in_transaction", ask)
+    pauses, outages = Pauses(engine), []
+    pauses._lock = lock = CountingLock()  # type: ignore[assignment]
+
+    def consume() -> None:
+        try:
+            pauses.is_paused(CONTACT_QUEUE)
+        except Outage as outage:
+            outages.append(outage)
+
+    threads = [threading.Thread(target=consume) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(lock.came) == 3)
+    answer.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert (len(questions), len(outages)) == (1, 3)
+    # It is asked anew afterwards: the outage may be over.
+    consume()
+    assert len(questions) == 2
 
 
 def test_a_thread_without_marks_stands_still_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:

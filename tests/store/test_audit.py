@@ -215,7 +215,7 @@ def test_a_letter_that_was_given_up_again_while_it_was_replayed_stays_open(store
     event = contact()
     store.run(dead_letters.put, [letter(event)])
     [read] = store.rows("dead_letters")
-    store.run(dead_letters.put, [letter(event, message_id="m2")])
+    store.run(dead_letters.put, [letter(event, message_id="m2")], sent_again={event.id})
     store.run(dead_letters.mark_replayed, read, event)
     assert not store.run(dead_letters.discard, read)
 

@@ -21,7 +21,7 @@ from tenacity import wait_none
 from bridge import retry
 from bridge.errors import StoreUnavailable
 from bridge.store import frozen, odbc
-from bridge.store.engine import STATEMENT_SECONDS, create_engine, in_transaction
+from bridge.store.engine import create_engine, in_transaction
 from bridge.store.sql_errors import describe, is_conflict, is_transient
 
 pyodbc = pytest.importorskip("pyodbc", reason="pyodbc, or unixODBC beneath it, is not installed", exc_type=ImportError)
@@ -245,7 +245,7 @@ def test_the_ping_of_sql_server_waits_for_less_than_a_statement() -> None:
     assert engine.dialect.do_ping(connection)
 
     # Three times as long as the driver is told, and a login: within the time of one statement.
-    assert [3 * limit + 15 <= STATEMENT_SECONDS for limit in limits] == [True]
+    assert [3 * limit + 15 <= frozen.STATEMENT_SECONDS for limit in limits] == [True]
     assert connection.timeout == 30
 
 

@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 
 import bridge.store
+from bridge.contract.keys import OdooKey
 from bridge.importer import writer
 from bridge.results import Done, Failure
 from bridge.store import (
@@ -235,6 +236,7 @@ def exercise_api(store: Store) -> None:
     store.run(api_keys.add, name="n", prefix="p", digest="d", scope="read")
     keys = [row.id for row in store.run(api_keys.all_keys)]
     store.run(api_keys.valid_keys)
+    store.run(api_keys.take_over, [OdooKey(name="o", prefix="p", digest="e", expires_at=None, zone=None)])
     store.run(api_keys.set_last_used, dict.fromkeys(keys, NOON))
     store.run(api_keys.revoke, keys)
     for each in vars(listing).values():

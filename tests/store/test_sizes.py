@@ -14,6 +14,7 @@ from importlib import import_module
 import pytest
 import sqlalchemy as sa
 
+from bridge.contract.keys import OdooKey
 from bridge.importer import writer
 from bridge.results import Done, Failure
 from bridge.store import (
@@ -123,6 +124,8 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(audit.report_again, events)
     call(api_keys.set_last_used, dict.fromkeys(numbers, NOON))
     call(api_keys.revoke, numbers)
+    call(api_keys.take_over, [OdooKey("o", "p", f"{n:064}", None, None) for n in numbers])
+    call(api_keys.take_over, [])
     call(pauses.pause, events)
     call(pauses.resume, events)
     call(writer.contact_ids, [f"MC{n}" for n in numbers])
