@@ -115,7 +115,8 @@ def fetch(cr, query, params=None):
     :return list: of dicts; values as JSON has them
     :raises psycopg2.errors.SerializationFailure: another transaction was in the way; no log says so
     """
-    _install(cr)
+    if not getattr(cr.execute, "is_private", False):
+        _install(cr)
     _send(cr, cr.execute, query, params)
     cr.execute(_ANSWER, log_exceptions=False)
     conflict, rows = cr.fetchone()
