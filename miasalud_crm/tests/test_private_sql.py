@@ -1,0 +1,37 @@
+from contextlib import closing
+
+import psycopg2
+
+from odoo.sql_db import db_connect
+from odoo.tests import TransactionCase, tagged
+
+from ..private_sql import fetch, private
+
+_CHANGE = "UPDATE res_partner SET name = %s WHERE id = 0"
+
+
+def _within(cr, *statement):
+    with private(cr):
+        cr.execute(*statement)
+
+
+@tagged("post_install", "-at_install")
+class TestPrivateSql(TransactionCase):
+    """What Odoo logs of a statement once the connection is lost; conflicts and refusals are tests of their own."""
+
+    def test_a_lost_connection_leaves_no_statement_to_be_logged_by_the_next_failure(self):
+        for run in (_within, fetch):
+            with self.subTest(run.__name__), closing(db_connect(self.env.cr.dbname).cursor()) as cr:
+                cr.execute("SELECT pg_backend_pid()")
+                self._end(cr.fetchone()[0])
+                with self.assertRaises(psycopg2.Error):
+                    run(cr, f"{_CHANGE} RETURNING id" if run is fetch else _CHANGE, ["Ana Secreta"])
+                with self.assertLogs("odoo.sql_db", level="ERROR") as logs, self.assertRaises(psycopg2.Error):
+                    cr.execute('ROLLBACK TO SAVEPOINT "any"')
+                self.assertNotIn("Secreta", "".join(logs.output))
+
+    def _end(self, process):
+        """End the server's process of another connection, and wait until it has."""
+        with db_connect("postgres", allow_uri=False).cursor() as other:
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", [process])
+            self.assertTrue(other.fetchone()[0])
