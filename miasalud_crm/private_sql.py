@@ -92,13 +92,8 @@ def private(cr, keep_message=False):
         returns_id = bool(_RETURNS_ID.search(text))
         if not _CHANGES.match(text) or (_RETURNS.search(text) and not returns_id):
             return plain(query, params, log_exceptions=False)
-<<<<<<< HEAD
-        _send(cr, plain, query, params)
-        plain(_IDS if returns_id else _COUNT, [keep_message], log_exceptions=False)
-=======
         _send(cr, query, params)
-        plain(_block(returns_id, keep_message, _IDS if returns_id else _COUNT), log_exceptions=False)
->>>>>>> try19-fix
+        plain(_IDS if returns_id else _COUNT, [keep_message], log_exceptions=False)
         if not cr.rowcount:
             plain("SELECT current_setting('miasalud.conflict')", log_exceptions=False)
             _raise_conflict(cr.fetchone()[0])
@@ -120,15 +115,10 @@ def fetch(cr, query, params=None):
     :return list: of dicts; values as JSON has them
     :raises psycopg2.errors.SerializationFailure: another transaction was in the way; no log says so
     """
-<<<<<<< HEAD
     if not getattr(cr.execute, "is_private", False):
         _install(cr)
-    _send(cr, cr.execute, query, params)
-    cr.execute(_ANSWER, log_exceptions=False)
-=======
     _send(cr, query, params)
-    cr.execute(_block(True, False, _ANSWER), log_exceptions=False)
->>>>>>> try19-fix
+    cr.execute(_ANSWER, log_exceptions=False)
     conflict, rows = cr.fetchone()
     _raise_conflict(conflict)
     return json.loads(rows)
