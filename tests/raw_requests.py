@@ -80,6 +80,8 @@ CASES = [
         plain=raw(),
         key_with_blanks_behind=raw(key=_KEY + b"  "),
         key_with_a_tab_behind=raw(key=_KEY + b"\t"),
+        key_with_a_no_break_space_behind=raw(key=_KEY + "\u00a0".encode()),
+        key_among_invisible_characters=raw(key="X-API-KEY: \ufeff".encode() + KEY + "\u200b".encode()),
         key_without_a_blank_before=raw(key=b"X-API-KEY:" + KEY),
         key_in_small_letters=raw(key=b"x-api-key: " + KEY),
         key_twice=raw(_KEY),

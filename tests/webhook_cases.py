@@ -68,6 +68,11 @@ def _dated(**fields: Any) -> dict[str, Any]:
     return {"manychat_id": "MC-CASE", "datetime_actual": "2026-03-02T09:00:00Z", **fields}
 
 
+def _raw(adviser: bytes) -> bytes:
+    """An opportunity with an adviser that Python would not write."""
+    return json.dumps(opportunity(medical_advisor_id=0)).encode().replace(b": 0}", b": %b}" % adviser)
+
+
 _MESSY = opportunity(
     manychat_id=1234567890,
     first_name="{{first_name}}",
@@ -96,14 +101,15 @@ _NOT_JSON = {
     "a field twice": b'{"manychat_id": 1, "manychat_id": 2}',
     "no UTF-8": b'{"manychat_id": "\xff"}',
     "brackets": b"[" * 20_000,
-    "too deep": b'{"a":' * 20 + b"1" + b"}" * 20,
-    "a number without end": b'{"manychat_id": ' + b"1" * 5_000 + b"}",
+    "too deep": b'{"a":' * 120 + b"1" + b"}" * 120,
 }
 _INVALID: dict[str, tuple[tuple[str, str], Any, tuple[str, ...]]] = {
     "nobody": (CONTACT, {}, ("manychat_id",)),
     "person 0": (CONTACT, {"manychat_id": 0}, ("manychat_id",)),
     "a number of no size": (CONTACT, b'{"manychat_id": 1e400}', ("manychat_id",)),
+    "a number without end": (CONTACT, b'{"manychat_id": ' + b"1" * 5_000 + b"}", ("manychat_id",)),
     "no state": (OPPORTUNITY, {"manychat_id": "MC-CASE"}, ("state",)),
+    "a slip in the stage": (OPPORTUNITY, opportunity(state={"stageId": 17}), ("state.stage_id", "state.stageId")),
     "state is text": (OPPORTUNITY, opportunity(state="17"), ("state",)),
     "no stage": (OPPORTUNITY, opportunity(state={}), ("state.stage_id",)),
     "a word for a number": (OPPORTUNITY, opportunity(state={"stage_id": "diecisiete"}), ("state.stage_id",)),
@@ -124,6 +130,8 @@ _WARNED: dict[str, tuple[tuple[str, str], Any, tuple[str, ...]]] = {
     "negative adviser": (OPPORTUNITY, opportunity(medical_advisor_id=-1), ("medical_advisor_id",)),
     "no adviser in words": (OPPORTUNITY, opportunity(commercial_advisor_id="N/A"), ("commercial_advisor_id",)),
     "long name": (CONTACT, _dated(nombre_lead="x" * 257), ("nombre_lead",)),
+    "an endless number": (OPPORTUNITY, _raw(b"1" * 5_000), ("medical_advisor_id",)),
+    "lists in lists": (OPPORTUNITY, _raw(b"[" * 90 + b"]" * 90), ("medical_advisor_id",)),
     "list for a name": (CONTACT, _dated(nombre_lead=[]), ("nombre_lead",)),
     "a slip": (OPPORTUNITY, opportunity(state={**_STAGE, "sumary": "Hola"}), ("state.sumary",)),
     "names of the sister route": (

@@ -16,7 +16,7 @@ from ..store.schema import campaign_contacts
 from . import crud
 from .crud import Body
 from .errors import WITH_BODY, error_responses
-from .fields import Extra, Id, IdFilter, Label, LabelFilter, ManyChatId, Moment, MomentFilter, Text
+from .fields import Extra, Id, IdFilter, Label, LabelFilter, ManyChatId, MomentFilter, PastMoment, Text
 from .paging import UpdatedListQuery, get_one
 from .resource import NOT_FOUND, RowIdPath, add_list, authenticated_router
 
@@ -61,9 +61,9 @@ class CampaignContactChange(Body):
 
     type: Label = None
     commercial_advisor_id: Id = None
-    commercial_assignment_date: Moment = None
+    commercial_assignment_date: PastMoment = None
     medical_advisor_id: Id = None
-    medical_assignment_date: Moment = None
+    medical_assignment_date: PastMoment = None
     last_state: Label = None
     summary: Text = None
 

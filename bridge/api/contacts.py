@@ -18,9 +18,9 @@ from .fields import (
     Label,
     LabelFilter,
     ManyChatId,
-    Moment,
     MomentFilter,
     Name,
+    PastMoment,
     Phone,
     SameManyChatId,
 )
@@ -34,7 +34,7 @@ class ContactFields(Body):
     phone: Phone = None
     email: Email = None
     channel_id: Id = None
-    subscribed_at: Moment = None
+    subscribed_at: PastMoment = None
     initial_state: Label = None
     last_state: Label = None
 

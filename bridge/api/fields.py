@@ -6,12 +6,14 @@ So a phone number sent as a number, a ``""`` or a date without an offset has the
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from ..contract import fields
+from ..contract.dates import MAX_CLOCK_SKEW
 from ..contract.fields import MAX_INT
 
 _NULL = {"type": "null"}
@@ -45,7 +47,23 @@ Label = Annotated[fields.Label, _text(256)]
 ShortLabel = Annotated[fields.Phone, _text(64)]
 Text = Annotated[fields.Summary, _text(fields.MAX_BODY_BYTES)]
 Id = Annotated[fields.Id, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_INT}, _NULL]})]
-Moment = Annotated[fields.Moment, WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, _NULL]})]
+_MOMENT = {"anyOf": [{"type": "string", "format": "date-time"}, _NULL]}
+Moment = Annotated[fields.Moment, WithJsonSchema(_MOMENT)]
+
+
+def _is_believed(value: datetime | None) -> datetime | None:
+    # As in an event: an assignment dated 9999 would be newer than all later ones, so nothing could replace its adviser.
+    if value is not None and value - datetime.now(timezone.utc) > MAX_CLOCK_SKEW:
+        raise ValueError("must not be more than 24 hours in the future")
+    return value
+
+
+#: When something happened.
+PastMoment = Annotated[
+    fields.Moment,
+    AfterValidator(_is_believed),
+    WithJsonSchema({**_MOMENT, "description": "At most 24 hours in the future."}),
+]
 
 _LARGEST = 999_999_999_999
 

@@ -29,7 +29,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from .dates import MAX_CLOCK_SKEW
 from .errors import ContractError
 from .extra import MAX_EXTRA_BYTES, keep
-from .fields import MAX_INT, format_datetime, to_datetime
+from .fields import MAX_INT, format_datetime, is_nobody, to_datetime
 from .outcomes import ErrorCode
 from .payloads import EventType, Payload, field_errors, type_of
 from .reading import MAX_WARNINGS, read, read_sent
@@ -145,8 +145,8 @@ def _is_believed(date: datetime | None, received_at: datetime) -> bool:
 
 
 def _says_which(idempotency_key: str | None) -> bool:
-    """Whether the key may make an event this one: a placeholder that the bot could not fill is the same in all."""
-    return bool(idempotency_key) and "{{" not in str(idempotency_key)
+    """Whether the key may make an event this one: what a bot or program writes for no value is the same in all."""
+    return bool(idempotency_key) and "{{" not in str(idempotency_key) and not is_nobody(idempotency_key)
 
 
 class _Envelope(BaseModel):
@@ -225,8 +225,9 @@ def decode(content: str, *, queue: str, inserted_at: datetime) -> Event:
 
 
 # The URL-safe alphabet's own characters in the standard one (RFC 4648, 5), and what is no content: line breaks, which
-# MIME's Base64 has (RFC 2045, 6.8), and padding, which follows from the length.
-_STANDARD = str.maketrans("-_", "+/", " \t\r\n\f\v=")
+# MIME's Base64 has (RFC 2045, 6.8), padding, which follows from the length, a byte order mark, and quotation marks, in
+# which a producer that makes JSON of everything puts it.
+_STANDARD = str.maketrans("-_", "+/", ' \t\r\n\f\v="\ufeff')
 
 
 def _from_base64(text: str) -> bytes | str:

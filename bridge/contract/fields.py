@@ -39,7 +39,7 @@ _NO_VALUE = frozenset(("null", "undefined", "None", "NaN"))
 _NOBODY = frozenset(
     (
         *("null", "undefined", "none", "nan", "nil", "n/a", "na", "#n/a", "(null)", "<null>", "[object object]"),
-        *("false", "true", "infinity", "-infinity"),
+        *("false", "true", "infinity", "-infinity", "inf", "-inf"),
     )
 )
 
@@ -128,13 +128,18 @@ def _to_phone(value: Any) -> Any:
     found = _to_email(value)
     if isinstance(value, str) and "{{" in value and not any(character.isdigit() for character in found or ""):
         return None  # “Tel. {{phone}}”
-    return found
+    return found and text.visible(found)  # address books write marks of direction around a number
+
+
+def _names_nobody(value: str) -> bool:
+    """Whether ``value`` is a word for no value, or several: “undefined-undefined” was to be made of two fields."""
+    return value in _NOBODY or all(word in _NOBODY for word in re.split(r"[\s_:-]+", value))
 
 
 def _to_person(value: Any) -> Any:
     """A ManyChat id as text, or ``None`` for what means no id: as an id it would merge all people without one."""
     value = _digits_if_number(_whole(value))
-    if value is None or value.casefold() in _NOBODY or _ZERO.fullmatch(value.casefold()):
+    if value is None or _ZERO.fullmatch(value.casefold()) or _names_nobody(value.casefold()):
         return None
     # Nor are signs only, or zeros: “--”, “00”, “0.0”.
     return value if text.says_something("".join(letter for letter in value if unicodedata.digit(letter, 1))) else None
@@ -148,8 +153,8 @@ def _to_id(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("must be a whole number")
     if isinstance(value, str):
-        # int() would also accept "1_000" and the digits of other alphabets.
-        if not re.fullmatch(r"\+?[0-9]{1,20}(\.0*)?", value):
+        # int() would also accept "1_000" and the digits of other alphabets. "1.000" may be a thousand.
+        if not re.fullmatch(r"\+?[0-9]{1,20}(\.0{0,2})?", value):
             raise ValueError("must be a whole number")
         value = int(value.split(".")[0])
     if isinstance(value, float):

@@ -152,12 +152,14 @@ def slips(event_type: EventType, unknown: list[str], given: set[str]) -> Iterato
     :param unknown: with a dot inside a nested object
     :param given: the fields that the body has; another system's name for one of them is no slip
     """
-    known = {path.rpartition(".")[2]: path for path in paths(event_type)}
-    known |= {name: path for name, path in _counterparts(event_type).items() if path not in given}
+    known = {name: path for name, path in _counterparts(event_type).items() if path not in given}
+    known |= {path.rpartition(".")[2]: path for path in paths(event_type)}
+    inside = list(known)
+    known |= {name: name for name in objects(event_type)}
     words = list(known)
     for name in unknown[:_COMPARED]:
         outer, _, inner = name.rpartition(".")
-        close = get_close_matches(inner.casefold()[:64], words, 1, _ALIKE)
+        close = get_close_matches(inner.casefold()[:64], words if not outer else inside, 1, _ALIKE)
         if close:
             path = known[close[0]]
             # Inside the same object, its last part is enough.
@@ -165,14 +167,18 @@ def slips(event_type: EventType, unknown: list[str], given: set[str]) -> Iterato
 
 
 def _counterparts(event_type: EventType) -> dict[str, str]:
-    """The names of *Full Contact Data* for a field, and those of another type for the same ones."""
+    """The names of *Full Contact Data* for a field, those of another type for the same ones, and those of bots."""
     own = {path: path for path in paths(event_type)}
     for path, theirs in event_type.spec.contact_data.items():
         own |= {name: path for name in theirs if "." not in name and name not in ("id", "name", "last_input_text")}
     for other in EventType:
         for path, theirs in other.spec.contact_data.items():
             own.update((path, own[name]) for name in theirs if name in own and path not in own)
-    return own
+    for path, theirs in event_type.spec.contact_data.items():
+        for name in theirs:
+            if name.startswith("custom_fields."):
+                own.setdefault(name.removeprefix("custom_fields."), path)
+    return own | {alias: path for path, alias in event_type.spec.aliases.items()}
 
 
 def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
@@ -193,12 +199,15 @@ def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
         if not has_own and (theirs := (_telling(other) - own) & body.keys()):
             hits[other] = sorted(theirs)
     if hits:
-        other = max(hits, key=lambda each: len(_names_of(each) & body.keys()))
+        # What tells is enough to see that it is wrong here. Its other fields say best where it belongs.
+        others = [each for each in EventType if each.queue != event_type.queue]
+        other = max(others, key=lambda each: len(each.model.model_fields.keys() & body.keys()))
         method, path = other.route
+        fields = hits.get(other) or sorted((other.model.model_fields.keys() - own) & body.keys())
         raise ContractError(
             ErrorCode.WRONG_ENDPOINT,
             f"These are the fields of another webhook. Send them to {method} {path}.",
-            [{"field": name, "message": f"belongs to {method} {path}"} for name in hits[other]],
+            [{"field": name, "message": f"belongs to {method} {path}"} for name in fields],
             other.queue,
         )
 

@@ -62,7 +62,7 @@ def read_sent(event_type: EventType, body: Mapping[str, Any], zone: tzinfo, rece
     found = read(event_type, body, zone, received_at)
     if isinstance(found.payload, CampaignContact) and not found.payload.has_news:
         message = "give at least one of adviser, assignment date, last_state and summary"
-        errors = [dict(each) for each in found.warnings] or [{"field": "last_state", "message": message}]
+        errors = [*map(dict, found.warnings), {"field": "last_state", "message": message}]
         raise ContractError(ErrorCode.INVALID, f"The update says nothing: {message}.", errors)
     return found
 
@@ -87,6 +87,7 @@ def read(
         reading = _Reading(event_type, body, zone)
         payload = reading.payload()
         reading.compare(payload)
+        reading.tell_unread()
         unknown, slips = reading.unknown()
         warnings = reading.warnings
         extra = keep(unknown, MAX_EXTRA_BYTES, warnings)
@@ -116,6 +117,7 @@ class _Reading:
         self._zone = zone
         self._candidates = names.candidates(event_type, body)
         self._first_faults: dict[str, str] = {}
+        self._unread: dict[str, str] = {}
         self._same: set[str] = set()
         self.chosen = {path: found[0] for path, found in self._candidates.items() if found}
         self.warnings: Warnings = []
@@ -164,9 +166,12 @@ class _Reading:
             self.chosen[path] = self._candidates[path][0]
         else:
             del self.chosen[path]
+        is_date = path == self._type.model.date_field and path not in self.chosen
+        message = f"left out{', so the event counts as of its receipt' * is_date}: {message}"
         if failed.is_contract:
-            is_date = path == self._type.model.date_field and path not in self.chosen
-            self._warn(failed.name, f"left out{', so the event counts as of its receipt' * is_date}: {message}")
+            self._warn(failed.name, message)
+        else:
+            self._unread.setdefault(failed.name, message)
         return True
 
     def _warn(self, name: str, message: str) -> None:
@@ -176,8 +181,9 @@ class _Reading:
         errors = [field_error(fault) for fault in faults]
         # The first fault says more than that there is nothing now: “must be a whole number”.
         errors = [{**error, "message": self._first_faults.get(error["field"], error["message"])} for error in errors]
-        text = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
-        return ContractError(ErrorCode.INVALID, text, errors)
+        _, slips = self.unknown()
+        text = "; ".join(f"{error['field']}: {error['message']}" for error in [*errors, *slips])
+        return ContractError(ErrorCode.INVALID, text, [*errors, *slips])
 
     def compare(self, payload: Payload) -> None:
         """Warn of values that differ from those in ``payload``: the bot builder named one field twice."""
@@ -193,6 +199,16 @@ class _Reading:
                         self._same.add(other.name)
                     else:
                         self._warn(other.name, f"differs from {chosen.name}, which counts")
+
+    def tell_unread(self) -> None:
+        """Warn of ManyChat's own fields that could not be read.
+
+        Some are tried for two fields: a stage's id, and its label.
+        """
+        used = {each.name for each in self.chosen.values()}
+        for name, message in self._unread.items():
+            if name not in used:
+                self._warn(name, message)
 
     def unknown(self) -> tuple[dict[str, Any], Warnings]:
         """The fields that were not used, and the likely slips among their names."""

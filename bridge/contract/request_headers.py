@@ -6,10 +6,13 @@ Odoo joins them), so both servers read it so. Values that are equal count as one
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+
+from .text import visible
 
 API_KEY = "X-API-KEY"
 DRY_RUN = "X-Dry-Run"
@@ -48,17 +51,26 @@ class RequestHeaders:
     def __init__(self, joined: Callable[[str], str | None]):
         self._joined = joined
 
+    def _text(self, name: str) -> str:
+        text = self._joined(name) or ""
+        with contextlib.suppress(UnicodeError):
+            return text.encode("latin-1").decode()  # both servers read the bytes of a header as Latin-1
+        return text
+
     def _values(self, name: str) -> list[str]:
-        return [value for part in (self._joined(name) or "").split(",") if (value := part.strip())]
+        return [value for part in self._text(name).split(",") if (value := part.strip())]
 
     def _one(self, name: str) -> str:
         values = self._values(name)
-        return values[0] if len(set(values)) == 1 else (self._joined(name) or "").strip()
+        return values[0] if len(set(values)) == 1 else self._text(name).strip()
 
     @property
     def api_key(self) -> str:
-        """The ``X-API-KEY``, not checked yet; empty without one. Two different keys are no key."""
-        return self._one(API_KEY)
+        """The ``X-API-KEY``, not checked yet; empty without one. Two different keys are no key.
+
+        What cannot be seen does not count: a key copied from a page can end in such blanks.
+        """
+        return visible(self._one(API_KEY))
 
     @property
     def idempotency_key(self) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
-from ..errors import ConfigurationError, OdooRefused, Outage, PageUndelivered, QueueMissing
+from ..errors import ConfigurationError, OdooRefused, Outage, PageUndelivered, QueueMissing, StoreRefused
 from ..log import kind
 from ..odoo import Odoo
 from ..queue import PAGE, Queue
@@ -39,6 +39,7 @@ ALL_QUEUES = (*PATHS, DEAD_LETTER_QUEUE)
 
 QUEUE_ADVICE = f"Is the storage account (or Azurite) running, and {variable('queue_connection_string')} its own?"
 SQL_ADVICE = f"Is the server running, and do {variable('database_url')}'s host, user and password fit it?"
+REFUSED_ADVICE = "The database answers, and refuses a statement that the bridge needs. Its own log says why."
 ODOO_ADVICE = f"Is Odoo running at {variable('odoo_url')}?"
 
 
@@ -114,6 +115,8 @@ def check(question: Callable[[], T], advice: str) -> CheckResult[T]:
     except ConfigurationError as error:
         return CheckResult(NOT_CONFIGURED, "not set up", str(error))
     except Outage as outage:
+        if isinstance(outage, StoreRefused):
+            advice = REFUSED_ADVICE
         # The message has the form "what is wrong: what to do".
         reason, _, own_advice = str(outage).partition(": ")
         return CheckResult(UNAVAILABLE, reason, own_advice or advice, time.monotonic() - started)

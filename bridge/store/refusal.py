@@ -15,8 +15,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from ..contract.reading import MAX_MESSAGE_CHARS
-from ..errors import StoreRefused
-from .engine import in_transaction
+from ..errors import StoreRefused, StoreUnavailable
+from .engine import in_transaction, schema_of
 from .schema import (
     advisors,
     audit,
@@ -74,6 +74,7 @@ def check_writing(engine: sa.Engine) -> None:
 
 
 def _write(connection: sa.Connection) -> None:
+    _require_sequences(connection)
     for table in TABLES:
         # What a trigger or the lack of a right does to every statement shows without any row.
         columns = [column for column in table.columns if column.default is not None or column.name != "id"]
@@ -85,3 +86,26 @@ def _write(connection: sa.Connection) -> None:
     values = {"id": token, "written_at": datetime.now(timezone.utc), "filler": _FILLER}
     connection.execute(write_checks.insert(), [values])
     connection.execute(write_checks.delete().where(write_checks.c.id == token))
+
+
+def _require_sequences(connection: sa.Connection) -> None:
+    """Require PostgreSQL's right to number rows, which a grant on all tables does not give.
+
+    A statement without rows needs no number.
+
+    :raises StoreUnavailable:
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    quote = connection.dialect.identifier_preparer.quote
+    schema = schema_of(connection)
+    prefix = f"{quote(schema)}." if schema else ""
+    for table in TABLES:
+        own = table.c.id.default
+        of_column = sa.func.pg_get_serial_sequence(prefix + quote(table.name), "id")
+        sequence = sa.literal(prefix + quote(own.name)) if isinstance(own, sa.Sequence) else of_column
+        if connection.execute(sa.select(sa.func.has_sequence_privilege(sequence, "USAGE"))).scalar_one() is False:
+            raise StoreUnavailable(
+                f"a right is missing on the sequence of {table.name}: Grant the bridge's user USAGE on all sequences "
+                "in the schema."
+            )

@@ -159,6 +159,8 @@ _STATES = {
     "3D000": ("there is no such database", ""),
     "42501": ("a right is missing", _GRANT),
     "42P01": ("a table is missing", "Run: python -m bridge db upgrade"),
+    "42703": ("a column is missing", "Run: python -m bridge db upgrade"),
+    "P0001": ("a trigger refuses", "Look at the triggers on the bridge's tables."),
     "53100": ("the disk is full", _FREE_SPACE),
     "53300": ("the server has no connection left", "Run fewer bridges, or let the server take more."),
     "57014": ("no answer in time", ""),

@@ -19,6 +19,7 @@ def reason(env, error):
 
     :param env: with a working transaction: the one of the error is rolled back to a savepoint
     """
+    error = _raised_by_code(error)
     if isinstance(error, UserError | RedirectWarning):
         text = str(error.args[0]) if error.args else type(error).__name__
     elif isinstance(error, psycopg2.Error):
@@ -27,7 +28,7 @@ def reason(env, error):
         text = env._(
             "An error in the program: %(kind)s in %(place)s. Odoo's log has the place in the code.",
             kind=type(error).__name__,
-            place=_place(error),
+            place=_place(env, error),
         )
     # PostgreSQL stores no NUL in a text.
     return text.replace("\x00", "").strip()[:MOST_CHARS]
@@ -134,11 +135,27 @@ def _model(env, table):
     return next((env[name] for name in env.registry if env[name]._table == table and not env[name]._abstract), None)
 
 
-def _place(error):
-    """The module in whose code ``error`` was raised."""
+def _raised_by_code(error):
+    """What the code of a server action raised: Odoo's ``safe_eval`` puts a ``ValueError`` around it."""
+    while isinstance(error, ValueError) and error.__context__ and _files(error)[-1:] == ["safe_eval.py"]:
+        error = error.__context__
+    return error
+
+
+def _files(error):
+    return [os.path.basename(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+
+
+def _place(env, error):
+    """The server action, or else the module, in whose code ``error`` was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return "?"
+    # The name that Odoo gives the code of a server action.
+    actions = [re.fullmatch(r"ir\.actions\.server\((\d+),\)", frame.filename) for frame in frames]
+    if found := [match for match in actions if match]:
+        action = env["ir.actions.server"].sudo().browse(int(found[-1].group(1)))
+        return env._("the server action “%s”", action.display_name)
     path = frames[-1].filename
     folder = os.path.dirname(path)
     while folder != os.path.dirname(folder):

@@ -151,7 +151,7 @@ class TestEventReport(ManychatCase):
         outcomes = [{"event_id": event.id, "state": "done", "outcome": "stored"} for event in events]
         report = self.env["manychat.event"].with_user(self.bridge_user).record_outcomes
         report(outcomes[:1])
-        with self.assertQueryCount(6):
+        with self.assertQueryCount(7):
             report(outcomes[1:])
 
     def test_only_the_bridge_may_report(self):

@@ -49,6 +49,38 @@ class TestRefusal(ManychatCase):
         self.custom_field("Patient File", "Expediente")
         self.assertIn("“Expediente”", self.refuse(_required("x_extra")))
 
+    def refuse_in_an_action(self, code):
+        """The reason why an event is refused by a server action that runs when an opportunity is created."""
+        model = self.env["ir.model"]._get("crm.lead")
+        action = self.env["ir.actions.server"].create(
+            {"name": "Aviso", "model_id": model.id, "state": "code", "code": code}
+        )
+        create = self.registry["crm.lead"].create
+
+        def create_and_run(leads, vals_list):
+            created = create(leads, vals_list)
+            context = {"active_model": "crm.lead", "active_id": created[:1].id, "active_ids": created.ids}
+            action.with_env(leads.env(context=leads.env.context | context)).run()
+            return created
+
+        with patch.object(self.registry["crm.lead"], "create", create_and_run):
+            return self.refuse()
+
+    def test_an_error_in_a_server_action_names_the_action(self):
+        message = self.refuse_in_an_action("record.no_such_method(record.contact_name)")
+        self.assertIn("“Aviso”", message)
+        self.assertIn("AttributeError", message)
+        # Also where the error is raised in Odoo's own code.
+        message = self.refuse_in_an_action("env['no.such.model'].create({})")
+        self.assertIn("“Aviso”", message)
+
+    def test_the_database_in_a_server_action_speaks_as_it_does_elsewhere(self):
+        self.env.cr.execute("ALTER TABLE crm_tag ADD CONSTRAINT x_named CHECK (name IS NOT NULL AND color < 99)")
+        message = self.refuse_in_an_action("env['crm.tag'].create({'name': record.contact_name, 'color': 100})")
+        self.assertIn("x_named", message)
+        self.assertNotIn("ValueError", message)
+        self.assertEqual(self.refuse_in_an_action("raise UserError('Falta el documento.')"), "Falta el documento.")
+
     def test_a_standard_field_that_another_app_requires(self):
         self.assertIn("“Código postal”", self.with_label("zip", "Código postal", _required("zip")))
 

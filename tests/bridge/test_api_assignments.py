@@ -107,6 +107,8 @@ def test_what_cannot_be_corrected_is_refused_naming_the_field(api: Api) -> None:
     for body, field in (
         ({"medical_advisor_id": 999}, "medical_advisor_id"),
         ({"medical_assignment_date": "ayer"}, "medical_assignment_date"),
+        ({"medical_assignment_date": "9999-01-01"}, "medical_assignment_date"),
+        ({"commercial_assignment_date": 4102444800}, "commercial_assignment_date"),
         ({"campaign_id": 86}, "campaign_id"),
         ({"manychat_id": "MC2"}, "manychat_id"),
         ({"estado": "x"}, "estado"),

@@ -45,6 +45,7 @@ JSON = {"Content-Type": "application/json"}
         (b'{"manychat_id": "a", "channel_id": 9223372036854775808}', 422),
         (b'{"manychat_id": "a", "channel_id": 1.5}', 422),
         (b'{"manychat_id": "a", "subscribed_at": "9999-12-31T23:59:59-23:59"}', 422),
+        (b'{"manychat_id": "a", "subscribed_at": "2099-01-01"}', 422),
     ],
 )
 def test_a_body_that_is_none_is_refused_whatever_the_method(api: Api, body: bytes, status: int) -> None:

@@ -128,7 +128,7 @@ def test_a_message_is_put_with_the_right_to_add_alone(queues: dict[str, Queue], 
 
 def test_an_expired_sas_is_a_refused_key_and_no_missing_right(queues: dict[str, Queue], azurite: Azurite) -> None:
     queue = Queue(sas(azurite, "raup", minutes=-5), DEAD_LETTER_QUEUE)
-    with pytest.raises(QueueDenied) as caught:
+    with pytest.raises(QueueDenied, match="may have expired") as caught:
         queue.ensure()
     assert not isinstance(caught.value, (QueueRightMissing, QueueMissing))
     queue.close()

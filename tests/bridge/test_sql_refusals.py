@@ -75,7 +75,8 @@ def test_a_table_that_takes_nothing_from_anybody_is_an_outage_that_check_and_sta
     eventually(lambda: bridge.lines("dependency_down"))
     checked, status = cli("check"), cli("status")
     assert (checked.returncode, status.returncode) == (1, 1)
-    assert [line for line in checked.stdout.splitlines() if line.startswith("FAILED SQL")]
+    [line] = [line for line in checked.stdout.splitlines() if line.startswith("FAILED SQL")]
+    assert "The database answers, and refuses a statement" in line
     assert "SQL is unavailable" in status.stdout
     file.execute("DROP TRIGGER refuse")
     file.commit()

@@ -102,7 +102,10 @@ def test_an_undated_event_with_an_idempotency_key_is_one_event_however_often_it_
     assert len({event.id for event in [sent[0], *others]}) == 3
 
 
-@pytest.mark.parametrize("key", ["{{cuf_123}}", " {{order_id}} ", "order-{{order_id}}"])
+@pytest.mark.parametrize(
+    "key",
+    ["{{cuf_123}}", " {{order_id}} ", "order-{{order_id}}", "null", "undefined", "None", "N/A", "0", "--", "\u200b"],
+)
 def test_an_idempotency_key_that_the_bot_could_not_fill_swallows_no_event(key: str) -> None:
     assert len({receive(opportunity(), second, Idempotency_Key=key).id for second in (0, 1)}) == 2
 

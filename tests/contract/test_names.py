@@ -136,6 +136,16 @@ def test_a_name_in_one_piece_is_a_name() -> None:
     assert accept(CONTACT, body, received_at=NOW, source="odoo").payload.canonical()["nombre_lead"] == "Ana García"
 
 
+def test_what_cannot_be_read_of_full_contact_data_is_warned_of_too() -> None:
+    fields = {"Fecha etapa": "03/04/2025", "etapa": "Cotiza"}
+    body = {**FULL, "subscribed": "nunca", "email": ["x"], "custom_fields": fields}
+    assert warned(accept(CONTACT, body, received_at=NOW, source="odoo")) == ["email", "subscribed"]
+    event = accept(OPPORTUNITY, body, received_at=NOW, source="odoo")
+    assert warned(event) == ["custom_fields.fecha_etapa"]
+    assert "as of its receipt" in event.warnings[0]["message"]
+    assert event.payload.canonical()["state"]["stage"] == "Cotiza"
+
+
 # --- the wrong address, and the sister route's names -----------------------------------------------------------------
 
 _BODIES = {
@@ -156,6 +166,26 @@ def test_a_body_at_the_wrong_address_is_told_the_right_one(sent: EventType, to: 
     for field in sent.spec.telling:
         least = {"manychat_id": "1", field: {"stage_id": 17} if field == "state" else "2025-01-01"}
         assert refusal(to, least).code == "wrong_endpoint"
+
+
+@pytest.mark.parametrize(
+    ("to", "body", "belongs"),
+    [
+        (CONTACT, {**examples.OPPORTUNITY, "state": None}, OPPORTUNITY),
+        (CONTACT, {key: examples.OPPORTUNITY[key] for key in examples.OPPORTUNITY if key != "state"}, OPPORTUNITY),
+        (CONTACT, examples.CAMPAIGN_CONTACT, UPDATE),
+        (OPPORTUNITY, examples.CAMPAIGN_CONTACT, UPDATE),
+        (OPPORTUNITY, examples.CAMPAIGN_ASSIGNMENT, ASSIGNMENT),
+        (OPPORTUNITY, {"ultimo_estado": "x", "datetime_actual": "2025-06-10"}, CONTACT),
+        (UPDATE, {"nombre_lead": "Ana", "whatsapp": "1", "state": {"stage_id": 17}}, CONTACT),
+    ],
+)
+def test_the_right_address_is_that_of_most_fields(to: EventType, body: Any, belongs: EventType) -> None:
+    error = refusal(to, {"manychat_id": "1", **body})
+    assert error.code == "wrong_endpoint"
+    assert error.message.endswith(f"Send them to {' '.join(belongs.route)}.")
+    assert error.errors
+    assert {each["field"] for each in error.errors} <= body.keys()
 
 
 @pytest.mark.parametrize(("sent", "to"), _MISDIRECTED)

@@ -41,6 +41,8 @@ SPELLINGS: dict[str, Callable[[bytes], str]] = {
     "URL-safe in lines, without padding": lambda content: (
         in_lines(content).replace("+", "-").replace("/", "_").replace("=", "")
     ),
+    "after a byte order mark": lambda content: BOM + standard(content),
+    "in quotation marks": lambda content: json.dumps(standard(content)),
     "with blanks around": lambda content: f"\n  {standard(content)} \r\n",
 }
 PLAIN = {

@@ -238,6 +238,10 @@ def test_unknown_fields_are_clean_and_without_gaps() -> None:
         (CONTACT, "ultimo_estdo", "ultimo_estado"),
         (UPDATE, "campain_id", "campaign_id"),
         (ASSIGNMENT, "medico", "medico_id"),
+        (ASSIGNMENT, "medical_advisor", "medico_id"),
+        (OPPORTUNITY, "medico_id", "medical_advisor_id"),
+        (OPPORTUNITY, "canal_entrada", "channel"),
+        (OPPORTUNITY, "state.resumen", "summary"),
     ],
 )
 def test_a_slip_in_a_name_is_kept_and_named(event_type: EventType, name: str, meant: str) -> None:
@@ -246,6 +250,28 @@ def test_a_slip_in_a_name_is_kept_and_named(event_type: EventType, name: str, me
     event = take(event_type, **{"last_state": "y"} if event_type is UPDATE else {}, **field)
     assert {"field": name, "message": f"did you mean {meant}?"} in event.warnings
     assert event.extra == ({outer: {inner: "x"}} if outer else field)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "body", "slip"),
+    [
+        (OPPORTUNITY, {"state": {"stageId": 17}}, "state.stageId"),
+        (OPPORTUNITY, {"state": {"etapa": "Cotiza"}}, "state.etapa"),
+        (OPPORTUNITY, {"stage_id": 17}, "stage_id"),
+        (OPPORTUNITY, {"State": {"stage_id": 17}}, "State"),
+        (ASSIGNMENT, {"campaña_id": 85, "campaing_id": 85}, "campaing_id"),
+        (UPDATE, {"last_sate": "x"}, "last_sate"),
+        (CONTACT, {"manychat_id": "", "manychatid": "MC1"}, "manychatid"),
+    ],
+)
+def test_a_refusal_names_the_slips_that_may_have_caused_it(
+    event_type: EventType, body: dict[str, Any], slip: str
+) -> None:
+    error = refusal(event_type, {"manychat_id": "MC1", **body})
+    assert error.code == "invalid"
+    assert slip in [each["field"] for each in error.errors if "did you mean" in each["message"]]
+    assert ("did you mean state?" in error.message) == (slip == "State")
+    assert len(error.errors) >= 2  # beside what is missing
 
 
 def test_a_slip_beside_the_field_is_named_too_and_another_systems_name_is_not() -> None:

@@ -60,8 +60,10 @@ def test_placeholders_are_emptied_out_of_a_text(given: str, kept: str | None) ->
     assert name_of(given) == kept
 
 
-@pytest.mark.parametrize(("given", "kept"), [("Tel. {{phone}}", None), ("+57 {{p}}", "+57"), ("Tel. 1", "Tel. 1")])
-def test_a_phone_without_its_number_is_none(given: str, kept: str | None) -> None:
+@pytest.mark.parametrize(
+    ("given", "kept"), [("Tel. {{phone}}", None), ("+57 {{p}}", "+57"), ("\u202a+57\u202c", "+57")]
+)
+def test_a_phone_is_its_number(given: str, kept: str | None) -> None:
     assert contact(whatsapp=given).payload.whatsapp == kept
 
 

@@ -62,6 +62,8 @@ def trigger(store: Store, which: int, table: str, where: str = "1 = 1", state: s
                 connection.execute(sa.text("DROP FUNCTION refuse CASCADE"))
             else:
                 connection.execute(sa.text("DROP TRIGGER refuse"))
+        # SQLite's other connections would know the trigger until they next read a table.
+        store.engine.dispose()
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,29 @@ def test_what_is_refused_for_everybody_is_an_outage(store: Store, table: str) ->
         with pytest.raises(StoreUnavailable):
             write_events(store.engine, lambda connection: connection.execute(sa.text("SELECT gone FROM gone")))
     check_writing(store.engine)
+
+
+@pytest.mark.parametrize("sequence", ["contacts_id_seq", "advisor_id"])
+def test_a_right_to_number_rows_that_is_missing_is_an_outage_and_no_events_fault(store: Store, sequence: str) -> None:
+    if store.engine.dialect.name != "postgresql":
+        pytest.skip("only PostgreSQL has a right of its own for it")
+    with store.engine.begin() as connection:
+        connection.execute(sa.text(f"REVOKE ALL ON SEQUENCE {sequence} FROM CURRENT_USER"))
+    try:
+        with pytest.raises(StoreUnavailable, match="on the sequence of"):
+            check_writing(store.engine)
+        if sequence == "contacts_id_seq":
+            with pytest.raises(StoreUnavailable, match="on the sequence of"):
+                write_events(store.engine, contacts.apply_contacts, [contact(1, "MC1")])
+    finally:
+        with store.engine.begin() as connection:
+            connection.execute(sa.text(f"GRANT ALL ON SEQUENCE {sequence} TO CURRENT_USER"))
+    write_events(store.engine, contacts.apply_contacts, [contact(1, "MC1")])
+
+
+def test_writing_is_checked_in_a_schema_of_our_own_too(other_schema: sa.Engine) -> None:
+    migrate.upgrade(other_schema)
+    check_writing(other_schema)
 
 
 def test_a_table_that_is_missing_is_an_outage(store: Store) -> None:
