@@ -22,10 +22,12 @@ class TestPrivateSql(TransactionCase):
     def test_a_lost_connection_leaves_no_statement_to_be_logged_by_the_next_failure(self):
         for run in (_within, fetch):
             with self.subTest(run.__name__), closing(db_connect(self.env.cr.dbname).cursor()) as cr:
+                statement = f"{_CHANGE} RETURNING id" if run is fetch else _CHANGE
+                run(cr, statement, ["Ana"])
                 cr.execute("SELECT pg_backend_pid()")
                 self._end(cr.fetchone()[0])
                 with self.assertRaises(psycopg2.Error):
-                    run(cr, f"{_CHANGE} RETURNING id" if run is fetch else _CHANGE, ["Ana Secreta"])
+                    run(cr, statement, ["Ana Secreta"])
                 with self.assertLogs("odoo.sql_db", level="ERROR") as logs, self.assertRaises(psycopg2.Error):
                     cr.execute('ROLLBACK TO SAVEPOINT "any"')
                 self.assertNotIn("Secreta", "".join(logs.output))
