@@ -101,6 +101,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     stop.end_with(server := uvicorn.Server(config))
     server.run(sockets=[listening])
     context.keys.close()
+    context.accepted.close()
     for queue in set(context.queues.values()):
         queue.close()
     context.engine.dispose()

@@ -202,5 +202,7 @@ def test_while_sql_is_locked_the_standby_accepts_events_all_the_same(
             # Only the first one has waited for SQL.
             assert len(tries) == 1
             connection.exec_driver_sql("ROLLBACK")
+        # Their rows come when SQL is up again.
+        eventually(lambda: len(accepted(api)) == 20)
         lock.dispose()
     assert sum(queue.depth() for queue in queues.values()) == 20

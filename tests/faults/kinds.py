@@ -234,8 +234,10 @@ def queue_killed(system: System, traffic: Traffic, _chooser: random.Random) -> N
     Odoo keeps its events, and the standby has their rows in SQL. Who puts messages straight on a queue keeps nothing.
     """
     with traffic.only_webhooks():
-        # SQL may have been away until now, and events without a row are on the queue only.
-        time.sleep(max(system.standby_pauses_for(), 0) + AZURITE_SAVES + 1)
+        # SQL may have been away until now. An event whose row waits for it is on the queue and in the standby's memory.
+        time.sleep(AZURITE_SAVES + 1)
+        while system.standby_is_behind():
+            time.sleep(0.2)
         # While bridges work, hardly a message is there to be forgotten.
         with _standing_still(system.bridge_pids()):
             time.sleep(AZURITE_SAVES - 1)

@@ -1,12 +1,10 @@
 """The stack under test: a real one, whose bridges reach Odoo and the queues through proxies."""
 
 import contextlib
-import json
 import os
 import signal
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +12,6 @@ from urllib.parse import urlsplit
 import psutil
 from psycopg.rows import namedtuple_row
 
-from bridge.api import accepted
 from bridge.contract import payloads
 from deploy.local import azurite, odoo
 from deploy.local.postgres import BREAKABLE
@@ -100,13 +97,12 @@ class System(Stack):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
-    def standby_pauses_for(self) -> float:
-        """Seconds until the standby writes rows of its events again, if SQL was too slow for one of them."""
-        for line in reversed(self.programs.log_tail("api", 1000).splitlines()):
-            if "accepted_events_not_noted" in line:
-                at = datetime.fromisoformat(json.loads(line)["timestamp"])
-                return accepted.PAUSE - (datetime.now(timezone.utc) - at).total_seconds()
-        return 0.0
+    def standby_is_behind(self) -> bool:
+        """Whether rows of events that the standby accepted wait for SQL."""
+        waiting = "accepted_events_wait_for_sql"
+        marks = (waiting, "accepted_events_noted", '"starting"')
+        lines = self.programs.log_tail("api", 1000).splitlines()
+        return waiting in next((line for line in reversed(lines) if any(mark in line for mark in marks)), "")
 
     def ensure_up(self) -> None:
         """Every program runs, also one that supervisor gave up on because it was killed too often in a row."""
