@@ -10,7 +10,7 @@ from . import environments, os_packages
 from .paths import ROOT, STATE, VENV
 
 #: As pip takes them: pyproject's groups of tools.
-GROUPS = [argument for name in ("local", "test", "lint", "docs") for argument in ("--group", name)]
+GROUPS = [argument for name in ("local", "test", "lint", "docs", "deploy") for argument in ("--group", name)]
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
         os_packages.ensure(os_packages.ODBC)
         environments.make(
             VENV,
-            ["--editable", ".[worker,api,azure-sql]", *GROUPS],
+            ["--editable", ".[worker,api,azure-sql,identity]", *GROUPS],
             depends_on=[ROOT / "pyproject.toml"],
         )
     except os_packages.Missing as problem:

@@ -126,7 +126,15 @@ def _lint(_wanted: Wanted) -> Iterator[Outcome]:
 
 
 def _bridge(wanted: Wanted) -> Iterator[Outcome]:
-    elsewhere = ("tests/docs", "tests/store", "tests/install", *_ON_A_SYSTEM, _NEIGHBOURS, "tests/faults")
+    elsewhere = (
+        "tests/docs",
+        "tests/deploy",
+        "tests/store",
+        "tests/install",
+        *_ON_A_SYSTEM,
+        _NEIGHBOURS,
+        "tests/faults",
+    )
     others = [f"--ignore={path}" for path in elsewhere]
     monitoring = prometheus.install()
     programs = {"AZURITE": str(azurite.install())} | ({"PROMETHEUS": str(monitoring)} if monitoring else {})
@@ -139,6 +147,10 @@ def _bridge(wanted: Wanted) -> Iterator[Outcome]:
 def _docs(wanted: Wanted) -> Iterator[Outcome]:
     os_packages.ensure(os_packages.CURL)
     yield _pytest("docs", _BIN / "python", ["tests/docs", *([] if wanted.only else ["-n", "2"])], wanted)
+
+
+def _deploy(wanted: Wanted) -> Iterator[Outcome]:
+    yield _pytest("what deploys it", _BIN / "python", ["tests/deploy"], wanted)
 
 
 def _store(wanted: Wanted) -> Iterator[Outcome]:
@@ -264,6 +276,7 @@ SUITES: dict[str, Suite] = {
     "lint": _lint,
     "bridge": _bridge,
     "docs": _docs,
+    "deploy": _deploy,
     "store": _store,
     "addon": _addon,
     "install": _install,
@@ -284,6 +297,7 @@ ALL: Sequence[tuple[str, Suite]] = (
     ("store", _store_on_sqlite),
     ("store", _store_on_servers),
     ("docs", _docs),
+    ("deploy", _deploy),
     ("lint", _lint),
 )
 #: How many of them run at once. One more than a small machine has processors.

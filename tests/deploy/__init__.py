@@ -1,0 +1,1 @@
+"""What deploys the product: images, compose files, units, manifests. No cloud and no container engine is needed."""
