@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from .errors import BadConnectionString, BadDatabaseUrl, ConfigurationError
+from .errors import BadConnectionString, BadDatabaseOptions, BadDatabaseUrl, ConfigurationError
 from .odoo import Odoo
 from .queue import Queue
 from .settings import Settings, secret, variable
 from .store import migrate
-from .store.engine import create_engine, parse_url
+from .store import url as urls
+from .store.engine import create_engine
 
 
 def database_url(settings: Settings) -> sa.URL:
@@ -19,9 +20,15 @@ def database_url(settings: Settings) -> sa.URL:
     """
     settings.require("database_url")
     try:
-        return parse_url(secret(settings.database_url))
+        url = urls.parse(secret(settings.database_url))
     except BadDatabaseUrl as error:
         raise ConfigurationError(f"{variable('database_url')}: {error}") from None
+    if not urls.is_lasting(url):
+        raise ConfigurationError(
+            f"{variable('database_url')}: a SQLite database in memory is lost when the program ends. Name a file: "
+            f"{urls.EXAMPLES['sqlite']}"
+        )
+    return url
 
 
 def open_engine(settings: Settings) -> sa.Engine:
@@ -29,11 +36,17 @@ def open_engine(settings: Settings) -> sa.Engine:
 
     :raises ConfigurationError: names the variable that is wrong
     """
-    settings.require("database_url")
+    url = database_url(settings)
+    if settings.database_schema and url.get_backend_name() == "sqlite":
+        raise ConfigurationError(
+            f"{variable('database_schema')}: SQLite has no schemas. Give the bridge a file of its own, and no schema."
+        )
     try:
         return create_engine(secret(settings.database_url), settings.database_options, settings.database_schema)
     except BadDatabaseUrl as error:
         raise ConfigurationError(f"{variable('database_url')}: {error}") from None
+    except BadDatabaseOptions as error:
+        raise ConfigurationError(f"{variable('database_options')}: {error}") from None
 
 
 def open_queue(settings: Settings, name: str) -> Queue:
