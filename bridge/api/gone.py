@@ -1,8 +1,8 @@
 """Addresses of the system before this one: 410, with the address that has the data now.
 
-The old system kept contacts in Odoo too, and read and wrote them at ``/api/v1/odoo/contacts/``. Contacts are in SQL only
-now, so programs that used these addresses must change. 410 says so for good, where 404 looks like a slip (RFC 9110,
-15.5.11).
+The old system kept contacts in Odoo too, and read and wrote them at ``/api/v1/odoo/contacts/``. Contacts are in SQL
+only now, so programs that used these addresses must change. 410 says so for good, where 404 looks like a slip
+(RFC 9110, 15.5.11).
 """
 
 from __future__ import annotations
