@@ -28,8 +28,8 @@ _READINGS: dict[str, Callable[[Any], Any]] = {
 }
 #: Words by which people name the roles of advisers, without accents.
 _ROLES = {
-    "commercial": "commercial comercial comerciales venta ventas vendedor vendedora vendedores sales seller salesperson "
-    "salesman closer ejecutivo ejecutiva setter",
+    "commercial": "commercial comercial comerciales venta ventas vendedor vendedora vendedores sales seller "
+    "salesperson salesman closer ejecutivo ejecutiva setter",
     "medical": "medical medico medica medicos medicas medicina doctor doctora doctores dr dra physician clinico "
     "clinica enfermero enfermera nurse",
 }
