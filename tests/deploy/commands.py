@@ -1,0 +1,48 @@
+"""What manifests may name of the bridge: its commands, settings and log lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import click
+import typer
+
+from bridge.cli.app import app
+from bridge.settings import Settings, variable
+
+BRIDGE = Path(__file__).parents[2] / "bridge"
+
+
+def parses(arguments: Sequence[str]) -> bool:
+    """Whether ``python -m bridge`` takes these arguments. Nothing runs."""
+    command: click.Command = typer.main.get_command(app)
+    context = click.Context(command, info_name="bridge")
+    rest = list(arguments)
+    try:
+        while isinstance(command, click.Group):
+            name, found, rest = command.resolve_command(context, rest)
+            assert found is not None
+            command = found
+            context = command.make_context(name, rest, parent=context)
+            rest = [*context.protected_args, *context.args] if isinstance(command, click.Group) else []
+    except click.UsageError:
+        return False
+    return True
+
+
+@cache
+def setting_names() -> frozenset[str]:
+    """The variables that the bridge reads, and for each the one with the name of a file that holds its value."""
+    # TODO(azure): drop the second set when the account URL is merged.
+    names = {variable(name) for name in Settings.model_fields} | {"BRIDGE_QUEUE_ACCOUNT_URL"}
+    return frozenset(names | {f"{name}_FILE" for name in names})
+
+
+@cache
+def log_events() -> frozenset[str]:
+    """The names of all log lines."""
+    text = "\n".join(file.read_text(encoding="utf-8") for file in BRIDGE.rglob("*.py"))
+    return frozenset(re.findall(r"log\.(?:debug|info|warning|error|critical|exception)\(\s*\"(\w+)\"", text))
