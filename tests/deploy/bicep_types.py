@@ -1,5 +1,7 @@
-"""Compares the resources of the templates with the types that Microsoft publishes for Bicep (Azure/bicep-types-az): names
-of properties, required and read-only ones, kinds of values, and words where only some are allowed."""
+"""Compares the resources of the templates with the types that Microsoft publishes for Bicep (Azure/bicep-types-az).
+
+Names of properties, required and read-only ones, kinds of values, and words where only some are allowed.
+"""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 from bridge.cli.app import app
@@ -18,18 +18,20 @@ BRIDGE = Path(__file__).parents[2] / "bridge"
 
 def parses(arguments: Sequence[str]) -> bool:
     """Whether ``python -m bridge`` takes these arguments. Nothing runs."""
-    command: click.Command = typer.main.get_command(app)
-    context = click.Context(command, info_name="bridge")
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("bridge", [], resilient_parsing=True)
     rest = list(arguments)
+    while hasattr(command, "commands"):
+        command = command.commands.get(rest.pop(0) if rest else "")
+        if command is None:
+            return False
     try:
-        while isinstance(command, click.Group):
-            name, found, rest = command.resolve_command(context, rest)
-            assert found is not None
-            command = found
-            context = command.make_context(name, rest, parent=context)
-            rest = [*context.protected_args, *context.args] if isinstance(command, click.Group) else []
-    except click.UsageError:
-        return False
+        command.make_context(command.name, rest, parent=context)
+    except Exception as error:
+        # Typer has a copy of click of its own, and so its errors too.
+        if "UsageError" in {each.__name__ for each in type(error).__mro__}:
+            return False
+        raise
     return True
 
 
