@@ -73,14 +73,11 @@ def open_odoo(settings: Settings) -> Odoo:
 
 
 def require_schema(engine: sa.Engine) -> None:
-    """Refuse tables of another version. The tables of an embedded database are upgraded instead.
+    """Refuse tables that this version cannot use. The tables of an embedded database are upgraded instead.
 
-    :raises ConfigurationError: says what to run
+    :raises bridge.errors.UnfitTables: says what to run
     """
     if engine.dialect.name == "sqlite":
         migrate.upgrade(engine)
-    elif (current := migrate.current(engine)) != migrate.head():
-        raise ConfigurationError(
-            f"The database has {f'revision {current}' if current else 'no tables'} of this product; this version "
-            f"needs revision {migrate.head()}. Run: python -m bridge db upgrade"
-        )
+    else:
+        migrate.require_fit(engine)
