@@ -424,9 +424,7 @@ def test_check_says_which_file_the_tables_are_in_and_who_can_open_it(cli: Cli, w
     assert f"sqlite {file}, revision" in said
     assert "chmod" not in said
     file.chmod(0o644)
-    assert (
-        f"(mode 0644), to prevent it: chmod 600 {file}" in cli("check", database_url=f"sqlite:///{file}").stdout
-    )
+    assert f"(mode 0644), to prevent it: chmod 600 {file}" in cli("check", database_url=f"sqlite:///{file}").stdout
     assert file.stat().st_mode & 0o777 == 0o644
 
 
