@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import psycopg2
+
 from odoo.release import major_version
 
 ADDON = "miasalud_crm"
@@ -47,8 +48,8 @@ def choose(database: str, wanted: str, *, force: bool) -> str | None:
         return None
     if version and numbers(version) > numbers(wanted):
         sys.exit(
-            f"{database} has version {version} of {ADDON}, and this image has {wanted}. An older addon would delete what "
-            "the newer one added: start the newer image, or restore the backup that was made before its upgrade."
+            f"{database} has version {version} of {ADDON}, and this image has {wanted}. An older addon would delete "
+            "what the newer one added: start the newer image, or restore the backup that was made before its upgrade."
         )
     if is_in_use(database):
         sys.exit(f"Odoo is running on {database}. Stop it before its upgrade: docker compose stop odoo")
