@@ -25,16 +25,23 @@ http {{
 
 
 def proxy(folder: Path, odoo: str, api: str) -> Iterator[str]:
-    """The address of an nginx with our configuration, in front of those two."""
+    """The address of an nginx with our template for fail-over, in front of those two."""
+    yield from nginx(folder, "fail-over", inside(odoo, odoo, api))
+
+
+def nginx(folder: Path, name: str, values: Mapping[str, str]) -> Iterator[str]:
+    """The address of an nginx with a template of deploy/proxy.
+
+    :param values: of the template's variables but ``LISTEN``; addresses with or without ``http://``
+    """
     port = ports.choose()
-    fill_in(folder, "fail-over", inside(odoo, odoo, api, port))
+    fill_in(folder, name, {**values, "LISTEN": f"127.0.0.1:{port}"})
     yield from serving(folder, [port])
 
 
-def inside(odoo: str, websocket: str, api: str, port: int, rpc_from: str = "127.0.0.1/32") -> dict[str, str]:
-    """The variables of the server without TLS."""
-    addresses = {"ODOO": odoo, "ODOO_WEBSOCKET": websocket, "API": api, "LISTEN": f"127.0.0.1:{port}"}
-    return {name: each.removeprefix("http://") for name, each in addresses.items()} | {"RPC_FROM": rpc_from}
+def inside(odoo: str, websocket: str, api: str, rpc_from: str = "127.0.0.1/32") -> dict[str, str]:
+    """The variables of the template for fail-over but ``LISTEN``."""
+    return {"ODOO": odoo, "ODOO_WEBSOCKET": websocket, "API": api, "RPC_FROM": rpc_from}
 
 
 def fill_in(folder: Path, name: str, values: Mapping[str, str], http: int = 0, https: int = 0) -> None:
@@ -45,7 +52,7 @@ def fill_in(folder: Path, name: str, values: Mapping[str, str], http: int = 0, h
     """
     text = (CONFIGURATION / f"{name}.conf.template").read_text()
     for variable, value in values.items():
-        text = text.replace(f"${{{variable}}}", value)
+        text = text.replace(f"${{{variable}}}", value.removeprefix("http://"))
     assert not re.search(r"^[^#]*\$\{", text, re.MULTILINE), "a variable has no value"
     for official, port in ((80, http), (443, https)):
         text = re.sub(rf"^(\s*listen) {official}\b", rf"\1 127.0.0.1:{port}", text, flags=re.MULTILINE)
