@@ -23,7 +23,7 @@ from ..queue import Queue, require_rights
 from ..settings import Settings
 from ..store import migrate
 from ..store.refusal import check_writing
-from . import heartbeat, reconcile, reporter
+from . import heartbeat, reconcile, reporter, watchdog
 from .consumer import Consumer
 from .delivery import BatchProcessor
 from .handlers import Handler, make_handlers, needs_odoo
@@ -52,6 +52,9 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
     watch = Watch()
     # The stack closes in reverse order of what is opened here.
     with ExitStack() as stack:
+        if signs := watchdog.make_thread(watch):
+            stack.callback(signs.close)
+            signs.start()
         engine = connect.open_engine(settings)
         stack.callback(engine.dispose)
         queues = {name: connect.open_queue(settings, QUEUES[name]) for name in names}
