@@ -40,7 +40,7 @@ class CrmLead(models.Model):
             batch.taken_over |= {manychat_id for manychat_id, _lead, _others in chosen}
 
     def _manychat_without_identity(self, partners):
-        """The opportunities and leads of ``partners`` that follow no conversation: dict of ``res.partner`` → records."""
+        """The opportunities and leads of ``partners`` that follow no conversation: dict of ``res.partner`` → leads."""
         domain = [("partner_id", "in", partners.ids), ("manychat_identity_ids", "=", False)]
         return self.with_context(active_test=False).search(domain).with_env(self.env).grouped("partner_id")
 

@@ -98,7 +98,9 @@ class ManychatMigrationLine(models.Model):
         )
         if period:
             self.env.cr.execute(
-                "UPDATE manychat_stage_history SET left_at = %s::timestamp, next_stage_id = %s, lost = %s WHERE id = %s",
+                """
+                UPDATE manychat_stage_history SET left_at = %s::timestamp, next_stage_id = %s, lost = %s WHERE id = %s
+                """,
                 [period["left_at"], period["next_stage_id"], period["lost"], period["id"]],
             )
 
