@@ -53,10 +53,18 @@ def open_odoo(settings: Settings) -> Odoo:
 
     :raises ConfigurationError: names the variables that are missing
     """
+    return Odoo(*odoo_login(settings))
+
+
+def odoo_login(settings: Settings) -> tuple[str, str, str, str]:
+    """Where Odoo is and how to log in: URL, database, login and API key.
+
+    :raises ConfigurationError: names the variables that are missing
+    """
     settings.require("odoo_url", "odoo_database", "odoo_api_key")
     assert settings.odoo_url is not None
     assert settings.odoo_database is not None
-    return Odoo(settings.odoo_url, settings.odoo_database, settings.odoo_login, secret(settings.odoo_api_key))
+    return settings.odoo_url, settings.odoo_database, settings.odoo_login, secret(settings.odoo_api_key)
 
 
 def require_schema(engine: sa.Engine) -> None:

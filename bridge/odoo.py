@@ -78,12 +78,7 @@ class Odoo:
         :raises OdooUnavailable:
         :raises OdooRefused: the call as a whole failed; a single bad event only fails its own result
         """
-        results = self._call("crm.lead", "manychat_apply", events=list(events))
-        if not isinstance(results, list) or [
-            result.get("event_id") if isinstance(result, dict) else None for result in results
-        ] != [event["id"] for event in events]:
-            raise OdooRefused("bad_answer", "manychat_apply did not answer with one result for each event.")
-        return results
+        return self._results(self._call("crm.lead", "manychat_apply", events=list(events)), events)
 
     def heartbeat(self, name: str, version: str, stuck: Sequence[str] = ()) -> HeartbeatAnswer:
         """``manychat.bridge.heartbeat``: show Odoo that a bridge is alive.
@@ -192,6 +187,17 @@ class Odoo:
 
     def close(self) -> None:
         self._http.close()
+
+    def _results(self, results: Any, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """``results``, if there is one for each event.
+
+        :raises OdooRefused: there is not
+        """
+        if not isinstance(results, list) or [
+            result.get("event_id") if isinstance(result, dict) else None for result in results
+        ] != [event["id"] for event in events]:
+            raise OdooRefused("bad_answer", "manychat_apply did not answer with one result for each event.")
+        return results
 
     def _call(self, model: str, method: str, **arguments: Any) -> Any:
         # An empty batch is a probe: its own label, because it is faster than a batch of events.

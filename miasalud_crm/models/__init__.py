@@ -23,9 +23,14 @@ from . import crm_lead
 from . import crm_lead_conversation
 from . import crm_lead_apply
 from . import crm_lead_team
+from . import crm_lead_take_over
+from . import manychat_migration
 from . import manychat_setup
 from . import manychat_request
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
 from . import res_config_settings
 from . import res_users
+from . import crm_lead_migration
+from . import manychat_migration_rpc
+from . import manychat_migration_undo
