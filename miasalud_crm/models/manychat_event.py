@@ -69,7 +69,8 @@ class ManychatEvent(models.Model):
         help="Fields of the request that are not part of the contract, as they were sent. SQL keeps them too.",
     )
     source = fields.Char(readonly=True, help="Where the event was received: odoo, api, queue or cli.")
-    received_at = fields.Datetime(readonly=True)
+    # The index serves the retention, and the lists of a period.
+    received_at = fields.Datetime(readonly=True, index=True)
     occurred_at = fields.Datetime(
         "Happened At", readonly=True, help="By the sender's clock; it decides which event is newer."
     )
@@ -275,20 +276,3 @@ class ManychatEvent(models.Model):
         events.sudo().write({"state": "discarded", "alias_id": False})
         # The bridge does not know an event that never reached its queue.
         events.sudo().filtered(lambda event: event.code != ErrorCode.UNDELIVERABLE).discard_to_report = True
-
-    # ------------------------------------------------------------
-    # Cron
-    # ------------------------------------------------------------
-
-    @api.autovacuum
-    def _gc_events(self):
-        """Delete finished events after the retention time. An event that is not finished stays, however old it is.
-
-        A discarded event stays until a bridge has reported that its dead letter is closed.
-        """
-        domain = [
-            ("received_at", "<", retention_limit(self.env)),
-            ("state", "in", ["done", "discarded"]),
-            ("discard_to_report", "=", False),
-        ]
-        self.search(domain, limit=10_000, order="id").unlink()
