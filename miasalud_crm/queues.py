@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from bridge.contract.payloads import DEAD_LETTER_QUEUE, QUEUES
-from bridge.errors import BadConnectionString, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
+from bridge.errors import BadQueueAccount, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
 from bridge.queue import Queue
 
 from . import configuration
@@ -29,7 +29,7 @@ class Queues:
     """The Azure queues, over a few connections that stay open for one run of the relay."""
 
     def __init__(self, connection_string):
-        """:raises BadConnectionString: ``connection_string`` is not a connection string"""
+        """:raises BadQueueAccount: ``connection_string`` is not a connection string"""
         self._queues = {
             # Without retries: the cron job is the retry.
             name: Queue(connection_string, name, read_seconds=READ_TIMEOUT, retries=0)
@@ -102,7 +102,7 @@ def queue_report(env):
         return {"status": "refused", "error": str(error)}
     except QueueUnavailable as error:
         return {"status": "unreachable", "error": str(error)}
-    except BadConnectionString as error:
+    except BadQueueAccount as error:
         return {"status": "malformed", "error": str(error)}
 
 

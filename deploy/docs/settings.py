@@ -22,7 +22,7 @@ ODOO_SETTINGS = ROOT / "miasalud_crm" / "models" / "res_config_settings.py"
 
 #: The fields of :class:`Settings` by heading, in the order of both files.
 SECTIONS = {
-    "Queue": ["queue_connection_string"],
+    "Queue": ["queue_connection_string", "queue_account_url"],
     "Database": ["database_url", "database_options", "database_schema", "adopt_url"],
     "Odoo": ["odoo_url", "odoo_database", "odoo_login", "odoo_api_key"],
     "API": ["api_host", "api_port", "api_keys_file"],
