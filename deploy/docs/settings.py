@@ -6,6 +6,7 @@ The bridge's settings describe themselves in ``bridge/settings.py``, the addon's
 
 import ast
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,8 +147,9 @@ def _cell(text: str) -> str:
 def _odoo_conf() -> list[str]:
     """The section ``[miasalud_crm]`` of ``odoo.conf.example``, its comments as text."""
     section = ODOO_CONF.read_text(encoding="utf-8").split("[miasalud_crm]\n")[1].strip().splitlines()
-    comment = " ".join(line.lstrip("; ") for line in section if line.startswith(";"))
-    setting = "\n".join(line for line in section if not line.startswith(";"))
+    is_setting = re.compile(r"(; )?\w+ = ").match  # an alternative is commented out
+    comment = " ".join(line.lstrip("; ") for line in section if not is_setting(line))
+    setting = "\n".join(line for line in section if is_setting(line))
     return [comment, f"```ini\n[miasalud_crm]\n{setting}\n```"]
 
 
