@@ -46,7 +46,7 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
     :return: exit code: 0 if ``stop`` was set by the caller, 1 if a bug ended a consumer
     :raises ConfigurationError: a setting is missing or wrong, or the tables are older than this version
     """
-    settings.require("queue_connection_string")
+    connect.account_of(settings)
     if any(needs_odoo(name) for name in names):
         settings.require("odoo_url", "odoo_database", "odoo_api_key")
     watch = Watch()
