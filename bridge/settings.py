@@ -44,6 +44,12 @@ class Settings(BaseSettings):
         "queue (`ss=q`), the resource types container and object (`srt=co`) and the rights read, add, update and "
         "process (`sp=raup`), and the right create only while a queue is missing. For Odoo, read and add are enough.",
     )
+    queue_account_url: str | None = Field(
+        None,
+        description="URL of the storage account, in place of the connection string: the machine's identity logs in, "
+        "and no key is needed. See docs/identity.md. Needs the extra `identity`.",
+        examples=["https://ACCOUNT.queue.core.windows.net"],
+    )
 
     database_url: SecretStr | None = Field(
         None,
@@ -172,7 +178,7 @@ class Settings(BaseSettings):
         """
         missing = [name for name in names if getattr(self, name) is None]
         if missing:
-            raise ConfigurationError(" ".join([*map(_missing, missing), _where_to_set(missing)]))
+            raise ConfigurationError(" ".join([*map(_missing, missing), where_to_set(*missing)]))
 
 
 def secrets() -> list[str]:
@@ -192,7 +198,8 @@ def _missing(name: str) -> str:
     return f"{variable(name)} is {'empty in the environment' if is_empty else 'not set'}.{advice}"
 
 
-def _where_to_set(names: list[str]) -> str:
+def where_to_set(*names: str) -> str:
+    """A sentence that says where the operator sets these fields."""
     them, file = ("it", env_file()) if len(names) == 1 else ("them", env_file())
     read = f"the file {file}" if file else f"a file .env in {Path.cwd()} (there is none)"
     files = [variable(name) + FILE_SUFFIX for name in names if name in secrets()]
