@@ -1,7 +1,7 @@
 """A fresh Debian with its own systemd as process 1, in namespaces of this machine.
 
-It shares the network of this machine, as a container with ``--network host`` does: apt and pip reach what they reach here,
-and its servers have the ports that the page names. Limits of memory and tasks are not enforced in it.
+It shares the network of this machine, as a container with ``--network host`` does: apt and pip reach what they reach
+here, and its servers have the ports that the page names. Limits of memory and tasks are not enforced in it.
 """
 
 from __future__ import annotations
@@ -135,4 +135,5 @@ class Machine:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=timeout,
+            check=False,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from deploy.local.paths import ROOT
 
 PAGE = ROOT / "docs" / "one-server.md"
-_PARTS = re.compile(r"^## (?P<heading>.+)$|^```sh\n(?P<block>.*?)^```$", re.MULTILINE | re.DOTALL)
+_PARTS = re.compile(r"^## (?P<heading>[^\n]+)$|^```sh\n(?P<block>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)

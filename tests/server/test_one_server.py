@@ -1,8 +1,8 @@
 """The page followed, block by block, and what an operator then relies on.
 
-In place of Azure's queues stands Azurite, in place of Azure SQL a file of SQLite, in place of the certificate authority
-``certbot`` of this folder, in place of GitHub this checkout and the Odoo that the other suites run on. All else is real:
-Debian, systemd, PostgreSQL, Odoo with workers, nginx.
+In place of Azure's queues stands Azurite, in place of Azure SQL a file of SQLite, in place of the certificate
+authority ``certbot`` of this folder, in place of GitHub this checkout and the Odoo that the other suites run on. All
+else is real: Debian, systemd, PostgreSQL, Odoo with workers, nginx.
 """
 
 from __future__ import annotations
