@@ -6,6 +6,7 @@ here, and its servers have the ports that the page names. Limits of memory and t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -69,7 +70,8 @@ class Machine:
         self.root = folder / suite
         self._suite = suite
         self._shared = shared
-        self._group = Path("/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").is_dir() else "/sys/fs/cgroup")
+        unified = Path("/sys/fs/cgroup/unified")
+        self._group = (unified if unified.is_dir() else unified.parent) / f"miasalud-test-{os.getpid()}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def make(self) -> None:
@@ -94,9 +96,10 @@ class Machine:
 
     def boot(self) -> None:
         """Start it, and wait until systemd has started all units."""
-        group = self._group / f"miasalud-test-{os.getpid()}"
-        group.mkdir(exist_ok=True)
-        enter = f"echo $$ > {group}/cgroup.procs; exec unshare --mount --pid --fork --kill-child --uts --ipc --cgroup"
+        self._group.mkdir(exist_ok=True)
+        enter = (
+            f"echo $$ > {self._group}/cgroup.procs; exec unshare --mount --pid --fork --kill-child --uts --ipc --cgroup"
+        )
         boot = ["bash", "-c", _BOOT, "boot", str(self.root), " ".join(map(str, self._shared))]
         self._process = subprocess.Popen(
             ["bash", "-c", f'{enter} "$@"', "enter", *boot], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -118,6 +121,14 @@ class Machine:
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(30)
+
+    def remove(self) -> None:
+        """Cut the power, and leave nothing behind."""
+        self.kill()
+        shutil.rmtree(self.root, ignore_errors=True)
+        for group in [*sorted(self._group.rglob("*/"), reverse=True), self._group]:
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
     def run(self, script: str, timeout: float = 1800, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a script of bash, which ends at the first error, as root; both outputs are in ``stdout``."""

@@ -86,10 +86,11 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         hosts = (machine.root / "etc/hosts").read_text()
         machine.write("/etc/hosts", f"{hosts}\n127.0.0.1 {HOOKS} {PAGES}\n")
         machine.write("/root/own-values.sh", _SITE.format(queue=queue))
-        machine.boot()
-        yield machine
-        machine.kill()
-    shutil.rmtree(machine.root, ignore_errors=True)
+        try:
+            machine.boot()
+            yield machine
+        finally:
+            machine.remove()
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +131,6 @@ def key(machine: Machine) -> Callable[[], str]:
 
 @pytest.mark.parametrize("block", blocks(), ids=lambda block: block.name)
 def test_block(machine: Machine, key: Callable[[], str], seconds: dict[str, float], block: Block) -> None:
-    if block.name.startswith("8."):
-        machine.write("/root/own-values.sh", (machine.root / "root/own-values.sh").read_text())
     began = time.monotonic()
     variables = {"WEBHOOK_KEY": key()} if block.name.startswith("8.") else {}
     done = machine.run(block.text, **variables)
