@@ -15,8 +15,8 @@ from typing import Any, get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from bridge.setting_name import FILE_SUFFIX
 from bridge.settings import Settings, secrets, variable
-from bridge.settings_sources import FILE_SUFFIX
 
 ROOT = Path(__file__).parents[2]
 ODOO_CONF = ROOT / "odoo.conf.example"
