@@ -84,21 +84,26 @@ def open_odoo(settings: Settings) -> Odoo:
 
     :raises ConfigurationError: names the variables that are missing
     """
+    return Odoo(*odoo_login(settings))
+
+
+def odoo_login(settings: Settings) -> tuple[str, str, str, str]:
+    """Where Odoo is and how to log in: URL, database, login and API key.
+
+    :raises ConfigurationError: names the variables that are missing
+    """
     settings.require("odoo_url", "odoo_database", "odoo_api_key")
     assert settings.odoo_url is not None
     assert settings.odoo_database is not None
-    return Odoo(settings.odoo_url, settings.odoo_database, settings.odoo_login, secret(settings.odoo_api_key))
+    return settings.odoo_url, settings.odoo_database, settings.odoo_login, secret(settings.odoo_api_key)
 
 
 def require_schema(engine: sa.Engine) -> None:
-    """Refuse tables of another version. The tables of an embedded database are upgraded instead.
+    """Refuse tables that this version cannot use. The tables of an embedded database are upgraded instead.
 
-    :raises ConfigurationError: says what to run
+    :raises bridge.errors.UnfitTables: says what to run
     """
     if engine.dialect.name == "sqlite":
         migrate.upgrade(engine)
-    elif (current := migrate.current(engine)) != migrate.head():
-        raise ConfigurationError(
-            f"The database has {f'revision {current}' if current else 'no tables'} of this product; this version "
-            f"needs revision {migrate.head()}. Run: python -m bridge db upgrade"
-        )
+    else:
+        migrate.require_fit(engine)

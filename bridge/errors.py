@@ -92,3 +92,11 @@ class BadDatabaseUrl(ValueError):
 
 class ConfigurationError(Exception):
     """A setting is missing or wrong. The message names the variable and what to do, without secrets."""
+
+
+class UnfitTables(ConfigurationError):
+    """This version cannot work on the tables, most often because they are older than it.
+
+    No setting is wrong: the same command succeeds once the tables are upgraded. So the exit code is that of a failure,
+    at which a supervisor starts the process again.
+    """

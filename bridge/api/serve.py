@@ -12,7 +12,7 @@ import uvicorn
 
 from .. import __version__, connect
 from ..contract.payloads import QUEUES, EventType
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UnfitTables
 from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, BackgroundCheck
 from ..settings import Settings, variable
 from .accepted import AcceptedEvents
@@ -49,7 +49,7 @@ def _read_first_keys(keys: KeyStore, file: Path) -> None:
 
     The webhooks put events onto the queues without SQL, so a start while SQL is down must lose no event either.
 
-    :raises ConfigurationError: SQL has no tables of this version
+    :raises UnfitTables: SQL has no tables that this version can use
     """
     asking = BackgroundCheck(keys.refresh, SQL_ADVICE).begin(max_age=0)
     try:
@@ -60,7 +60,7 @@ def _read_first_keys(keys: KeyStore, file: Path) -> None:
         if answer.ok:
             return
         if answer.status == NOT_CONFIGURED:
-            raise ConfigurationError(answer.advice)
+            raise UnfitTables(answer.advice)
         reason = answer.reason
     log.error("dependency_down", dependency="SQL", reason=reason)
     try:

@@ -253,12 +253,12 @@ def check_queue(queue: Queue) -> QueueHealth:
 def check_sql(engine: sa.Engine) -> SqlHealth:
     """
     :raises Outage:
-    :raises ConfigurationError: the tables are of another version
+    :raises ConfigurationError: the tables are older than this version
     """
     current, needed = migrate.current(engine), _head()
     if current is None and engine.dialect.name == "sqlite":
         return SqlHealth(engine.dialect.name, None, None)
-    if current != needed:
+    if current != needed and not migrate.is_later(current):
         raise ConfigurationError(
             f"Its tables are at revision {current}, not {needed}. Run: python -m bridge db upgrade"
         )

@@ -59,10 +59,12 @@ class Odoo:
     def install(self) -> None:
         """Makes the environment: Odoo's libraries, and of this checkout the contract that addon and bridge share."""
         wanted = STATE / f"odoo-{self.label}-requirements.txt"
-        arguments = ["--requirement", str(wanted), "--editable", "."]
+        constraints = ROOT / "deploy" / "constraints-odoo.txt"  # as in Odoo's image
+        arguments = ["--constraint", str(constraints), "--requirement", str(wanted), "--editable", "."]
         with _installing:
             wanted.write_text("\n".join([*self._requirements(), *_OURS]) + "\n")
-            environments.make(self.venv, arguments, depends_on=[wanted, ROOT / "pyproject.toml"], pythons=_PYTHONS)
+            files = [wanted, constraints, ROOT / "pyproject.toml"]
+            environments.make(self.venv, arguments, depends_on=files, pythons=_PYTHONS)
             packages = next((self.venv / "lib").glob("python*/site-packages"))
             (packages / "odoo-source.pth").write_text(f"{self.source.root}\n")
 

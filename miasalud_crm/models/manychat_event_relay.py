@@ -230,7 +230,7 @@ class ManychatEvent(models.Model):
                 with private_sql.private(self.env.cr):
                     self.env.cr.execute(statement, parameters)
                     ids = [row[0] for row in self.env.cr.fetchall()]
-                # The only place where the addon commits: a sent message cannot be rolled back.
+                # A sent message cannot be rolled back.
                 self.env.cr.commit()  # pylint: disable=invalid-commit
                 self.invalidate_model()
                 return ids
