@@ -9,7 +9,7 @@ import typer
 
 from .. import __version__
 from ..errors import ConfigurationError, OdooRefused, Outage, UnfitTables
-from . import api, check, db, dlq, erase, key, pause, purge, reconcile, run, send, status, trace
+from . import api, check, db, dlq, erase, key, migrate, pause, purge, reconcile, run, send, status, trace
 from .console import FAILED, MISUSED, fail
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ for command in (
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(key.app, name="key")
 app.add_typer(db.app, name="db")
+app.add_typer(migrate.app, name="migrate")
 
 
 def main() -> NoReturn:

@@ -23,7 +23,7 @@ from ..queue import Queue, require_rights
 from ..settings import Settings
 from ..store import migrate
 from ..store.refusal import check_writing
-from . import heartbeat, reconcile, reporter
+from . import heartbeat, reconcile, reporter, watchdog
 from .consumer import Consumer
 from .delivery import BatchProcessor
 from .handlers import Handler, make_handlers, needs_odoo
@@ -46,12 +46,15 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
     :return: exit code: 0 if ``stop`` was set by the caller, 1 if a bug ended a consumer
     :raises ConfigurationError: a setting is missing or wrong, or the tables are older than this version
     """
-    settings.require("queue_connection_string")
+    connect.account_of(settings)
     if any(needs_odoo(name) for name in names):
         settings.require("odoo_url", "odoo_database", "odoo_api_key")
     watch = Watch()
     # The stack closes in reverse order of what is opened here.
     with ExitStack() as stack:
+        if signs := watchdog.make_thread(watch):
+            stack.callback(signs.close)
+            signs.start()
         engine = connect.open_engine(settings)
         stack.callback(engine.dispose)
         queues = {name: connect.open_queue(settings, QUEUES[name]) for name in names}
