@@ -56,7 +56,8 @@ the settings.
 A secret can stand in a file of its own: Docker, Kubernetes, systemd and Key Vault's CSI driver provide such files. Name
 the file in the variable with `_FILE` behind it. For example, `BRIDGE_ODOO_API_KEY_FILE=/run/secrets/odoo_api_key` has
 the place of `BRIDGE_ODOO_API_KEY`. The file has the value alone, in UTF-8; a line break at its end does not count. The
-bridge reads it when it starts: restart it after a change. The tables name the secrets."""
+bridge reads it when it starts, and the queue's also when the service refuses the old key. After another change, restart
+the bridge. The tables name the secrets."""
 WIDTH = 120
 
 
