@@ -119,6 +119,10 @@ class TriggeredBridge:
         batch = Batch([message])
         try:
             self._require_up(handler)
+        except Outage:
+            # Known by now. Another call may have found it over meanwhile: not to open the breaker again.
+            return OUTAGE_DELAY
+        try:
             if self._pauses.is_paused(name):
                 return OUTAGE_DELAY
             outcome_log.batch_received(name, 1)

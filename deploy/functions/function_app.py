@@ -4,6 +4,7 @@ What happens to an event is `bridge.worker`'s, the same as in `python -m bridge 
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import cache
@@ -18,9 +19,18 @@ from bridge.worker.triggered import POISON, TriggeredBridge
 app = func.FunctionApp()
 
 
-@cache
+opening = threading.Lock()
+
+
 def bridge() -> TriggeredBridge:
     """Opened at the first call, so that a wrong setting is an error in the log and not a host without functions."""
+    # The host makes several first calls at once.
+    with opening:
+        return _open()
+
+
+@cache
+def _open() -> TriggeredBridge:
     loaded = settings.load()
     log.configure("json", loaded.log_level, host=logging.getLogger("miasalud"))
     return TriggeredBridge(loaded)

@@ -90,11 +90,11 @@ class QueueListener(threading.Thread):
             return []
 
     def _deliver(self, message: QueueMessage) -> None:
-        print(json.dumps({"host": "delivered", "function": self.name, "count": message.dequeue_count}), flush=True)
+        _say({"host": "delivered", "function": self.name, "count": message.dequeue_count})
         try:
             self._function(message=_convert(message, self._options))
         except Exception as error:
-            print(json.dumps({"host": "failed", "function": self.name, "error": type(error).__name__}), flush=True)
+            _say({"host": "failed", "function": self.name, "error": type(error).__name__})
             if not self._has_poison:
                 return
             if (message.dequeue_count or 1) >= self._options["maxDequeueCount"]:
@@ -105,6 +105,11 @@ class QueueListener(threading.Thread):
                 _unless_taken(self._queue.update_message, message, visibility_timeout=self._visibility_timeout)
         else:
             _unless_taken(self._queue.delete_message, message)
+
+
+def _say(line: dict[str, Any]) -> None:
+    # By the logging, which lets one thread write at a time.
+    logging.getLogger("host").info("%s", json.dumps(line))
 
 
 def _convert(message: QueueMessage, options: dict[str, Any]) -> Any:
@@ -124,7 +129,7 @@ def _unless_taken(request: Any, message: QueueMessage, **options: Any) -> None:
     except HttpResponseError as error:
         if error.status_code not in (400, 404):
             raise
-        print(json.dumps({"host": "taken", "code": str(error.error_code)}), flush=True)
+        _say({"host": "taken", "code": str(error.error_code)})
 
 
 def _create(queue: QueueClient) -> None:
