@@ -96,7 +96,7 @@ def test_host_leaves_decoding_and_giving_up_to_the_bridge() -> None:
 
 def test_settings_of_the_example_exist() -> None:
     values = json.loads((FOLDER / "local.settings.json.example").read_text())["Values"]
-    known = {variable(name) for name in Settings.model_fields} | {"BRIDGE_QUEUE_ACCOUNT_URL"}
+    known = {variable(name) for name in Settings.model_fields}
     assert {name for name in values if name.startswith("BRIDGE_")} <= known
     # The host renews a lease of ten minutes: `reconcile` must leave such events alone.
     assert int(values["BRIDGE_VISIBILITY_TIMEOUT"]) == 600
