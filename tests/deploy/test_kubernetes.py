@@ -30,6 +30,8 @@ OBJECTS: list[Any] = [
 PLAIN = [each for each in OBJECTS if not each["apiVersion"].startswith("keda.sh/")]
 KEDAS = [each for each in OBJECTS if each["apiVersion"].startswith("keda.sh/")]
 USER = 10001
+#: Uvicorn, which serves the API, reads it itself.
+UVICORNS = "FORWARDED_ALLOW_IPS"
 
 
 def name(each: Any) -> str:
@@ -85,7 +87,7 @@ def test_pod_runs_a_command_of_the_bridge_with_its_settings(pod: Any) -> None:
     for container in pod["spec"]["containers"]:
         assert container["image"] == KUSTOMIZATION["images"][0]["name"]
         assert parses(container["args"])
-        assert {each["name"] for each in container.get("env", [])} <= setting_names()
+        assert {each["name"] for each in container.get("env", [])} <= setting_names() | {UVICORNS}
         assert container["envFrom"] == [{"configMapRef": {"name": KUSTOMIZATION["configMapGenerator"][0]["name"]}}]
 
 
