@@ -196,9 +196,9 @@ def test_hosts_killed_again_and_again_while_events_flow(world: World, start_host
     chooser = random.Random(seed)
     events = [
         stage(f"MC{number % 6}", chooser.choice(STAGES), minute=number % 60, channel=str(number))
-        for number in range(45)
+        for number in range(30)
     ]
-    for start in range(0, 45, 15):
+    for start in range(0, 30, 15):
         world.send(*events[start : start + 15])
         host = start_host("--lease", "3", max_attempts=20)
         eventually(lambda: host.lines("event_applied"), "the host works")  # noqa: B023

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,11 @@ def test_resources_have_the_properties_that_azure_publishes(file: Path) -> None:
     published = bicep_types.Published(Path(os.environ["BICEP_TYPES_AZ"]))
     read = bicep.read(file)
     assert [fault for each in read.resources for fault in bicep_types.faults(each, read, published)] == []
+
+
+def test_scripts_are_sound() -> None:
+    scripts = sorted(map(str, AZURE.glob("*.sh")))
+    assert len(scripts) == 2
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([shellcheck, *scripts], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
