@@ -4,8 +4,8 @@ A real Odoo, Azurite, and PostgreSQL in Azure SQL's place. Two rows of figures:
 
 - *near*: Odoo on this machine. What limits it are the machine's processors, which Odoo, PostgreSQL, Azurite and the
   bridges share, so more bridges help little on a small machine.
-- *far*: each call that applies events takes a second longer, as if Odoo were far away or busy. A bridge waits most of the
-  time then, and more bridges wait at the same time.
+- *far*: each call that applies events takes a second longer, as if Odoo were far away or busy. A bridge waits most of
+  the time then, and more bridges wait at the same time.
 
 Compare rows of one run only. All the messages are on the queue before the first bridge may receive one.
 """
