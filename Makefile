@@ -67,6 +67,13 @@ test-docs: ## README and docs: links, names and the commands in them
 test-deploy: ## images, compose files, units, manifests and workflows: what can be checked without the cloud
 	@$(stack) test deploy $(only)
 
+test-move: ## the move from an old system: plan, run, verify, rollback
+	@$(stack) test move $(only)
+
+CONTACTS ?= 10000
+move: ## the same for CONTACTS=10000 invented people, with the figures at the end
+	@$(stack) move $(CONTACTS)
+
 MINUTES ?= 10
 soak: ## the same for MINUTES=10, with a table at the end; FAULT_SEED=N repeats a run
 	@$(stack) soak $(MINUTES)
