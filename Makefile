@@ -7,7 +7,7 @@ only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy soak screenshots translations generate docs lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy test-move move soak screenshots translations generate docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

@@ -116,7 +116,8 @@ class OdooSide:
                    (SELECT array_agg(id ORDER BY id) FROM mail_message WHERE model = 'crm.lead' AND res_id = lead.id),
                    (SELECT array_agg(partner_id ORDER BY id) FROM mail_followers
                      WHERE res_model = 'crm.lead' AND res_id = lead.id),
-                   (SELECT array_agg(h::text ORDER BY id) FROM manychat_stage_history h WHERE lead_id = lead.id)) AS said
+                   (SELECT array_agg(period::text ORDER BY id) FROM manychat_stage_history period
+                     WHERE lead_id = lead.id)) AS said
               FROM crm_lead lead
             """
         )
