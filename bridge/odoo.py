@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from . import metrics, progress
+from .contract.fields import format_datetime
 from .contract.keys import OdooKey
 from .errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 
@@ -149,6 +151,17 @@ class Odoo:
         :raises OdooRefused:
         """
         return set(self._call("manychat.event", "send_again", event_ids=list(event_ids)) or ())
+
+    def get_finished(self, since: datetime, after: str = "") -> list[dict[str, Any]]:
+        """``manychat.event.get_finished``: the events that Odoo has finished, with their contents.
+
+        :param since: only events received then or later
+        :param after: id of the last event of the page before; empty for the first page
+        :return: envelopes, oldest first; empty after the last page
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        return list(self._call("manychat.event", "get_finished", since=format_datetime(since), after=after) or ())
 
     def erase(self, manychat_id: str) -> dict[str, Any]:
         """``manychat.event.erase``: empty the payloads of a person in Odoo's event log.

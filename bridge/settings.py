@@ -44,6 +44,12 @@ class Settings(BaseSettings):
         "queue (`ss=q`), the resource types container and object (`srt=co`) and the rights read, add, update and "
         "process (`sp=raup`), and the right create only while a queue is missing. For Odoo, read and add are enough.",
     )
+    queue_account_url: str | None = Field(
+        None,
+        description="URL of the storage account, in place of the connection string: the machine's identity logs in, "
+        "and no key is needed. See docs/identity.md. Needs the extra `identity`.",
+        examples=["https://ACCOUNT.queue.core.windows.net"],
+    )
 
     database_url: SecretStr | None = Field(
         None,

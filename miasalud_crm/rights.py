@@ -17,6 +17,7 @@ LISTED_CALLS = {
         ("manychat.bridge", "get_active"),
         ("manychat.bridge", "heartbeat"),
         ("manychat.event", "erase"),
+        ("manychat.event", "get_finished"),
         ("manychat.event", "get_history"),
         ("manychat.event", "get_overdue"),
         ("manychat.event", "record_outcomes"),

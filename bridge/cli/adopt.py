@@ -53,7 +53,7 @@ def adopt(
     target = connect.open_engine(settings)
     if not check or target.dialect.name != "sqlite":
         connect.require_schema(target)
-    elif migrate.current(target) != migrate.head():
+    elif (current := migrate.current(target)) != migrate.head() and not migrate.is_later(current):
         raise ConfigurationError("The bridge's database has no tables yet. Run: python -m bridge db upgrade")
     try:
         parts, zone = resolve(wanted, origin, source.tables(origin, schema))

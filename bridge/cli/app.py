@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
-from ..errors import ConfigurationError, OdooRefused, Outage
+from ..errors import ConfigurationError, OdooRefused, Outage, UnfitTables
 from . import api, check, db, dlq, erase, key, migrate, pause, purge, reconcile, run, send, status, trace
 from .console import FAILED, MISUSED, fail
 
@@ -44,6 +44,8 @@ def main() -> NoReturn:
     """Run the command line and end the process. Expected errors become one line, without a traceback."""
     try:
         app(prog_name="python -m bridge")
+    except UnfitTables as error:
+        fail(str(error), FAILED)
     except ConfigurationError as error:
         fail(str(error), MISUSED)
     except Outage as outage:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from rich.table import Table
 
-from . import azurite, neighbours, os_packages, ports, prometheus
+from . import azurite, images, neighbours, os_packages, ports, prometheus
 from .odoo import Odoo
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
@@ -129,6 +129,7 @@ def _bridge(wanted: Wanted) -> Iterator[Outcome]:
     elsewhere = (
         "tests/docs",
         "tests/deploy",
+        "tests/images",
         "tests/store",
         "tests/install",
         *_ON_A_SYSTEM,
@@ -152,6 +153,14 @@ def _docs(wanted: Wanted) -> Iterator[Outcome]:
 
 def _deploy(wanted: Wanted) -> Iterator[Outcome]:
     yield _pytest("what deploys it", _BIN / "python", ["tests/deploy"], wanted)
+
+
+def _images(wanted: Wanted) -> Iterator[Outcome]:
+    odoo = _ready(wanted)
+    images.build(odoo.source)
+    yield _pytest("the images themselves", _BIN / "python", ["tests/images"], wanted)
+    for name in images.DOCKERFILES:
+        say(f"{name}: {images.size(name)}")
 
 
 def _store(wanted: Wanted) -> Iterator[Outcome]:
@@ -286,6 +295,7 @@ SUITES: dict[str, Suite] = {
     "bridge": _bridge,
     "docs": _docs,
     "deploy": _deploy,
+    "images": _images,
     "store": _store,
     "addon": _addon,
     "install": _install,
@@ -295,8 +305,9 @@ SUITES: dict[str, Suite] = {
     "neighbours": _neighbours,
     "move": _move,
 }
-#: All of them, the longest first. Some run at once: what waits leaves the processors to the others. They share nothing
-#: but the machine and a PostgreSQL that none of them breaks: the faults have one of their own.
+#: All but the images, for which a machine needs much; the longest first. Some run at once: what waits leaves the
+#: processors to the others. They share nothing but the machine and a PostgreSQL that none of them breaks: the faults
+#: have one of their own.
 ALL: Sequence[tuple[str, Suite]] = (
     ("e2e and browser", _e2e_and_browser),
     ("bridge", _bridge),

@@ -18,6 +18,8 @@ from . import manychat_event
 from . import manychat_event_relay
 from . import manychat_event_rpc
 from . import manychat_event_lost
+from . import manychat_event_retention
+from . import manychat_event_restore
 from . import manychat_alert
 from . import crm_lead
 from . import crm_lead_conversation

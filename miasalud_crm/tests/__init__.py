@@ -23,6 +23,7 @@ from . import test_migrations
 from . import test_refusal
 from . import test_relay
 from . import test_requests
+from . import test_retention
 from . import test_rights
 from . import test_setup
 from . import test_stage_history

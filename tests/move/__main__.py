@@ -29,9 +29,7 @@ def main(contacts: int) -> None:
         move.open()
         plan = timed("plan", lambda: move.json("plan", code=1))
         console.print("open decisions:", ", ".join(plan["open"]))
-        for each in plan["findings"]:
-            if each["count"]:
-                figures.append((each["title"], f"{each['count']:,}"))
+        figures += [(each["title"], f"{each['count']:,}") for each in plan["findings"] if each["count"]]
         run = ["run", "--yes", "--rate", "0", *move.accepting()]
         done = timed("run, killed", lambda: move.killed(run, contacts // 10))
         figures.append(("opportunities at the first kill", f"{done:,}"))

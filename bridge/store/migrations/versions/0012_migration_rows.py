@@ -6,8 +6,8 @@ from sqlalchemy.dialects import mssql
 
 from bridge.store.migrations.place import place
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
