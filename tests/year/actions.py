@@ -186,17 +186,21 @@ class Actions:
                              "manychat_summary", "manychat_chat_url")
             },
         )  # fmt: skip
-        yield "opportunity: found by ManyChat ID", lambda: self.person.call(
-            "crm.lead",
-            "web_search_read",
-            self.person_domain(),
-            {"name": {}, "stage_id": {}, "x_manychat_id": {}},
-            limit=80,
-            count_limit=10001,
+        yield (
+            "opportunity: found by ManyChat ID",
+            lambda: self.person.call(
+                "crm.lead",
+                "web_search_read",
+                self.person_domain(),
+                {"name": {}, "stage_id": {}, "x_manychat_id": {}},
+                limit=80,
+                count_limit=10001,
+            ),
         )
         yield "getting started: checklist", lambda: self.person.call("manychat.setup", "checklist")
-        yield "stage map", lambda: self.person.call(
-            "manychat.stage.map", "web_search_read", [], {"name": {}, "needs_attention": {}}
+        yield (
+            "stage map",
+            lambda: self.person.call("manychat.stage.map", "web_search_read", [], {"name": {}, "needs_attention": {}}),
         )
         yield "health report of Odoo", self.health
 
