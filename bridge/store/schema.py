@@ -262,7 +262,6 @@ audit = Table(
 )
 
 
-
 def _index_where(name: str, where: sa.ColumnElement[bool], *columns: Column[Any], unique: bool = False) -> Index:
     """An index over the rows that satisfy ``where``."""
     return Index(name, *columns, unique=unique, mssql_where=where, postgresql_where=where, sqlite_where=where)
