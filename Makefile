@@ -1,13 +1,13 @@
 # Everything runs through deploy/local, which needs no more than Python and makes the rest.
 PYTHON ?= python3
-export ODOO ODOO_SRC
+export ODOO ODOO_SRC DEBIAN
 
 # One test in seconds: make test-bridge K=test_that_name
 only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy test-move test-images move soak screenshots translations generate constraints docs lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy test-images test-move move test-server soak screenshots translations generate constraints docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ test-move: ## the move from an old system: plan, run, verify, rollback
 CONTACTS ?= 10000
 move: ## the same for CONTACTS=10000 invented people, with the figures at the end
 	@$(stack) move $(CONTACTS)
+
+test-server: ## docs/one-server.md followed on a fresh Debian (DEBIAN=bookworm or trixie), as root; not part of `make test`
+	@$(stack) test server $(only)
 
 test-images: ## both images, built by buildah and run; needs root, and 2 GB in ~/.cache; not part of make test
 	@$(stack) test images $(only)

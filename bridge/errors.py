@@ -86,8 +86,16 @@ class StoreRefused(StoreUnavailable):
         self.error = error
 
 
+class StoreMisconfigured(StoreUnavailable):
+    """No connection to the database is possible with these settings, whatever happens on its server."""
+
+
 class BadDatabaseUrl(ValueError):
-    """The database URL or its options cannot work. The message is for the operator who set them."""
+    """The database URL cannot work. The message is for the operator who set it."""
+
+
+class BadDatabaseOptions(ValueError):
+    """The options of the database's engine cannot work. The message is for the operator who set them."""
 
 
 class ConfigurationError(Exception):

@@ -88,7 +88,7 @@ def queue_account(env):
     if is_neutralized(env):
         return ""
     names = ("queue_connection_string", "queue_account_url")
-    return choose(*map(configuration.get, names), names)
+    return choose(configuration.get("queue_connection_string"), configuration.get("queue_account_url"), names)
 
 
 def queue_report(env):

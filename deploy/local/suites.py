@@ -129,6 +129,7 @@ def _bridge(wanted: Wanted) -> Iterator[Outcome]:
     elsewhere = (
         "tests/docs",
         "tests/deploy",
+        "tests/server",
         "tests/images",
         "tests/store",
         "tests/install",
@@ -153,6 +154,13 @@ def _docs(wanted: Wanted) -> Iterator[Outcome]:
 
 def _deploy(wanted: Wanted) -> Iterator[Outcome]:
     yield _pytest("what deploys it", _BIN / "python", ["tests/deploy"], wanted)
+
+
+def _server(wanted: Wanted) -> Iterator[Outcome]:
+    """Not among `ALL`: it takes a quarter of an hour, and the ports of a whole server."""
+    yield _pytest(
+        f"one server on {os.environ.get('DEBIAN') or 'bookworm'}", _BIN / "python", ["tests/server", "-s"], wanted
+    )
 
 
 def _images(wanted: Wanted) -> Iterator[Outcome]:
@@ -295,6 +303,7 @@ SUITES: dict[str, Suite] = {
     "bridge": _bridge,
     "docs": _docs,
     "deploy": _deploy,
+    "server": _server,
     "images": _images,
     "store": _store,
     "addon": _addon,

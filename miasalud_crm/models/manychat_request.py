@@ -8,8 +8,8 @@ from bridge.contract.payloads import EventType
 
 from ..rights import managers_only
 
-#: System parameter: what the addresses of the webhooks begin with, if not with ``web.base.url``. The webhooks may be public,
-#: and Odoo's pages not.
+#: System parameter: what the webhooks' addresses begin with, if not with ``web.base.url``. They may be public, and
+#: Odoo's pages not.
 ADDRESS_PARAMETER = "miasalud_crm.webhook_base_url"
 #: The place for the key. Keys are shown once and not stored, so the page cannot fill it in.
 KEY_PLACEHOLDER = "<your key>"

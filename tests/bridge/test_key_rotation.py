@@ -63,10 +63,15 @@ def test_a_bridge_whose_key_was_regenerated_waits_and_one_with_the_new_key_goes_
     assert world.rows("dead_letters") == []
 
 
-def test_a_new_key_in_the_env_file_needs_no_restart(world: World, account: Azurite) -> None:
-    file = world.folder / ".env"
-    del world.environment["BRIDGE_QUEUE_CONNECTION_STRING"]
-    file.write_text(f"BRIDGE_QUEUE_CONNECTION_STRING={account.connection_string}\n")
+@pytest.mark.parametrize("where", ["secret file", ".env"])
+def test_a_new_key_in_a_file_needs_no_restart(world: World, account: Azurite, where: str) -> None:
+    name = "BRIDGE_QUEUE_CONNECTION_STRING"
+    del world.environment[name]
+    file, text = world.folder / ".env", f"{name}={{}}\n"
+    if where == "secret file":
+        file, text = world.folder / "queue", "{}\n"
+        world.environment[f"{name}_FILE"] = str(file)
+    file.write_text(text.format(account.connection_string))
     bridge = world.start_bridge(max_attempts=1)
     first, second = contact("MC1"), stage("MC2")
     world.send(first)
@@ -74,11 +79,11 @@ def test_a_new_key_in_the_env_file_needs_no_restart(world: World, account: Azuri
     regenerate(account)
     look_into(world, account)
     # A half-written file is no better than the old key.
-    file.write_text("BRIDGE_QUEUE_CONNECTION_STRING=AccountName=tests;Acc\n")
+    file.write_text(text.format("AccountName=tests;Acc"))
     world.send(second)
     eventually(lambda: bridge.lines("dependency_down"))
     assert world.outcomes(second) == [None]
-    file.write_text(f"BRIDGE_QUEUE_CONNECTION_STRING={account.connection_string}\n")
+    file.write_text(text.format(account.connection_string))
 
     assert world.settle(first, second) == ["stored", "created"]
     assert world.rows("dead_letters") == []

@@ -140,6 +140,7 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     for table, rows in adopted.items():
         for dry_run in (True, False, False):
             call(writer.write, table, rows, NOON, dry_run=dry_run)
+    call(audit.finished_since, NOON, [f"t{n}" for n in range(4)], 0, 32)  # outcomes are a few
     call(campaigns.newest_assignments, [f"A{n}" for n in numbers])
     moved = [opportunity(3, f"M{n}", commercial_advisor_id=n) for n in numbers]
     people = [move.manychat_id for move in moved]
