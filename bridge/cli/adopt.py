@@ -45,7 +45,7 @@ def adopt(
     overwrites data that the bridge wrote itself. Exits with 1 if it cannot copy, 2 if called wrongly.
     """
     settings = load_settings()
-    origin = _open(settings, source_url)
+    origin = open_origin(settings, source_url)
     if describe or mapping_file is None:
         _describe(origin, schema, mapping_file)
         return
@@ -53,7 +53,7 @@ def adopt(
     target = connect.open_engine(settings)
     if not check or target.dialect.name != "sqlite":
         connect.require_schema(target)
-    elif migrate.current(target) != migrate.head():
+    elif (current := migrate.current(target)) != migrate.head() and not migrate.is_later(current):
         raise ConfigurationError("The bridge's database has no tables yet. Run: python -m bridge db upgrade")
     try:
         parts, zone = resolve(wanted, origin, source.tables(origin, schema))
@@ -71,11 +71,13 @@ def adopt(
         sys.exit(FAILED)
 
 
-def _open(settings: Settings, url: str | None) -> sa.Engine:
+def open_origin(settings: Settings, url: str | None) -> sa.Engine:
+    """The database to read: of the option, of ``BRIDGE_ADOPT_URL``, or the bridge's own."""
     name, options = "--source-url", {}
     if url is None and settings.adopt_url is not None:
         name, url = variable("adopt_url"), secret(settings.adopt_url)
     if url is None:
+        settings.require("database_url")
         name, url, options = variable("database_url"), secret(settings.database_url), settings.database_options
     try:
         return source.open_source(url, options)

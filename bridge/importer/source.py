@@ -240,6 +240,12 @@ def key_statement(table: Table, key: str) -> sa.Select[int, int]:
     return sa.select(sa.func.count(column), sa.func.count(sa.distinct(column)))
 
 
+def value_counts(table: Table, column: str) -> sa.Select[Any, int]:
+    """SELECT of each value of ``column``, and the number of rows with it."""
+    value = _selectable(table).c[column]
+    return sa.select(value, sa.func.count()).group_by(value)
+
+
 def key_faults(engine: sa.Engine, table: Table, key: str) -> str | None:
     """Why ``key`` does not identify a row; ``None`` if it does."""
     if table.key == (key,):

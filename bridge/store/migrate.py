@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from importlib import resources
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UnfitTables
 from .engine import in_transaction, patience, schema_of
 from .schema import metadata
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 def upgrade(engine: sa.Engine) -> None:
     """Create or update the tables, in one transaction.
 
+    Tables of a later release stay as they are, if this version can use them.
+
     :raises ConfigurationError: another program has tables with our names; nothing was changed
+    :raises bridge.errors.UnfitTables: the tables are of a later release, and this version cannot use them
     :raises bridge.errors.StoreUnavailable: the database is down, or forbids it
     """
 
@@ -32,6 +36,9 @@ def upgrade(engine: sa.Engine) -> None:
         schema = schema_of(connection)
         if schema and not sa.inspect(connection).has_schema(schema):
             connection.execute(sa.schema.CreateSchema(schema))
+        if is_later(_revision(connection)):
+            _require_fit(connection)
+            return
         refuse_tables_of_others(connection)
         command.upgrade(config, "head")
 
@@ -65,11 +72,21 @@ def _problem(connection: sa.Connection) -> str | None:
 def downgrade(engine: sa.Engine, revision: str) -> None:
     """Take the tables back to ``revision`` (``base`` for none), in one transaction.
 
+    :raises bridge.errors.UnfitTables: the tables are of a later release, which alone knows the way back
     :raises bridge.errors.StoreUnavailable: the database is down, or forbids it
     """
     from alembic import command
 
-    _in_one_transaction(engine, lambda config: command.downgrade(config, revision))
+    def work(config: Config) -> None:
+        found = _revision(config.attributes["connection"])
+        if is_later(found):
+            raise UnfitTables(
+                f"The tables are at revision {found}, of a later release than this one. "
+                "Run this command with that release: it knows what it added."
+            )
+        command.downgrade(config, revision)
+
+    _in_one_transaction(engine, work)
 
 
 def sql(dialect: str, up_to: str = "head", schema: str | None = None) -> str:
@@ -132,6 +149,70 @@ def current(engine: sa.Engine) -> str | None:
     :raises bridge.errors.StoreUnavailable: the database is down
     """
     return in_transaction(engine, _revision)
+
+
+def is_later(revision: str | None) -> bool:
+    """Whether a later release of the bridge upgraded the tables to ``revision``.
+
+    Its migrations only add, so this version goes on working on its tables: bridges are upgraded one after the other,
+    and a release can be taken back without its tables. :func:`require_fit` tells whether the tables are ours at all.
+    """
+    return revision is not None and _NUMBERED.fullmatch(revision) is not None and revision > head()
+
+
+_NUMBERED = re.compile(r"\d{4}")
+
+
+def require_fit(engine: sa.Engine) -> None:
+    """Refuse tables that this version cannot use: older ones, and later ones without a column that it needs.
+
+    :raises bridge.errors.UnfitTables: says what to run
+    :raises bridge.errors.StoreUnavailable: the database is down
+    """
+    in_transaction(engine, _require_fit)
+
+
+def _require_fit(connection: sa.Connection) -> None:
+    revision = _revision(connection)
+    if revision == head():
+        return
+    if not is_later(revision):
+        raise UnfitTables(
+            f"The database has {f'revision {revision}' if revision else 'no tables'} of this product; this version "
+            f"needs revision {head()}. Run: python -m bridge db upgrade"
+        )
+    obstacles = _obstacles(connection)
+    if obstacles:
+        raise UnfitTables(
+            f"The database's tables are at revision {revision}, later than this version's {head()}, and this version "
+            f"cannot use them: {'; '.join(obstacles)}. Install the release that upgraded them. If they are another "
+            "program's, give the bridge a database of its own in BRIDGE_DATABASE_URL."
+        )
+
+
+def _obstacles(connection: sa.Connection) -> list[str]:
+    """What keeps this version from reading and writing the tables of a later release."""
+    schema, inspector = schema_of(connection), sa.inspect(connection)
+    names = set(inspector.get_table_names(schema))
+    absent = sorted(metadata.tables.keys() - names)
+    if absent:
+        return [f"the tables {', '.join(absent)} are missing"]
+    return [
+        problem
+        for name, table in sorted(metadata.tables.items())
+        for problem in _column_problems(name, set(table.columns.keys()), inspector.get_columns(name, schema))
+    ]
+
+
+def _column_problems(table: str, needed: set[str], found: Sequence[Any]) -> list[str]:
+    columns = {column["name"]: column for column in found}
+    missing = [f"{table}.{name} is missing" for name in sorted(needed - columns.keys())]
+    required = [
+        f"{table}.{name} needs a value, which this version does not write"
+        for name in sorted(columns.keys() - needed)
+        if not (columns[name]["nullable"] or columns[name]["default"] or columns[name].get("computed"))
+    ]
+    return missing + required
 
 
 def head() -> str:
