@@ -8,12 +8,13 @@ import sqlalchemy as sa
 
 from . import queue_account
 from . import settings as configuration
-from .errors import BadDatabaseUrl, BadQueueAccount, ConfigurationError
+from .errors import BadDatabaseOptions, BadDatabaseUrl, BadQueueAccount, ConfigurationError
 from .odoo import Odoo
 from .queue import Queue
-from .settings import Settings, secret, variable
+from .settings import Settings, secret, variable, where_to_set
 from .store import migrate
-from .store.engine import create_engine, parse_url
+from .store import url as urls
+from .store.engine import create_engine
 
 
 def database_url(settings: Settings) -> sa.URL:
@@ -23,9 +24,15 @@ def database_url(settings: Settings) -> sa.URL:
     """
     settings.require("database_url")
     try:
-        return parse_url(secret(settings.database_url))
+        url = urls.parse(secret(settings.database_url))
     except BadDatabaseUrl as error:
         raise ConfigurationError(f"{variable('database_url')}: {error}") from None
+    if not urls.is_lasting(url):
+        raise ConfigurationError(
+            f"{variable('database_url')}: a SQLite database in memory is lost when the program ends. Name a file: "
+            f"{urls.EXAMPLES['sqlite']}"
+        )
+    return url
 
 
 def open_engine(settings: Settings) -> sa.Engine:
@@ -33,11 +40,17 @@ def open_engine(settings: Settings) -> sa.Engine:
 
     :raises ConfigurationError: names the variable that is wrong
     """
-    settings.require("database_url")
+    url = database_url(settings)
+    if settings.database_schema and url.get_backend_name() == "sqlite":
+        raise ConfigurationError(
+            f"{variable('database_schema')}: SQLite has no schemas. Give the bridge a file of its own, and no schema."
+        )
     try:
         return create_engine(secret(settings.database_url), settings.database_options, settings.database_schema)
     except BadDatabaseUrl as error:
         raise ConfigurationError(f"{variable('database_url')}: {error}") from None
+    except BadDatabaseOptions as error:
+        raise ConfigurationError(f"{variable('database_options')}: {error}") from None
 
 
 def account_of(settings: Settings) -> str:
@@ -54,7 +67,10 @@ def account_of(settings: Settings) -> str:
     except BadQueueAccount as error:
         raise ConfigurationError(str(error)) from None
     if not account:
-        raise ConfigurationError(f"Set {names[0]} or {names[1]} (environment or .env; see .env.example).")
+        raise ConfigurationError(
+            f"Neither {names[0]} nor {names[1]} is set. {where_to_set('queue_connection_string')} "
+            "The second needs no secret: an identity logs in."
+        )
     return account
 
 

@@ -87,7 +87,11 @@ class StoreRefused(StoreUnavailable):
 
 
 class BadDatabaseUrl(ValueError):
-    """The database URL or its options cannot work. The message is for the operator who set them."""
+    """The database URL cannot work. The message is for the operator who set it."""
+
+
+class BadDatabaseOptions(ValueError):
+    """The options of the database's engine cannot work. The message is for the operator who set them."""
 
 
 class ConfigurationError(Exception):

@@ -178,7 +178,7 @@ class Settings(BaseSettings):
         """
         missing = [name for name in names if getattr(self, name) is None]
         if missing:
-            raise ConfigurationError(" ".join([*map(_missing, missing), _where_to_set(missing)]))
+            raise ConfigurationError(" ".join([*map(_missing, missing), where_to_set(*missing)]))
 
 
 def secrets() -> list[str]:
@@ -198,7 +198,8 @@ def _missing(name: str) -> str:
     return f"{variable(name)} is {'empty in the environment' if is_empty else 'not set'}.{advice}"
 
 
-def _where_to_set(names: list[str]) -> str:
+def where_to_set(*names: str) -> str:
+    """A sentence that says where the operator sets these fields."""
     them, file = ("it", env_file()) if len(names) == 1 else ("them", env_file())
     read = f"the file {file}" if file else f"a file .env in {Path.cwd()} (there is none)"
     files = [variable(name) + FILE_SUFFIX for name in names if name in secrets()]

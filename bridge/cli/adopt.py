@@ -12,7 +12,7 @@ from rich.table import Column as Heading
 from rich.table import Table as Grid
 
 from .. import connect
-from ..errors import BadDatabaseUrl, ConfigurationError
+from ..errors import BadDatabaseOptions, BadDatabaseUrl, ConfigurationError
 from ..importer import guesses, mapping, source
 from ..importer.adoption import Adoption, RowSample, Tally
 from ..importer.checks import Refused, resolve
@@ -83,6 +83,8 @@ def open_origin(settings: Settings, url: str | None) -> sa.Engine:
         return source.open_source(url, options)
     except BadDatabaseUrl as error:
         raise ConfigurationError(f"{name}: {error}") from None
+    except BadDatabaseOptions as error:
+        raise ConfigurationError(f"{variable('database_options')}: {error}") from None
 
 
 def _describe(origin: sa.Engine, schema: str | None, file: Path | None) -> None:

@@ -253,15 +253,13 @@ def check_queue(queue: Queue) -> QueueHealth:
 def check_sql(engine: sa.Engine) -> SqlHealth:
     """
     :raises Outage:
-    :raises ConfigurationError: the tables are older than this version
+    :raises ConfigurationError: the tables are older than this version, or another program's
     """
-    current, needed = migrate.current(engine), _head()
+    current = migrate.current(engine)
     if current is None and engine.dialect.name == "sqlite":
         return SqlHealth(engine.dialect.name, None, None)
-    if current != needed and not migrate.is_later(current):
-        raise ConfigurationError(
-            f"Its tables are at revision {current}, not {needed}. Run: python -m bridge db upgrade"
-        )
+    if current != _head():
+        migrate.require_fit(engine)
     check_writing(engine)
     return SqlHealth(engine.dialect.name, current, in_transaction(engine, snapshot.take))
 

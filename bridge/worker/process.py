@@ -15,6 +15,7 @@ import structlog
 from .. import __version__, connect
 from ..circuit_breaker import CircuitBreaker
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from ..errors import ConfigurationError
 from ..monitoring import exporter
 from ..monitoring.probes import HealthChecks
 from ..odoo import Odoo
@@ -197,6 +198,9 @@ def _probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:
 
 def _probe_sql(engine: sa.Engine) -> None:
     # Other tables are not written to: `require_schema` decides about them.
-    current = migrate.current(engine)
+    try:
+        current = migrate.current(engine)
+    except ConfigurationError:
+        return
     if current == migrate.head() or migrate.is_later(current):
         check_writing(engine)

@@ -414,6 +414,20 @@ def test_a_line_break_makes_no_second_database_file(cli: Cli, tmp_path: Path) ->
     assert (tmp_path / "x.db").exists()
 
 
+def test_check_says_which_file_the_tables_are_in_and_who_can_open_it(cli: Cli, world: World, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    file = tmp_path / "own" / "x.db"
+    assert cli("db", "upgrade", database_url=f"sqlite:///{file}").returncode == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    # Written relative to the working directory, it is shown whole.
+    said = cli("check", database_url="sqlite:///own/x.db").stdout
+    assert f"sqlite {file}, revision" in said
+    assert "chmod" not in said
+    file.chmod(0o644)
+    assert f"(mode 0644), to prevent it: chmod 600 {file}" in cli("check", database_url=f"sqlite:///{file}").stdout
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
 def test_an_error_does_not_quote_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIDGE_BATCH_SIZE", "hunter2")
     monkeypatch.setenv("BRIDGE_DATABASE_OPTIONS", "hunter2")

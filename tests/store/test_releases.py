@@ -126,7 +126,7 @@ def test_a_numbered_revision_of_another_program_is_refused(own: sa.Engine) -> No
     with own.begin() as connection:
         schema.metadata.drop_all(connection)
 
-    with pytest.raises(UnfitTables, match=r"the tables .*contacts.* are missing"):
+    with pytest.raises(ConfigurationError, match=r"the tables .*contacts.* are missing"):
         require_schema(own)
 
 
