@@ -12,7 +12,13 @@ import time
 from collections.abc import Callable, Iterable
 
 import structlog
-from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+)
 
 from . import metrics, progress, retry
 from .errors import Outage
@@ -22,6 +28,8 @@ log = structlog.get_logger()
 #: Seconds. A failure this soon after a successful probe means that the probe does not notice the fault. The next probe
 #: then waits, and longer each time.
 RELAPSE_SECONDS = 10.0
+#: Seconds between two probes by callers that do not wait, see :meth:`CircuitBreaker.require_closed`.
+PROBE_SECONDS = 5.0
 
 
 class CircuitBreaker:
@@ -43,6 +51,8 @@ class CircuitBreaker:
         self._closed: bool | None = None
         self._since = time.monotonic()
         self._relapses = 0
+        self._outage: Outage | None = None
+        self._probed_at = 0.0
 
     def is_closed(self) -> bool:
         """Whether the dependency can be used, as far as is known."""
@@ -63,9 +73,10 @@ class CircuitBreaker:
         metrics.OUTAGES.labels(self.name.lower()).inc()
         log.error("dependency_down", dependency=self.name, reason=str(outage))
 
-    def wait_until_closed(self, stop: threading.Event) -> bool:
+    def wait_until_closed(self, stop: threading.Event, *, fatal: tuple[type[Outage], ...] = ()) -> bool:
         """Return at once if the dependency is up, else probe it until it is.
 
+        :param fatal: outages that are raised, because to wait for their end is in vain
         :return: whether it is up; ``False`` only if ``stop`` was set meanwhile
         """
         if self.is_closed():
@@ -81,16 +92,39 @@ class CircuitBreaker:
                 return False
             try:
                 Retrying(
-                    retry=retry_if_exception_type(Outage),
+                    retry=retry_if_exception_type(Outage) & retry_if_not_exception_type(fatal),
                     wait=retry.PROBE,
                     sleep=sleep_using_event(stop),
                     stop=stop_when_event_set(stop),
                     reraise=True,
                 )(self._probe_once)
-            except Outage:
+            except Outage as outage:
+                if isinstance(outage, fatal):
+                    raise
                 return False
             self._close()
             return True
+
+    def require_closed(self) -> None:
+        """Return at once if the dependency is up, else probe it once, or refuse soon after another probe.
+
+        For callers that must not wait for the end of an outage.
+
+        :raises Outage: the dependency is down
+        """
+        if self.is_closed():
+            return
+        with progress.holding(self._probing):
+            if self.is_closed():
+                return
+            if self._outage and time.monotonic() - self._probed_at < PROBE_SECONDS:
+                raise self._outage
+            try:
+                self._probe_once()
+            except Outage as outage:
+                self._outage, self._probed_at = outage, time.monotonic()
+                raise
+            self._close()
 
     def _probe_once(self) -> None:
         progress.mark()

@@ -68,8 +68,8 @@ def account_of(settings: Settings) -> str:
         raise ConfigurationError(str(error)) from None
     if not account:
         raise ConfigurationError(
-            f"Neither {names[0]} nor {names[1]} is set. {where_to_set('queue_connection_string')} "
-            "The second needs no secret: an identity logs in."
+            f"Set {names[0]} or {names[1]}, which needs no secret: neither is set. "
+            f"{where_to_set('queue_connection_string')}"
         )
     return account
 

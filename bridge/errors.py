@@ -86,6 +86,10 @@ class StoreRefused(StoreUnavailable):
         self.error = error
 
 
+class StoreMisconfigured(StoreUnavailable):
+    """No connection to the database is possible with these settings, whatever happens on its server."""
+
+
 class BadDatabaseUrl(ValueError):
     """The database URL cannot work. The message is for the operator who set it."""
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
 from azure.storage.queue import LinearRetry, QueueClient, QueueMessage
 
-from . import identity, queue_account, queue_errors
+from . import connection_string, identity, queue_account, queue_errors
 from .errors import BadQueueAccount, MessageRefused, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
 from .identity import Identity
 from .setting_value import fault_of
@@ -112,6 +112,8 @@ class Queue:
             if queue_account.is_url(account):
                 self._identity = identity.of_process()
                 self._client = QueueClient(account, self.name, credential=self._identity, **options)
+            elif fault := connection_string.fault_in(account):
+                raise BadQueueAccount(fault)
             else:
                 self._client = QueueClient.from_connection_string(account, self.name, **options)
         except BadQueueAccount:

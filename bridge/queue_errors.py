@@ -125,6 +125,8 @@ def code(error: HttpResponseError) -> str | None:
 
 def answer(error: HttpResponseError) -> str:
     """The status and the service's word."""
+    if error.status_code is None:
+        return "the request could not be signed"
     return f"it answered {error.status_code} {code(error) or ''}".strip()
 
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -18,8 +18,12 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from . import server_address
 from .errors import ConfigurationError
-from .settings_sources import ENV_FILE, FILE_SUFFIX, PREFIX, env_file, merge, require_usable
+from .setting_name import FILE_SUFFIX
+from .settings_sources import ENV_FILE, PREFIX, env_file, merge, require_usable
+
+ServerAddress = Annotated[str, AfterValidator(server_address.check)]
 
 
 class Settings(BaseSettings):
@@ -82,7 +86,7 @@ class Settings(BaseSettings):
         None, description="SQLAlchemy URL of the database that `db adopt` reads. Default: `BRIDGE_DATABASE_URL`."
     )
 
-    odoo_url: str | None = Field(
+    odoo_url: ServerAddress | None = Field(
         None, description="Address of Odoo. Only opportunities need Odoo.", examples=["http://localhost:8069"]
     )
     odoo_database: str | None = Field(None, description="Name of Odoo's database.")
@@ -109,7 +113,9 @@ class Settings(BaseSettings):
         "put it on a volume.",
     )
 
-    webhook_url: str | None = Field(None, description="Address of the webhooks for `send`. Default: `BRIDGE_ODOO_URL`.")
+    webhook_url: ServerAddress | None = Field(
+        None, description="Address of the webhooks for `send`. Default: `BRIDGE_ODOO_URL`."
+    )
     webhook_key: SecretStr | None = Field(
         None, description="Webhook key for `send`, made in Odoo: the value of the `X-API-KEY` header."
     )
@@ -228,11 +234,10 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         lines = [
-            f"{variable(str(item['loc'][0]))}: {item['msg']}"
+            f"{variable(str(item['loc'][0]))}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise ConfigurationError("\n".join(lines)) from None
-    except SettingsError as error:
-        # Raised for a value that should be JSON and is not; its text names the field, never the value.
-        name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), None)
-        raise ConfigurationError(f"{variable(name)}: must be a JSON object" if name else str(error)) from None
+    except (SettingsError, RecursionError):
+        # Raised for a value that should be JSON and is not, or is too deep.
+        raise ConfigurationError(f"{variable('database_options')}: must be a JSON object") from None

@@ -49,7 +49,9 @@ def main() -> NoReturn:
     except ConfigurationError as error:
         fail(str(error), MISUSED)
     except Outage as outage:
-        fail(f"{outage.dependency} cannot be used: {outage}. Run `python -m bridge check` for advice.", FAILED)
+        reason = str(outage)
+        end = "" if reason.endswith((".", "?")) else "."
+        fail(f"{outage.dependency} cannot be used: {reason}{end} Run `python -m bridge check` for advice.", FAILED)
     except OdooRefused as refused:
         # Its message may quote personal data.
         fail(f"Odoo refused it ({refused.name}): its log says why.", FAILED)

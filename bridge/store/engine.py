@@ -16,12 +16,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from .. import metrics, progress, retry
-from ..errors import BadDatabaseUrl, ConfigurationError, StoreRefused, StoreUnavailable
+from ..errors import BadDatabaseUrl, ConfigurationError, StoreMisconfigured, StoreRefused, StoreUnavailable
 from . import engine_options, odbc
 from . import url as urls
 from .frozen import notice_frozen_servers
 from .moved import follow_file
-from .sql_errors import describe, is_conflict, is_stale, is_too_long, is_transient, may_be_of_the_data
+from .sql_errors import (
+    describe,
+    is_conflict,
+    is_of_the_settings,
+    is_stale,
+    is_too_long,
+    is_transient,
+    may_be_of_the_data,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +58,7 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
     if parsed.get_backend_name() == "mssql":
         # fast_executemany makes Microsoft's driver 5–10 times faster. With FreeTDS it crashes the interpreter.
         parsed = odbc.complete(parsed)
+        odbc.require_usable(parsed)
         settings["fast_executemany"] = odbc.is_microsofts(parsed)
     if parsed.get_backend_name() == "sqlite":
         settings["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
@@ -202,8 +211,10 @@ def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
         if isinstance(error, (DataError, IntegrityError)) and not error.connection_invalidated:
             raise
         if may_be_of_the_data(error):
-            raise StoreRefused(describe(error), error) from None
-        raise StoreUnavailable(describe(error)) from None
+            raise StoreRefused(describe(error, engine.url), error) from None
+        if is_of_the_settings(error):
+            raise StoreMisconfigured(describe(error, engine.url)) from None
+        raise StoreUnavailable(describe(error, engine.url)) from None
 
 
 @contextmanager
@@ -243,8 +254,14 @@ def _connect(engine: sa.Engine) -> sa.Connection:
     """
     try:
         return engine.connect()
-    except (TypeError, ValueError, ProgrammingError) as error:
-        raise ConfigurationError(
-            f"The driver {engine.dialect.driver} does not take connect_args of BRIDGE_DATABASE_OPTIONS, or what stands "
-            f"behind the question mark of BRIDGE_DATABASE_URL ({type(error).__name__}). Correct them."
-        ) from None
+    except (TypeError, ValueError) as error:
+        kind = type(error).__name__
+    except ProgrammingError as error:
+        # psycopg refuses an option so. pyodbc says the same of what SQL Server answers to a login.
+        if engine.dialect.name != "postgresql" or getattr(error.orig, "sqlstate", None):
+            raise
+        kind = type(error).__name__
+    raise ConfigurationError(
+        f"The driver {engine.dialect.driver} does not take connect_args of BRIDGE_DATABASE_OPTIONS, or what stands "
+        f"behind the question mark of BRIDGE_DATABASE_URL ({kind}). Correct them."
+    )

@@ -44,7 +44,7 @@ class _Options(BaseModel):
     pool_recycle: Annotated[int, Field(ge=-1)] = 0
     pool_reset_on_return: Literal["rollback", "commit"] | None = None
     pool_size: _Count = 0
-    pool_timeout: Annotated[float, Field(ge=0)] = 0
+    pool_timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     pool_use_lifo: bool = False
     query_cache_size: _Count = 0
     use_insertmanyvalues: bool = False

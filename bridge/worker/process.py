@@ -15,13 +15,13 @@ import structlog
 from .. import __version__, connect
 from ..circuit_breaker import CircuitBreaker
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreMisconfigured
 from ..monitoring import exporter
 from ..monitoring.probes import HealthChecks
 from ..odoo import Odoo
 from ..progress import Watch
 from ..queue import Queue, require_rights
-from ..settings import Settings
+from ..settings import Settings, variable
 from ..store import migrate
 from ..store.refusal import check_writing
 from . import heartbeat, reconcile, reporter, watchdog
@@ -70,9 +70,9 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
             checks = HealthChecks(lambda: engine, partial(connect.open_queue, settings), None)
             stack.callback(exporter.serve(checks, watch, settings.metrics_host, settings.metrics_port))
 
-        sql = CircuitBreaker("SQL", partial(_probe_sql, engine))
-        queue = CircuitBreaker("queue", partial(_probe_queues, list(queues.values()), dead_letter_queue))
-        if not sql.wait_until_closed(stop):
+        sql = CircuitBreaker("SQL", partial(probe_sql, engine))
+        queue = CircuitBreaker("queue", partial(probe_queues, list(queues.values()), dead_letter_queue))
+        if not _wait_for_sql(sql, stop):
             return 0
         connect.require_schema(engine)
         if migrate.is_later(found := migrate.current(engine)):
@@ -83,6 +83,18 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
     crashed = any(consumer.crashed for consumer in consumers)
     log.info("stopped", code="crashed" if crashed else "asked")
     return 1 if crashed else 0
+
+
+def _wait_for_sql(sql: CircuitBreaker, stop: threading.Event) -> bool:
+    """Wait as long as the server may mend it: a wrong password too may become the right one there.
+
+    :return: ``False`` if ``stop`` was set meanwhile
+    :raises ConfigurationError: only another setting or an installation on this machine helps
+    """
+    try:
+        return sql.wait_until_closed(stop, fatal=(StoreMisconfigured,))
+    except StoreMisconfigured as error:
+        raise ConfigurationError(f"{variable('database_url')}: {error}") from None
 
 
 def _start(
@@ -136,7 +148,6 @@ def _start(
                 Undeliverable(engine, dead_letter_queue, handler.queue.name, settings.visibility_timeout),
             ),
             BatchProcessor(handler, engine, dead_letter_queue, stop, max_attempts=settings.max_attempts),
-            engine,
             leases,
             pool,
             stop,
@@ -190,13 +201,15 @@ def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThre
     ]
 
 
-def _probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:
+def probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:
+    """:raises bridge.errors.Outage: a queue cannot be used"""
     for queue in queues:
         require_rights(queue, "update", "process")
     require_rights(dead_letter_queue, "add")
 
 
-def _probe_sql(engine: sa.Engine) -> None:
+def probe_sql(engine: sa.Engine) -> None:
+    """:raises bridge.errors.Outage: SQL cannot be written"""
     # Other tables are not written to: `require_schema` decides about them.
     try:
         current = migrate.current(engine)

@@ -170,7 +170,8 @@ class Entra:
                 )
 
             def _answer(self, status: int, body: dict[str, Any]) -> None:
-                encoded = json.dumps(body).encode()
+                # Without blanks, as Azure: Microsoft's ODBC driver reads no other.
+                encoded = json.dumps(body, separators=(",", ":")).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(encoded)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -46,8 +47,15 @@ def test_targets_of_make_exist_with_their_variables(page: Page) -> None:
 def test_settings_exist(page: Page) -> None:
     known = {variable(name) for name in Settings.model_fields} | {f"{variable(name)}_FILE" for name in secrets()}
     assert set(re.findall(r"\bBRIDGE_[A-Z_]+", page.text)) <= known
-    known = {f"MIASALUD_{name.upper()}" for name in re.findall(r'configuration\.get\("(\w+)"\)', _addon_source())}
+    known = {f"MIASALUD_{name.upper()}" for name in _addon_names("SETTINGS")}
+    known |= {f"MIASALUD_{name.upper()}_FILE" for name in _addon_names("SECRETS")}
     assert set(re.findall(r"\bMIASALUD_[A-Z_]+", page.text)) <= known
+
+
+def _addon_names(constant: str) -> list[str]:
+    source = (ROOT / "miasalud_crm" / "configuration.py").read_text(encoding="utf-8")
+    (names,) = re.findall(rf"^{constant} = (.*)$", source, re.MULTILINE)
+    return list(ast.literal_eval(names))
 
 
 @every_page

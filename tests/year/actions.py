@@ -25,10 +25,20 @@ from .system import YearStack
 from .tables import run
 
 _numbers = itertools.count(1)
-_EVENT_COLUMNS = (
-    "received_at occurred_at type manychat_id lead_id stage_before_id stage_after_id outcome state reason warning_text"
-).split()
-_FUNNEL_MEASURES = "entered in_stage left lost advanced conversion hours".split()
+_EVENT_COLUMNS = [
+    "received_at",
+    "occurred_at",
+    "type",
+    "manychat_id",
+    "lead_id",
+    "stage_before_id",
+    "stage_after_id",
+    "outcome",
+    "state",
+    "reason",
+    "warning_text",
+]
+_FUNNEL_MEASURES = ["entered", "in_stage", "left", "lost", "advanced", "conversion", "hours"]
 
 
 class Person:
