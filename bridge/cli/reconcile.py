@@ -35,7 +35,6 @@ from .console import (
 )
 from .parsing import duration, timestamp
 
-
 _OlderThan = Annotated[
     timedelta | None,
     typer.Option(
