@@ -49,6 +49,8 @@ ALLOWED = frozenset(
         "queues",
         "database",
         "version",
+        "revision",
+        "known",
         "pid",
         "port",
         "signal",
