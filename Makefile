@@ -7,7 +7,7 @@ only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy test-images test-server soak scale screenshots translations generate constraints docs lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy test-images test-move move test-server soak scale screenshots translations generate constraints docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +66,13 @@ test-docs: ## README and docs: links, names and the commands in them
 
 test-deploy: ## images, compose files, units, manifests and workflows: what can be checked without the cloud
 	@$(stack) test deploy $(only)
+
+test-move: ## the move from an old system: plan, run, verify, rollback
+	@$(stack) test move $(only)
+
+CONTACTS ?= 10000
+move: ## the same for CONTACTS=10000 invented people, with the figures at the end
+	@$(stack) move $(CONTACTS)
 
 test-server: ## docs/one-server.md followed on a fresh Debian (DEBIAN=bookworm or trixie), as root; not part of `make test`
 	@$(stack) test server $(only)
