@@ -12,7 +12,7 @@ SIGNS = ("write_date", "messages")
 
 
 class ManychatMigrationLine(models.Model):
-    """Undoing: exactly what the migration did, where nobody used it since."""
+    """Undoing: exactly what the migration did, where it has not been used since."""
 
     _inherit = "manychat.migration.line"  # pylint: disable=consider-merging-classes-inherited
 
