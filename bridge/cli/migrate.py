@@ -105,8 +105,8 @@ def run(
     """Copy contacts, states and campaigns to SQL, and create or take over the opportunities in Odoo.
 
     Sends no notification, and never changes a contact in Odoo. It can be stopped at any moment, or killed: run it
-    again, and it goes on. It waits while live events wait, and while Odoo or SQL is down. Exits with 1 if a person's opportunity
-    failed or a decision is open, 2 if called wrongly.
+    again, and it goes on. It waits while live events wait, and while Odoo or SQL is down. Exits with 1 if a person's
+    opportunity failed or a decision is open, 2 if called wrongly.
     """
     with _decisions(False):
         work = _begin(mapping_file, source_url, schema)
