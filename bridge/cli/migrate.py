@@ -104,9 +104,9 @@ def run(
 ) -> None:
     """Copy contacts, states and campaigns to SQL, and create or take over the opportunities in Odoo.
 
-    Notifies nobody, and never changes a contact in Odoo. It can be stopped at any moment, or killed: run it again, and
-    it goes on. It waits while live events wait, and while Odoo or SQL is down. Exits with 1 if a person's opportunity
-    failed or a decision is open, 2 if called wrongly.
+    Sends no notification, and never changes a contact in Odoo. It can be stopped at any moment, or killed: run it
+    again, and it goes on. It waits while live events wait, and while Odoo or SQL is down. Exits with 1 if a person's
+    opportunity failed or a decision is open, 2 if called wrongly.
     """
     with _decisions(False):
         work = _begin(mapping_file, source_url, schema)
@@ -165,8 +165,15 @@ def verify(
 
 
 @app.command("rollback")
-def rollback(dry_run: DryRun = False, as_json: JsonObject = False, yes: Yes = False) -> None:
-    """Undo what the open migration made and nobody used since, in Odoo and in SQL.
+def rollback(
+    batch: Annotated[
+        str | None, typer.Option(metavar="ID", help="Refuse if the open migration is another one.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: JsonObject = False,
+    yes: Yes = False,
+) -> None:
+    """Undo what the open migration made and what has not been used since, in Odoo and in SQL.
 
     What was used since is listed and stays. It can be stopped at any moment, or killed: run it again, and it goes on.
     """
@@ -174,6 +181,8 @@ def rollback(dry_run: DryRun = False, as_json: JsonObject = False, yes: Yes = Fa
     engine = open_store(settings)
     odoo = MigrationOdoo(*connect.odoo_login(settings))
     overview = odoo.get_overview([], {})
+    if batch not in (None, overview["batch"]):
+        fail(f"The open migration is batch {overview['batch']}. In Odoo, close it, and open {batch} again.", MISUSED)
     if not dry_run:
         _confirm(f"Undo the migration {overview['name']}, batch {overview['batch']}?", yes)
     undone = Rollback()

@@ -10,7 +10,7 @@ from ..odoo import Odoo
 
 
 class MigrationOdoo(Odoo):
-    """The bridge's user in one Odoo database, for a migration: :meth:`apply` notifies nobody."""
+    """The bridge's user in one Odoo database, for a migration: :meth:`apply` sends no notification."""
 
     def apply(self, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """``manychat.migration.apply_events``: as :meth:`Odoo.apply`.

@@ -233,7 +233,7 @@ def queues(plan: Plan, queues: Sequence[Queue], has_bridges: bool) -> None:
             continue
         waiting += depth
         bare += sum(_is_bare(message.content, queue.name, message.inserted_at) for message in seen)
-        # Nobody of ours takes messages: what was taken before, or is hidden now, another program took.
+        # While no bridge runs, another program has what was taken before, or is hidden now.
         received += sum(message.dequeue_count > 0 for message in seen) + (depth - len(seen) if depth <= PAGE else 0)
     plan.add("waiting", "Messages on the queues: bridges apply them in the order of their dates", waiting)
     plan.add("bare-payloads", "… in the old form (of the first 32 of each queue): bridges read it", bare)

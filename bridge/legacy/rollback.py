@@ -32,7 +32,7 @@ class Rollback:
     rows_kept: Counter[str] = field(default_factory=Counter)
 
     def in_odoo(self, odoo: MigrationOdoo, dry_run: bool) -> Iterator[int]:
-        """Undo what the migration did in Odoo, and nobody used since.
+        """Undo what the migration did in Odoo and what has not been used since.
 
         :return: the number of opportunities since the last one, again and again
         """

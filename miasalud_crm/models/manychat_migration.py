@@ -189,7 +189,7 @@ class ManychatMigrationLine(models.Model):
         "ManyChat ID. Known Before: the opportunity followed the conversation already.",
     )
     outcome = fields.Char(readonly=True, help="What the event did: created, moved, updated, unchanged, stale.")
-    # Values of the opportunity are personal data: kept to undo, and for nobody to read.
+    # Values of the opportunity are personal data: kept to undo, and not for people to read.
     before = fields.Json(readonly=True, groups="base.group_system")
     after = fields.Json(readonly=True, groups="base.group_system")
     is_undone = fields.Boolean("Undone", readonly=True)

@@ -124,7 +124,7 @@ class ManychatMigration(models.Model):
     @api.model
     @bridge_only
     def apply_events(self, events):
-        """Apply events of the migration as ``crm.lead.manychat_apply`` does, and notify nobody.
+        """Apply events of the migration as ``crm.lead.manychat_apply`` does, without notifications.
 
         Automation rules do not run for what it creates and changes. A migration never replaces a salesperson.
 
@@ -144,7 +144,7 @@ class ManychatMigration(models.Model):
     @api.model
     @bridge_only
     def roll_back(self, before_id=0, limit=100, dry_run=False):
-        """Undo the newest of what the migration did and nobody used since. A repeated call does no harm.
+        """Undo the newest of what the migration did and what has not been used since. A repeated call does no harm.
 
         :param int before_id: go on with the lines before this one; 0 for the newest
         :param int limit: how many lines to go through

@@ -12,7 +12,7 @@ SIGNS = ("write_date", "messages")
 
 
 class ManychatMigrationLine(models.Model):
-    """Undoing: exactly what the migration did, where nobody used it since."""
+    """Undoing: exactly what the migration did, where it has not been used since."""
 
     _inherit = "manychat.migration.line"  # pylint: disable=consider-merging-classes-inherited
 
@@ -64,18 +64,21 @@ class ManychatMigrationLine(models.Model):
         self.env.flush_all()
         self._restore_messages(lead)
         self._restore_history(lead, before["period"])
-        names = SQL(", ").join(SQL.identifier(name) for name in before["columns"])
+        if before["columns"]:  # an event that was out of date has changed none
+            self._restore_columns(lead, before["columns"])
+        self.env.invalidate_all(flush=False)
+
+    def _restore_columns(self, lead, columns):
         self.env.cr.execute(
             SQL(
                 "UPDATE crm_lead SET (%(names)s) = ROW(%(values)s) "
                 "FROM jsonb_populate_record(NULL::crm_lead, %(before)s) AS was WHERE crm_lead.id = %(id)s",
-                names=names,
-                values=SQL(", ").join(SQL("was.%s", SQL.identifier(name)) for name in before["columns"]),
-                before=Json(before["columns"]),
+                names=SQL(", ").join(SQL.identifier(name) for name in columns),
+                values=SQL(", ").join(SQL("was.%s", SQL.identifier(name)) for name in columns),
+                before=Json(columns),
                 id=lead.id,
             )
         )
-        self.env.invalidate_all(flush=False)
 
     def _restore_messages(self, lead):
         """Delete the lines that the migration has left in the chatter, and the followers that it has brought."""

@@ -201,6 +201,14 @@ class TestMigration(MigrationCase):
         self.assertEqual(self.undo()["undone"]["followed"], 2)
         self.assertEqual(self.row(self.lead()), before)
 
+    def test_undoing_an_event_that_changed_nothing_changes_nothing(self):
+        self.apply(opportunity(stage=20, minutes=9))
+        self.settle()
+        before = self.row(self.lead())
+        self.assertEqual(self.migrate(opportunity(stage=17))[0]["status"], "stale")
+        self.assertEqual(self.undo()["undone"]["followed"], 1)
+        self.assertEqual(self.row(self.lead()), before)
+
     def test_undoing_leaves_what_was_used_since(self):
         used = {
             "MC-MOVED": lambda lead: lead.write({"stage_id": self.stages[20].id}),

@@ -95,7 +95,7 @@ def test_verification_finds_all_as_expected_and_sees_what_is_not(move: Move) -> 
     )
 
 
-def test_a_rollback_undoes_exactly_what_nobody_used_since(move: Move) -> None:
+def test_a_rollback_undoes_exactly_what_was_not_used_since(move: Move) -> None:
     used = [each for each in move.people if each.fate == "created" and each.deals == []][:3]
     leads = move.side.by_person()
     for person in used:
@@ -120,6 +120,7 @@ def test_a_rollback_undoes_exactly_what_nobody_used_since(move: Move) -> None:
     rows = move.sql()
     assert {row["manychat_id"] for row in rows["opportunities"]} == kept | chatted
     assert {row["manychat_id"] for row in rows["contacts"]} == kept | chatted
+    move.migrate("rollback", "--yes", "--batch", "another", code=2)
     again = move.json("rollback", "--yes")
     assert sum(again["opportunities"].values()) == 0
     assert {each["manychat_id"] for each in again["kept"]} == kept
