@@ -11,7 +11,9 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
-from typing import Any, TextIO
+from contextlib import suppress
+from io import StringIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -67,7 +69,7 @@ def configure(log_format: str = "auto", level: str = "INFO", stream: TextIO | No
     :param log_format: ``json``, ``console``, or ``auto``: ``console`` on a terminal, else ``json``
     :param stream: default: standard error
     """
-    stream = stream or sys.stderr
+    stream = stream or sys.stderr or StringIO()  # a process may have none
     console = log_format == "console" or (log_format == "auto" and stream.isatty())
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty())
@@ -83,10 +85,25 @@ def configure(log_format: str = "auto", level: str = "INFO", stream: TextIO | No
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Patient(stream))),
         cache_logger_on_first_use=False,
     )
     _tame_libraries()
+
+
+class _Patient:
+    """A stream whose disk may be full, or whose reader may be gone: events are applied nevertheless."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def only_allowed(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -105,9 +122,14 @@ def exception_without_text(_logger: Any, _method: str, line: MutableMapping[str,
     error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
     if error is not None:
         line["error"] = kind(error)
-        frames = traceback.extract_tb(error.__traceback__)[-8:]
-        line["where"] = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]
+        line["where"] = places(error)
     return line
+
+
+def places(error: BaseException) -> list[str]:
+    """Where an exception came from, the innermost place last: eight at most."""
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    return [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 def kind(error: BaseException) -> str:

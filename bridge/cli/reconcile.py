@@ -29,7 +29,7 @@ from .console import (
     queue_names,
     visible,
 )
-from .parsing import duration
+from .parsing import duration_or_none
 
 
 def reconcile(
@@ -37,7 +37,9 @@ def reconcile(
     older_than: Annotated[
         timedelta | None,
         typer.Option(
-            parser=duration, metavar="AGE", help="Only what was last tried longer ago than this. Default: ~7 minutes."
+            parser=duration_or_none,
+            metavar="AGE",
+            help="Only what was last tried longer ago than this. 0s: all. Default: ~7 minutes.",
         ),
     ] = None,
     dry_run: DryRun = False,

@@ -15,7 +15,7 @@ from ..contract.payloads import EventType, Payload, own_fields
 from ..contract.strict_json import parse_json
 from ..errors import ConfigurationError
 from ..settings import secret
-from .console import FAILED, MISUSED, fail, load_settings
+from .console import FAILED, MISUSED, fail, load_settings, visible
 
 #: Seconds; ManyChat itself gives up after 10.
 TIMEOUT = 30
@@ -49,7 +49,7 @@ def send(
         key = secret(settings.webhook_key)
     answer = post(str(url), key, kind, body)
     typer.echo(f"HTTP {answer.status}", err=True)
-    typer.echo(answer.body)
+    typer.echo(visible(answer.body))
     if not answer.accepted:
         sys.exit(FAILED)
 
@@ -98,7 +98,7 @@ def post(url: str, key: str, event_type: EventType, body: bytes) -> Answer:
     """Post ``body`` unchanged.
 
     :param url: of the server, without the path
-    :raises ConfigurationError: no server answers there
+    :raises ConfigurationError: no server answers there, or HTTP cannot carry the address or the key
     """
     method, path = event_type.route
     try:
@@ -112,4 +112,9 @@ def post(url: str, key: str, event_type: EventType, body: bytes) -> Answer:
         )
     except requests.RequestException as error:
         raise ConfigurationError(f"No answer from {url} ({type(error).__name__}). Is Odoo running there?") from None
+    except (UnicodeError, ValueError):
+        raise ConfigurationError(
+            f"Nothing was sent to {url}: neither an address nor a key may have letters such as ñ, or control "
+            "characters. Check --url and --key."
+        ) from None
     return Answer(response.status_code, response.text)

@@ -92,7 +92,7 @@ def _start(
     """Start all threads. ``stack`` ends them, the consumers first: they finish the batches in hand.
 
     Until then leases are renewed and messages deleted, or finished events would come again. Odoo gets heartbeats until
-    then, because the bridge is alive.
+    then, because the bridge is alive, and hears of its end after that.
     """
     leases = LeaseKeeper(settings.visibility_timeout)
     pauses = Pauses(engine)
@@ -107,9 +107,12 @@ def _start(
         visibility_timeout=settings.visibility_timeout,
     )
     renewal = PeriodicThread("lease_renewal", leases.renew_due, leases.interval)
-    for reporting in _reporters(engine, odoo, watch) if odoo else []:
-        stack.callback(reporting.close)
-        reporting.start()
+    if odoo:
+        beating, reporting = _reporters(engine, odoo, watch)
+        stack.callback(heartbeat.sign_off, odoo, beating)
+        for thread in (beating, reporting):
+            stack.callback(thread.close)
+            thread.start()
     pool = stack.enter_context(ThreadPoolExecutor(SETTLERS, thread_name_prefix="settle"))
     stack.callback(renewal.join)
     stack.callback(renewal.close)
@@ -161,10 +164,10 @@ def _end(consumer: Consumer, stop: threading.Event) -> None:
             return
 
 
-def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThread]:
-    """The threads that keep Odoo informed."""
+def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> tuple[PeriodicThread, PeriodicThread]:
+    """The threads that keep Odoo informed: of this process, and of the outcomes of events."""
     closing = threading.Event()
-    return [
+    return (
         PeriodicThread(
             "heartbeat",
             partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.take_over, engine, odoo)),
@@ -181,7 +184,7 @@ def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThre
             jitter=reporter.JITTER,
             closing=closing,
         ),
-    ]
+    )
 
 
 def _probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:

@@ -28,6 +28,8 @@ class OdooStandIn:
     :ivar leads: per ManyChat id: lead id, stage, and the order of the newest applied event
     :ivar moves: (ManyChat id, stage) of every creation and move, in order: what a chatter would show
     :ivar calls: event ids of every call of ``manychat_apply`` that was not empty
+    :ivar signed_off: names of the bridges that said that they end
+    :ivar ended: what ``manychat.bridge.get_ended`` answers
     :ivar erased: ManyChat ids of those whom it was told to forget
     :ivar logged: what ``manychat.event.get_history`` knows
     :ivar reports: what it was told of events, in order
@@ -45,6 +47,8 @@ class OdooStandIn:
         self.moves: list[tuple[str, str]] = []
         self.calls: list[list[str]] = []
         self.heartbeats: list[dict[str, Any]] = []
+        self.signed_off: list[str] = []
+        self.ended: list[dict[str, Any]] = []
         self.erased: list[str] = []
         self.logged: list[dict[str, Any]] = []
         self.reports: list[dict[str, Any]] = []
@@ -229,8 +233,13 @@ class OdooStandIn:
             return self.overdue
         if (model, method) == ("manychat.event", "send_again"):
             return self.send_again(**arguments)
+        if (model, method) == ("manychat.bridge", "sign_off") and self.takes_reports:
+            self.signed_off.append(arguments["name"])
+            return True
         if (model, method) == ("manychat.bridge", "get_active"):
-            return [{**beat, "seconds": 1} for beat in self.heartbeats]
+            return [{"seconds": 1, **beat} for beat in self.heartbeats if beat["name"] not in self.signed_off]
+        if (model, method) == ("manychat.bridge", "get_ended") and self.takes_reports:
+            return self.ended
         if (model, method) == ("manychat.event", "get_history"):
             return self.get_history(**arguments)
         if (model, method) == ("manychat.event", "erase"):
