@@ -9,7 +9,19 @@ from .odoo import Odoo
 from .queue import Queue
 from .settings import Settings, secret, variable
 from .store import migrate
-from .store.engine import create_engine
+from .store.engine import create_engine, parse_url
+
+
+def database_url(settings: Settings) -> sa.URL:
+    """The URL of the database.
+
+    :raises ConfigurationError: it is missing or wrong
+    """
+    settings.require("database_url")
+    try:
+        return parse_url(secret(settings.database_url))
+    except BadDatabaseUrl as error:
+        raise ConfigurationError(f"{variable('database_url')}: {error}") from None
 
 
 def open_engine(settings: Settings) -> sa.Engine:
@@ -17,10 +29,9 @@ def open_engine(settings: Settings) -> sa.Engine:
 
     :raises ConfigurationError: names the variable that is wrong
     """
+    settings.require("database_url")
     try:
-        return create_engine(
-            settings.database_url.get_secret_value(), settings.database_options, settings.database_schema
-        )
+        return create_engine(secret(settings.database_url), settings.database_options, settings.database_schema)
     except BadDatabaseUrl as error:
         raise ConfigurationError(f"{variable('database_url')}: {error}") from None
 

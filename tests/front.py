@@ -18,19 +18,27 @@ http {{
   access_log off;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  include {folder}/fail-over.conf;
+  include {folder}/server.conf;
 }}
 """
 
 
 def proxy(folder: Path, odoo: str, api: str) -> Iterator[str]:
-    """The address of an nginx with our template, in front of those two."""
+    """The address of an nginx with our template for fail-over, in front of those two."""
+    yield from nginx(folder, TEMPLATE, {"ODOO": odoo, "API": api})
+
+
+def nginx(folder: Path, template: Path, values: dict[str, str]) -> Iterator[str]:
+    """The address of an nginx with a template of deploy/proxy.
+
+    :param values: of the template's variables but ``LISTEN``; addresses with or without ``http://``
+    """
     os_packages.ensure(os_packages.NGINX)
     port = ports.choose()
-    text = TEMPLATE.read_text()
-    for name, value in {"ODOO": odoo, "API": api, "LISTEN": f"127.0.0.1:{port}"}.items():
+    text = template.read_text()
+    for name, value in {**values, "LISTEN": f"127.0.0.1:{port}"}.items():
         text = text.replace(f"${{{name}}}", value.removeprefix("http://"))
-    (folder / "fail-over.conf").write_text(text)
+    (folder / "server.conf").write_text(text)
     (folder / "nginx.conf").write_text(_MAIN.format(folder=folder))
     server = subprocess.Popen(
         [str(os_packages.nginx()), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]

@@ -76,6 +76,7 @@ def _open(settings: Settings, url: str | None) -> sa.Engine:
     if url is None and settings.adopt_url is not None:
         name, url = variable("adopt_url"), secret(settings.adopt_url)
     if url is None:
+        settings.require("database_url")
         name, url, options = variable("database_url"), secret(settings.database_url), settings.database_options
     try:
         return source.open_source(url, options)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import requests
+import typer
 from rich.text import Text
 
 from ..connect import open_engine, open_odoo, open_queue
 from ..monitoring import health, probes
 from ..queue import require_rights
 from ..settings import Settings, variable
+from ..settings_sources import env_file
 from .console import FAILED, JsonLines, load_settings, out, print_json, visible
 
 #: Seconds for the answer of the API's /health, which uses no other service.
@@ -39,7 +42,10 @@ def check(as_json: JsonLines = False) -> None:
     Exits with 1 if any of them fails.
     """
     failed = False
-    for finding in findings(load_settings()):
+    settings = load_settings()
+    # On standard error: a line on standard output is a finding.
+    typer.echo(f"Settings: the environment, and {env_file() or f'no file .env in {Path.cwd()}'}", err=True)
+    for finding in findings(settings):
         failed |= not finding.ok
         if as_json:
             print_json(asdict(finding))

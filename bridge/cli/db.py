@@ -7,10 +7,8 @@ import sys
 from typing import Annotated
 
 import typer
-from sqlalchemy.engine import make_url
 
 from .. import connect
-from ..settings import secret
 from ..store import migrate
 from .adopt import adopt
 from .console import FAILED, MISUSED, Yes, fail, load_settings, out
@@ -63,7 +61,7 @@ def sql(
 ) -> None:
     """Print the SQL that `db upgrade` would run, for a DBA to read. Connects to nothing."""
     settings = load_settings()
-    dialect = kind.value if kind else make_url(secret(settings.database_url)).get_backend_name()
+    dialect = kind.value if kind else connect.database_url(settings).get_backend_name()
     try:
         typer.echo(migrate.sql(dialect, revisions, settings.database_schema))
     except ValueError as error:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from ..contract.fields import format_datetime, normalize_label
-from ..contract.keys import Scope, digest, new_key, prefix
+from ..contract.keys import Scope, digest, existing_key, new_key, prefix
 from ..contract.text import says_something
 from ..store import api_keys
 from ..store.engine import in_transaction
@@ -33,10 +33,8 @@ from .console import (
 )
 from .parsing import duration, time_zone
 
-#: Least number of characters of an existing key: a hash does not protect a word that can be guessed.
-SHORTEST = 20
-#: Most characters of a key, and of its name.
-LONGEST = 1024
+#: Most bytes that are read as a key, and most characters of its name.
+LONGEST = 8192
 LONGEST_NAME = 256
 
 app = typer.Typer(no_args_is_help=True, help="The keys of the API.")
@@ -120,14 +118,13 @@ def _show(engine: sa.Engine, key: str) -> None:
 
 def _read_key() -> str:
     if is_terminal():
-        key = str(typer.prompt("The key", hide_input=True, err=True))
+        given = str(typer.prompt("The key", hide_input=True, err=True))
     else:
-        read = sys.stdin.buffer.read(LONGEST + 2) if sys.stdin else b""
-        key = read.decode("utf-8", "replace")
-    key = key.strip()
-    if not SHORTEST <= len(key) <= LONGEST or not key.isascii() or not key.isprintable() or " " in key:
-        fail(f"This is not a key: give {SHORTEST} to {LONGEST} ASCII characters without spaces.", MISUSED)
-    return key
+        given = (sys.stdin.buffer.read(LONGEST) if sys.stdin else b"").decode("utf-8", "replace")
+    try:
+        return existing_key(given)
+    except ValueError as error:
+        fail(str(error), MISUSED)
 
 
 @app.command("list")

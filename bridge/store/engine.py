@@ -40,10 +40,7 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
     :param schema: of our tables; default: the schema that the database uses for names without one
     :raises BadDatabaseUrl: not a URL, its driver is not installed, or the database has no schemas
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise BadDatabaseUrl("not a database URL such as sqlite:///miasalud.db") from None
+    parsed = parse_url(url)
     # hide_parameters: otherwise an error's text would put personal data into logs.
     settings: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True, "pool_timeout": 10}
     if parsed.get_backend_name() == "mssql":
@@ -76,6 +73,17 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
         sa.event.listen(engine, "begin", _begin_sqlite)
     notice_frozen_servers(engine)
     return engine
+
+
+def parse_url(url: str) -> sa.URL:
+    """The parts of ``url``.
+
+    :raises BadDatabaseUrl: not a URL
+    """
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        raise BadDatabaseUrl("not a database URL such as sqlite:///miasalud.db") from None
 
 
 def schema_of(bind: sa.Engine | sa.Connection) -> str | None:
