@@ -48,6 +48,9 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):
             # A terminal in another encoding gets \\u2192 for “→”, and no error.
             stream.reconfigure(errors="backslashreplace")
+    # Python has read such bytes as half characters, which neither a database nor HTTP can take.
+    if any("\ud800" <= character <= "\udfff" for argument in sys.argv for character in argument):
+        _end("An argument holds bytes that are no text in UTF-8.", MISUSED)
     try:
         app(prog_name="python -m bridge")
     except SystemExit as end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 
@@ -36,6 +37,8 @@ from .parsing import duration, time_zone
 #: Most bytes that are read as a key, and most characters of its name.
 LONGEST = 8192
 LONGEST_NAME = 256
+#: Columns of a terminal on which a list has room for everything.
+WIDE = 120
 
 app = typer.Typer(no_args_is_help=True, help="The keys of the API.")
 
@@ -136,21 +139,25 @@ def list_keys(as_json: JsonLines = False) -> None:
             print_json(_fields(key))
         return
     if keys:
-        table = Table("id", "key", "name", "scope", "zone", "state", "created", "last used")
-        for key in keys:
-            cells = (
-                str(key.id),
-                f"{key.prefix}…",
-                key.name,
-                key.scope,
-                key.zone or "UTC",
-                _state(key),
-                f"{key.created_at:%Y-%m-%d}",
-                f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
-            )
-            table.add_row(*(visible(cell) for cell in cells))
-        out.print(table)
+        _print_table(keys)
     out.print(f"{count_of(len(keys), 'key')}.")
+
+
+def _print_table(keys: Sequence[ApiKeyRow]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "key", "name", "scope", "state", "last used (UTC)"):
+        table.add_column(heading, no_wrap=heading != "name", overflow="fold")
+    # A terminal of 80 columns has no place for these; --json has all.
+    is_wide = out.width >= WIDE
+    if is_wide:
+        table.add_column("created", no_wrap=True)
+        table.add_column("zone", no_wrap=True)
+    for key in keys:
+        used = f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never"
+        more = (f"{key.created_at:%Y-%m-%d}", key.zone or "UTC") if is_wide else ()
+        cells = (str(key.id), f"{key.prefix}…", key.name, key.scope, _state(key), used, *more)
+        table.add_row(*(visible(cell) for cell in cells))
+    out.print(table)
 
 
 def _fields(key: ApiKeyRow) -> dict[str, Any]:

@@ -83,7 +83,10 @@ def reconcile(
 
 
 def _print_table(repairs: Sequence[Repair]) -> None:
-    table = Table("ManyChat id", "event", "found", "result", "reason")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("ManyChat id", "event", "found", "result", "reason"):
+        # `trace` takes the id as it stands here.
+        table.add_column(heading, no_wrap=heading == "event", overflow="fold")
     for repair in repairs:
         cells = (repair.manychat_id, repair.event_id[:12], repair.found, repair.result, repair.reason)
         table.add_row(*(visible(cell) for cell in cells))

@@ -282,11 +282,6 @@ def statuses(connection: sa.Connection, ids: Collection[int], event_ids: Collect
     return [(row[0], row[1] or "", row[2]) for row in rows]
 
 
-def codes(connection: sa.Connection) -> set[str]:
-    """The reasons of all letters, also of those that are closed."""
-    return set(connection.execute(sa.select(_D.code).distinct()).scalars())
-
-
 def discard_all(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:
     """Discard the letters of events that an Odoo user discarded, also those that are back on a queue."""
     statement = sa.select(_D.id).where(_D.status.in_([OPEN, REPLAYED]))

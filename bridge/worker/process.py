@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -23,7 +23,7 @@ from ..queue import Queue, require_rights
 from ..settings import Settings
 from ..store import migrate
 from ..store.refusal import check_writing
-from . import heartbeat, reconcile, reporter
+from . import dead_lettering, heartbeat, reconcile, reporter
 from .consumer import Consumer
 from .delivery import BatchProcessor
 from .handlers import Handler, make_handlers, needs_odoo
@@ -117,12 +117,9 @@ def _start(
     stack.callback(renewal.join)
     stack.callback(renewal.close)
     renewal.start()
-    if settings.reconcile_interval:
-        reconciling = PeriodicThread(
-            "reconcile", reconciler.reconcile, settings.reconcile_interval, jitter=reconcile.JITTER, closing=stop
-        )
-        stack.callback(reconciling.join)
-        reconciling.start()
+    for thread in _until_stopped(settings, engine, reconciler, dead_letter_queue, stop):
+        stack.callback(thread.join)
+        thread.start()
     consumers = [
         Consumer(
             handler,
@@ -148,6 +145,26 @@ def _start(
         # If a later step of the start fails, the consumers that run already must hear of it.
         stack.callback(_end, consumer, stop)
     return consumers
+
+
+def _until_stopped(
+    settings: Settings,
+    engine: sa.Engine,
+    reconciler: reconcile.Reconciler,
+    dead_letter_queue: Queue,
+    stop: threading.Event,
+) -> Iterator[PeriodicThread]:
+    """The threads that no event waits for: they end at once when ``stop`` is set."""
+    yield PeriodicThread(
+        "notices",
+        partial(dead_lettering.remove_outlived, engine, dead_letter_queue),
+        dead_lettering.INTERVAL,
+        jitter=dead_lettering.JITTER,
+        closing=stop,
+    )
+    if settings.reconcile_interval:
+        interval = settings.reconcile_interval
+        yield PeriodicThread("reconcile", reconciler.reconcile, interval, jitter=reconcile.JITTER, closing=stop)
 
 
 def _end(consumer: Consumer, stop: threading.Event) -> None:

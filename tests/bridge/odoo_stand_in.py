@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import threading
 import time
 from datetime import datetime
@@ -254,6 +255,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, *args: Any):
         self.connections: list[socket.socket] = []
         super().__init__(*args)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that ends in the middle of a request, as a killed bridge does, is no fault of this server."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.connections.append(request)
