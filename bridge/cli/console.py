@@ -51,7 +51,7 @@ def fail(message: str, code: int) -> NoReturn:
 def complain(message: str) -> None:
     """Print a line on standard error, if it can be written to."""
     with contextlib.suppress(OSError):
-        typer.echo(message, err=True)
+        typer.echo(visible(message), err=True)
 
 
 def load_settings() -> Settings:

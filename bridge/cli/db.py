@@ -90,4 +90,4 @@ def current() -> None:
     current = migrate.current(connect.open_engine(load_settings()))
     out.print(f"database: {current or 'no tables'}; needed: {migrate.head()}")
     if current != migrate.head():
-        sys.exit(FAILED)
+        fail("Run: python -m bridge db upgrade", FAILED)

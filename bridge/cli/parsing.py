@@ -10,6 +10,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from ..contract.dates import zone_named
+from .console import visible
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DATETIME = TypeAdapter(datetime)
@@ -63,7 +64,7 @@ def time_zone(text: str) -> str:
     try:
         zone_named(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{error} Give a name such as America/Bogota.") from None
+        raise typer.BadParameter(f"{visible(str(error))} Give a name such as America/Bogota.") from None
     return text
 
 

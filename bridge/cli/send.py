@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import requests
@@ -19,13 +20,12 @@ from .console import FAILED, MISUSED, fail, load_settings, visible
 
 #: Seconds; ManyChat itself gives up after 10.
 TIMEOUT = 30
+#: Most bytes that are sent: far more than the webhooks take, so that their answer can be seen.
+LARGEST = 10 * 1024 * 1024
 
 
 def send(
-    file: Annotated[
-        typer.FileBinaryRead,
-        typer.Argument(metavar="FILE", help="A file with one payload as JSON; - for standard input."),
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file with one payload as JSON; - for standard input.")],
     event_type: Annotated[
         EventType | None, typer.Option("--type", help="The type of the event. Default: guessed from the fields.")
     ] = None,
@@ -39,7 +39,7 @@ def send(
     Exits with 1 if the webhook does not accept it.
     """
     settings = load_settings()
-    body = file.read()
+    body = _read(file)
     kind = event_type or _guess(body)
     url = url or settings.webhook_url or settings.odoo_url
     if not url:
@@ -52,6 +52,20 @@ def send(
     typer.echo(visible(answer.body))
     if not answer.accepted:
         sys.exit(FAILED)
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file == "-":
+            body = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin else b""
+        else:
+            with Path(file).open("rb") as opened:
+                body = opened.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        fail(f"{file[:200]} cannot be read: {getattr(error, 'strerror', None) or 'that is no file name'}.", MISUSED)
+    if len(body) > LARGEST:
+        fail(f"{file} is longer than {LARGEST:,} bytes: no webhook takes it.", MISUSED)
+    return body
 
 
 def _guess(body: bytes) -> EventType:

@@ -78,8 +78,9 @@ def test_a_letter_is_named_by_the_beginning_of_its_events_id_everywhere(
     assert (again.returncode, "is discarded, and not open" in again.stderr) == (1, True)
 
     # Two events may begin alike: that was generated, with 6 digits it takes 5,000 events.
+    rows = world.rows("dead_letters", type="opportunity")
     with world.engine.begin() as connection:
-        for number, row in enumerate(world.rows("dead_letters", type="opportunity")):
+        for number, row in enumerate(rows):
             rename = schema.dead_letters.update().where(schema.dead_letters.c.id == row.id)
             connection.execute(rename.values(event_id=f"abcdef{number}".ljust(64, "0"), status="open"))
     several = cli("dlq", "discard", "--id", "abcdef", "--yes")
