@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -18,8 +18,11 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from . import server_address
 from .errors import ConfigurationError
 from .settings_sources import ENV_FILE, FILE_SUFFIX, PREFIX, env_file, merge, require_usable
+
+ServerAddress = Annotated[str, AfterValidator(server_address.check)]
 
 
 class Settings(BaseSettings):
@@ -43,6 +46,12 @@ class Settings(BaseSettings):
         "or of Azurite.\n\nIt may have a shared access signature (SAS) in place of the key. The SAS needs the service "
         "queue (`ss=q`), the resource types container and object (`srt=co`) and the rights read, add, update and "
         "process (`sp=raup`), and the right create only while a queue is missing. For Odoo, read and add are enough.",
+    )
+    queue_account_url: str | None = Field(
+        None,
+        description="URL of the storage account, in place of the connection string: the machine's identity logs in, "
+        "and no key is needed. See docs/identity.md. Needs the extra `identity`.",
+        examples=["https://ACCOUNT.queue.core.windows.net"],
     )
 
     database_url: SecretStr | None = Field(
@@ -76,7 +85,7 @@ class Settings(BaseSettings):
         None, description="SQLAlchemy URL of the database that `db adopt` reads. Default: `BRIDGE_DATABASE_URL`."
     )
 
-    odoo_url: str | None = Field(
+    odoo_url: ServerAddress | None = Field(
         None, description="Address of Odoo. Only opportunities need Odoo.", examples=["http://localhost:8069"]
     )
     odoo_database: str | None = Field(None, description="Name of Odoo's database.")
@@ -103,7 +112,9 @@ class Settings(BaseSettings):
         "put it on a volume.",
     )
 
-    webhook_url: str | None = Field(None, description="Address of the webhooks for `send`. Default: `BRIDGE_ODOO_URL`.")
+    webhook_url: ServerAddress | None = Field(
+        None, description="Address of the webhooks for `send`. Default: `BRIDGE_ODOO_URL`."
+    )
     webhook_key: SecretStr | None = Field(
         None, description="Webhook key for `send`, made in Odoo: the value of the `X-API-KEY` header."
     )
@@ -172,7 +183,7 @@ class Settings(BaseSettings):
         """
         missing = [name for name in names if getattr(self, name) is None]
         if missing:
-            raise ConfigurationError(" ".join([*map(_missing, missing), _where_to_set(missing)]))
+            raise ConfigurationError(" ".join([*map(_missing, missing), where_to_set(*missing)]))
 
 
 def secrets() -> list[str]:
@@ -192,7 +203,8 @@ def _missing(name: str) -> str:
     return f"{variable(name)} is {'empty in the environment' if is_empty else 'not set'}.{advice}"
 
 
-def _where_to_set(names: list[str]) -> str:
+def where_to_set(*names: str) -> str:
+    """A sentence that says where the operator sets these fields."""
     them, file = ("it", env_file()) if len(names) == 1 else ("them", env_file())
     read = f"the file {file}" if file else f"a file .env in {Path.cwd()} (there is none)"
     files = [variable(name) + FILE_SUFFIX for name in names if name in secrets()]
@@ -221,11 +233,10 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         lines = [
-            f"{variable(str(item['loc'][0]))}: {item['msg']}"
+            f"{variable(str(item['loc'][0]))}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise ConfigurationError("\n".join(lines)) from None
-    except SettingsError as error:
-        # Raised for a value that should be JSON and is not; its text names the field, never the value.
-        name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), None)
-        raise ConfigurationError(f"{variable(name)}: must be a JSON object" if name else str(error)) from None
+    except (SettingsError, RecursionError):
+        # Raised for a value that should be JSON and is not, or is too deep.
+        raise ConfigurationError(f"{variable('database_options')}: must be a JSON object") from None

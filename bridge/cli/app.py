@@ -10,9 +10,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
-from ..errors import ConfigurationError, OdooRefused, Outage
+from ..errors import ConfigurationError, OdooRefused, Outage, UnfitTables
 from ..log import kind, places
-from . import api, check, db, dlq, erase, key, pause, purge, reconcile, run, send, status, trace
+from . import api, check, db, dlq, erase, key, migrate, pause, purge, reconcile, run, send, status, trace
 from .console import FAILED, MISUSED, complain
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ for command in (
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(key.app, name="key")
 app.add_typer(db.app, name="db")
+app.add_typer(migrate.app, name="migrate")
 
 
 def main() -> NoReturn:
@@ -55,10 +56,13 @@ def main() -> NoReturn:
         app(prog_name="python -m bridge")
     except SystemExit as end:
         _end("", end.code)
+    except UnfitTables as error:
+        _end(str(error), FAILED)
     except ConfigurationError as error:
         _end(str(error), MISUSED)
     except Outage as outage:
-        _end(f"{outage.dependency} cannot be used: {outage}. Run `python -m bridge check` for advice.", FAILED)
+        reason = str(outage).removesuffix(".")
+        _end(f"{outage.dependency} cannot be used: {reason}. Run `python -m bridge check` for advice.", FAILED)
     except OdooRefused as refused:
         # Its message may quote personal data.
         _end(f"Odoo refused it ({refused.name}): its log says why.", FAILED)

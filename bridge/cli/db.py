@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import sys
 from typing import Annotated
 
 import typer
@@ -31,7 +30,12 @@ def upgrade() -> None:
     engine = connect.open_engine(load_settings())
     before = migrate.current(engine)
     migrate.upgrade(engine)
-    if before == migrate.head():
+    if migrate.is_later(before):
+        out.print(
+            f"The tables are at revision {before}, of a later release. This version needs {migrate.head()} and can use "
+            "them. Nothing was changed."
+        )
+    elif before == migrate.head():
         out.print(f"The tables are already at revision {before}.")
     else:
         out.print(f"Brought the tables from {f'revision {before}' if before else 'none'} to revision {migrate.head()}.")
@@ -86,8 +90,8 @@ def sql(
 
 @app.command("current")
 def current() -> None:
-    """Show the tables' revision, and the one that this version needs. Exits with 1 if they differ."""
+    """Show the tables' revision, and the one that this version needs. Exits with 1 if the tables are older."""
     current = migrate.current(connect.open_engine(load_settings()))
     out.print(f"database: {current or 'no tables'}; needed: {migrate.head()}")
-    if current != migrate.head():
+    if current != migrate.head() and not migrate.is_later(current):
         fail("Run: python -m bridge db upgrade", FAILED)

@@ -20,6 +20,8 @@ from .doubles import EVER, SourceRow, join, newest_last
 from .fields import Field
 from .rows import Misfit, convert, reference, role
 
+#: As :func:`.writer.write`.
+Writer = Callable[..., writer.Counts]
 #: Rows in one transaction.
 BATCH = 500
 #: Keys shown of rows with the same fault.
@@ -77,6 +79,8 @@ class Adoption:
     def __init__(
         self, origin: sa.Engine, target: sa.Engine, parts: list[Part], zone: tzinfo, progress: Callable[[int], None]
     ):
+        #: What writes a page; a migration replaces it by one that keeps a journal.
+        self.write: Writer = writer.write
         self.origin = origin
         self.target = target
         self.parts = parts
@@ -116,14 +120,21 @@ class Adoption:
         """
         for part in self.parts:
             tally = Tally(part.name, part.table.full_name)
-            open_doubles: dict[Any, list[SourceRow]] = {}
-            for page in self._pages(part):
-                rows = self._rows(part, page, tally)
-                self._write(part, self._joined(part, rows, open_doubles, tally), tally, dry_run=dry_run)
-            # A row of theirs was deleted meanwhile.
-            rest = [self._join(part, rows, tally) for rows in open_doubles.values()]
-            self._write(part, rest, tally, dry_run=dry_run)
+            for rows in self.joined(part, tally):
+                self._write(part, rows, tally, dry_run=dry_run)
             yield tally
+
+    def joined(self, part: Part, tally: Tally | None = None) -> Iterator[list[SourceRow]]:
+        """The rows for one table as they would be written, page by page. Call :meth:`survey` before.
+
+        :param tally: takes what is left out and changed
+        """
+        tally = tally or Tally(part.name, part.table.full_name)
+        open_doubles: dict[Any, list[SourceRow]] = {}
+        for page in self._pages(part):
+            yield self._joined(part, self._rows(part, page, tally), open_doubles, tally)
+        # A row of theirs was deleted meanwhile.
+        yield [self._join(part, rows, tally) for rows in open_doubles.values()]
 
     # --- Survey ------------------------------------------------------------------------------------------------------
 
@@ -332,7 +343,7 @@ class Adoption:
         run = read if dry_run else in_transaction
         try:
             values = [row.values for row in rows]
-            counts = run(self.target, writer.write, part.target, values, self._now, dry_run=dry_run)
+            counts = run(self.target, self.write, part.target, values, self._now, dry_run=dry_run)
         except (DataError, IntegrityError) as error:
             reason = (
                 f"[{part.name}] the database refuses a batch ({describe(error)}), {part.key} {rows[0].key} to "

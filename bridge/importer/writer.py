@@ -70,6 +70,25 @@ def write(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: 
     return Counts(len(new), len(filled), len(rows) - len(new) - len(filled))
 
 
+def compare(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: datetime
+) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Each of ``rows`` with our ids in place of names, and the row that exists for it, if any."""
+    wanted = _with_references(connection, table, rows, now, dry_run=True)
+    identity = IDENTITIES[table]
+    existing = _find(connection, table, identity, wanted)
+    if table is contact_states:
+        # Another source, or an event, may have written the same state before.
+        states = find(connection, sa.select(table), table.c.contact_id, {row["contact_id"] for row in wanted})
+        same = {state_key(each.contact_id, each._mapping): each for each in states}
+        existing |= {
+            identity(row): each for row in wanted if (each := same.get(state_key(row["contact_id"], row))) is not None
+        }
+    return [
+        (row, dict(found._mapping) if (found := existing.get(identity(row))) is not None else None) for row in wanted
+    ]
+
+
 def contact_ids(connection: sa.Connection, manychat_ids: Iterable[str]) -> dict[str, int]:
     """Ids of the contacts that exist, by ManyChat id."""
     return _ids(connection, contacts.c.manychat_id, manychat_ids)

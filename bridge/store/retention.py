@@ -7,7 +7,7 @@ states, campaigns and opportunities are the purpose of the product and stay unti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 
 import sqlalchemy as sa
 
@@ -32,7 +32,8 @@ def _settled(before: datetime) -> list[sa.ColumnElement[bool]]:
 
 
 def _with_payload(before: datetime) -> list[sa.ColumnElement[bool]]:
-    return [*_settled(before), audit.c.payload != NO_PAYLOAD]
+    # The first is the condition of an index, which has no row that an earlier purge has emptied.
+    return [audit.c.purged_at.is_(None), *_settled(before)]
 
 
 # One status each, so that an index has the rows in the order of deletion.
@@ -82,9 +83,9 @@ def empty_payloads(connection: sa.Connection, before: datetime, last: Part = STA
     """Empty some payloads of settled events. The rows stay and guard against applying an event twice."""
     ids, part = _some(connection, audit, _with_payload(before), last)
     if ids:
-        connection.execute(
-            audit.update().where(audit.c.id.in_(ids)).values(payload=NO_PAYLOAD, extra=None, warnings=None, error=None)
-        )
+        emptied = {"payload": NO_PAYLOAD, "extra": None, "warnings": None, "error": None}
+        purged_at = datetime.now(timezone.utc)
+        connection.execute(audit.update().where(audit.c.id.in_(ids)).values(**emptied, purged_at=purged_at))
     return part
 
 

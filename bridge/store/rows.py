@@ -35,6 +35,7 @@ class AuditRow(NamedTuple):
     stage_after: str | None
     retries: int
     reported_at: datetime | None
+    purged_at: datetime | None
 
 
 class AuditSummary(NamedTuple):

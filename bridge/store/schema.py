@@ -253,21 +253,30 @@ audit = Table(
     # How often an Odoo user sent it again. A discard, and a report to Odoo, belong to one such round.
     Column("retries", Integer, nullable=False, server_default="0"),
     Column("reported_at", Moment),  # when Odoo learned the outcome
+    # When a purge emptied its payload. NULL: none did, or one did that is older than this column.
+    Column("purged_at", Moment),
     Index("ix_audit_manychat_id_occurred_at", "manychat_id", "occurred_at"),
     Index("ix_audit_received_at", "received_at"),
     Index("ix_audit_finished_at", "finished_at"),
     Index("ix_audit_outcome_received_at", "outcome", "received_at"),
 )
 
+
+def _index_where(name: str, where: sa.ColumnElement[bool], *columns: Column[Any], unique: bool = False) -> Index:
+    """An index over the rows that satisfy ``where``."""
+    return Index(name, *columns, unique=unique, mssql_where=where, postgresql_where=where, sqlite_where=where)
+
+
 # Nearly always empty: the reporter reports every few seconds.
-_unreported = audit.c.outcome.is_not(None) & audit.c.reported_at.is_(None)
-Index(
-    "ix_audit_unreported",
+_index_where("ix_audit_unreported", audit.c.outcome.is_not(None) & audit.c.reported_at.is_(None), audit.c.id)
+# A purge reads what it has to do, and not again what earlier ones did.
+_index_where(
+    "ix_audit_unpurged",
+    audit.c.purged_at.is_(None) & audit.c.finished_at.is_not(None),
+    audit.c.finished_at,
     audit.c.id,
-    mssql_where=_unreported,
-    postgresql_where=_unreported,
-    sqlite_where=_unreported,
 )
+_index_where("ix_audit_wrong_clocks", audit.c.clock_is_wrong == sa.true(), audit.c.received_at)
 
 dead_letters = Table(
     "dead_letters",
@@ -346,13 +355,31 @@ write_checks = Table(
     Column("filler", text(), nullable=False),
 )
 
+# What a migration from an old system wrote: a row for each row that it inserted or changed, to undo exactly that.
+migration_rows = Table(
+    "migration_rows",
+    metadata,
+    Column("id", big_id, primary_key=True),
+    Column("batch", key(32), nullable=False),
+    Column("table_name", key(64), nullable=False),
+    Column("row_id", sa.BigInteger, nullable=False),
+    Column("manychat_id", key(64)),  # of the person, if the row is of one
+    # JSON: the values that it changed, as they were; NULL: it inserted the row.
+    Column("before", text()),
+    # SHA-256 of the whole row as it left it: another one means that the row was used since.
+    Column("digest", key(64), nullable=False),
+    Column("undone_at", Moment),
+    Index("ix_migration_rows_batch", "batch", "id"),
+    Index("ix_migration_rows_manychat_id", "manychat_id"),
+)
+
 
 def _unique_where(name: str, where: sa.ColumnElement[bool], *columns: Column[Any]) -> Index:
     """A unique index over the rows that satisfy ``where``.
 
     SQL Server's plain unique index allows only one NULL, other databases any number. With the filter all are the same.
     """
-    return Index(name, *columns, unique=True, mssql_where=where, postgresql_where=where, sqlite_where=where)
+    return _index_where(name, where, *columns, unique=True)
 
 
 _unique_where("uq_contact_states_event_id", contact_states.c.event_id.is_not(None), contact_states.c.event_id)

@@ -6,6 +6,7 @@ The bridge's settings describe themselves in ``bridge/settings.py``, the addon's
 
 import ast
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ ODOO_SETTINGS = ROOT / "miasalud_crm" / "models" / "res_config_settings.py"
 
 #: The fields of :class:`Settings` by heading, in the order of both files.
 SECTIONS = {
-    "Queue": ["queue_connection_string"],
+    "Queue": ["queue_connection_string", "queue_account_url"],
     "Database": ["database_url", "database_options", "database_schema", "adopt_url"],
     "Odoo": ["odoo_url", "odoo_database", "odoo_login", "odoo_api_key"],
     "API": ["api_host", "api_port", "api_keys_file"],
@@ -156,8 +157,9 @@ def _cell(text: str) -> str:
 def _odoo_conf() -> list[str]:
     """The section ``[miasalud_crm]`` of ``odoo.conf.example``, its comments as text."""
     section = ODOO_CONF.read_text(encoding="utf-8").split("[miasalud_crm]\n")[1].strip().splitlines()
-    comment = " ".join(line.lstrip("; ") for line in section if line.startswith(";"))
-    setting = "\n".join(line for line in section if not line.startswith(";"))
+    is_setting = re.compile(r"(; )?\w+ = ").match  # an alternative is commented out
+    comment = " ".join(line.lstrip("; ") for line in section if not is_setting(line))
+    setting = "\n".join(line for line in section if is_setting(line))
     return [comment, f"```ini\n[miasalud_crm]\n{setting}\n```"]
 
 

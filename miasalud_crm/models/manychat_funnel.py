@@ -1,8 +1,13 @@
+from collections.abc import Collection
+
 from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ..rights import access_required
 from .manychat_stage_history import CHAT, PERSON
+
+#: In the context of a query: those of its conditions that restrict which periods of the history are asked for.
+PERIODS = "manychat_funnel_periods"
 
 
 class ManychatFunnel(models.Model):
@@ -114,8 +119,20 @@ class ManychatFunnel(models.Model):
     # ORM
     # ------------------------------------------------------------
 
+    @api.model
+    def _search(self, domain, *args, **kwargs):
+        periods = tuple(leaf for leaf in _conjuncts(list(domain)) if _period_condition(leaf))
+        return super(ManychatFunnel, self.with_context(**{PERIODS: periods}))._search(domain, *args, **kwargs)
+
     @property
     def _table_query(self):
+        # The window sees all periods of an opportunity. PostgreSQL does not know that opportunities without any period
+        # that is asked for can be left out, and would sort the periods of years for those of a week.
+        conditions = [_period_condition(leaf) for leaf in self.env.context.get(PERIODS) or ()]
+        asked_for = SQL(
+            "lead_id IN (SELECT lead_id FROM manychat_stage_history WHERE %s)",
+            SQL(" AND ").join([SQL("TRUE"), *filter(None, conditions)]),
+        )
         return SQL(
             """
             WITH step AS (  -- the steps of the funnel: mapped stages in the map's order; a won stage is its end
@@ -134,6 +151,7 @@ class ManychatFunnel(models.Model):
                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS furthest_later
                   FROM manychat_stage_history history
              LEFT JOIN step ON step.stage_id = history.stage_id
+                 WHERE history.%s
             )
             SELECT sp.id,
                    sp.lead_id,
@@ -164,7 +182,8 @@ class ManychatFunnel(models.Model):
               FROM stage_period sp
               JOIN crm_lead lead ON lead.id = sp.lead_id
          LEFT JOIN crm_stage now_in ON now_in.id = lead.stage_id
-            """
+            """,
+            asked_for if any(conditions) else SQL("lead_id IS NOT NULL"),
         )
 
     def _read_group_select(self, aggregate_spec, query):
@@ -212,3 +231,39 @@ class ManychatFunnel(models.Model):
             "domain": [("id", "in", leads.ids)],
             "context": {"active_test": False, "create": False},
         }
+
+
+def _conjuncts(domain):
+    """Those leaves of ``domain``, a list in prefix notation, that every found row satisfies."""
+    leaves, position = [], 0
+
+    def skip(position):
+        """The position after the term that begins at ``position``."""
+        arity = {"&": 2, "|": 2, "!": 1}.get(domain[position] if isinstance(domain[position], str) else None, 0)
+        position += 1
+        for _term in range(arity):
+            position = skip(position)
+        return position
+
+    while position < len(domain):
+        if domain[position] == "&":  # both of its terms count, like terms without an operator
+            position += 1
+        elif isinstance(domain[position], str):
+            position = skip(position)
+        else:
+            leaves.append(tuple(domain[position]))
+            position += 1
+    return leaves
+
+
+def _period_condition(leaf):
+    """``leaf`` of a domain as a condition on the stage history, or ``None``."""
+    field, operator, value = leaf
+    if (field, operator) == ("id", "in") and isinstance(value, Collection) and value:
+        return SQL("id IN %s", tuple(value))
+    if field == "entered_at" and operator in (">", ">=") and value:
+        try:
+            return SQL("entered_at >= %s", fields.Datetime.to_datetime(value))
+        except (TypeError, ValueError):
+            return None
+    return None

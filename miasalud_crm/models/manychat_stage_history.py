@@ -28,7 +28,11 @@ class ManychatStageHistory(models.Model):
     previous_stage_id = fields.Many2one("crm.stage", "Came From", readonly=True, ondelete="set null")
     next_stage_id = fields.Many2one("crm.stage", "Went To", readonly=True, ondelete="set null")
     entered_at = fields.Datetime(
-        "Entered On", required=True, readonly=True, help="When it happened. For the chat: the date of the event itself."
+        "Entered On",
+        required=True,
+        readonly=True,
+        index=True,
+        help="When it happened. For the chat: the date of the event itself.",
     )
     left_at = fields.Datetime("Left On", readonly=True)
     lost = fields.Boolean(readonly=True, help="The period ended because the opportunity was lost or archived.")

@@ -1,5 +1,3 @@
-from datetime import datetime, timezone
-
 from odoo.exceptions import AccessError
 from odoo.tests import tagged
 
@@ -157,13 +155,3 @@ class TestEventReport(ManychatCase):
     def test_only_the_bridge_may_report(self):
         with self.assertRaises(AccessError):
             self.env["manychat.event"].record_outcomes([])
-
-    def test_finished_events_go_after_the_retention_time_and_all_others_stay(self):
-        old = datetime(2020, 1, 1, tzinfo=timezone.utc)
-        rows = {}
-        for state in ("pending", "queued", "done", "failed", "discarded"):
-            rows[state] = self.queued(contact(f"MC-{state}"))
-            rows[state].write({"state": state, "received_at": old.replace(tzinfo=None)})
-        self.env["manychat.event"]._gc_events()
-        left = {state for state, row in rows.items() if row.exists()}
-        self.assertEqual(left, {"pending", "queued", "failed"})

@@ -43,7 +43,7 @@ class TestJobs(QueueCase, TransactionCase):
             self.due(minutes=2)
             self.assertEqual(self.reasons(), [])
             self.due(minutes=4)
-            self.assertEqual(self.reasons(), [LATE] * 3)
+            self.assertEqual(self.reasons(), [LATE] * len(JOBS))
         self.relay.unlink()
         self.assertEqual(self.reasons()[0], DELETED)
 
@@ -51,7 +51,7 @@ class TestJobs(QueueCase, TransactionCase):
         with patch.dict(config.options, max_cron_threads=0):
             self.assertEqual(self.reasons(), [])
             self.due(minutes=1)
-            self.assertEqual(self.reasons(), [LATE] * 3)
+            self.assertEqual(self.reasons(), [LATE] * len(JOBS))
 
     def test_the_checklist_says_it_and_what_to_do(self):
         def queue_step(user):

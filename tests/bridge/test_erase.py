@@ -73,7 +73,7 @@ def test_nothing_is_removed_while_odoo_is_away(cli: Cli, world: World) -> None:
     assert len(world.rows("contacts", manychat_id="MC1")) == 1
 
 
-def test_purge_counts_asks_and_removes_what_is_older(cli: Cli, world: World) -> None:
+def test_purge_counts_and_removes_what_is_older(cli: Cli, world: World) -> None:
     old, young, dead = contact("MC1"), contact("MC2"), stage("MC3", stage_id=99)
     world.send(old, young, dead)
     world.start_bridge()

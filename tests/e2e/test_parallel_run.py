@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 import requests
 
-from deploy.local.paths import ROOT
 from tests.e2e.test_fail_over import WEBHOOK, frozen
 from tests.front import nginx
 from tests.world import Chat, World
 
-TEMPLATE = ROOT / "deploy" / "proxy" / "parallel-run.conf.template"
 OLD_ANSWER = {"message": "answered by the old system"}
 
 
@@ -51,7 +49,7 @@ def front(world: World, log: Path) -> Iterator[str]:
     old = ThreadingHTTPServer(("127.0.0.1", 0), OldSystem)
     threading.Thread(target=old.serve_forever, daemon=True).start()
     values = {"OLD": f"127.0.0.1:{old.server_port}", "ODOO": world.stack.odoo_url, "LOG": str(log)}
-    yield from nginx(log.parent, TEMPLATE, values)
+    yield from nginx(log.parent, "parallel-run", values)
     old.shutdown()
     old.server_close()
 

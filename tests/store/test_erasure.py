@@ -201,14 +201,14 @@ def test_a_settled_events_payload_goes_when_its_time_is_over_and_its_row_stays(s
     store.run(audit.finish, {old.id: Done("stored")}, NOON)
     store.run(audit.finish, {young.id: Done("stored")}, NOON + 2 * DAY)
     assert store.run(retention.due, NOON + DAY) == {"audit payloads": 1, "audit rows": 1, "dead letters": 0}
-    before = without(store.rows("audit"), "payload")
+    before = without(store.rows("audit"), "payload", "purged_at")
     assert store.run(retention.empty_payloads, NOON + DAY).count == 1
     assert store.run(retention.empty_payloads, NOON + DAY).count == 0
 
     payloads = {row.event_id: row.payload for row in store.rows("audit")}
     assert payloads[old.id] == NO_PAYLOAD
     assert payloads[young.id] != NO_PAYLOAD
-    assert without(store.rows("audit"), "payload") == before
+    assert without(store.rows("audit"), "payload", "purged_at") == before
     assert store.run(retention.delete_rows, NOON + DAY).count == 1
     assert [row.event_id for row in store.rows("audit")] == [young.id]
 

@@ -6,8 +6,8 @@ from alembic import op
 from bridge.store.migrations.place import place
 from bridge.store.schema import key
 
-revision = "0011"
-down_revision = "0010"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
