@@ -110,6 +110,22 @@ def write_constraints() -> None:
 
 
 @app.command()
+def scale(events: int = 320) -> None:
+    """Measures 1, 2 and 4 bridges on one queue."""
+    _ready_for_a_stack()
+    command = [VENV / "bin" / "python", "-m", "tests.faults.scale", "--events", str(events)]
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
+
+
+@app.command()
+def move(contacts: int) -> None:
+    """Moves so many invented people from an old system, and back again, and tells what it took."""
+    _ready_for_a_stack()
+    command = [VENV / "bin" / "python", "-m", "tests.move", "--contacts", str(contacts)]
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
+
+
+@app.command()
 def translations() -> None:
     """Brings the addon's .pot and .po in line with its terms."""
     translation_files.refresh(odoo.chosen())
