@@ -62,8 +62,8 @@ def main() -> NoReturn:
         _end(str(error), MISUSED)
     except Outage as outage:
         reason = str(outage)
-        end = "" if reason.endswith((".", "?")) else "."
-        _end(f"{outage.dependency} cannot be used: {reason}{end} Run `python -m bridge check` for advice.", FAILED)
+        dot = "" if reason.endswith((".", "?")) else "."
+        _end(f"{outage.dependency} cannot be used: {reason}{dot} Run `python -m bridge check` for advice.", FAILED)
     except OdooRefused as refused:
         # Its message may quote personal data.
         _end(f"Odoo refused it ({refused.name}): its log says why.", FAILED)
