@@ -72,7 +72,7 @@ def test_nothing_is_lost_without_a_yes(
 
     accepted = on_a_terminal(cli, "y\n", *command) if len(command) == 3 else cli(*command, "--yes")
     assert accepted.returncode == 0, accepted.stderr
-    assert command[-1] == "base" or filled() != before
+    assert command[0] == "db" or filled() != before
 
 
 @pytest.mark.parametrize(
