@@ -109,9 +109,9 @@ def test_a_downgrade_says_before_what_it_deletes(cli: Cli, world: World, filled:
     refused = cli("db", "downgrade", "base")
     for line in ("1 rows of contacts", "1 rows of audit", "1 rows of dead_letters", "1 rows of api_keys"):
         assert f"  {line}\n" in refused.stdout
-    refused = cli("db", "downgrade", "0003")
+    refused = cli("db", "downgrade", "0001")
     assert "Kept aside until `db upgrade`: 1 key of the API." in refused.stdout
-    assert "1 values of audit." in refused.stdout
+    assert "1 values of audit.retries" in refused.stdout
     assert "api_keys" not in refused.stdout
 
 
@@ -144,7 +144,7 @@ def test_a_revision_that_there_is_not_is_refused(cli: Cli, world: World, revisio
     refused = cli("db", "downgrade", revision, "--yes")
     assert refused.returncode == 2
     assert said in refused.stderr
-    assert len(refused.stderr) < 600
+    assert len(refused.stderr) < 1000
     assert cli("db", "current").returncode == 0
     if not revision.startswith("-"):
         assert cli("db", "sql", f"{revision}:", "--for", "mssql").returncode == 2

@@ -71,7 +71,14 @@ def public_functions() -> set[str]:
     """``module.function`` of everything in the package that works on a connection."""
     found = set()
     for module in pkgutil.iter_modules(bridge.store.__path__):
-        if module.name in ("engine", "migrate", "migrations", "source"):
+        if module.name in (
+            "engine",
+            "migrate",
+            "migrations",
+            "source",
+            "kept_keys",
+            "ddl_rights",
+        ):  # they change tables
             continue
         for name, function in inspect.getmembers(import_module(f"bridge.store.{module.name}"), inspect.isfunction):
             is_own = function.__module__ == f"bridge.store.{module.name}" and not name.startswith("_")
