@@ -77,6 +77,7 @@ def call(
     for name, value in world.environment.items():
         if name.startswith("BRIDGE_"):
             monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BRIDGE_WEBHOOK_URL", "http://127.0.0.1:9")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "payload.json").write_text('{"manychat_id": "1", "nombre_lead": "Ana"}')
     monkeypatch.setattr(sys, "stdin", open(os.devnull))  # noqa: SIM115 - for as long as the test lives
