@@ -11,7 +11,9 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
-from typing import Any, TextIO
+from contextlib import suppress
+from io import StringIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -76,7 +78,7 @@ def configure(
     :param stream: default: standard error
     :param host: gets the lines instead, with their levels: of a program that collects the lines of the libraries too
     """
-    stream = stream or sys.stderr
+    stream = stream or sys.stderr or StringIO()  # a process may have none
     console = log_format == "console" or (log_format == "auto" and stream.isatty())
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty())
@@ -92,7 +94,7 @@ def configure(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=(lambda *_: host) if host else structlog.WriteLoggerFactory(file=stream),
+        logger_factory=(lambda *_: host) if host else structlog.WriteLoggerFactory(file=_patient(stream)),
         cache_logger_on_first_use=False,
     )
     if host is None:
@@ -101,6 +103,25 @@ def configure(
     # their lower levels they log addresses with signatures.
     for name in ("urllib3", "azure"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _patient(stream: TextIO) -> TextIO:
+    return cast(TextIO, _Patient(stream))
+
+
+class _Patient:
+    """A stream whose disk may be full, or whose reader may be gone: events are applied nevertheless."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def only_allowed(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -119,9 +140,14 @@ def exception_without_text(_logger: Any, _method: str, line: MutableMapping[str,
     error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
     if error is not None:
         line["error"] = kind(error)
-        frames = traceback.extract_tb(error.__traceback__)[-8:]
-        line["where"] = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]
+        line["where"] = places(error)
     return line
+
+
+def places(error: BaseException) -> list[str]:
+    """Where an exception came from, the innermost place last: eight at most."""
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    return [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 def kind(error: BaseException) -> str:

@@ -122,6 +122,28 @@ class Odoo:
         answer = self._call("manychat.bridge", "get_active")
         return list(answer) if isinstance(answer, list) else []
 
+    def get_ended(self) -> list[dict[str, Any]]:
+        """``manychat.bridge.get_ended``: the bridges that do not run any more, at most 100.
+
+        :return: ``name``, ``version``, ``seconds`` (since the last heartbeat) and ``stopped`` (it has signed off; else
+            it was killed) of each, newest first; empty from an older addon, which does not say
+        :raises OdooUnavailable:
+        """
+        try:
+            answer = self._call("manychat.bridge", "get_ended")
+        except (OdooMisconfigured, OdooRefused):
+            return []
+        return list(answer) if isinstance(answer, list) else []
+
+    def sign_off(self, name: str) -> None:
+        """``manychat.bridge.sign_off``: show Odoo that a bridge ends.
+
+        :param name: as in :meth:`heartbeat`
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        self._call("manychat.bridge", "sign_off", name=name)
+
     def get_history(self, *, event_id: str = "", manychat_id: str = "") -> list[dict[str, Any]]:
         """``manychat.event.get_history``: Odoo's event log of one event, or of one person, without payloads.
 

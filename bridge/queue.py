@@ -269,19 +269,22 @@ class Queue:
         except AzureError as error:
             raise queue_errors.undelivered(error, self._identity) from None
 
-    def send(self, content: str) -> None:
-        """Put a message on the queue that never expires.
+    def send(self, content: str, *, time_to_live: int = -1) -> Message:
+        """Put a message on the queue.
 
         :param content: at most 65,536 characters that XML can carry (Base64, say)
+        :param time_to_live: seconds after which the queue deletes it; -1: never
+        :return: the message, which the sender can delete as long as no program receives it
         :raises MessageRefused: the queue works, but takes no message like this
         :raises QueueUnavailable:
         """
         try:
-            self._ask(lambda client: client.send_message(content, time_to_live=-1))
+            sent = self._ask(lambda client: client.send_message(content, time_to_live=time_to_live))
         except AzureError as error:
             if isinstance(error, HttpResponseError) and error.status_code in queue_errors.MESSAGE_REFUSED:
                 raise MessageRefused(queue_errors.answer(error)) from None
             raise self._failure(error) from None
+        return Message(sent.id, content, sent.inserted_on or datetime.now(timezone.utc), str(sent.pop_receipt), 0)
 
     def send_or_create(self, content: str) -> None:
         """Put a message on the queue as :meth:`send` does, and create the queue if it does not exist.

@@ -15,7 +15,9 @@ LISTED_CALLS = {
     "miasalud_crm.group_bridge": {
         ("crm.lead", "manychat_apply"),
         ("manychat.bridge", "get_active"),
+        ("manychat.bridge", "get_ended"),
         ("manychat.bridge", "heartbeat"),
+        ("manychat.bridge", "sign_off"),
         ("manychat.event", "erase"),
         ("manychat.event", "get_finished"),
         ("manychat.event", "get_history"),

@@ -15,6 +15,7 @@ from ..contract.payloads import QUEUES, EventType
 from ..errors import ConfigurationError, UnfitTables
 from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, BackgroundCheck
 from ..settings import Settings, variable
+from ..signals import ignore_meaningless, stop_signals
 from .accepted import AcceptedEvents
 from .app import create_app
 from .context import Context
@@ -73,7 +74,7 @@ def _read_first_keys(keys: KeyStore, file: Path) -> None:
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Answer requests until SIGTERM or SIGINT. Running requests are finished first.
+    """Answer requests until a signal of :mod:`bridge.signals`. Running requests are finished first.
 
     :raises ConfigurationError: a setting is missing or wrong
     """
@@ -110,7 +111,8 @@ class _Stop:
     def __init__(self) -> None:
         self._asked = False
         self._server: uvicorn.Server | None = None
-        for number in (signal.SIGTERM, signal.SIGINT):
+        ignore_meaningless()
+        for number in stop_signals():
             signal.signal(number, self._note)
 
     def _note(self, *_: object) -> None:
@@ -128,6 +130,7 @@ class _Stop:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         names = f"{variable('api_host')}, {variable('api_port')}"
-        raise ConfigurationError(f"{names}: cannot listen on {host}:{port} ({error.strerror})") from None
+        reason = getattr(error, "strerror", None) or "that is no address"
+        raise ConfigurationError(f"{names}: cannot listen on {host}:{port} ({reason})") from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, NoReturn
 
 import sqlalchemy as sa
@@ -30,7 +32,7 @@ Queues = Annotated[
     typer.Option("--queue", help="Only this queue; may be given several times. Default: all."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Needed without a terminal.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
@@ -42,8 +44,14 @@ def queue_names(chosen: list[EventQueue] | None) -> list[str]:
 
 def fail(message: str, code: int) -> NoReturn:
     """End the process with a message on standard error."""
-    typer.echo(message, err=True)
+    complain(message)
     sys.exit(code)
+
+
+def complain(message: str) -> None:
+    """Print a line on standard error, if it can be written to."""
+    with contextlib.suppress(OSError):
+        typer.echo(visible(message), err=True)
 
 
 def load_settings() -> Settings:
@@ -79,10 +87,36 @@ def progress_bar() -> Progress:
     return Progress(console=out, transient=True, disable=not out.is_terminal)
 
 
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something that cannot be undone. Every such command asks by this function, and in the same way.
+
+    Without a terminal there is no one to answer: the command ends with 2 unless it got `--yes`.
+    """
+    if yes:
+        return
+    if not is_terminal():
+        fail(
+            f"{question} There is no terminal for the answer, so nothing was changed. In a script, add --yes.", MISUSED
+        )
+    if not typer.confirm(question, err=True):
+        fail("Nothing was changed.", FAILED)
+
+
 def confirm_bulk(question: str, count: int, yes: bool) -> None:
-    """On a terminal, ask before changing more than one thing. Scripts are not asked."""
-    if count > 1 and not yes and sys.stdin.isatty():
-        typer.confirm(question, abort=True)
+    """On a terminal, ask before changing more than one thing that can be changed back. Scripts are not asked."""
+    if count > 1 and is_terminal():
+        confirm(question, yes)
+
+
+def is_terminal() -> bool:
+    """Whether a person can be asked. A process without standard input has ``None`` for it."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """``Did you mean x? `` if some known word is near, else nothing."""
+    near = difflib.get_close_matches(word.casefold(), sorted(known), n=1)
+    return f"Did you mean {near[0]}? " if near else ""
 
 
 def visible(text: str) -> str:

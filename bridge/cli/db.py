@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import sys
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ import typer
 from .. import connect
 from ..store import migrate
 from .adopt import adopt
-from .console import FAILED, MISUSED, Yes, fail, load_settings, out
+from .console import FAILED, MISUSED, Yes, confirm, count_of, fail, load_settings, out
 
 app = typer.Typer(no_args_is_help=True, help="The tables of the database.")
 app.command()(adopt)
@@ -47,10 +46,26 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="The revision to go back to; base for none.")],
     yes: Yes = False,
 ) -> None:
-    """Downgrade the tables to an earlier revision. Data that this revision has no place for is deleted."""
+    """Downgrade the tables to an earlier revision. Data that this revision has no place for is deleted.
+
+    The keys of the API are kept aside, and are back after `db upgrade`; only `base` deletes them too.
+    """
     engine = connect.open_engine(load_settings())
-    if not yes:
-        typer.confirm(f"Go back to {revision}, and delete the data that it has no place for?", abort=True)
+    present = migrate.current(engine)
+    if revision == present:
+        out.print(f"The tables are already at revision {revision}.")
+        return
+    migrate.require_earlier(present, revision)
+    lost = migrate.losses(engine, revision)
+    if revision != migrate.BASE:
+        kept = lost.pop("rows of api_keys", 0)
+        lost = {what: number for what, number in lost.items() if not what.startswith("values of api_keys.")}
+        if kept:
+            out.print(f"Kept aside until `db upgrade`: {count_of(kept, 'key')} of the API.")
+    out.print("Would be deleted for good:" if lost else "No data would be deleted.")
+    for what, number in lost.items():
+        out.print(f"  {number:,} {what}")
+    confirm(f"Take the tables from revision {present} back to {revision}?", yes)
     migrate.downgrade(engine, revision)
     out.print(f"The tables are at revision {migrate.current(engine) or 'none'}.")
 
@@ -79,4 +94,4 @@ def current() -> None:
     current = migrate.current(connect.open_engine(load_settings()))
     out.print(f"database: {current or 'no tables'}; needed: {migrate.head()}")
     if current != migrate.head() and not migrate.is_later(current):
-        sys.exit(FAILED)
+        fail("Run: python -m bridge db upgrade", FAILED)

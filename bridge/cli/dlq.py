@@ -18,13 +18,15 @@ from .. import connect
 from ..contract.errors import ContractError
 from ..contract.event import Event, decode
 from ..contract.fields import format_datetime
+from ..contract.outcomes import ErrorCode
 from ..contract.payloads import QUEUES, EventQueue
 from ..queue import Queue
 from ..results import description
-from ..store import audit, dead_letters
+from ..store import audit, dead_letters, history
 from ..store.dead_letters import Filter
 from ..store.engine import in_transaction
 from ..store.rows import DeadLetterRow
+from . import event_ids
 from .console import (
     FAILED,
     MISUSED,
@@ -32,8 +34,10 @@ from .console import (
     JsonLines,
     JsonObject,
     Yes,
+    confirm,
     confirm_bulk,
     count_of,
+    did_you_mean,
     fail,
     load_settings,
     open_store,
@@ -43,7 +47,7 @@ from .console import (
     short_name,
     visible,
 )
-from .parsing import timestamp
+from .parsing import MOST_ROWS, past, timestamp
 
 #: Letters read at once: each may be as long as a message.
 PAGE = 100
@@ -74,14 +78,14 @@ Reason = Annotated[
 OneQueue = Annotated[EventQueue | None, typer.Option("--queue", help="Only those from this queue.")]
 Since = Annotated[
     datetime | None,
-    typer.Option(parser=timestamp, metavar="TIME", help="Only those last tried then or later: a time (UTC), or 2h."),
+    typer.Option(parser=past, metavar="TIME", help="Only those last tried then or later: a time (UTC), or 2h."),
 ]
 Until = Annotated[
     datetime | None, typer.Option(parser=timestamp, metavar="TIME", help="Only those last tried before then.")
 ]
 Ids = Annotated[
     list[str] | None,
-    typer.Option("--id", help="Only this one, by its own id or its event's; may be given several times."),
+    typer.Option("--id", help="Only this one, by its own id, or the beginning of its event's; may be repeated."),
 ]
 Person = Annotated[str | None, typer.Option("--manychat-id", help="Only those of this person.")]
 
@@ -95,7 +99,7 @@ def list_(
     ids: Ids = None,
     manychat_id: Person = None,
     show_all: Annotated[bool, typer.Option("--all", help="Also those replayed, resolved or discarded since.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="At most this many.")] = 100,
     as_json: JsonLines = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV for a spreadsheet.")] = False,
     body: Annotated[
@@ -103,8 +107,9 @@ def list_(
     ] = False,
 ) -> None:
     """List dead letters, oldest first."""
-    wanted = _filter(reason, queue, since, until, ids, manychat_id, statuses=() if show_all else (dead_letters.OPEN,))
     engine = open_store(load_settings())
+    statuses = () if show_all else (dead_letters.OPEN,)
+    wanted = _filter(engine, reason, queue, since, until, ids, manychat_id, statuses=statuses)
     letters = in_transaction(engine, dead_letters.search, wanted, limit=limit)
     if as_json:
         for letter in letters:
@@ -123,16 +128,14 @@ def list_(
 
 @app.command()
 def show(
-    letter_id: Annotated[str, typer.Argument(metavar="ID", help="Its own id, or its event's.")],
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="Its own id, or the beginning of its event's.")],
     body: Annotated[bool, typer.Option("--body", help="Also the message itself, which holds personal data.")] = False,
     as_json: JsonObject = False,
 ) -> None:
     """Show one dead letter: its origin, why it was given up, when and how often it was tried."""
-    wanted = _filter(ids=[letter_id], statuses=())
-    letters = in_transaction(open_store(load_settings()), dead_letters.search, wanted, limit=1)
-    if not letters:
-        fail("There is no such dead letter.", FAILED)
-    [letter] = letters
+    engine = open_store(load_settings())
+    wanted = _filter(engine, ids=[letter_id], statuses=())
+    [letter] = in_transaction(engine, dead_letters.search, wanted, limit=1)
     fields = {**_fields(letter, body=False), "message_id": letter.message_id, "message": letter.message}
     if as_json:
         print_json({**fields, "body": letter.body} if body else fields, ascii_only=True)
@@ -169,8 +172,10 @@ def replay_(
     """
     settings = load_settings()
     engine = open_store(settings)
-    wanted = _filter(reason, queue, since, until, ids, manychat_id)
-    total = _announce(engine, wanted, "replay", dry_run=dry_run, yes=yes)
+    wanted = _filter(engine, reason, queue, since, until, ids, manychat_id)
+    total = _announce(engine, wanted)
+    if not dry_run:
+        confirm_bulk(f"Really replay {total}?", total, yes)
     queues = {name: connect.open_queue(settings, name) for name in QUEUES.values()} if total else {}
     sent = left = 0
     with progress_bar() as progress:
@@ -205,14 +210,16 @@ def discard(
 
     The rows stay, marked as discarded, until `purge` removes them.
     """
-    wanted = _filter(reason, queue, since, until, ids, manychat_id)
+    engine = open_store(load_settings())
+    wanted = _filter(engine, reason, queue, since, until, ids, manychat_id)
     if wanted == Filter() and not every:
         fail("Give a filter, or --all.", MISUSED)
-    engine = open_store(load_settings())
-    total = _announce(engine, wanted, "discard", dry_run=dry_run, yes=yes)
+    total = _announce(engine, wanted)
     if dry_run:
         out.print(f"Would discard {total}.")
         return
+    if total:
+        confirm(f"Discard {count_of(total, 'dead letter')} for good?", yes)
     done = 0
     with progress_bar() as progress:
         for letter in progress.track(_pages(engine, wanted), total=total, description="Discarding"):
@@ -229,6 +236,7 @@ def _discard(connection: sa.Connection, letter: DeadLetterRow) -> bool:
 
 
 def _filter(
+    engine: sa.Engine,
     reason: str | None = None,
     queue: EventQueue | None = None,
     since: datetime | None = None,
@@ -237,38 +245,74 @@ def _filter(
     manychat_id: str | None = None,
     statuses: tuple[str, ...] = (dead_letters.OPEN,),
 ) -> Filter:
-    own, events = [], []
-    for given in ids or ():
-        if re.fullmatch(r"[0-9a-f]{64}", given):
-            events.append(given)
-        elif re.fullmatch(r"[0-9]{1,18}", given):
-            own.append(int(given))
-        else:
-            fail(
-                f"“{visible(given)[:80]}” is no id: give a dead letter's (a number) or an event's (64 hex digits).",
-                MISUSED,
-            )
+    """The criteria as the operator gave them. One that cannot be meant, such as a misspelt reason, ends the command."""
+    if since and until and since >= until:
+        fail("--since must be before --until: no dead letter can be between them.", MISUSED)
+    if manychat_id is not None and not (manychat_id := manychat_id.strip()):
+        fail("Give the ManyChat id of a person: --manychat-id.", MISUSED)
+    if reason is not None:
+        _require_reason(engine, reason)
     return Filter(
         statuses=statuses,
         code=reason,
         queue=queue.azure_name if queue else None,
         manychat_id=manychat_id,
-        ids=tuple(own),
-        event_ids=tuple(events),
+        ids=_resolve(engine, ids, statuses) if ids else (),
         since=since,
         until=until,
     )
 
 
-def _announce(engine: sa.Engine, wanted: Filter, verb: str, *, dry_run: bool, yes: bool) -> int:
-    """Print the number of letters by reason, and ask; the total."""
+def _require_reason(engine: sa.Engine, reason: str) -> None:
+    known = {str(code.value) for code in ErrorCode} | in_transaction(engine, dead_letters.counts, Filter()).keys()
+    if reason in known or in_transaction(engine, dead_letters.counts, Filter(statuses=(), code=reason)):
+        return
+    fail(
+        f"No dead letter has the reason “{visible(reason)[:80]}”. {did_you_mean(reason, known)}"
+        f"The reasons are: {', '.join(sorted(known))}.",
+        MISUSED,
+    )
+
+
+def _resolve(engine: sa.Engine, given: Sequence[str], statuses: tuple[str, ...]) -> tuple[int, ...]:
+    """The letters' own ids. Each of ``given`` must mean exactly one letter of these statuses."""
+    found: list[int] = []
+    for text in given:
+        wanted = text.strip().lower()
+        if not re.fullmatch(rf"[0-9]{{1,18}}|[0-9a-f]{{{event_ids.SHORTEST},{event_ids.WHOLE}}}", wanted):
+            fail(
+                f"“{visible(text)[:80]}” is no id: give a dead letter's (a number), or at least {event_ids.SHORTEST} "
+                "digits of its event's.",
+                MISUSED,
+            )
+        letters = in_transaction(engine, _letters_named, wanted)
+        if not letters:
+            fail(f"There is no dead letter {wanted}: see `dlq list --all`. Nothing was changed.", FAILED)
+        if len(letters) > 1:
+            listed = "".join(f"\n  {letter_id}  {event_id}" for letter_id, event_id, _ in letters)
+            fail(f"{wanted} means several dead letters. Give a whole id:{listed}", FAILED)
+        [(letter_id, _, status)] = letters
+        if statuses and status not in statuses:
+            fail(f"Dead letter {letter_id} is {status}, and not open any more. Nothing was changed.", FAILED)
+        found.append(letter_id)
+    return tuple(found)
+
+
+def _letters_named(connection: sa.Connection, wanted: str) -> list[tuple[int, str, str]]:
+    """Id, event id and status of the letters with this id, or whose event's id begins so."""
+    own = [int(wanted)] if re.fullmatch("[0-9]{1,18}", wanted) else []
+    is_beginning = len(wanted) >= event_ids.SHORTEST
+    events = history.dead_lettered_with_prefix(connection, wanted) if is_beginning else []
+    return sorted(set(dead_letters.statuses(connection, own, events)))
+
+
+def _announce(engine: sa.Engine, wanted: Filter) -> int:
+    """Print the number of letters by reason; the total."""
     counts = in_transaction(engine, dead_letters.counts, wanted)
     total = sum(counts.values())
     if total:
         reasons = ", ".join(f"{code} {number}" for code, number in sorted(counts.items()))
         out.print(f"{count_of(total, 'open dead letter')}: {reasons}", soft_wrap=True)
-    if not dry_run:
-        confirm_bulk(f"Really {verb} {total}?", total, yes)
     return total
 
 

@@ -17,7 +17,7 @@ from ..odoo import Odoo
 from ..queue import Queue
 from ..store import erasure
 from ..store.engine import in_transaction
-from .console import MISUSED, DryRun, Yes, count_of, fail, load_settings, open_store, out
+from .console import FAILED, MISUSED, DryRun, Yes, confirm, count_of, fail, load_settings, open_store, out
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Erased:
     :ivar rejections: refused requests deleted in Odoo
     :ivar lead_ids: the person's opportunities in Odoo, which stay
     :ivar unreadable: dead letters that are not events, so that they name no person
+    :ivar logged: events of the person in Odoo's log, 50 at most; only a dry run asks
     :ivar scrubbed: whether SQLite's file holds nothing any more of rows that are gone
     :ivar waiting: messages on the queues, of any person; ``None`` if the queue cannot be reached
     """
@@ -40,6 +41,12 @@ class Erased:
     unreadable: int
     waiting: int | None
     scrubbed: bool = True
+    logged: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether SQL or Odoo knew the person."""
+        return any(self.sql.values()) or bool(self.events or self.rejections or self.lead_ids or self.logged)
 
 
 def erase(
@@ -47,7 +54,10 @@ def erase(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Remove a person from SQL and from Odoo's event log, and list what is left for an Odoo user to decide."""
+    """Remove a person from SQL and from Odoo's event log, and list what is left for an Odoo user to decide.
+
+    Exits with 1 if neither SQL nor Odoo knows the person.
+    """
     manychat_id = manychat_id.strip()
     if not manychat_id:
         fail("Give the ManyChat id of the person: --manychat-id.", MISUSED)
@@ -56,9 +66,15 @@ def erase(
     odoo = connect.open_odoo(settings)
     has_queues = bool(settings.queue_connection_string or settings.queue_account_url)
     queues = [connect.open_queue(settings, name) for name in QUEUES.values()] if has_queues else []
-    if not dry_run and not yes:
-        typer.confirm("Remove this person for good?", abort=True)
-    _print(erase_person(engine, odoo, queues, manychat_id, dry_run=dry_run), dry_run=dry_run)
+    if not dry_run:
+        confirm("Remove this person for good?", yes)
+    erased = erase_person(engine, odoo, queues, manychat_id, dry_run=dry_run)
+    if erased.is_known:
+        _print(erased, dry_run=dry_run)
+        return
+    waiting = erased.waiting
+    unread = f" {count_of(waiting, 'message')} on the queues may be about this person: erase later." if waiting else ""
+    fail(f"Neither SQL nor Odoo knows a person with this ManyChat id: nothing was removed.{unread}", FAILED)
 
 
 def _print(erased: Erased, *, dry_run: bool) -> None:
@@ -66,7 +82,7 @@ def _print(erased: Erased, *, dry_run: bool) -> None:
     for kind, number in erased.sql.items():
         out.print(f"  SQL: {kind} {number}")
     if erased.events is None:
-        out.print("  Odoo: the payloads in its event log, and refused requests (a dry run does not ask Odoo)")
+        out.print(f"  Odoo: the payloads of its events ({erased.logged} of the newest 50), and refused requests")
     else:
         out.print(f"  Odoo: event payloads {erased.events}, refused requests {erased.rejections}")
     out.print("Left:")
@@ -100,6 +116,7 @@ def erase_person(engine: sa.Engine, odoo: Odoo, queues: Sequence[Queue], manycha
     :raises bridge.errors.OdooRefused:
     """
     answer = {} if dry_run else odoo.erase(manychat_id)
+    logged = odoo.get_history(manychat_id=manychat_id) if dry_run else []
     sql: dict[str, int] = {}
 
     def work(connection: sa.Connection) -> None:
@@ -117,6 +134,7 @@ def erase_person(engine: sa.Engine, odoo: Odoo, queues: Sequence[Queue], manycha
         unreadable=in_transaction(engine, erasure.unreadable_letters),
         waiting=_waiting(queues),
         scrubbed=dry_run or erasure.scrub(engine),
+        logged=len(logged),
     )
 
 

@@ -30,7 +30,7 @@ from ..store import pauses
 from ..store.engine import read
 from . import migrate_report as report
 from .adopt import open_origin
-from .console import FAILED, MISUSED, DryRun, JsonObject, Yes, fail, load_settings, open_store, out, visible
+from .console import FAILED, MISUSED, DryRun, JsonObject, Yes, confirm, fail, load_settings, open_store, out, visible
 from .parsing import timestamp
 
 app = typer.Typer(
@@ -115,7 +115,7 @@ def run(
             report.print_plan(found, accept or [])
             fail(f"Nothing was written: decide these first, or accept them: {', '.join(names)}.", FAILED)
         total = len(work.states.people)
-        _confirm(f"Migrate {total:,} people, batch {found.overview['batch']}?", yes)
+        confirm(f"Migrate {total:,} people, batch {found.overview['batch']}?", yes)
         migration = runs.Migration(
             work.engine,
             work.odoo,
@@ -184,7 +184,7 @@ def rollback(
     if batch not in (None, overview["batch"]):
         fail(f"The open migration is batch {overview['batch']}. In Odoo, close it, and open {batch} again.", MISUSED)
     if not dry_run:
-        _confirm(f"Undo the migration {overview['name']}, batch {overview['batch']}?", yes)
+        confirm(f"Undo the migration {overview['name']}, batch {overview['batch']}?", yes)
     undone = Rollback()
     for title, steps in (
         ("Odoo", undone.in_odoo(odoo, dry_run)),
@@ -244,14 +244,6 @@ def _open_decisions(found: plans.Plan, accept: list[str] | None) -> list[str]:
     if unknown := sorted(set(accept or []) - known):
         fail(f"There is no finding {', '.join(unknown)}. There are: {', '.join(sorted(known))}.", MISUSED)
     return list(dict.fromkeys(finding.key for finding in found.findings if finding.is_open(accept or [])))
-
-
-def _confirm(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        fail("Nothing was done: without a terminal to ask on, give --yes.", MISUSED)
-    typer.confirm(question, abort=True)
 
 
 def _busy(work: _Work) -> Callable[[], str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -13,7 +12,7 @@ import typer
 
 from ..store import retention
 from ..store.engine import in_transaction, read
-from .console import DryRun, Yes, load_settings, open_store, out, progress_bar
+from .console import DryRun, Yes, confirm, load_settings, open_store, out, progress_bar
 from .parsing import duration
 
 
@@ -42,8 +41,8 @@ def purge(
         out.print(f"Would purge: {counts}.")
         return
     total = sum(due.values())
-    if total and not yes and sys.stdin.isatty():
-        typer.confirm(f"Purge for good: {counts}?", abort=True)
+    if total:
+        confirm(f"Purge for good: {counts}?", yes)
     with progress_bar() as progress:
         task = progress.add_task("Purging", total=total)
         done = remove_settled(engine, before, rows=rows, progress=lambda count: progress.advance(task, count))

@@ -33,19 +33,21 @@ from .console import (
     queue_names,
     visible,
 )
-from .parsing import duration, timestamp
+from .parsing import duration_or_none, past
 
 _OlderThan = Annotated[
     timedelta | None,
     typer.Option(
-        parser=duration, metavar="AGE", help="Only what was last tried longer ago than this. Default: ~7 minutes."
+        parser=duration_or_none,
+        metavar="AGE",
+        help="Only what was last tried longer ago than this. 0s: all. Default: ~7 minutes.",
     ),
 ]
 _OdooRestored = Annotated[
     datetime | None,
     typer.Option(
         "--odoo-restored-to",
-        parser=timestamp,
+        parser=past,
         metavar="TIME",
         help="Odoo was restored from a backup of this time (UTC): apply the events again that came since.",
     ),
@@ -54,7 +56,7 @@ _SqlRestored = Annotated[
     datetime | None,
     typer.Option(
         "--sql-restored-to",
-        parser=timestamp,
+        parser=past,
         metavar="TIME",
         help="SQL was restored from a backup of this time (UTC): record the events again that Odoo has since.",
     ),
@@ -138,7 +140,10 @@ def _report_all(repairs: Iterable[Repair], as_json: bool) -> None:
 
 
 def _print_table(repairs: Sequence[Repair]) -> None:
-    table = Table("ManyChat id", "event", "found", "result", "reason")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("ManyChat id", "event", "found", "result", "reason"):
+        # `trace` takes the id as it stands here.
+        table.add_column(heading, no_wrap=heading == "event", overflow="fold")
     for repair in repairs:
         cells = (repair.manychat_id, repair.event_id[:12], repair.found, repair.result, repair.reason)
         table.add_row(*(visible(cell) for cell in cells))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import requests
@@ -15,17 +16,16 @@ from ..contract.payloads import EventType, Payload, own_fields
 from ..contract.strict_json import parse_json
 from ..errors import ConfigurationError
 from ..settings import secret
-from .console import FAILED, MISUSED, fail, load_settings
+from .console import FAILED, MISUSED, fail, load_settings, visible
 
 #: Seconds; ManyChat itself gives up after 10.
 TIMEOUT = 30
+#: Most bytes that are sent: far more than the webhooks take, so that their answer can be seen.
+LARGEST = 10 * 1024 * 1024
 
 
 def send(
-    file: Annotated[
-        typer.FileBinaryRead,
-        typer.Argument(metavar="FILE", help="A file with one payload as JSON; - for standard input."),
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file with one payload as JSON; - for standard input.")],
     event_type: Annotated[
         EventType | None, typer.Option("--type", help="The type of the event. Default: guessed from the fields.")
     ] = None,
@@ -39,7 +39,7 @@ def send(
     Exits with 1 if the webhook does not accept it.
     """
     settings = load_settings()
-    body = file.read()
+    body = _read(file)
     kind = event_type or _guess(body)
     url = url or settings.webhook_url or settings.odoo_url
     if not url:
@@ -49,9 +49,23 @@ def send(
         key = secret(settings.webhook_key)
     answer = post(str(url), key, kind, body)
     typer.echo(f"HTTP {answer.status}", err=True)
-    typer.echo(answer.body)
+    typer.echo(visible(answer.body))
     if not answer.accepted:
         sys.exit(FAILED)
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file == "-":
+            body = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin else b""
+        else:
+            with Path(file).open("rb") as opened:
+                body = opened.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        fail(f"{file[:200]} cannot be read: {getattr(error, 'strerror', None) or 'that is no file name'}.", MISUSED)
+    if len(body) > LARGEST:
+        fail(f"{file} is longer than {LARGEST:,} bytes: no webhook takes it.", MISUSED)
+    return body
 
 
 def _guess(body: bytes) -> EventType:
@@ -98,7 +112,7 @@ def post(url: str, key: str, event_type: EventType, body: bytes) -> Answer:
     """Post ``body`` unchanged.
 
     :param url: of the server, without the path
-    :raises ConfigurationError: no server answers there
+    :raises ConfigurationError: no server answers there, or HTTP cannot carry the address or the key
     """
     method, path = event_type.route
     try:
@@ -112,4 +126,9 @@ def post(url: str, key: str, event_type: EventType, body: bytes) -> Answer:
         )
     except requests.RequestException as error:
         raise ConfigurationError(f"No answer from {url} ({type(error).__name__}). Is Odoo running there?") from None
+    except (UnicodeError, ValueError):
+        raise ConfigurationError(
+            f"Nothing was sent to {url}: neither an address nor a key may have letters such as ñ, or control "
+            "characters. Check --url and --key."
+        ) from None
     return Answer(response.status_code, response.text)

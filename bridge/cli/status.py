@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from ..monitoring import health
+from ..signals import interrupted_by_signals
 from .console import FAILED, load_settings, out, print_json, short_name, visible
+from .parsing import pause
 
 #: Seconds that the checks may take.
 TIMEOUT = 5.0
+#: Odoo names no more bridges that do not run.
+MOST_ENDED = 100
+#: Bridges that the terminal shows, the others as a number; `--json` has all.
+SHOWN = 5
 
 
 def status(
@@ -24,7 +33,9 @@ def status(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object, as /api/v1/reports/health; with --watch one a line.")
     ] = False,
-    every: Annotated[float, typer.Option(min=0.5, help="Seconds between two reports of --watch.")] = 2.0,
+    every: Annotated[
+        float, typer.Option(parser=pause, metavar="SECONDS", help="Between two reports of --watch.")
+    ] = 2.0,
 ) -> None:
     """Show depths, rates, lag, dead letters, dependencies, bridges and pauses.
 
@@ -42,20 +53,32 @@ def status(
         if as_json:
             print_json(report, indent=2)
         else:
-            out.print(view(report))
+            _print(report)
         sys.exit(0 if report["status"] == "ok" else FAILED)
-    try:
-        if as_json:
-            while True:
+    with contextlib.suppress(KeyboardInterrupt), interrupted_by_signals():
+        _watch(get_report, every, as_json=as_json)
+
+
+def _watch(get_report: Callable[[], dict[str, Any]], every: float, *, as_json: bool) -> None:
+    """Print report after report; on a terminal each in the place of the one before."""
+    if as_json or not out.is_terminal:
+        while True:
+            if as_json:
                 print_json(get_report())
-                time.sleep(every)
-        foot = Text(f"\nEvery {every:g} s. Ctrl-C ends it.", style="dim")
-        with Live(Group(view(get_report()), foot), console=out, auto_refresh=False, screen=out.is_terminal) as live:
-            while True:
-                time.sleep(every)
-                live.update(Group(view(get_report()), foot), refresh=True)
-    except KeyboardInterrupt:
-        sys.exit(0)
+            else:
+                _print(get_report())
+                out.print("")
+            time.sleep(every)
+    foot = Text(f"\nEvery {every:g} s. Ctrl-C ends it.", style="dim")
+    with Live(Group(view(get_report()), foot), console=out, auto_refresh=False, screen=True) as live:
+        while True:
+            time.sleep(every)
+            live.update(Group(view(get_report()), foot), refresh=True)
+
+
+def _print(report: dict[str, Any]) -> None:
+    # For a program that reads it, such as grep, a sentence is one line.
+    out.print(view(report), soft_wrap=not out.is_terminal)
 
 
 def view(report: dict[str, Any]) -> RenderableType:
@@ -69,7 +92,7 @@ def view(report: dict[str, Any]) -> RenderableType:
     ]
     parts += [Text(f"✗ {visible(problem)}", style="red") for problem in report["problems"]]
     parts += [Text(f"! {visible(notice)}", style="yellow") for notice in report["notices"]]
-    parts += ["", _dependencies(report), "", _paths(report)]
+    parts += ["", _dependencies(report), "", *_bridges(report), "", _paths(report)]
     if by_reason := report["dead_letters"]["by_reason"]:
         parts += ["", _dead_letters(by_reason)]
     elif by_reason is not None:  # None: SQL is down
@@ -98,20 +121,48 @@ def _dependencies(report: dict[str, Any]) -> Table:
             f"{dependency['ms']:.0f} ms",
             _one_line(about if ok else dependency["reason"]),
         )
-    bridges = report["bridges"]
-    if bridges is None:
-        table.add_row("bridges", Text("unknown", style="red"), "", "Odoo, which knows them, does not answer")
-    else:
-        moving = [bridge for bridge in bridges if not bridge.get("stuck")]
-        names = ", ".join(f"{bridge['name']} ({duration(bridge['seconds'])} ago)" for bridge in moving)
-        alive = Text(f"{len(moving)} alive", style="green" if moving else "red")
-        table.add_row("bridges", alive, "", _one_line(names))
     return table
 
 
 def _one_line(text: str) -> Text:
     """``text``, cut where the terminal ends."""
     return Text(visible(text), no_wrap=True, overflow="ellipsis")
+
+
+def _bridges(report: dict[str, Any]) -> Iterator[RenderableType]:
+    bridges, ended = report["bridges"], report.get("ended_bridges") or []
+    if bridges is None:
+        yield Text("bridges: unknown. Odoo, which knows them, does not answer.", style="red")
+        return
+    stuck = sum(bool(bridge.get("stuck")) for bridge in bridges)
+    moving = len(bridges) - stuck
+    numbers = [f"{moving} alive", *([f"{stuck} standing still"] if stuck else [])]
+    yield Text(f"bridges: {', '.join(numbers)}", style="green" if moving and not stuck else "red")
+    if bridges:
+        # The one in trouble first, then the newest.
+        listed = sorted(bridges, key=lambda bridge: (not bridge.get("stuck"), bridge["seconds"]))
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(overflow="fold", ratio=1)
+        for _ in range(2):
+            table.add_column(no_wrap=True)
+        for bridge in listed[:SHOWN]:
+            seen = "STANDS STILL" if bridge.get("stuck") else f"seen {health.words(bridge['seconds'])} ago"
+            table.add_row(visible(bridge["name"]), visible(str(bridge.get("version") or "")), seen)
+        yield Padding(table, (0, 0, 0, 2), expand=False)
+        if rest := listed[SHOWN:]:
+            longest = health.words(max(bridge["seconds"] for bridge in rest))
+            yield f"  {len(rest)} more, each seen within the last {longest}"
+    if ended:
+        yield Text(f"  {_ended(ended)}", style="dim")
+
+
+def _ended(ended: Sequence[dict[str, Any]]) -> str:
+    """Those that do not run any more, in a sentence: stopped ones, and those that may have been killed."""
+    parts = []
+    for stopped, what in ((True, "stopped"), (False, "silent")):
+        if some := [bridge["seconds"] for bridge in ended if bool(bridge["stopped"]) is stopped]:
+            parts.append(f"{len(some)} {what}, last seen {health.words(min(some))} ago")
+    return f"{len(ended)}{' or more' if len(ended) >= MOST_ENDED else ''} not running: {'; '.join(parts)}"
 
 
 def _paths(report: dict[str, Any]) -> Table:
@@ -147,16 +198,15 @@ def _dead_letters(by_reason: dict[str, int]) -> Table:
 
 
 def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:g}"
+    """``12.5``, ``9999``, ``12k`` or ``1.2M``: five characters at most, below a billion."""
+    if value is None:
+        return "?"
+    for limit, divisor, unit in ((9_999.5, 1, ""), (999_500, 1_000, "k")):
+        if value < limit:
+            return f"{value / divisor:.0f}{unit}" if unit or value >= 999.95 else f"{value:g}"
+    return f"{value / 1_000_000:.1f}M" if value < 99_950_000 else f"{value / 1_000_000:.0f}M"
 
 
 def duration(seconds: float | None) -> str:
-    """``0.4 s``, ``12 s``, ``3 min``, ``5 h`` or ``4 d``; – for 0 or unknown."""
-    if not seconds:
-        return "–"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s" if seconds >= 0.05 else f"{seconds * 1000:.0f} ms"
-    for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / divisor:.0f} {unit}"
-    return f"{seconds / 86400:.0f} d"
+    """The time in short words; – for 0 or unknown."""
+    return health.words(seconds) if seconds else "–"

@@ -31,16 +31,13 @@ from ..store.audit import DEAD_LETTERED
 from ..store.engine import in_transaction
 from ..store.rows import AuditSummary
 from .console import FAILED, MISUSED, JsonObject, fail, load_settings, out, print_json, visible
+from .event_ids import SHORTEST, WHOLE
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Messages of each queue that are searched: the queue does not show more without receiving them.
 PEEKED = 32
-#: Hexadecimal digits of the shortest beginning of an id.
-SHORTEST = 6
-#: Hexadecimal digits of a whole id.
-WHOLE = 64
 
 
 class _Systems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from pathlib import Path
 from typing import Literal
@@ -76,13 +77,16 @@ def load(path: Path) -> Mapping:
     :raises ConfigurationError: missing, or not a mapping; the message says where
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigurationError(f"{path} is not a file.")  # a device can be read for ever
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise ConfigurationError(
             f"There is no file {path}. To write a first one: python -m bridge db adopt --describe --mapping {path}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise ConfigurationError(f"{path} cannot be read: {reason}.") from None
     try:
         return Mapping.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

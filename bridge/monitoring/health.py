@@ -16,6 +16,9 @@ from ..settings import Settings
 from ..store.snapshot import WINDOW, QueueSnapshot, StoreSnapshot
 from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, CheckResult, HealthChecks, HealthSnapshot, age
 
+#: Bridges that stand still and are named in words.
+SHOWN = 3
+
 
 def open_checks(settings: Settings) -> HealthChecks:
     """Checks of the dependencies that ``settings`` name. Nothing is opened before the first check."""
@@ -28,8 +31,8 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
     """The report of a snapshot.
 
     :return: JSON: ``status`` (``ok`` or ``degraded``), ``problems`` (why it is degraded) and ``notices`` (what the
-        operator should know) in words, ``dependencies``, ``bridges``, ``paths``, ``dead_letters``. A value that could
-        not be found out is ``None``.
+        operator should know) in words, ``dependencies``, ``bridges`` (that run), ``ended_bridges``, ``paths``,
+        ``dead_letters``. A value that could not be found out is ``None``.
     """
     now = now or datetime.now(timezone.utc)
     paths = [_path(snapshot, queue, now) for queue in PATHS]
@@ -37,8 +40,9 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
     if snapshot.odoo:
         dependencies["odoo"] = snapshot.odoo
     store = snapshot.sql.value.store if snapshot.sql.value else None
-    bridges = snapshot.odoo.value.bridges if snapshot.odoo and snapshot.odoo.value else None
-    problems = list(_problems(dependencies, paths, bridges))
+    odoo = snapshot.odoo.value if snapshot.odoo else None
+    bridges, ended = (odoo.bridges, odoo.ended) if odoo else (None, None)
+    problems = [*_outages(dependencies), *_bridge_problems(bridges, ended or []), *_queue_problems(paths)]
     letters = snapshot.queues[DEAD_LETTER_QUEUE].value
     return {
         "status": "degraded" if problems else "ok",
@@ -48,6 +52,7 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
         "notices": notices(store) if store else [],
         "dependencies": {name: _dependency(result) for name, result in dependencies.items()},
         "bridges": bridges,
+        "ended_bridges": ended,
         "paths": paths,
         "dead_letters": {
             "open": sum(store.letters.values()) if store else None,
@@ -113,20 +118,38 @@ def _dependency(result: CheckResult[Any]) -> dict[str, Any]:
 _NAMES = {"queue": "The queue", "sql": "SQL", "odoo": "Odoo"}
 
 
-def _problems(
-    dependencies: dict[str, CheckResult[Any]], paths: Sequence[dict[str, Any]], bridges: Sequence[Any] | None
-) -> Iterator[str]:
+def _outages(dependencies: dict[str, CheckResult[Any]]) -> Iterator[str]:
     for name, result in dependencies.items():
         if result.status == UNAVAILABLE:
             yield f"{_NAMES[name]} is unavailable: {result.reason}. {result.advice}".strip()
         elif result.status == NOT_CONFIGURED:
             yield f"{_NAMES[name]} is not set up. {result.advice}".strip()
+
+
+def _bridge_problems(bridges: Sequence[dict[str, Any]] | None, ended: Sequence[dict[str, Any]]) -> Iterator[str]:
     stuck = [bridge for bridge in bridges or () if bridge.get("stuck")]
-    for bridge in stuck:
+    for bridge in stuck[:SHOWN]:
         yield f"Bridge {bridge['name']} stands still at {', '.join(bridge['stuck'])}. Restart it."
+    if len(stuck) > SHOWN:
+        yield f"{len(stuck) - SHOWN} more bridges stand still. Restart them."
     if bridges is not None and not bridges:
-        silent = f"{SILENT_AFTER.total_seconds() / 60:g} minutes"
-        yield f"No bridge is alive: Odoo has had no heartbeat for {silent}. Start one: python -m bridge run"
+        silent = f"Odoo has had no heartbeat for {SILENT_AFTER.total_seconds() / 60:g} minutes"
+        if ended and ended[0]["stopped"]:
+            silent = f"the last one, {ended[0]['name']}, was stopped {words(ended[0]['seconds'])} ago"
+        yield f"No bridge is alive: {silent}. Start one: python -m bridge run"
+
+
+def words(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``3 min``, ``5 h`` or ``4 d``: six characters at most, below ten thousand days."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s" if seconds >= 0.05 else f"{seconds * 1000:.0f} ms"
+    for limit, divisor, unit in ((120, 1, "s"), (5970, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / divisor:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def _queue_problems(paths: Sequence[dict[str, Any]]) -> Iterator[str]:
     for path in paths:
         if path["undeliverable_seconds"] is not None:
             hidden = "Some" if path["invisible"] is None else path["invisible"]

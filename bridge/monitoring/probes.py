@@ -106,12 +106,16 @@ class SqlHealth:
 
 @dataclass(frozen=True)
 class OdooHealth:
-    """:ivar bridges: as :meth:`bridge.odoo.Odoo.get_active` returns them"""
+    """
+    :ivar bridges: as :meth:`bridge.odoo.Odoo.get_active` returns them
+    :ivar ended: as :meth:`bridge.odoo.Odoo.get_ended` returns them
+    """
 
     version: int
     database: str
     login: str
     bridges: list[dict[str, Any]]
+    ended: list[dict[str, Any]]
 
 
 def check(question: Callable[[], T], advice: str) -> CheckResult[T]:
@@ -280,4 +284,4 @@ _head = functools.cache(migrate.head)
 def check_odoo(odoo: Odoo) -> OdooHealth:
     """:raises Outage:"""
     odoo.probe()
-    return OdooHealth(odoo.version(), odoo.database, odoo.login, odoo.get_active())
+    return OdooHealth(odoo.version(), odoo.database, odoo.login, odoo.get_active(), odoo.get_ended())

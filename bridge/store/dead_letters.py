@@ -134,19 +134,6 @@ def _reopened(letter: DeadLetter, now: datetime) -> dict[str, Any]:
     }
 
 
-def unnotified(connection: sa.Connection, message_ids: Collection[str]) -> list[DeadLetterRow]:
-    """The open letters of these messages without a notice on the dead-letter queue."""
-    statement = sa.select(dead_letters).where(_D.notified_at.is_(None), _D.status == OPEN)
-    return [DeadLetterRow._make(row) for row in find(connection, statement, _D.message_id, message_ids)]
-
-
-def mark_notified(connection: sa.Connection, ids: Collection[int], now: datetime | None = None) -> None:
-    """Note that the notices of these letters are on the dead-letter queue."""
-    now = now or datetime.now(timezone.utc)
-    for some in chunks(ids):
-        connection.execute(dead_letters.update().where(_D.id.in_(some)).values(notified_at=now))
-
-
 @dataclass(frozen=True)
 class GivenUp:
     """The open letter of an event.
@@ -286,6 +273,13 @@ class Filter:
         if self.until:
             conditions.append(_D.last_tried_at < self.until)
         return conditions
+
+
+def statuses(connection: sa.Connection, ids: Collection[int], event_ids: Collection[str]) -> list[tuple[int, str, str]]:
+    """Id, event id (empty without an event) and status of the letters with these ids, or of these events."""
+    columns = sa.select(_D.id, _D.event_id, _D.status)
+    rows = [*find(connection, columns, _D.id, ids), *find(connection, columns, _D.event_id, event_ids)]
+    return [(row[0], row[1] or "", row[2]) for row in rows]
 
 
 def discard_all(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:

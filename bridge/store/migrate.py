@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import ConfigurationError, UnfitTables
-from . import ddl_rights
+from . import ddl_rights, kept_keys
 from .engine import in_transaction, patience, schema_of
 from .schema import metadata
 
@@ -20,6 +20,8 @@ from .schema import metadata
 if TYPE_CHECKING:
     from alembic.config import Config
 
+#: The revision of a database without tables.
+BASE = "base"
 #: Tables of every revision. Another program that uses Alembic too has not all of these.
 _ALWAYS_OURS = {"audit", "campaign_contacts", "contact_states", "contacts", "dead_letters", "opportunities"}
 _OR_BY_A_DBA = "Or let a DBA run what this prints: python -m bridge db sql"
@@ -51,28 +53,79 @@ def upgrade(engine: sa.Engine) -> None:
         if schema and not sa.inspect(connection).has_schema(schema):
             connection.execute(sa.schema.CreateSchema(schema))
         command.upgrade(config, "head")
+        kept_keys.bring_back(connection)
 
     _in_one_transaction(engine, work)
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
-    """Take the tables back to ``revision`` (``base`` for none), in one transaction.
+    """Take the tables back to ``revision`` (``base`` for none), in one transaction. The API's keys are kept aside.
 
+    :raises ConfigurationError: there is no such revision, or the tables are not that far
     :raises bridge.errors.UnfitTables: the tables are of a later release, which alone knows the way back
     :raises bridge.errors.StoreUnavailable: the database is down, or forbids it
     """
     from alembic import command
 
     def work(config: Config) -> None:
-        found = _revision(config.attributes["connection"])
-        if is_later(found):
-            raise UnfitTables(
-                f"The tables are at revision {found}, of a later release than this one. "
-                "Run this command with that release: it knows what it added."
-            )
+        if revision != BASE:
+            kept_keys.put_aside(config.attributes["connection"])
         command.downgrade(config, revision)
 
+    require_earlier(current(engine), revision)
     _in_one_transaction(engine, work)
+
+
+def require_earlier(present: str | None, revision: str) -> None:
+    """Refuse a revision that the tables cannot be taken back to.
+
+    :param present: revision of the tables
+    :raises ConfigurationError: says which ones there are
+    :raises bridge.errors.UnfitTables: the tables are of a later release
+    """
+    if present is None:
+        raise ConfigurationError("The database has no tables of the bridge: there is nothing to downgrade.")
+    if is_later(present):
+        raise UnfitTables(
+            f"The tables are at revision {present}, of a later release than this one. "
+            "Run this command with that release: it knows what it added."
+        )
+    earlier = [BASE, *sorted(each for each in revisions() if each < present)]
+    if revision not in earlier:
+        raise ConfigurationError(
+            f"The tables are at revision {present}, and cannot be taken back to “{revision[:80]}”. Give one of: "
+            f"{', '.join(earlier)}."
+        )
+
+
+def losses(engine: sa.Engine, revision: str) -> dict[str, int]:
+    """What :func:`downgrade` would delete: the number of rows of each table, and of values of each column.
+
+    :param revision: an earlier one
+    :raises bridge.errors.StoreUnavailable: the database is down
+    """
+    from alembic import command
+
+    config = _config()
+    # In any dialect that has a statement for each column: the names are the same in all.
+    config.attributes |= {"dialect": "postgresql", "schema": None}
+    config.output_buffer = StringIO()
+    command.downgrade(config, f"{current(engine)}:{revision}", sql=True)
+    script = config.output_buffer.getvalue()
+    tables = re.findall(r"^DROP TABLE (\w+);", script, re.MULTILINE)
+    columns = re.findall(r"^ALTER TABLE (\w+) DROP COLUMN (\w+);", script, re.MULTILINE)
+    return in_transaction(engine, _count, tables, [pair for pair in columns if pair[0] not in tables])
+
+
+def _count(connection: sa.Connection, tables: Sequence[str], columns: Sequence[tuple[str, str]]) -> dict[str, int]:
+    def count(table: str, *conditions: sa.ColumnElement[bool]) -> int:
+        statement = sa.select(sa.func.count()).select_from(sa.table(table, schema=schema_of(connection)))
+        return connection.execute(statement.where(*conditions)).scalar_one()
+
+    with patience(connection):
+        found = {f"rows of {table}": count(table) for table in sorted(tables) if table != "alembic_version"}
+        found |= {f"values of {table}.{name}": count(table, sa.column(name).is_not(None)) for table, name in columns}
+    return {what: number for what, number in found.items() if number}
 
 
 def sql(dialect: str, up_to: str = "head", schema: str | None = None) -> str:
@@ -84,15 +137,19 @@ def sql(dialect: str, up_to: str = "head", schema: str | None = None) -> str:
     :raises ValueError: there is no such revision
     """
     from alembic import command
-    from alembic.util import CommandError
 
+    order = [BASE, *sorted(revisions()), "head"]
+    ends = up_to.split(":")
+    if len(ends) > 2 or not set(ends) <= set(order):
+        raise ValueError(
+            f"“{up_to[:80]}” is no revision. Give one of: {', '.join(order[1:])}; or two of them, as 0002:head."
+        )
+    if len(ends) == 2 and order.index(ends[0]) >= order.index(ends[1]):
+        raise ValueError(f"“{up_to}” upgrades nothing: give the earlier revision first.")
     config = _config()
     config.attributes |= {"dialect": dialect, "schema": schema}
     config.output_buffer = StringIO()
-    try:
-        command.upgrade(config, up_to, sql=True)
-    except CommandError as error:
-        raise ValueError(str(error)) from None
+    command.upgrade(config, up_to, sql=True)
     create_schema = _CREATE_SCHEMA.get(dialect, "").format(schema) if schema else ""
     return _PREAMBLES.get(dialect, "") + create_schema + config.output_buffer.getvalue()
 

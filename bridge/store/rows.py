@@ -82,6 +82,8 @@ class DeadLetterRow(NamedTuple):
     last_tried_at: datetime
     status: str
     notified_at: datetime | None
+    notice_id: str | None
+    notice_receipt: str | None
     replayed_at: datetime | None
     resolved_at: datetime | None
     discarded_at: datetime | None

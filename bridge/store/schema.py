@@ -296,13 +296,26 @@ dead_letters = Table(
     Column("last_tried_at", Moment, nullable=False),
     # "open", "replayed" (back on its queue), "resolved" (applied since) or "discarded" (by a person, for good)
     Column("status", text(16), nullable=False),
-    Column("notified_at", Moment),  # the notice is on the dead-letter queue
+    Column("notified_at", Moment),  # the notice was put on the dead-letter queue
+    # Of the notice, as long as it may be there; deleted with the receipt when the letter is closed.
+    Column("notice_id", key(64)),
+    Column("notice_receipt", key(512)),
     Column("replayed_at", Moment),
     Column("resolved_at", Moment),
     Column("discarded_at", Moment),
     Index("ix_dead_letters_status", "status", "last_tried_at"),
     Index("ix_dead_letters_message_id", "message_id"),
     Index("ix_dead_letters_manychat_id", "manychat_id"),
+)
+
+# Nearly always few: a notice is deleted seconds after its letter is closed.
+_outlived = dead_letters.c.notice_id.is_not(None)
+Index(
+    "ix_dead_letters_notice",
+    dead_letters.c.id,
+    mssql_where=_outlived,
+    postgresql_where=_outlived,
+    sqlite_where=_outlived,
 )
 
 # Keys of the API. The key itself is not stored.

@@ -7,25 +7,39 @@ committed before its notice is sent, and the notice is sent before the message i
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.exc import DBAPIError
 
 from ..contract.event import Event
 from ..contract.fields import format_datetime
 from ..contract.outcomes import ErrorCode
-from ..queue import Queue
+from ..errors import QueueDenied, QueueMissing
+from ..queue import Message, Queue
 from ..results import Failure
-from ..store import audit, dead_letters
+from ..store import audit, dead_letters, notices
 from ..store.audit import AttemptState
 from ..store.dead_letters import DeadLetter
 from ..store.engine import in_transaction
+from ..store.notices import Notice
 from ..store.refusal import write_events
 from ..store.rows import AuditRow, DeadLetterRow
+
+log = structlog.get_logger()
+
+#: Seconds that a notice stays on the dead-letter queue if nothing takes it away earlier: seven days.
+NOTICE_SECONDS = 7 * 24 * 3600
+#: A queue with so many messages gets no further notices. The letters themselves are in SQL.
+MOST_NOTICES = 10_000
+#: Seconds between two searches for notices of letters that are closed, and the share of it that is random.
+INTERVAL = 20
+JITTER = 0.2
 
 #: Records failed events in a handler's own tables.
 OnFailure = Callable[[sa.Connection, Sequence[tuple[Event, Failure]]], None]
@@ -113,13 +127,42 @@ class DeadLetterer:
     def send_notice(self, message_ids: Sequence[str]) -> None:
         """Put a notice of each dead letter on the dead-letter queue, unless it was sent before.
 
+        A queue that no program reads gets :data:`MOST_NOTICES` at most.
+
         :raises bridge.errors.Outage: SQL or the queue is down
         """
-        letters = in_transaction(self._engine, dead_letters.unnotified, message_ids)
+        letters = in_transaction(self._engine, notices.missing, message_ids)
+        if not letters:
+            return
+        if self._has_too_many():
+            log.warning("notices_left_out", queue=self._dead_letter_queue.name, count=len(letters))
+            return
+        sent: dict[int, Notice] = {}
         for letter in letters:
-            self._dead_letter_queue.send(_notice(letter))
-        if letters:
-            in_transaction(self._engine, dead_letters.mark_notified, [letter.id for letter in letters])
+            message = self._dead_letter_queue.send(_notice(letter), time_to_live=NOTICE_SECONDS)
+            sent[letter.id] = Notice(message.id, message.pop_receipt)
+        in_transaction(self._engine, notices.mark_sent, sent)
+
+    def _has_too_many(self) -> bool:
+        try:
+            return self._dead_letter_queue.depth() >= MOST_NOTICES
+        except QueueDenied:
+            return False  # the bridge may add notices, and not count them
+
+
+def remove_outlived(engine: sa.Engine, dead_letter_queue: Queue) -> None:
+    """Delete the notices of letters that are not open any more, whoever closed them.
+
+    :raises bridge.errors.Outage: SQL or the queue is down
+    """
+    while gone := in_transaction(engine, notices.outlived):
+        for notice in gone.values():
+            # Without the right, or without the queue, the notice ends by its time to live.
+            with contextlib.suppress(QueueDenied, QueueMissing):
+                dead_letter_queue.delete(Message(notice.id, "", datetime.now(timezone.utc), notice.receipt, 0))
+        in_transaction(engine, notices.mark_gone, gone)
+        if len(gone) < notices.LIMIT:
+            return
 
 
 def last_failure(known: AttemptState | AuditRow) -> Failure:

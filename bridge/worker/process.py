@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -24,7 +24,7 @@ from ..queue import Queue, require_rights
 from ..settings import Settings, variable
 from ..store import migrate
 from ..store.refusal import check_writing
-from . import heartbeat, reconcile, reporter, watchdog
+from . import dead_lettering, heartbeat, reconcile, reporter, watchdog
 from .consumer import Consumer
 from .delivery import BatchProcessor
 from .handlers import Handler, make_handlers, needs_odoo
@@ -110,7 +110,7 @@ def _start(
     """Start all threads. ``stack`` ends them, the consumers first: they finish the batches in hand.
 
     Until then leases are renewed and messages deleted, or finished events would come again. Odoo gets heartbeats until
-    then, because the bridge is alive.
+    then, because the bridge is alive, and hears of its end after that.
     """
     leases = LeaseKeeper(settings.visibility_timeout)
     pauses = Pauses(engine)
@@ -125,19 +125,19 @@ def _start(
         visibility_timeout=settings.visibility_timeout,
     )
     renewal = PeriodicThread("lease_renewal", leases.renew_due, leases.interval)
-    for reporting in _reporters(engine, odoo, watch) if odoo else []:
-        stack.callback(reporting.close)
-        reporting.start()
+    if odoo:
+        beating, reporting = _reporters(engine, odoo, watch)
+        stack.callback(heartbeat.sign_off, odoo, beating)
+        for thread in (beating, reporting):
+            stack.callback(thread.close)
+            thread.start()
     pool = stack.enter_context(ThreadPoolExecutor(SETTLERS, thread_name_prefix="settle"))
     stack.callback(renewal.join)
     stack.callback(renewal.close)
     renewal.start()
-    if settings.reconcile_interval:
-        reconciling = PeriodicThread(
-            "reconcile", reconciler.reconcile, settings.reconcile_interval, jitter=reconcile.JITTER, closing=stop
-        )
-        stack.callback(reconciling.join)
-        reconciling.start()
+    for thread in _until_stopped(settings, engine, reconciler, dead_letter_queue, stop):
+        stack.callback(thread.join)
+        thread.start()
     consumers = [
         Consumer(
             handler,
@@ -164,6 +164,26 @@ def _start(
     return consumers
 
 
+def _until_stopped(
+    settings: Settings,
+    engine: sa.Engine,
+    reconciler: reconcile.Reconciler,
+    dead_letter_queue: Queue,
+    stop: threading.Event,
+) -> Iterator[PeriodicThread]:
+    """The threads that no event waits for: they end at once when ``stop`` is set."""
+    yield PeriodicThread(
+        "notices",
+        partial(dead_lettering.remove_outlived, engine, dead_letter_queue),
+        dead_lettering.INTERVAL,
+        jitter=dead_lettering.JITTER,
+        closing=stop,
+    )
+    if settings.reconcile_interval:
+        interval = settings.reconcile_interval
+        yield PeriodicThread("reconcile", reconciler.reconcile, interval, jitter=reconcile.JITTER, closing=stop)
+
+
 def _end(consumer: Consumer, stop: threading.Event) -> None:
     """Wait until ``consumer`` has finished the batch in hand, or stands still.
 
@@ -178,10 +198,10 @@ def _end(consumer: Consumer, stop: threading.Event) -> None:
             return
 
 
-def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThread]:
-    """The threads that keep Odoo informed."""
+def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> tuple[PeriodicThread, PeriodicThread]:
+    """The threads that keep Odoo informed: of this process, and of the outcomes of events."""
     closing = threading.Event()
-    return [
+    return (
         PeriodicThread(
             "heartbeat",
             partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.take_over, engine, odoo)),
@@ -198,7 +218,7 @@ def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThre
             jitter=reporter.JITTER,
             closing=closing,
         ),
-    ]
+    )
 
 
 def probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:

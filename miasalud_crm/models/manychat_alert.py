@@ -199,7 +199,8 @@ class ManychatAlert(models.Model):
         limit = fields.Datetime.now() - timedelta(minutes=minutes)
         Event = self.env["manychat.event"]
         waiting = Event.search_count([("state", "=", "queued"), ("received_at", "<", limit)])
-        # A bridge that stands still does nothing, though it sends heartbeats.
+        # A bridge that stands still does nothing, though it sends heartbeats. One that has signed off may be about to
+        # start again, so it has the same time to come back as one that fell silent.
         moving = self.env["manychat.bridge"].search([("last_seen", ">=", limit), ("stuck", "=", False)], limit=1)
         # If no bridge has ever run, alert only once events wait for it.
         return not moving and bool(waiting or self.env["manychat.bridge"].search([], limit=1)), waiting

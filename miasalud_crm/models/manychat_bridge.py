@@ -6,12 +6,14 @@ from .. import cron_threads, job_thread
 from ..rights import bridge_only
 from .ir_cron import RELAY_JOB
 
+#: Most processes in the answer about those that have ended.
+ENDED_SHOWN = 100
 #: Most discarded events in one answer to a heartbeat. The next heartbeat comes half a minute later.
 DISCARDS_PER_ANSWER = 500
 
 
 class ManychatBridge(models.Model):
-    """A running bridge process, known by its heartbeat."""
+    """A bridge process: it runs while its heartbeat is recent, unless it has said that it ends."""
 
     _name = "manychat.bridge"
     _description = "ManyChat Bridge"
@@ -20,6 +22,7 @@ class ManychatBridge(models.Model):
     name = fields.Char(required=True, readonly=True)
     version = fields.Char(readonly=True)
     last_seen = fields.Datetime(readonly=True)
+    stopped = fields.Boolean(readonly=True, help="The process has said that it ends. A killed one says nothing.")
     stuck = fields.Char(
         "Standing Still", readonly=True, help="Queues from which the process takes no events any more, though it runs."
     )
@@ -65,10 +68,11 @@ class ManychatBridge(models.Model):
         # One statement, so that two processes of the same name do not conflict.
         self.env.cr.execute(
             """
-            INSERT INTO manychat_bridge (name, version, stuck, last_seen)
-                 VALUES (%s, %s, %s, now() AT TIME ZONE 'UTC')
+            INSERT INTO manychat_bridge (name, version, stuck, stopped, last_seen)
+                 VALUES (%s, %s, %s, false, now() AT TIME ZONE 'UTC')
             ON CONFLICT (name) DO UPDATE
-                    SET version = EXCLUDED.version, stuck = EXCLUDED.stuck, last_seen = EXCLUDED.last_seen
+                    SET version = EXCLUDED.version, stuck = EXCLUDED.stuck, stopped = EXCLUDED.stopped,
+                        last_seen = EXCLUDED.last_seen
             """,
             [str(name)[:256], str(version)[:64], ", ".join(map(str, stuck))[:256] or None],
         )
@@ -87,14 +91,49 @@ class ManychatBridge(models.Model):
             (queues whose consumer stands still)
         :raises AccessError: the caller is not in that group
         """
-        now = fields.Datetime.now()
-        active = self.search([("last_seen", ">", now - SILENT_AFTER)])
         return [
-            {
-                "name": bridge.name,
-                "version": bridge.version,
-                "seconds": max((now - bridge.last_seen).total_seconds(), 0),
-                "stuck": bridge.stuck.split(", ") if bridge.stuck else [],
-            }
-            for bridge in active
+            {**bridge._as_json(), "stuck": bridge.stuck.split(", ") if bridge.stuck else []}
+            for bridge in self._running()
         ]
+
+    @api.model
+    @bridge_only
+    def get_ended(self):
+        """Bridges that do not run any more. For the group “ManyChat Bridge”, over RPC: ``status``.
+
+        :return list: of dicts, newest first, 100 at most: ``name``, ``version``, ``seconds`` since the last heartbeat,
+            ``stopped`` (it has said that it ends; else it was killed, or its machine or network is down)
+        :raises AccessError: the caller is not in that group
+        """
+        limit = fields.Datetime.now() - SILENT_AFTER
+        ended = self.search(["|", ("stopped", "=", True), ("last_seen", "<=", limit)], limit=ENDED_SHOWN)
+        return [{**bridge._as_json(), "stopped": bridge.stopped} for bridge in ended]
+
+    @api.model
+    @bridge_only
+    def sign_off(self, name):
+        """Record that a bridge ends. For the group “ManyChat Bridge”, over RPC.
+
+        It does not count as running from now on. The alert still waits: a bridge that is restarted is back by then.
+
+        :param str name: as in :meth:`heartbeat`
+        :return bool: always ``True``
+        :raises AccessError: the caller is not in that group
+        """
+        bridges = self.search([("name", "=", str(name)[:256])])
+        bridges.write({"stopped": True, "last_seen": fields.Datetime.now()})
+        return True
+
+    # ------------------------------------------------------------
+    # Business methods
+    # ------------------------------------------------------------
+
+    @api.model
+    def _running(self):
+        """Those with a recent heartbeat that have not signed off. One that stands still is among them."""
+        return self.search([("stopped", "=", False), ("last_seen", ">", fields.Datetime.now() - SILENT_AFTER)])
+
+    def _as_json(self):
+        self.ensure_one()
+        seconds = max((fields.Datetime.now() - self.last_seen).total_seconds(), 0)
+        return {"name": self.name, "version": self.version, "seconds": seconds}

@@ -3,7 +3,6 @@ import re
 
 from odoo import api, fields, models
 
-from bridge.contract.agreements import SILENT_AFTER
 from bridge.contract.payloads import DEAD_LETTER_QUEUE
 
 from .. import configuration
@@ -13,6 +12,8 @@ from .ir_cron import ARCHIVED, DELETED
 
 _logger = logging.getLogger(__name__)
 
+#: Bridges that the checklist names.
+SHOWN = 3
 #: Ids of the invented people of test events. ManyChat's own ids are numbers.
 TEST_ID = re.compile(r"TEST-[0-9a-f]{12}")
 #: The same for SQL's LIKE.
@@ -169,20 +170,24 @@ class ManychatSetup(models.AbstractModel):
         )
 
     def _bridge_step(self):
-        bridges = self.env["manychat.bridge"].sudo().search([("last_seen", "!=", False)])
-        alive = bridges.filtered(lambda bridge: fields.Datetime.now() - bridge.last_seen < SILENT_AFTER)
+        bridges = self.env["manychat.bridge"].sudo().search([("last_seen", "!=", False)], limit=1)
+        alive = bridges._running()
         if stuck := alive.filtered("stuck"):
             state = "warning"
-            text = " ".join(self._stuck_sentence(bridge) for bridge in stuck)
+            text = " ".join(self._stuck_sentence(bridge) for bridge in stuck[:SHOWN])
+            if len(stuck) > SHOWN:
+                text = f"{text} {self.env._('And %s more.', len(stuck) - SHOWN)}"
         elif alive:
             state = "done"
-            text = self.env._("Running: %s.", "; ".join(self._bridge_sentence(bridge) for bridge in alive))
+            text = self.env._("Running: %s.", "; ".join(self._bridge_sentence(bridge) for bridge in alive[:SHOWN]))
+            if len(alive) > SHOWN:
+                text = f"{text} {self.env._('And %s more.', len(alive) - SHOWN)}"
         elif bridges:
             state = "warning"
             text = self.env._(
                 "No bridge is running. The last one was %s. Start it again with “python -m bridge run”. Events wait "
                 "until then.",
-                self._bridge_sentence(bridges[0]),
+                self._bridge_sentence(bridges),
             )
         else:
             state = "todo"
@@ -204,6 +209,13 @@ class ManychatSetup(models.AbstractModel):
         )
 
     def _bridge_sentence(self, bridge):
+        if bridge.stopped:
+            return self.env._(
+                "%(name)s (version %(version)s), stopped %(ago)s",
+                name=bridge.name,
+                version=bridge.version,
+                ago=self._ago(bridge.last_seen),
+            )
         return self.env._(
             "%(name)s (version %(version)s), last seen %(ago)s",
             name=bridge.name,

@@ -85,6 +85,17 @@ class TestAlert(ManychatCase):
         self.bridge_seen(minutes_ago=0)
         self.assertFalse(self.check())
 
+    def test_a_bridge_that_was_stopped_has_the_same_minutes_to_come_back(self):
+        bridge = self.env["manychat.bridge"].with_user(self.bridge_user)
+        bridge.sign_off("test/1")
+        self.assertFalse(bridge.get_active())
+        self.assertFalse(self.check(), "a rolling restart is no problem")
+        self.env["manychat.bridge"].search([]).last_seen -= timedelta(minutes=11)
+        self.assertIn("silent", self.check().summary)
+        bridge.heartbeat("test/2", "0")
+        self.env.invalidate_all()
+        self.assertFalse(self.check())
+
     def test_a_bridge_that_stands_still_is_as_silent_as_none(self):
         self.bridge_seen(minutes_ago=0)
         self.assertFalse(self.check())

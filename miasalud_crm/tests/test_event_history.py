@@ -56,7 +56,30 @@ class TestEventHistory(ManychatCase):
         self.assertEqual(alive["lately/1"]["version"], "1.2.3")
         self.assertLess(alive["lately/1"]["seconds"], 60)
 
+    def test_a_bridge_that_signs_off_ends_at_once_and_a_killed_one_when_it_has_been_silent(self):
+        bridges = self.env["manychat.bridge"].with_user(self.bridge_user)
+        bridges.sudo().search([]).unlink()
+        for name in ("stays/1", "stops/2", "killed/3"):
+            bridges.heartbeat(name, "1.2.3")
+        bridges.sudo().search([("name", "=", "killed/3")]).last_seen = "2026-01-01 00:00:00"
+        bridges.sign_off("stops/2")
+        bridges.sign_off("unknown/4")
+        self.env.flush_all()
+        self.assertEqual([bridge["name"] for bridge in bridges.get_active()], ["stays/1"])
+        ended = [(bridge["name"], bridge["stopped"]) for bridge in bridges.get_ended()]
+        self.assertEqual(ended, [("stops/2", True), ("killed/3", False)])
+        # A process in a container has the same name after its restart.
+        bridges.heartbeat("stops/2", "1.2.4")
+        self.env.invalidate_all()
+        self.assertEqual({bridge["name"] for bridge in bridges.get_active()}, {"stays/1", "stops/2"})
+        self.assertEqual([bridge["name"] for bridge in bridges.get_ended()], ["killed/3"])
+
     def test_only_the_bridge_may_ask(self):
-        for model, method in (("manychat.event", "get_history"), ("manychat.bridge", "get_active")):
+        for model, method, *arguments in (
+            ("manychat.event", "get_history"),
+            ("manychat.bridge", "get_active"),
+            ("manychat.bridge", "get_ended"),
+            ("manychat.bridge", "sign_off", "host/1"),
+        ):
             with self.subTest(method), self.assertRaises(AccessError):
-                getattr(self.env[model].with_user(self.env.ref("base.user_admin")), method)()
+                getattr(self.env[model].with_user(self.env.ref("base.user_admin")), method)(*arguments)

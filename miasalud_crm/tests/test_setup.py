@@ -107,6 +107,31 @@ class TestSetup(QueueCase, TransactionCase):
         self.assertIn("3 minutes ago", step["text"])
         self.assertIn("python -m bridge run", step["text"])
 
+    def test_a_bridge_that_was_stopped_is_not_alive_at_once(self):
+        bridges = self.env["manychat.bridge"]
+        bridges.search([]).unlink()
+        bridge = bridges.with_user(self.env.ref("miasalud_crm.user_bridge"))
+        bridge.heartbeat("host/1", "9.8.7")
+        bridge.sign_off("host/1")
+        step = self.step("bridge")
+        self.assertEqual(step["state"], "warning")
+        self.assertIn("host/1 (version 9.8.7), stopped", step["text"])
+        bridge.heartbeat("host/2", "9.8.7")
+        self.env.invalidate_all()
+        step = self.step("bridge")
+        self.assertEqual(step["state"], "done")
+        self.assertNotIn("host/1", step["text"])
+
+    def test_many_bridges_are_a_few_names_and_a_number(self):
+        bridges = self.env["manychat.bridge"]
+        bridges.search([]).unlink()
+        for number in range(100):
+            bridges.with_user(self.env.ref("miasalud_crm.user_bridge")).heartbeat(f"host/{number}", "9.8.7")
+        self.env.invalidate_all()
+        text = self.step("bridge")["text"]
+        self.assertEqual(text.count("host/"), 3)
+        self.assertIn("97", text)
+
     def test_a_bridge_that_stands_still_is_not_alive(self):
         bridges = self.env["manychat.bridge"]
         bridges.search([]).unlink()

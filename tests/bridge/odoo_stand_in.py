@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import threading
 import time
 from datetime import datetime
@@ -28,6 +29,8 @@ class OdooStandIn:
     :ivar leads: per ManyChat id: lead id, stage, and the order of the newest applied event
     :ivar moves: (ManyChat id, stage) of every creation and move, in order: what a chatter would show
     :ivar calls: event ids of every call of ``manychat_apply`` that was not empty
+    :ivar signed_off: names of the bridges that said that they end
+    :ivar ended: what ``manychat.bridge.get_ended`` answers
     :ivar erased: ManyChat ids of those whom it was told to forget
     :ivar logged: what ``manychat.event.get_history`` knows
     :ivar reports: what it was told of events, in order
@@ -45,6 +48,8 @@ class OdooStandIn:
         self.moves: list[tuple[str, str]] = []
         self.calls: list[list[str]] = []
         self.heartbeats: list[dict[str, Any]] = []
+        self.signed_off: list[str] = []
+        self.ended: list[dict[str, Any]] = []
         self.erased: list[str] = []
         self.logged: list[dict[str, Any]] = []
         self.reports: list[dict[str, Any]] = []
@@ -229,8 +234,13 @@ class OdooStandIn:
             return self.overdue
         if (model, method) == ("manychat.event", "send_again"):
             return self.send_again(**arguments)
+        if (model, method) == ("manychat.bridge", "sign_off") and self.takes_reports:
+            self.signed_off.append(arguments["name"])
+            return True
         if (model, method) == ("manychat.bridge", "get_active"):
-            return [{**beat, "seconds": 1} for beat in self.heartbeats]
+            return [{"seconds": 1, **beat} for beat in self.heartbeats if beat["name"] not in self.signed_off]
+        if (model, method) == ("manychat.bridge", "get_ended") and self.takes_reports:
+            return self.ended
         if (model, method) == ("manychat.event", "get_history"):
             return self.get_history(**arguments)
         if (model, method) == ("manychat.event", "erase"):
@@ -245,6 +255,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, *args: Any):
         self.connections: list[socket.socket] = []
         super().__init__(*args)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that ends in the middle of a request, as a killed bridge does, is no fault of this server."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.connections.append(request)

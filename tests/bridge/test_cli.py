@@ -108,7 +108,7 @@ def test_db_upgrade_downgrade_current_and_sql(cli: Cli) -> None:
     assert "from none to revision" in cli.start("db", "upgrade", **url).stdout
     assert cli("db", "current", **url).returncode == 0
     assert "already" in cli("db", "upgrade", **url).stdout
-    assert cli("db", "downgrade", "base", stdin="n\n", **url).returncode == 1
+    assert cli("db", "downgrade", "base", stdin="n\n", **url).returncode == 2
     assert cli("db", "current", **url).returncode == 0
     assert cli.start("db", "downgrade", "base", "--yes", **url).returncode == 0
     assert cli("db", "current", **url).returncode == 1

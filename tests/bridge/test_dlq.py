@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import pty
-import subprocess
-import sys
+import threading
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from bridge.cli.dlq import harmless
 from bridge.contract.event import Event
-from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
+from bridge.contract.payloads import CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
+from bridge.store import dead_letters, schema
+from bridge.store.dead_letters import DeadLetter
+from bridge.worker import dead_lettering, process
 
 from .conftest import PATIENCE, Cli, World, contact, eventually, stage
 from .program import Program
+from .terminal import on_a_terminal
 
 
 @pytest.fixture
@@ -59,6 +61,129 @@ def test_wrong_filters_are_refused_and_change_nothing(cli: Cli, world: World, le
     ):
         assert cli("dlq", *arguments).returncode == 2
     assert {row.status for row in world.rows("dead_letters")} == {"open"}
+
+
+def test_a_letter_is_named_by_the_beginning_of_its_events_id_everywhere(
+    cli: Cli, world: World, letters: list[Event]
+) -> None:
+    event = letters[1]
+    short = event.id[:12]
+    assert event.id in cli("trace", short).stdout
+    for spelling in (event.id, short, event.id[:6].upper(), f" {short} "):
+        assert event.id in cli("dlq", "show", spelling).stdout
+        assert listed(cli, "--id", spelling) == ["MC1"]
+    assert "Would replay 1." in cli("dlq", "replay", "--id", short, "--dry-run").stdout
+    assert "Discarded 1." in cli("dlq", "discard", "--id", short, "--yes").stdout
+    again = cli("dlq", "replay", "--id", short)
+    assert (again.returncode, "is discarded, and not open" in again.stderr) == (1, True)
+
+    # Two events may begin alike: that was generated, with 6 digits it takes 5,000 events.
+    rows = world.rows("dead_letters", type="opportunity")
+    with world.engine.begin() as connection:
+        for number, row in enumerate(rows):
+            rename = schema.dead_letters.update().where(schema.dead_letters.c.id == row.id)
+            connection.execute(rename.values(event_id=f"abcdef{number}".ljust(64, "0"), status="open"))
+    several = cli("dlq", "discard", "--id", "abcdef", "--yes")
+    assert several.returncode == 1
+    assert several.stderr.count("abcdef") == 4
+    assert cli("dlq", "show", "abcdef0").returncode == 0
+
+
+@pytest.mark.parametrize("command", [("show",), ("list", "--id"), ("replay", "--id"), ("discard", "--yes", "--id")])
+@pytest.mark.parametrize("unknown", ["999999", "99", "abcdef123", "0" * 64, "123456789012345678"])
+def test_an_unknown_letter_is_said_to_be(cli: Cli, world: World, command: tuple[str, ...], unknown: str) -> None:
+    refused = cli("dlq", *command, unknown)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"no dead letter {unknown}" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["list", "replay", "discard"])
+def test_a_filter_that_cannot_be_meant_is_refused(cli: Cli, world: World, command: str) -> None:
+    for arguments, said in (
+        (["--reason", "unmaped_stage"], "Did you mean unmapped_stage?"),
+        (["--reason", "UNMAPPED_STAGE"], "Did you mean unmapped_stage?"),
+        (["--reason", "x" * 500], "The reasons are: crashed, "),
+        (["--reason", ""], "The reasons are: crashed, "),
+        (["--since", "2999-01-01"], "lies in the future"),
+        (["--since", "0h"], "give a time"),
+        (["--since", "1h", "--until", "2h"], "--since must be before --until"),
+        (["--manychat-id", " "], "--manychat-id"),
+        (["--queue", "oportunity"], "opportunity"),
+        (["--id", "ñ"], "is no id"),
+        (["--id", "abcde"], "is no id"),
+        (["--id", ""], "is no id"),
+    ):
+        refused = cli("dlq", command, *arguments)
+        assert refused.returncode == 2, arguments
+        assert said in refused.stderr
+    # Odoo may give reasons of its own.
+    now = datetime.now(timezone.utc)
+    with world.engine.begin() as connection:
+        letter = DeadLetter(None, "m1", OPPORTUNITY_QUEUE, None, None, "…", now, "of_odoo", "Something.", 1, now)
+        dead_letters.put(connection, [letter])
+    assert cli("dlq", "list", "--reason", "of_odoo").stdout.count("of_odoo") == 2
+
+
+def test_notices_go_when_their_letters_are_closed_and_expire_at_last(
+    cli: Cli, world: World, letters: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = world.queues[DEAD_LETTER_QUEUE]
+    assert queue.depth() == 4
+    [first, *_] = queue._client.receive_messages(max_messages=1, visibility_timeout=1)
+    assert first.expires_on - first.inserted_on == timedelta(days=7)
+    eventually(lambda: len(queue.peek(32)) == 4)
+    for row in world.rows("dead_letters"):
+        assert row.notice_id
+        assert row.notice_receipt
+    cli("dlq", "discard", "--manychat-id", "MC0", "--yes")
+    cli("dlq", "replay", "--manychat-id", "MC1")
+    cli("erase", "--manychat-id", "MC2", "--yes")
+
+    dead_lettering.remove_outlived(world.engine, queue)
+    # One of them was received above, so its receipt is not that of its sender any more: it expires.
+    assert {row.status for row in world.rows("dead_letters", notice_id=None)} == {"discarded", "replayed"}
+    assert queue.depth() in (1, 2)
+    [left] = world.rows("dead_letters", status="open")
+    assert left.notice_id
+
+    # The same event fails again: it has a notice again.
+    world.start_bridge()
+    eventually(lambda: len(world.rows("dead_letters", status="open")) == 2)
+    eventually(lambda: all(row.notice_id for row in world.rows("dead_letters", status="open")))
+
+
+def test_a_running_bridge_takes_away_the_notices_of_closed_letters(
+    cli: Cli, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_lettering, "INTERVAL", 0.1)
+    stop = threading.Event()
+    settings = world.settings(poll_interval=0.05)
+    bridge = threading.Thread(target=process.run, args=[settings, ["contact", "opportunity"], stop])
+    bridge.start()
+    try:
+        event = stage("MC1", stage_id=99)
+        world.send(event)
+        queue = world.queues[DEAD_LETTER_QUEUE]
+        eventually(lambda: queue.depth() == 1)
+        cli("dlq", "discard", "--all", "--yes")
+        eventually(lambda: queue.depth() == 0)
+    finally:
+        stop.set()
+        bridge.join(PATIENCE)
+
+
+def test_a_queue_that_nobody_reads_gets_a_bounded_number_of_notices(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_lettering, "MOST_NOTICES", 3)
+    now = datetime.now(timezone.utc)
+    queue = world.queues[DEAD_LETTER_QUEUE]
+    keeping = dead_lettering.DeadLetterer(world.engine, queue)
+    for number in range(5):
+        keeping.store([DeadLetter(None, f"m{number}", CONTACT_QUEUE, None, None, "…", now, "not_json", "No.", 1, now)])
+        keeping.send_notice([f"m{number}"])
+    assert queue.depth() == 3
+    assert len(world.rows("dead_letters", status="open")) == 5
 
 
 def test_show_tells_everything_but_the_body_which_only_body_does(cli: Cli, world: World, letters: list[Event]) -> None:
@@ -172,7 +297,7 @@ def test_what_was_discarded_stays_so_whatever_brings_it_again(cli: Cli, world: W
     assert cli("dlq", "discard").returncode == 2
     assert "Would discard 4" in cli("dlq", "discard", "--all", "--dry-run").stdout
     assert {row.status for row in world.rows("dead_letters")} == {"open"}
-    assert "Discarded 1." in cli.start("dlq", "discard", "--manychat-id", "MC0").stdout
+    assert "Discarded 1." in cli.start("dlq", "discard", "--manychat-id", "MC0", "--yes").stdout
     assert "Discarded 0." in cli("dlq", "discard", "--manychat-id", "MC0").stdout
     assert "Replayed 0." in cli("dlq", "replay", "--manychat-id", "MC0").stdout
     [row] = world.rows("dead_letters", manychat_id="MC0")
@@ -188,33 +313,16 @@ def test_what_was_discarded_stays_so_whatever_brings_it_again(cli: Cli, world: W
     eventually(lambda: bridge.lines("event_duplicate"))
     assert world.outcomes(letters[0]) == ["discarded"]
     assert world.odoo.moves == []
-    assert "Discarded 3." in cli("dlq", "discard", "--all").stdout
+    assert "Discarded 3." in cli("dlq", "discard", "--all", "--yes").stdout
     assert len(world.rows("dead_letters")) == 4
 
 
 def test_on_a_terminal_many_are_replayed_only_after_a_yes(cli: Cli, world: World, letters: list[Event]) -> None:
-    def on_a_terminal(answer: bytes, *arguments: str) -> int:
-        ours, theirs = pty.openpty()
-        os.write(ours, answer)
-        try:
-            return subprocess.run(
-                [sys.executable, "-m", "bridge", "dlq", "replay", *arguments],
-                env=cli.environment,
-                cwd=cli.folder,
-                stdin=theirs,
-                capture_output=True,
-                check=False,
-                timeout=PATIENCE,
-            ).returncode
-        finally:
-            os.close(ours)
-            os.close(theirs)
-
     queue = world.queues[OPPORTUNITY_QUEUE]
-    assert on_a_terminal(b"n\n") != 0
+    assert on_a_terminal(cli, "n\n", "dlq", "replay").returncode != 0
     assert queue.depth() == 0
     # One is not many.
-    assert on_a_terminal(b"n\n", "--manychat-id", "MC0") == 0
+    assert on_a_terminal(cli, "n\n", "dlq", "replay", "--manychat-id", "MC0").returncode == 0
     assert queue.depth() == 1
-    assert on_a_terminal(b"n\n", "--yes") == 0
+    assert on_a_terminal(cli, "n\n", "dlq", "replay", "--yes").returncode == 0
     assert queue.depth() == 3

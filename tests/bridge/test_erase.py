@@ -25,7 +25,7 @@ def test_a_person_is_removed_and_what_is_left_is_told(cli: Cli, world: World) ->
     assert "audit payloads 3" in dry
     assert {table: world.rows(table) for table in tables} == tables
     assert world.odoo.erased == []
-    assert cli("erase", "--manychat-id", "MC1", stdin="n\n").returncode == 1
+    assert cli("erase", "--manychat-id", "MC1", stdin="n\n").returncode == 2
     assert world.odoo.erased == []
 
     done = cli("erase", "--manychat-id", "MC1", "--yes").stdout
@@ -85,10 +85,10 @@ def test_purge_counts_and_removes_what_is_older(cli: Cli, world: World) -> None:
         )
 
     assert "audit payloads 1, dead letters 0" in cli.start("purge", "--older-than", "90d", "--dry-run").stdout
+    assert cli("purge", "--older-than", "90d", stdin="n\n").returncode == 2
     assert cli("purge", "--older-than", "soon").returncode == 2
     assert "{}" not in [row.payload for row in world.rows("audit")]
-    # No terminal: a timer runs it.
-    assert "Purged: audit payloads 1" in cli("purge", "--older-than", "90d").stdout
+    assert "Purged: audit payloads 1" in cli("purge", "--older-than", "90d", "--yes").stdout
     assert {row.event_id: row.payload == "{}" for row in world.rows("audit")} == {
         old.id: True,
         young.id: False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -20,7 +21,8 @@ from bridge.store import audit, dead_letters, pauses
 from bridge.store.audit import ReceivedEvent
 from bridge.store.dead_letters import DeadLetter
 
-from .conftest import Cli, World, contact, stage
+from .conftest import PATIENCE, Cli, World, contact, eventually, stage
+from .program import Program
 
 
 @pytest.fixture
@@ -189,6 +191,73 @@ def test_status_fits_80_columns_and_names_what_matters(world: World, settings: S
     for word in ("ok", "crm-opportunities", "campaign", "contact", "PAUSED", "unmapped_stage", "1 alive", "host/1"):
         assert word in text
     assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize(("running", "stuck", "ended"), [(0, 0, 3), (1, 0, 0), (5, 1, 1), (20, 20, 2), (100, 4, 100)])
+def test_status_is_readable_with_any_number_of_bridges(
+    world: World, settings: Settings, width: int, running: int, stuck: int, ended: int
+) -> None:
+    host = "bridge-production-westeurope-7d9f8b6c5-x2x9z.pods.cluster.internal.example.com"
+    world.odoo.heartbeats += [
+        {
+            "name": f"{host}/{n}",
+            "version": "0.4.0",
+            "seconds": n / 10,
+            "stuck": ["manychat-contact-queue"] * (n < stuck),
+        }
+        for n in range(running)
+    ]
+    world.odoo.ended += [
+        {"name": f"{host}/9{n}", "version": "0.4.0", "seconds": 60 * n + 5, "stopped": n % 2 == 0} for n in range(ended)
+    ]
+    with world.engine.begin() as connection:
+        pauses.pause(connection, [CONTACT_QUEUE, CAMPAIGN_QUEUE, OPPORTUNITY_QUEUE])
+    report = look(settings)
+    assert len(report["bridges"]) == running
+    assert len(report["ended_bridges"]) == ended
+    console = Console(width=width, no_color=True, force_terminal=False, markup=False)
+    with console.capture() as capture:
+        console.print(status.view(report))
+    text = capture.get()
+    print(text)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) < 45
+    assert "…" not in text
+    unfolded = "".join(line.strip() for line in lines)
+    assert f"{running - stuck} alive" in text
+    assert text.count("STANDS STILL") == min(stuck, 5)
+    if running:
+        assert ".example.com/" in unfolded or width == 80
+    assert ("more, each seen" in text) == (running > 5)
+    assert ("not running: " in text) == bool(ended)
+    if ended:
+        assert f"{(ended + 1) // 2} stopped, last seen 5.0 s ago" in unfolded
+    if not running:
+        assert f"the last one, {host}/90, was stopped 5.0 s ago" in " ".join(report["problems"])
+
+
+def test_a_number_of_any_size_fits_its_column() -> None:
+    sizes = (None, 0, 0.1, 12.5, 999.96, 9999, 9999.5, 10_000, 999_499, 999_500, 1_234_567, 99_950_000, 987_654_321)
+    shown = [status._number(size) for size in sizes]
+    assert shown == [
+        *("?", "0", "0.1", "12.5", "1000", "9999", "10k", "10k", "999k", "1.0M", "1.2M", "100M", "988M"),
+    ]
+    times = (None, 0, 0.01, 5, 9.96, 119, 121, 5969, 5971, 172_799, 172_801, 9e8)
+    assert max(len(status.duration(seconds)) for seconds in times) <= 7
+
+
+def test_status_that_is_watched_through_a_pipe_prints_report_after_report(world: World, cli: Cli) -> None:
+    alive(world)
+    for options, number, mark in (([], 3, "MiaSalud bridge"), (["--json"], 3, '"checked_at"')):
+        output, errors = (cli.folder / f"watch{len(options)}-{name}.txt" for name in ("out", "err"))
+        arguments = ["status", "--watch", "--every", "0.5", *options]
+        program = Program(arguments, cli.environment, cli.folder, stdout=output, stderr=errors)
+        eventually(lambda: output.read_text().count(mark) >= number, "three reports")  # noqa: B023
+        program.send_signal(signal.SIGHUP)
+        assert program.wait(PATIENCE) == 0
+        assert errors.read_text() == ""
 
 
 def test_status_exits_by_what_it_found_and_prints_json(world: World, cli: Cli) -> None:

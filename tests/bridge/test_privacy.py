@@ -147,11 +147,11 @@ def test_nothing_personal_and_no_secret_is_ever_printed(cli: Cli, world: World, 
         ("dlq", "show", str(letter.id), "--json"),
         ("dlq", "replay", "--dry-run"),
         ("dlq", "replay"),
-        ("dlq", "discard", "--code", "not_json"),
+        ("dlq", "discard", "--code", "not_json", "--yes"),
         ("reconcile", "--older-than", "0s"),
         ("erase", "--manychat-id", "MC6", "--dry-run"),
         ("erase", "--manychat-id", "MC6", "--yes"),
-        ("purge", "--older-than", "0s", "--yes"),
+        ("purge", "--older-than", "1s", "--yes"),
     ):
         cli(*command)
     payload = json.dumps({"manychat_id": "MC1", **PERSONAL, "state": {"stage_id": 17}})

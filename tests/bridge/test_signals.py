@@ -25,7 +25,7 @@ from .program import Program
 PROGRAM = """
 import os, signal, sys, time
 from bridge import log
-from bridge.cli.run import stop_on_signals
+from bridge.signals import stop_on_signals
 
 log.configure("json")
 stop = stop_on_signals()
@@ -95,6 +95,74 @@ def test_two_signals_at_any_moment_and_distance_end_the_api(world: World, choose
         log = world.folder / f"api-{number}.log"
         process = Program(["api", "--port", str(free_port())], world.environment, world.folder, stdout=log, stderr=log)
         _end_by_two_signals(process, log, chooser)
+
+
+#: The end of a terminal or of an SSH session, and what some supervisors send.
+OTHERS = [signal.SIGHUP, signal.SIGQUIT]
+
+
+@pytest.mark.parametrize("number", [*OTHERS, signal.SIGTERM, signal.SIGINT])
+def test_a_bridge_that_is_stopped_finishes_and_signs_off(world: World, number: signal.Signals) -> None:
+    events = [stage(f"MC{each}") for each in range(40)]
+    world.send(*events)
+    bridge = world.start_bridge()
+    eventually(lambda: world.odoo.heartbeats and world.odoo.moves)
+    for meaningless in (signal.SIGUSR1, signal.SIGUSR2):
+        bridge.process.send_signal(meaningless)
+    bridge.process.send_signal(number)
+    assert bridge.process.wait(PATIENCE) == 0, bridge.log.read_text()
+    assert [line["signal"] for line in bridge.lines("stopping")] == [number.name]
+    assert world.odoo.signed_off == [world.odoo.heartbeats[0]["name"]]
+    assert len(bridge.lines("event_applied")) == len(world.odoo.moves)
+
+
+@pytest.mark.parametrize("number", OTHERS)
+def test_the_api_ends_in_order_as_well(world: World, number: signal.Signals) -> None:
+    log = world.folder / "api.log"
+    process = Program(["api", "--port", str(free_port())], world.environment, world.folder, stdout=log, stderr=log)
+    eventually(lambda: "starting" in log.read_text())
+    process.send_signal(signal.SIGUSR1)
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == 0, log.read_text()
+    assert "stopped" in log.read_text()
+
+
+def test_what_nohup_started_outlives_its_terminal(world: World) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        bridge = subprocess.Popen(
+            [sys.executable, "-m", "bridge", "run"],
+            env=world.environment,
+            cwd=world.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    try:
+        eventually(lambda: world.odoo.heartbeats)
+        bridge.send_signal(signal.SIGHUP)
+        event = stage("MC1")
+        world.send(event)
+        eventually(lambda: world.outcomes(event) == ["created"])
+        assert bridge.poll() is None
+        bridge.terminate()
+        assert bridge.wait(PATIENCE) == 0
+    finally:
+        bridge.kill()
+
+
+def test_a_bridge_ends_though_odoo_does_not_take_the_sign_off(world: World) -> None:
+    world.odoo.takes_reports = False  # an older addon, which does not know it
+    bridge = world.start_bridge()
+    eventually(lambda: world.odoo.heartbeats)
+    assert bridge.terminate() == 0
+    other = world.start_bridge()
+    eventually(lambda: len(world.odoo.heartbeats) == 2)
+    world.odoo.stop()
+    assert other.terminate() == 0
+    assert world.odoo.signed_off == []
 
 
 def test_a_signal_before_the_server_runs_is_not_lost() -> None:

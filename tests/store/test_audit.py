@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bridge.results import Done, Failure
-from bridge.store import audit, dead_letters, erasure, schema
+from bridge.store import audit, dead_letters, erasure, notices, schema
 from bridge.store.dead_letters import DeadLetter, Filter
 from bridge.store.engine import in_transaction
+from bridge.store.notices import Notice
 
 from .conftest import NOON, Store, contact, opportunity
 
@@ -155,7 +156,7 @@ def test_an_event_has_one_dead_letter_however_often_it_is_given_up(store: Store)
     event = contact()
     store.run(dead_letters.put, [letter(event)])
     [first] = store.rows("dead_letters")
-    store.run(dead_letters.mark_notified, [first.id])
+    store.run(notices.mark_sent, {first.id: Notice("n", "r")})
     store.run(dead_letters.mark_replayed, first, event)
     store.run(dead_letters.put, [letter(event, message_id="m2", code="unmapped_stage", attempts=1)])
 

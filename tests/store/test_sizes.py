@@ -25,6 +25,7 @@ from bridge.store import (
     dead_letters,
     last_write_wins,
     migration_journal,
+    notices,
     opportunities,
     pauses,
     retention,
@@ -32,6 +33,7 @@ from bridge.store import (
 )
 from bridge.store import schema as tables
 from bridge.store.dead_letters import Filter
+from bridge.store.notices import Notice
 
 from .conftest import NOON, PURGES, Store, assignment, contact, opportunity
 from .test_audit import letter, taken
@@ -114,7 +116,7 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(audit.fail, failures, dead=True)
     call(audit.unfinished, NOON, [f"t{n}" for n in range(4)])  # types are four
     call(dead_letters.put, letters)
-    call(dead_letters.mark_notified, [row.id for row in call(dead_letters.unnotified, [f"u{n}" for n in numbers])])
+    call(notices.mark_sent, {row.id: Notice("n", "r") for row in call(notices.missing, [f"u{n}" for n in numbers])})
     call(dead_letters.given_up, events)
     assert len(call(dead_letters.search, wanted)) == sum(call(dead_letters.counts, wanted).values()) == MANY
     call(dead_letters.discard_all, events)
@@ -127,6 +129,8 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(api_keys.revoke, numbers)
     call(api_keys.take_over, [OdooKey("o", "p", f"{n:064}", None, None) for n in numbers])
     call(api_keys.take_over, [])
+    call(dead_letters.statuses, numbers, events)
+    call(notices.mark_gone, {n: Notice(f"n{n}", "r") for n in numbers})
     call(pauses.pause, events)
     call(pauses.resume, events)
     call(writer.contact_ids, [f"MC{n}" for n in numbers])

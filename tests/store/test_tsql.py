@@ -26,6 +26,7 @@ from bridge.store import (
     erasure,
     migrate,
     migration_journal,
+    notices,
     opportunities,
     pauses,
     records,
@@ -35,6 +36,7 @@ from bridge.store import (
 )
 from bridge.store.dead_letters import Filter
 from bridge.store.listing import LISTINGS
+from bridge.store.notices import Notice
 from bridge.store.schema import Moment
 
 from .conftest import NOON, PURGES, Store, assignment, contact, opportunity, update
@@ -79,8 +81,8 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
         store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
         store.run(dead_letters.put, [letter(event), letter(message_id="m9")])
         store.run(dead_letters.given_up, [event.id])
-        for row in store.run(dead_letters.unnotified, ["m1", "m9"]):
-            store.run(dead_letters.mark_notified, [row.id])
+        for row in store.run(notices.missing, ["m1", "m9"]):
+            store.run(notices.mark_sent, {row.id: Notice("n", "r")})
         wanted = Filter(
             code="x", queue="y", ids=[1], event_ids=["e"], manychat_id="MC1", since=NOON, until=NOON + timedelta(days=1)
         )
