@@ -51,6 +51,7 @@ class CircuitBreaker:
         self._closed: bool | None = None
         self._since = time.monotonic()
         self._relapses = 0
+        self._reason = ""
         self._outage: Outage | None = None
         self._probed_at = 0.0
 
@@ -61,7 +62,12 @@ class CircuitBreaker:
     def trip(self, outage: Outage) -> None:
         """Count the dependency as down until a probe succeeds."""
         with self._lock:
-            if self._closed is False:
+            was_down, is_news = self._closed is False, str(outage) != self._reason
+            self._reason = str(outage)
+            if was_down:
+                # A key that is refused once the service is back, say: the operator must do something else now.
+                if is_news:
+                    log.warning("dependency_still_down", dependency=self.name, reason=self._reason)
                 return
             if self._closed and time.monotonic() - self._since < RELAPSE_SECONDS:
                 self._relapses += 1

@@ -51,6 +51,8 @@ ALLOWED = frozenset(
         "queues",
         "database",
         "version",
+        "revision",
+        "known",
         "pid",
         "port",
         "signal",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -23,6 +24,15 @@ from .errors import ConfigurationError
 from .setting_name import FILE_SUFFIX
 from .settings_sources import ENV_FILE, PREFIX, env_file, merge, require_usable
 
+
+def _header(secret: SecretStr) -> SecretStr:
+    """:raises ValueError: it has a character that cannot stand in the header of a request"""
+    if not re.fullmatch(r"[!-~]*", secret.get_secret_value()):
+        raise ValueError("it has a blank or a letter that no key has. Copy it again")
+    return secret
+
+
+Key = Annotated[SecretStr, AfterValidator(_header)]
 ServerAddress = Annotated[str, AfterValidator(server_address.check)]
 
 
@@ -95,7 +105,7 @@ class Settings(BaseSettings):
         description="Login of the user that the addon creates for the bridge. This user can apply events, report their "
         "outcomes and read their state, and nothing else.",
     )
-    odoo_api_key: SecretStr | None = Field(
+    odoo_api_key: Key | None = Field(
         None,
         description="API key of that user, from CRM ▸ Configuration ▸ ManyChat ▸ Keys ▸ New Key ▸ For the bridge.",
     )
@@ -116,7 +126,7 @@ class Settings(BaseSettings):
     webhook_url: ServerAddress | None = Field(
         None, description="Address of the webhooks for `send`. Default: `BRIDGE_ODOO_URL`."
     )
-    webhook_key: SecretStr | None = Field(
+    webhook_key: Key | None = Field(
         None, description="Webhook key for `send`, made in Odoo: the value of the `X-API-KEY` header."
     )
 
@@ -189,19 +199,20 @@ class Settings(BaseSettings):
 
 def secrets() -> list[str]:
     """The fields whose value may stand in a file of its own: those that are secret."""
-    return [
-        name
-        for name, field in Settings.model_fields.items()
-        if SecretStr in (field.annotation, *get_args(field.annotation))
-    ]
+    return [name for name, field in Settings.model_fields.items() if _is_secret(field.annotation)]
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
 
 
 def _missing(name: str) -> str:
     """A sentence about a field that is not set."""
     is_empty = os.environ.get(variable(name)) is not None
-    examples = Settings.model_fields[name].examples or ()
-    advice = f" For example: {' or '.join({examples[0]: 0, examples[-1]: 0})}." if examples else ""
-    return f"{variable(name)} is {'empty in the environment' if is_empty else 'not set'}.{advice}"
+    example, *others = Settings.model_fields[name].examples or [""]
+    advice = f" For example: {example}" if example else ""
+    advice += f", or to try the bridge: {others[-1]}" if others and others[-1].startswith("sqlite") else ""
+    return f"{variable(name)} is {'empty in the environment' if is_empty else 'not set'}.{advice and advice + '.'}"
 
 
 def where_to_set(*names: str) -> str:

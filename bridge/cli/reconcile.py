@@ -35,35 +35,39 @@ from .console import (
 )
 from .parsing import duration_or_none, past
 
+_OlderThan = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=duration_or_none,
+        metavar="AGE",
+        help="Only what was last tried longer ago than this. 0s: all. Default: ~7 minutes.",
+    ),
+]
+_OdooRestored = Annotated[
+    datetime | None,
+    typer.Option(
+        "--odoo-restored-to",
+        parser=past,
+        metavar="TIME",
+        help="Odoo was restored from a backup of this time (UTC): apply the events again that came since.",
+    ),
+]
+_SqlRestored = Annotated[
+    datetime | None,
+    typer.Option(
+        "--sql-restored-to",
+        parser=past,
+        metavar="TIME",
+        help="SQL was restored from a backup of this time (UTC): record the events again that Odoo has since.",
+    ),
+]
+
 
 def reconcile(
     queue: Queues = None,
-    older_than: Annotated[
-        timedelta | None,
-        typer.Option(
-            parser=duration_or_none,
-            metavar="AGE",
-            help="Only what was last tried longer ago than this. 0s: all. Default: ~7 minutes.",
-        ),
-    ] = None,
-    odoo_restored: Annotated[
-        datetime | None,
-        typer.Option(
-            "--odoo-restored-to",
-            parser=past,
-            metavar="TIME",
-            help="Odoo was restored from a backup of this time (UTC): apply the events again that came since.",
-        ),
-    ] = None,
-    sql_restored: Annotated[
-        datetime | None,
-        typer.Option(
-            "--sql-restored-to",
-            parser=past,
-            metavar="TIME",
-            help="SQL was restored from a backup of this time (UTC): record the events again that Odoo has since.",
-        ),
-    ] = None,
+    older_than: _OlderThan = None,
+    odoo_restored: _OdooRestored = None,
+    sql_restored: _SqlRestored = None,
     dry_run: DryRun = False,
     as_json: JsonLines = False,
 ) -> None:

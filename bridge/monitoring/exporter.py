@@ -6,7 +6,9 @@ not answer in time is left out, and ``miasalud_probe_success`` says so.
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -143,11 +145,11 @@ def serve(checks: HealthChecks, watch: Watch, host: str, port: int) -> Callable[
     """
     collector = HealthCollector(checks)
     metrics.REGISTRY.register(collector)
-    server = _start(watch, host, port)
+    server, reason = _start(watch, host, port)
     if server:
         log.info("metrics_served", port=server.server_port)
     else:
-        log.warning("metrics_not_served", port=port, reason=f"none of {PORTS} ports from here on is free")
+        log.warning("metrics_not_served", port=port, reason=reason)
 
     def close() -> None:
         if server:
@@ -158,17 +160,23 @@ def serve(checks: HealthChecks, watch: Watch, host: str, port: int) -> Callable[
     return close
 
 
-def _start(watch: Watch, host: str, port: int) -> WSGIServer | None:
-    """The library's server on the first free port, with ``/health`` added."""
+def _start(watch: Watch, host: str, port: int) -> tuple[WSGIServer | None, str]:
+    """The library's server on the first free port, with ``/health`` added; or why there is none."""
     for candidate in range(port, min(port + PORTS, 65536)):
         try:
             server, _thread = start_http_server(candidate, host, metrics.REGISTRY)
-        except OSError:
+        except socket.gaierror:
+            return None, "BRIDGE_METRICS_HOST is no address of this machine"
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                return None, "BRIDGE_METRICS_HOST is no address of this machine"
+            if error.errno == errno.EACCES:
+                return None, "only root may take a port below 1024: BRIDGE_METRICS_PORT"
             continue
         server.set_app(_with_health(make_wsgi_app(metrics.REGISTRY), watch))
         server.RequestHandlerClass = _RequestHandler
-        return server
-    return None
+        return server, ""
+    return None, f"none of {PORTS} ports from here on is free"
 
 
 class _RequestHandler(WSGIRequestHandler):

@@ -5,7 +5,6 @@ place: Debian by debootstrap, with its own Python or with Odoo's source and the 
 made once, in the user's cache (about 2 GB).
 """
 
-import ast
 import os
 import re
 import shutil
@@ -20,7 +19,6 @@ from .odoo_source import OdooSource
 from .os_packages import Missing
 from .paths import CACHE, ROOT, STATE
 from .say import run_logged, step
-from .stack import ADDON
 from .supervision import own_environment
 
 DOCKERFILES = {"miasalud-bridge": "deploy/Dockerfile", "miasalud-odoo": "deploy/odoo.Dockerfile"}
@@ -109,11 +107,10 @@ def _make_odoo(image: str, odoo: OdooSource) -> None:
         run_logged([*apt, "clean"], log)
         _trust_this_machines_certificates(root)
         target = root / _PACKAGES / "odoo"
-        without = shutil.ignore_patterns("__pycache__", "*.po")
-        shutil.copytree(odoo.root / "odoo", target, ignore=without)
-        for module in _needed_modules(odoo):
-            if not (target / "addons" / module).exists():
-                shutil.copytree(odoo.root / "addons" / module, target / "addons" / module, ignore=without)
+        # Without what takes most of the room: translations, and the accounting of each country.
+        without = shutil.ignore_patterns("__pycache__", "*.po", "l10n_*")
+        for source, place in ((odoo.root / "odoo", target), (odoo.root / "addons", target / "addons")):
+            shutil.copytree(source, place, ignore=without, dirs_exist_ok=True)
         program = (odoo.root / "odoo-bin").read_text().split("\n", 1)[1]
         (root / "usr/bin/odoo").write_text(f"#!/usr/bin/python3\n{program}")
         (root / "usr/bin/odoo").chmod(0o755)
@@ -122,20 +119,6 @@ def _make_odoo(image: str, odoo: OdooSource) -> None:
         (root / "mnt/extra-addons").mkdir()
         volumes = ["--volume", "/var/lib/odoo", "--volume", "/mnt/extra-addons"]
         _commit(root, image, *volumes, "--user", "odoo", "--entrypoint", '["/entrypoint.sh"]', "--cmd", "odoo")
-
-
-def _needed_modules(odoo: OdooSource) -> set[str]:
-    """The modules that the addon depends on, and that those depend on."""
-    needed: set[str] = set()
-    waiting = [ADDON]
-    while waiting:
-        name = waiting.pop()
-        places = (ROOT / name, odoo.root / "addons" / name, odoo.root / "odoo" / "addons" / name)
-        manifest = next(place / "__manifest__.py" for place in places if (place / "__manifest__.py").exists())
-        new = set(ast.literal_eval(manifest.read_text()).get("depends", [])) - needed
-        needed |= new
-        waiting += new
-    return needed
 
 
 @contextmanager

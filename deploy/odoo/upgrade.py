@@ -31,8 +31,9 @@ def main() -> None:
     if action:
         print(f"{ADDON}: odoo {action} on the database {arguments.database}, to version {wanted}", flush=True)
         options = ["--stop-after-init", "--no-http", "--workers=0", "--max-cron-threads=0", "--without-demo=all"]
-        subprocess.run(["odoo", f"--database={arguments.database}", action, ADDON, *options], check=True)
-        if installed(arguments.database) != ("installed", wanted):
+        command = ["odoo", f"--database={arguments.database}", action, ADDON, *options]
+        failed = subprocess.run(command, check=False).returncode
+        if failed or installed(arguments.database) != ("installed", wanted):
             sys.exit(f"{ADDON} is not at version {wanted} in {arguments.database}; Odoo's messages above say why.")
     print(f"{ADDON} is at version {wanted} in {arguments.database}.")
 

@@ -141,6 +141,14 @@ def test_health_answers_and_other_paths_do_not(world: World) -> None:
     assert requests.get(f"{address}/anything", timeout=10).status_code == 404
 
 
+@pytest.mark.parametrize("host", ["nonsense.invalid", "192.0.2.1"], ids=["no host", "of another machine"])
+def test_a_wrong_address_for_the_metrics_is_not_blamed_on_the_port(world: World, host: str) -> None:
+    bridge = world.start_bridge(metrics_port=free_port(), metrics_host=host)
+    (line,) = eventually(lambda: bridge.lines("metrics_not_served"))
+    assert "BRIDGE_METRICS_HOST" in line["reason"]
+    assert bridge.terminate() == 0
+
+
 def test_two_bridges_on_one_machine_take_two_ports(world: World) -> None:
     port = free_port()
     bridges = [world.start_bridge(metrics_port=port) for _ in range(2)]

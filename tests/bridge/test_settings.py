@@ -41,6 +41,12 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("BRIDGE_POLL_INTERVAL", "inf"),
         ("BRIDGE_MAX_ATTEMPTS", "9" * 5_000),
         ("BRIDGE_API_PORT", "\u0668\u0661\u0660"),
+        # No key has them, and no header of a request can.
+        *(
+            (name, wrong)
+            for name in ("BRIDGE_ODOO_API_KEY", "BRIDGE_WEBHOOK_KEY")
+            for wrong in ("a b", "\u20acx", "\u00f1")
+        ),
         # Bytes that are not UTF-8, as Python passes them on.
         ("BRIDGE_ODOO_LOGIN", "a\udcffb"),
         ("BRIDGE_ODOO_API_KEY", "a\udcffb"),

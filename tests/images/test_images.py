@@ -136,9 +136,10 @@ def odoo_server(containers: Containers) -> Iterator[subprocess.Popen[bytes]]:
             stop(process)
 
 
-@pytest.mark.usefixtures("odoo_server")
-def test_odoo_has_workers_and_a_process_for_websockets(containers: Containers) -> None:
-    assert containers.answers(containers.websocket_port, "/websocket/health")
+def test_odoo_has_workers_and_a_process_for_websockets(
+    containers: Containers, odoo_server: subprocess.Popen[bytes]
+) -> None:
+    wait(lambda: containers.answers(containers.websocket_port, "/websocket/health"), odoo_server)
     assert "Evented Service (longpolling) running" in (containers.logs / "odoo.log").read_text()
 
 

@@ -32,7 +32,7 @@ class Move:
     """A running system with an old one beside it."""
 
     def __init__(self, contacts: int) -> None:
-        self.stack = Stack("move", odoo.chosen(), bridges=1, durable=False)
+        self.stack = Stack("move", odoo.chosen(), bridges=2, durable=False)
         self.people = old_system.people(contacts)
         self.side = OdooSide(self.stack)
         self.live: dict[str, tuple[datetime, int]] = {}
@@ -135,6 +135,8 @@ class Move:
             if place % 3:
                 at, stage = datetime.now(timezone.utc) - timedelta(minutes=5), 16 + place % 11
                 person.at, person.stage = at, stage
+                # Perhaps both at once: the first that two bridges hear of a person whom Odoo knows.
+                self.chat(person.manychat_id, 16, at - timedelta(minutes=1))
             else:
                 at, stage = person.at - timedelta(days=1), 16
             self.chat(person.manychat_id, stage, at)

@@ -17,7 +17,7 @@ from bridge.errors import ConfigurationError
 from bridge.monitoring.probes import check_sql
 from bridge.store import migrate
 from bridge.store.engine import create_engine
-from bridge.worker.process import _probe_sql
+from bridge.worker.process import probe_sql
 
 SCHEMA = "Theirs"
 VERSION = "CREATE TABLE {0}alembic_version (version_num VARCHAR(32) NOT NULL)"
@@ -123,7 +123,7 @@ def test_a_bridge_at_work_does_not_end_when_a_restore_takes_its_tables_for_a_whi
     with theirs.begin() as connection:
         found.reflect(connection, schema=migrate.schema_of(theirs))
         found.drop_all(connection, [table for table in found.sorted_tables if table.name != "alembic_version"])
-    _probe_sql(theirs)
+    probe_sql(theirs)
     assert len(content(theirs)) < len(tables)
 
 

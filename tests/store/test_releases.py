@@ -16,7 +16,7 @@ from bridge.errors import ConfigurationError, UnfitTables
 from bridge.store import migrate, schema
 from bridge.store.contacts import ensure_contacts
 from bridge.store.engine import create_engine, in_transaction
-from bridge.worker.process import _probe_sql
+from bridge.worker.process import probe_sql
 
 from .conftest import NOON
 
@@ -81,7 +81,7 @@ def test_a_bridge_works_on_the_tables_of_a_later_release(own: sa.Engine) -> None
     upgrade_as_a_later_release_would(own)
 
     require_schema(own)
-    _probe_sql(own)
+    probe_sql(own)
     in_transaction(own, ensure_contacts, ["MC1"], NOON)
     with own.connect() as connection:
         assert connection.scalars(sa.select(schema.contacts.c.manychat_id)).all() == ["MC1"]
