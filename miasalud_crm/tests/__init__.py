@@ -34,5 +34,6 @@ from . import test_wake
 from . import test_webhook
 from . import test_other_apps
 from . import test_readers
+from . import test_plans
 from . import test_private_sql
 from . import test_teams_and_companies
