@@ -7,7 +7,7 @@ only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy soak screenshots translations generate docs lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy soak year screenshots translations generate docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -70,6 +70,10 @@ test-deploy: ## images, compose files, units, manifests and workflows: what can 
 MINUTES ?= 10
 soak: ## the same for MINUTES=10, with a table at the end; FAULT_SEED=N repeats a run
 	@$(stack) soak $(MINUTES)
+
+EVENTS ?= 100000
+year: ## what everything costs with EVENTS=9000000 events, beside an empty system, and the disk they take
+	@$(stack) year $(EVENTS)
 
 screenshots: ## the pictures of README and app page anew, from a running system full of invented people
 	@$(stack) screenshots $(PICTURES)

@@ -104,6 +104,14 @@ def soak(minutes: float) -> None:
 
 
 @app.command()
+def year(events: int) -> None:
+    """Measures systems of its own with that many events and with few, and deletes them."""
+    _ready_for_a_stack()
+    command = [VENV / "bin" / "python", "-m", "tests.year", "--events", str(events)]
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
+
+
+@app.command()
 def translations() -> None:
     """Brings the addon's .pot and .po in line with its terms."""
     translation_files.refresh(odoo.chosen())
