@@ -5,6 +5,7 @@ from . import test_apply_failures
 from . import test_automations
 from . import test_calls
 from . import test_chatter
+from . import test_company_rules
 from . import test_configuration
 from . import test_demo
 from . import test_erase
