@@ -1,13 +1,13 @@
 # Everything runs through deploy/local, which needs no more than Python and makes the rest.
 PYTHON ?= python3
-export ODOO ODOO_SRC
+export ODOO ODOO_SRC DEBIAN
 
 # One test in seconds: make test-bridge K=test_that_name
 only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy soak year screenshots translations generate docs lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy test-images test-server soak year screenshots translations generate constraints docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,12 @@ test-docs: ## README and docs: links, names and the commands in them
 test-deploy: ## images, compose files, units, manifests and workflows: what can be checked without the cloud
 	@$(stack) test deploy $(only)
 
+test-server: ## docs/one-server.md followed on a fresh Debian (DEBIAN=bookworm or trixie), as root; not part of `make test`
+	@$(stack) test server $(only)
+
+test-images: ## both images, built by buildah and run; needs root, and 2 GB in ~/.cache; not part of make test
+	@$(stack) test images $(only)
+
 MINUTES ?= 10
 soak: ## the same for MINUTES=10, with a table at the end; FAULT_SEED=N repeats a run
 	@$(stack) soak $(MINUTES)
@@ -83,6 +89,9 @@ translations: ## the addon's terms anew into i18n/*.pot and *.po; says which lac
 
 generate: ## the files that come from others: settings page, .env.example, addon's README, the proxy's paths
 	@$(stack) generate
+
+constraints: ## the newest versions of all libraries, for images and environments: deploy/constraints*.txt
+	@$(stack) constraints
 
 docs: ## the documentation as a site, in .miasalud/site
 	@$(stack) docs

@@ -12,7 +12,13 @@ import time
 from collections.abc import Callable, Iterable
 
 import structlog
-from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+)
 
 from . import metrics, progress, retry
 from .errors import Outage
@@ -63,9 +69,10 @@ class CircuitBreaker:
         metrics.OUTAGES.labels(self.name.lower()).inc()
         log.error("dependency_down", dependency=self.name, reason=str(outage))
 
-    def wait_until_closed(self, stop: threading.Event) -> bool:
+    def wait_until_closed(self, stop: threading.Event, *, fatal: tuple[type[Outage], ...] = ()) -> bool:
         """Return at once if the dependency is up, else probe it until it is.
 
+        :param fatal: outages that are raised, because to wait for their end is in vain
         :return: whether it is up; ``False`` only if ``stop`` was set meanwhile
         """
         if self.is_closed():
@@ -81,13 +88,15 @@ class CircuitBreaker:
                 return False
             try:
                 Retrying(
-                    retry=retry_if_exception_type(Outage),
+                    retry=retry_if_exception_type(Outage) & retry_if_not_exception_type(fatal),
                     wait=retry.PROBE,
                     sleep=sleep_using_event(stop),
                     stop=stop_when_event_set(stop),
                     reraise=True,
                 )(self._probe_once)
-            except Outage:
+            except Outage as outage:
+                if isinstance(outage, fatal):
+                    raise
                 return False
             self._close()
             return True

@@ -23,11 +23,11 @@ class QueueMissing(QueueUnavailable):
 
 
 class QueueDenied(QueueUnavailable):
-    """The queue service refuses the key in the connection string."""
+    """The queue service refuses the login: the key, the SAS or the identity."""
 
 
 class QueueRightMissing(QueueDenied):
-    """The queue service accepts the SAS in the connection string, and it lacks a right that this takes."""
+    """The queue service accepts the SAS or the identity, and it lacks a right that this takes."""
 
 
 class PageUndelivered(QueueUnavailable):
@@ -38,8 +38,8 @@ class MessageRefused(QueueUnavailable):
     """The queue service refuses this message, as malformed or too large. Other messages may pass."""
 
 
-class BadConnectionString(ValueError):
-    """Not an Azure Storage connection string."""
+class BadQueueAccount(ValueError):
+    """Neither an Azure Storage connection string nor the URL of an account; or both are set."""
 
 
 class OdooUnavailable(Outage):
@@ -86,9 +86,25 @@ class StoreRefused(StoreUnavailable):
         self.error = error
 
 
+class StoreMisconfigured(StoreUnavailable):
+    """No connection to the database is possible with these settings, whatever happens on its server."""
+
+
 class BadDatabaseUrl(ValueError):
-    """The database URL or its options cannot work. The message is for the operator who set them."""
+    """The database URL cannot work. The message is for the operator who set it."""
+
+
+class BadDatabaseOptions(ValueError):
+    """The options of the database's engine cannot work. The message is for the operator who set them."""
 
 
 class ConfigurationError(Exception):
     """A setting is missing or wrong. The message names the variable and what to do, without secrets."""
+
+
+class UnfitTables(ConfigurationError):
+    """This version cannot work on the tables, most often because they are older than it.
+
+    No setting is wrong: the same command succeeds once the tables are upgraded. So the exit code is that of a failure,
+    at which a supervisor starts the process again.
+    """

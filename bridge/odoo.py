@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from . import metrics, progress
+from .contract.fields import format_datetime
 from .contract.keys import OdooKey
 from .errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 
@@ -78,12 +80,7 @@ class Odoo:
         :raises OdooUnavailable:
         :raises OdooRefused: the call as a whole failed; a single bad event only fails its own result
         """
-        results = self._call("crm.lead", "manychat_apply", events=list(events))
-        if not isinstance(results, list) or [
-            result.get("event_id") if isinstance(result, dict) else None for result in results
-        ] != [event["id"] for event in events]:
-            raise OdooRefused("bad_answer", "manychat_apply did not answer with one result for each event.")
-        return results
+        return self._results(self._call("crm.lead", "manychat_apply", events=list(events)), events)
 
     def heartbeat(self, name: str, version: str, stuck: Sequence[str] = ()) -> HeartbeatAnswer:
         """``manychat.bridge.heartbeat``: show Odoo that a bridge is alive.
@@ -155,6 +152,17 @@ class Odoo:
         """
         return set(self._call("manychat.event", "send_again", event_ids=list(event_ids)) or ())
 
+    def get_finished(self, since: datetime, after: str = "") -> list[dict[str, Any]]:
+        """``manychat.event.get_finished``: the events that Odoo has finished, with their contents.
+
+        :param since: only events received then or later
+        :param after: id of the last event of the page before; empty for the first page
+        :return: envelopes, oldest first; empty after the last page
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        return list(self._call("manychat.event", "get_finished", since=format_datetime(since), after=after) or ())
+
     def erase(self, manychat_id: str) -> dict[str, Any]:
         """``manychat.event.erase``: empty the payloads of a person in Odoo's event log.
 
@@ -192,6 +200,17 @@ class Odoo:
 
     def close(self) -> None:
         self._http.close()
+
+    def _results(self, results: Any, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """``results``, if there is one for each event.
+
+        :raises OdooRefused: there is not
+        """
+        if not isinstance(results, list) or [
+            result.get("event_id") if isinstance(result, dict) else None for result in results
+        ] != [event["id"] for event in events]:
+            raise OdooRefused("bad_answer", "manychat_apply did not answer with one result for each event.")
+        return results
 
     def _call(self, model: str, method: str, **arguments: Any) -> Any:
         # An empty batch is a probe: its own label, because it is faster than a batch of events.

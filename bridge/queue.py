@@ -8,32 +8,22 @@ leaves the page leased and undelivered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any, TypeVar
 
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ResourceExistsError,
-    ResourceNotFoundError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
-from azure.storage.queue import LinearRetry, QueueClient
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
+from azure.storage.queue import LinearRetry, QueueClient, QueueMessage
 
-from .errors import (
-    BadConnectionString,
-    MessageRefused,
-    PageUndelivered,
-    QueueDenied,
-    QueueMissing,
-    QueueRightMissing,
-    QueueUnavailable,
-)
+from . import connection_string, identity, queue_account, queue_errors
+from .errors import BadQueueAccount, MessageRefused, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
+from .identity import Identity
 from .setting_value import fault_of
+
+T = TypeVar("T")
 
 #: Seconds for connecting, and for an answer to one request.
 CONNECT_SECONDS = 3
@@ -43,31 +33,11 @@ READ_SECONDS = 10
 RETRIES = 1
 RETRY_SECONDS = 0.2
 
-#: Answers of the service when another receiver has the message, or it is gone.
-_LEASE_LOST = {"PopReceiptMismatch", "MessageNotFound"}
-#: HTTP statuses that are about one message and not about the queue: malformed, too large.
-#: https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
-_MESSAGE_REFUSED = {400, 413}
-#: Answers of the service to a shared access signature (SAS) that lacks a permission, a resource type or the service.
-_RIGHT_MISSING = {
-    "AuthorizationPermissionMismatch",
-    "AuthorizationResourceTypeMismatch",
-    "AuthorizationServiceMismatch",
-}
-#: What a SAS must allow for each right: the URL parameters ``ss``, ``srt`` and ``sp``.
-SAS_ADVICE = (
-    "Give the SAS the service queue (ss=q), the resource types container and object (srt=co) and the rights read, add, "
-    "update and process (sp=raup); also create (c), unless all queues exist. Odoo needs read and add only."
-)
-_DENIED_ADVICE = "Is the connection string's key or SAS of this account? A SAS may have expired, or not begun."
 #: A message that never was, and a delay beyond Azure's limit of seven days: requests that need a right, do nothing.
 _NO_MESSAGE, _NO_RECEIPT = "00000000-0000-0000-0000-000000000000", "AAAA"
 _TOO_LONG = 8 * 24 * 3600
 #: Most messages in one answer.
 PAGE = 32
-#: Failures of a request for messages that may be the fault of a message: the service's own error, or an answer that
-#: cannot be read.
-_UNDELIVERED = {200, 500}
 
 
 @dataclass(frozen=True)
@@ -104,27 +74,78 @@ class Queue:
     """One queue. May be used by several threads at once."""
 
     def __init__(
-        self, connection_string: str, name: str, *, read_seconds: float = READ_SECONDS, retries: int = RETRIES
+        self,
+        account: str,
+        name: str,
+        *,
+        read_seconds: float = READ_SECONDS,
+        retries: int = RETRIES,
+        reread: Callable[[], str] | None = None,
     ):
         """Open no connection yet.
 
+        :param account: a connection string, or a whole URL (see :mod:`bridge.queue_account`), for which the process's
+            identity logs in
         :param read_seconds: how long an answer to one request may take
         :param retries: how often a failed request is repeated
-        :raises BadConnectionString: ``connection_string`` is not a connection string
+        :param reread: the account as the settings have it now, asked when the service refuses ``account``: a key that
+            was changed needs no restart
+        :raises BadQueueAccount: ``account`` is neither
         """
         self.name = name
-        if fault := fault_of(connection_string):
-            raise BadConnectionString(fault)
+        self._read_seconds, self._retries = read_seconds, retries
+        self._reread = reread
+        self._lock = threading.Lock()
+        self._open(account)
+
+    def _open(self, account: str) -> None:
+        if fault := fault_of(account):
+            raise BadQueueAccount(fault)
+        self._account = account
+        self._identity: Identity | None = None
+        options: dict[str, Any] = {
+            "retry_policy": LinearRetry(backoff=RETRY_SECONDS, retry_total=self._retries, random_jitter_range=0),  # type: ignore[arg-type]
+            "connection_timeout": CONNECT_SECONDS,
+            "read_timeout": self._read_seconds,
+        }
         try:
-            self._client = QueueClient.from_connection_string(
-                connection_string,
-                name,
-                retry_policy=LinearRetry(backoff=RETRY_SECONDS, retry_total=retries, random_jitter_range=0),  # type: ignore[arg-type]
-                connection_timeout=CONNECT_SECONDS,
-                read_timeout=read_seconds,
-            )
+            if queue_account.is_url(account):
+                self._identity = identity.of_process()
+                self._client = QueueClient(account, self.name, credential=self._identity, **options)
+            elif fault := connection_string.fault_in(account):
+                raise BadQueueAccount(fault)
+            else:
+                self._client = QueueClient.from_connection_string(account, self.name, **options)
+        except BadQueueAccount:
+            raise
         except ValueError:
-            raise BadConnectionString("not an Azure Storage connection string") from None
+            raise BadQueueAccount("not an Azure Storage connection string") from None
+
+    def _ask(self, request: Callable[[QueueClient], T]) -> T:
+        """Send one request; once more if the account is refused and the settings have another one now.
+
+        :raises AzureError:
+        """
+        client = self._client
+        try:
+            return request(client)
+        except AzureError as error:
+            if not isinstance(queue_errors.unavailable(error), QueueDenied) or not self._renew(client):
+                raise
+        return request(self._client)
+
+    def _renew(self, refused: QueueClient) -> bool:
+        """Whether there is another client now than the ``refused`` one, because the settings have changed."""
+        if not self._reread:
+            return False
+        with self._lock:
+            if self._client is refused:
+                # Wrong settings are no better than the old ones.
+                with suppress(Exception):
+                    account = self._reread()
+                    if account and account != self._account:
+                        self._open(account)
+            return self._client is not refused
 
     @property
     def url(self) -> str:
@@ -134,7 +155,7 @@ class Queue:
     def ensure(self) -> None:
         """Create the queue if the service says that it does not exist.
 
-        A SAS without the right to create queues can use those that exist.
+        A SAS or a role without the right to create queues can use those that exist.
 
         :raises QueueUnavailable:
         """
@@ -148,36 +169,33 @@ class Queue:
     def create(self) -> None:
         """Create the queue, which may exist.
 
-        :raises QueueRightMissing: the SAS may not create queues
+        :raises QueueRightMissing: the SAS or the role may not create queues
         :raises QueueUnavailable:
         """
         try:
             self._create()
         except QueueRightMissing:
-            raise QueueRightMissing(
-                f"{self.name} does not exist, and the SAS may not create it: Create the queue, or give the SAS the "
-                "right to create (sp=c)."
-            ) from None
+            raise queue_errors.may_not_create(self.name, self._identity) from None
 
     def _create(self) -> None:
         try:
-            self._client.create_queue()
+            self._ask(lambda client: client.create_queue())
         except ResourceExistsError as error:
-            if _code(error) == "QueueBeingDeleted":
-                raise _unavailable(error) from None
+            if queue_errors.code(error) == "QueueBeingDeleted":
+                raise self._failure(error) from None
         except AzureError as error:
-            raise _unavailable(error) from None
+            raise self._failure(error) from None
 
     def missing_rights(self, *rights: str) -> list[str]:
-        """Those of ``rights`` that the key or SAS lacks. Each is tried by a request that changes nothing.
+        """Those of ``rights`` that the key, SAS or identity lacks. Each is tried by a request that changes nothing.
 
         :param rights: of ``read``, ``add``, ``update``, ``process``: Azure's words
         :raises QueueUnavailable:
         """
-        return [right for right in rights if not self._allows(self._trials()[right])]
+        return [right for right in rights if not self._allows(right)]
 
-    def _trials(self) -> dict[str, Callable[[], object]]:
-        client = self._client
+    @staticmethod
+    def _trials(client: QueueClient) -> dict[str, Callable[[], object]]:
         return {
             "read": client.get_queue_properties,
             "add": lambda: client.send_message("", visibility_timeout=_TOO_LONG, time_to_live=-1),
@@ -185,12 +203,12 @@ class Queue:
             "process": lambda: client.delete_message(_NO_MESSAGE, _NO_RECEIPT),
         }
 
-    def _allows(self, trial: Callable[[], object]) -> bool:
-        """Whether ``trial`` fails, as it must, for another reason than a missing right."""
+    def _allows(self, right: str) -> bool:
+        """Whether the trial of ``right`` fails, as it must, for another reason than a missing right."""
         try:
-            trial()
+            self._ask(lambda client: self._trials(client)[right]())
         except AzureError as error:
-            unavailable = _unavailable(error)
+            unavailable = self._failure(error)
             if isinstance(unavailable, QueueRightMissing):
                 return False
             if not isinstance(error, HttpResponseError) or error.status_code not in (400, 404):
@@ -203,9 +221,9 @@ class Queue:
         :raises QueueUnavailable:
         """
         try:
-            return self._client.get_queue_properties().approximate_message_count or 0
+            return self._ask(lambda client: client.get_queue_properties()).approximate_message_count or 0
         except AzureError as error:
-            raise _unavailable(error) from None
+            raise self._failure(error) from None
 
     def peek(self, count: int = 1) -> list[Peeked]:
         """Read the first visible messages without receiving them: not those under a lease or delayed for a retry.
@@ -222,10 +240,10 @@ class Queue:
                     message.inserted_on or datetime.now(timezone.utc),
                     message.dequeue_count or 0,
                 )
-                for message in self._client.peek_messages(count)
+                for message in self._ask(lambda client: client.peek_messages(count))
             ]
         except AzureError as error:
-            raise _undelivered(error) from None
+            raise queue_errors.undelivered(error, self._identity) from None
 
     def receive(self, count: int, visibility_timeout: int) -> list[Message]:
         """Receive messages, and hide them from other receivers.
@@ -237,13 +255,7 @@ class Queue:
         :raises QueueUnavailable:
         """
         try:
-            pages = self._client.receive_messages(
-                messages_per_page=count,
-                max_messages=count,
-                visibility_timeout=visibility_timeout,
-                # A page that was taken and not delivered is hidden: a second try would get nothing, and call it empty.
-                retry_status=0,
-            ).by_page()
+            page = self._ask(lambda client: _first_page(client, count, visibility_timeout))
             return [
                 Message(
                     message.id,
@@ -252,10 +264,10 @@ class Queue:
                     str(message.pop_receipt),
                     message.dequeue_count or 1,
                 )
-                for message in next(pages, [])
+                for message in page
             ]
         except AzureError as error:
-            raise _undelivered(error) from None
+            raise queue_errors.undelivered(error, self._identity) from None
 
     def send(self, content: str) -> None:
         """Put a message on the queue that never expires.
@@ -265,11 +277,11 @@ class Queue:
         :raises QueueUnavailable:
         """
         try:
-            self._client.send_message(content, time_to_live=-1)
+            self._ask(lambda client: client.send_message(content, time_to_live=-1))
         except AzureError as error:
-            if isinstance(error, HttpResponseError) and error.status_code in _MESSAGE_REFUSED:
-                raise MessageRefused(_answer(error)) from None
-            raise _unavailable(error) from None
+            if isinstance(error, HttpResponseError) and error.status_code in queue_errors.MESSAGE_REFUSED:
+                raise MessageRefused(queue_errors.answer(error)) from None
+            raise self._failure(error) from None
 
     def send_or_create(self, content: str) -> None:
         """Put a message on the queue as :meth:`send` does, and create the queue if it does not exist.
@@ -291,9 +303,11 @@ class Queue:
         :raises QueueUnavailable:
         """
         try:
-            self._client.delete_message(message.id, message.pop_receipt)
+            self._ask(lambda client: client.delete_message(message.id, message.pop_receipt))
         except AzureError as error:
-            return _lease_lost(error)
+            if queue_errors.is_lease_lost(error):
+                return False
+            raise self._failure(error) from None
         return True
 
     def hide(self, message: Message, seconds: int) -> bool:
@@ -303,15 +317,37 @@ class Queue:
         :raises QueueUnavailable:
         """
         try:
-            updated = self._client.update_message(message.id, message.pop_receipt, visibility_timeout=seconds)
+            updated = self._ask(
+                lambda client: client.update_message(message.id, message.pop_receipt, visibility_timeout=seconds)
+            )
         except AzureError as error:
-            return _lease_lost(error)
+            if queue_errors.is_lease_lost(error):
+                return False
+            raise self._failure(error) from None
         # The old receipt is no longer valid.
         message.pop_receipt = str(updated.pop_receipt)
         return True
 
     def close(self) -> None:
         self._client.close()
+
+    def _failure(self, error: AzureError) -> QueueUnavailable:
+        return queue_errors.unavailable(error, self._identity)
+
+    def right_missing(self, rights: Sequence[str]) -> QueueRightMissing:
+        """The error that says that these rights are missing, and what to do."""
+        return queue_errors.right_missing(f"{' and '.join(rights)} on {self.name}", self._identity)
+
+
+def _first_page(client: QueueClient, count: int, visibility_timeout: int) -> list[QueueMessage]:
+    pages = client.receive_messages(
+        messages_per_page=count,
+        max_messages=count,
+        visibility_timeout=visibility_timeout,
+        # A page that was taken and not delivered is hidden: a second try would get nothing, and call it empty.
+        retry_status=0,
+    ).by_page()
+    return list(next(pages, []))
 
 
 def require_rights(queue: Queue, *rights: str) -> None:
@@ -323,44 +359,4 @@ def require_rights(queue: Queue, *rights: str) -> None:
     """
     queue.ensure()
     if missing := queue.missing_rights(*rights):
-        raise QueueRightMissing(f"the SAS lacks {' and '.join(missing)} on {queue.name}: {SAS_ADVICE}")
-
-
-def _lease_lost(error: AzureError) -> bool:
-    """``False`` if ``error`` says that another receiver has the message now.
-
-    :raises QueueUnavailable: ``error`` says something else
-    """
-    if isinstance(error, HttpResponseError) and _code(error) in _LEASE_LOST:
-        return False
-    raise _unavailable(error) from None
-
-
-def _code(error: HttpResponseError) -> str | None:
-    code = getattr(error, "error_code", None)
-    return getattr(code, "value", code)
-
-
-def _unavailable(error: AzureError) -> QueueUnavailable:
-    # Without the error's own text: it may quote the request with its signature.
-    if isinstance(error, (ServiceRequestError, ServiceResponseError)):
-        return QueueUnavailable("no answer")
-    if isinstance(error, HttpResponseError) and _code(error) in _RIGHT_MISSING:
-        return QueueRightMissing(f"the SAS lacks a right ({_code(error)}): {SAS_ADVICE}")
-    if isinstance(error, ResourceNotFoundError):
-        return QueueMissing(f"{_code(error) or 'not found'}")
-    if isinstance(error, ClientAuthenticationError):
-        return QueueDenied(f"{_answer(error)}: {_DENIED_ADVICE}")
-    if isinstance(error, HttpResponseError):
-        return QueueUnavailable(_answer(error))
-    return QueueUnavailable(type(error).__name__)
-
-
-def _undelivered(error: AzureError) -> QueueUnavailable:
-    if isinstance(error, HttpResponseError) and error.status_code in _UNDELIVERED:
-        return PageUndelivered(_answer(error))
-    return _unavailable(error)
-
-
-def _answer(error: HttpResponseError) -> str:
-    return f"it answered {error.status_code} {_code(error) or ''}".strip()
+        raise queue.right_missing(missing)

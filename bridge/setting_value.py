@@ -27,6 +27,8 @@ def fault_of(value: str) -> str | None:
     """What is wrong with a stripped value, in words that do not quote it; ``None`` if nothing is."""
     if value[:1] in _QUOTES or value[-1:] in _QUOTES.values():
         return "there is a quote at one of its ends only"
+    if any(unicodedata.category(character) == "Cs" for character in value):
+        return "there is a character in it that is not UTF-8"
     # A JSON object may have several lines.
     if not value.startswith("{") and any(unicodedata.category(character) == "Cc" for character in value):
         return "there is a line break or another control character in it"

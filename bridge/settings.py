@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from dotenv.parser import parse_stream
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -19,10 +18,11 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from . import server_address
 from .errors import ConfigurationError
-from .setting_value import fault_of, strip_value
+from .settings_sources import ENV_FILE, FILE_SUFFIX, PREFIX, env_file, merge, require_usable
 
-PREFIX = "BRIDGE_"
+ServerAddress = Annotated[str, AfterValidator(server_address.check)]
 
 
 class Settings(BaseSettings):
@@ -30,7 +30,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
+        env_file=ENV_FILE,
         # Windows editors put a byte order mark before the first line.
         env_file_encoding="utf-8-sig",
         # An empty variable is how a compose file says "not set".
@@ -47,18 +47,27 @@ class Settings(BaseSettings):
         "queue (`ss=q`), the resource types container and object (`srt=co`) and the rights read, add, update and "
         "process (`sp=raup`), and the right create only while a queue is missing. For Odoo, read and add are enough.",
     )
+    queue_account_url: str | None = Field(
+        None,
+        description="URL of the storage account, in place of the connection string: the machine's identity logs in, "
+        "and no key is needed. See docs/identity.md. Needs the extra `identity`.",
+        examples=["https://ACCOUNT.queue.core.windows.net"],
+    )
 
-    database_url: SecretStr = Field(
-        SecretStr("sqlite:///miasalud.db"),
-        description="SQLAlchemy URL of the bridge's database: Azure SQL, SQL Server, PostgreSQL or SQLite. The default "
-        "file is in the working directory.\n\nOn Azure SQL, log in with a SQL login (percent-encode special "
+    database_url: SecretStr | None = Field(
+        None,
+        description="SQLAlchemy URL of the bridge's database: Azure SQL, SQL Server, PostgreSQL, or SQLite for a "
+        "try-out. It has no default.\n\nOn Azure SQL, log in with a SQL login (percent-encode special "
         "characters in its password), with the machine's managed identity, or with a user-assigned identity by its "
         "client id. The connection is encrypted unless the URL says `Encrypt=no`. A managed identity becomes a "
-        "database user by `CREATE USER [NAME] FROM EXTERNAL PROVIDER`.",
+        "database user by `CREATE USER [NAME] FROM EXTERNAL PROVIDER`. The bridge creates a SQLite file for its own "
+        "user alone (mode 0600); an existing file keeps its mode.",
         examples=[
             "mssql+pyodbc://USER:PASSWORD@SERVER.database.windows.net/DATABASE",
             "mssql+pyodbc://@SERVER.database.windows.net/DATABASE?Authentication=ActiveDirectoryMsi",
             "mssql+pyodbc://CLIENT_ID@SERVER.database.windows.net/DATABASE?Authentication=ActiveDirectoryMsi",
+            "postgresql+psycopg://USER:PASSWORD@SERVER/DATABASE",
+            "sqlite:////var/lib/miasalud/miasalud.db",
         ],
     )
     database_options: dict[str, Any] = Field(
@@ -76,7 +85,7 @@ class Settings(BaseSettings):
         None, description="SQLAlchemy URL of the database that `db adopt` reads. Default: `BRIDGE_DATABASE_URL`."
     )
 
-    odoo_url: str | None = Field(
+    odoo_url: ServerAddress | None = Field(
         None, description="Address of Odoo. Only opportunities need Odoo.", examples=["http://localhost:8069"]
     )
     odoo_database: str | None = Field(None, description="Name of Odoo's database.")
@@ -103,7 +112,9 @@ class Settings(BaseSettings):
         "put it on a volume.",
     )
 
-    webhook_url: str | None = Field(None, description="Address of the webhooks for `send`. Default: `BRIDGE_ODOO_URL`.")
+    webhook_url: ServerAddress | None = Field(
+        None, description="Address of the webhooks for `send`. Default: `BRIDGE_ODOO_URL`."
+    )
     webhook_key: SecretStr | None = Field(
         None, description="Webhook key for `send`, made in Odoo: the value of the `X-API-KEY` header."
     )
@@ -153,41 +164,52 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *_: Any, **sources: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Strip what stands around the values.
+        """Make one source of environment and file: the library would merge the two values of a JSON object.
 
-        :raises ConfigurationError: names the variables whose values cannot be what was meant
+        :raises ConfigurationError: names the variables that are unknown, or cannot be what was meant
         """
         environment, file = sources["env_settings"], sources["dotenv_settings"]
-        for source in (environment, file):
-            assert isinstance(source, EnvSettingsSource)
-            source.env_vars = _stripped(source.env_vars)
-        return sources["init_settings"], environment, file
+        assert isinstance(environment, EnvSettingsSource)
+        assert isinstance(file, EnvSettingsSource)
+        environment.env_vars = merge(
+            os.environ, file.env_vars, [variable(name) for name in cls.model_fields], list(map(variable, secrets()))
+        )
+        return sources["init_settings"], environment
 
     def require(self, *names: str) -> None:
         """
         :param names: fields that the command at hand cannot do without
         :raises ConfigurationError: some of them are not set
         """
-        missing = [variable(name) for name in names if getattr(self, name) is None]
+        missing = [name for name in names if getattr(self, name) is None]
         if missing:
-            are = "is" if len(missing) == 1 else "are"
-            raise ConfigurationError(f"{' and '.join(missing)} {are} not set (environment or .env; see .env.example).")
+            raise ConfigurationError(" ".join([*map(_missing, missing), where_to_set(*missing)]))
 
 
-def _stripped(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The variables of ours, stripped. An empty one is not set.
+def secrets() -> list[str]:
+    """The fields whose value may stand in a file of its own: those that are secret."""
+    return [
+        name
+        for name, field in Settings.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    ]
 
-    :raises ConfigurationError:
-    """
-    stripped = {}
-    for name, value in variables.items():
-        # The byte order mark of an --env-file becomes part of its first name.
-        own = name.strip("\ufeff \t").upper()
-        if own.startswith(PREFIX) and (text := strip_value(value or "")):
-            stripped[own.lower()] = text
-    if faults := [f"{name.upper()}: {fault}" for name, text in stripped.items() if (fault := fault_of(text))]:
-        raise ConfigurationError("\n".join(faults))
-    return dict(stripped)
+
+def _missing(name: str) -> str:
+    """A sentence about a field that is not set."""
+    is_empty = os.environ.get(variable(name)) is not None
+    examples = Settings.model_fields[name].examples or ()
+    advice = f" For example: {' or '.join({examples[0]: 0, examples[-1]: 0})}." if examples else ""
+    return f"{variable(name)} is {'empty in the environment' if is_empty else 'not set'}.{advice}"
+
+
+def where_to_set(*names: str) -> str:
+    """A sentence that says where the operator sets these fields."""
+    them, file = ("it", env_file()) if len(names) == 1 else ("them", env_file())
+    read = f"the file {file}" if file else f"a file .env in {Path.cwd()} (there is none)"
+    files = [variable(name) + FILE_SUFFIX for name in names if name in secrets()]
+    by_file = f", or name a file with the value in {' and '.join(files)}" if files else ""
+    return f"Set {them} in the environment or in {read}{by_file}. .env.example explains all settings."
 
 
 def variable(field: str) -> str:
@@ -206,32 +228,15 @@ def load() -> Settings:
 
     :raises ConfigurationError: naming each variable that is wrong
     """
-    _require_readable(Path(".env"))
+    require_usable(Path(ENV_FILE))
     try:
         return Settings()
     except ValidationError as error:
         lines = [
-            f"{variable(str(item['loc'][0]))}: {item['msg']}"
+            f"{variable(str(item['loc'][0]))}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise ConfigurationError("\n".join(lines)) from None
-    except SettingsError as error:
-        # Raised for a value that should be JSON and is not; its text names the field, never the value.
-        name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), None)
-        raise ConfigurationError(f"{variable(name)}: must be a JSON object" if name else str(error)) from None
-
-
-def _require_readable(file: Path) -> None:
-    """Refuse a file of which the library would skip a line: the variable in it would have its default instead.
-
-    :raises ConfigurationError: names the line
-    """
-    try:
-        with file.open(encoding="utf-8-sig") as lines:
-            wrong = [binding.original.line for binding in parse_stream(lines) if binding.error]
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file.absolute()} cannot be read as UTF-8 ({type(error).__name__})") from None
-    if wrong:
-        raise ConfigurationError(f"{file.absolute()}: line {wrong[0]} is not NAME=VALUE, or its quotes are not closed")
+    except (SettingsError, RecursionError):
+        # Raised for a value that should be JSON and is not, or is too deep.
+        raise ConfigurationError(f"{variable('database_options')}: must be a JSON object") from None

@@ -26,6 +26,7 @@
         "views/manychat_alert_views.xml",
         "views/manychat_api_key_views.xml",
         "views/manychat_funnel_views.xml",
+        "views/manychat_migration_views.xml",
         "views/crm_lead_views.xml",
         "views/manychat_setup_views.xml",
         "views/res_config_settings_views.xml",

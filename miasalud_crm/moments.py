@@ -1,6 +1,6 @@
 """Moments as Odoo stores them, and as ISO 8601."""
 
-from datetime import timezone
+from datetime import datetime, timezone
 
 
 def naive_utc(moment):
@@ -11,3 +11,12 @@ def naive_utc(moment):
 def iso_utc(moment):
     """``moment``, as Odoo stores it, as ISO 8601 with its time zone; ``False`` if there is none."""
     return moment.replace(tzinfo=timezone.utc).isoformat() if moment else False
+
+
+def from_iso(text):
+    """The moment of ``text`` (ISO 8601 with a time zone, or UTC) as Odoo stores it.
+
+    :raises ValueError: ``text`` is not one
+    """
+    moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    return naive_utc(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))

@@ -6,8 +6,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from bridge.contract.payloads import DEAD_LETTER_QUEUE, QUEUES
-from bridge.errors import BadConnectionString, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
+from bridge.errors import BadQueueAccount, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
 from bridge.queue import Queue
+from bridge.queue_account import choose, is_url
 
 from . import configuration
 
@@ -22,17 +23,20 @@ READ_TIMEOUT = 5
 FRESH = 5
 
 _lock = threading.Lock()
-_latest = {}  # connection string → (moment by time.monotonic, report): the latest report only
+_latest = {}  # account → (moment by time.monotonic, report): the latest report only
 
 
 class Queues:
     """The Azure queues, over a few connections that stay open for one run of the relay."""
 
-    def __init__(self, connection_string):
-        """:raises BadConnectionString: ``connection_string`` is not a connection string"""
+    def __init__(self, account):
+        """
+        :param account: see :func:`queue_account`
+        :raises BadQueueAccount: it is no account, or a library is missing that it needs
+        """
         self._queues = {
             # Without retries: the cron job is the retry.
-            name: Queue(connection_string, name, read_seconds=READ_TIMEOUT, retries=0)
+            name: Queue(account, name, read_seconds=READ_TIMEOUT, retries=0)
             for name in (*QUEUES.values(), DEAD_LETTER_QUEUE)
         }
         self.pool = ThreadPoolExecutor(RELAY_CONNECTIONS, thread_name_prefix="manychat-relay")
@@ -73,37 +77,44 @@ def is_neutralized(env):
     return bool(env["ir.config_parameter"].sudo().get_param("database.is_neutralized"))
 
 
-def queue_connection_string(env):
-    """The connection string of the queue account; empty if there is none.
+def queue_account(env):
+    """Where the queues are: a connection string, or the URL of an account; empty if neither is set.
 
     It is a setting of the server, so a copy of the database on the same server has it, too. A neutralized copy gets
     none: its events must not reach the production queue.
+
+    :raises BadQueueAccount: both are set, or one is wrong
     """
-    return "" if is_neutralized(env) else configuration.get("queue_connection_string")
+    if is_neutralized(env):
+        return ""
+    names = ("queue_connection_string", "queue_account_url")
+    return choose(configuration.get("queue_connection_string"), configuration.get("queue_account_url"), names)
 
 
 def queue_report(env):
     """Ask the queue service. This takes some seconds at most, see :data:`READ_TIMEOUT`.
 
     :return dict: ``status``: ``ok``, ``neutralized`` (the database is a copy that uses no queue), ``not_configured``,
-        ``refused`` (the key in the connection string is wrong), ``not_allowed`` (its SAS lacks a right), ``malformed``
-        (the connection string itself is wrong) or ``unreachable``; with ``ok`` also ``depth``: messages by queue; with
-        the last four also ``error``: what went wrong
+        ``refused`` (the key or the identity is not accepted), ``not_allowed`` (it lacks a right), ``malformed`` (the
+        setting itself is wrong) or ``unreachable``; with ``ok`` also ``depth``: messages by queue; with the last four
+        also ``error``: what went wrong, and ``login``: ``key`` or ``identity``
     """
-    secret = queue_connection_string(env)
-    if not secret:
-        return {"status": "neutralized" if is_neutralized(env) else "not_configured"}
+    login = "key"
     try:
-        with Queues(secret) as queues:
+        account = queue_account(env)
+        if not account:
+            return {"status": "neutralized" if is_neutralized(env) else "not_configured"}
+        login = "identity" if is_url(account) else "key"
+        with Queues(account) as queues:
             return {"status": "ok", "depth": queues.depths()}
     except QueueRightMissing as error:
-        return {"status": "not_allowed", "error": str(error)}
+        return {"status": "not_allowed", "error": str(error), "login": login}
     except QueueDenied as error:
-        return {"status": "refused", "error": str(error)}
+        return {"status": "refused", "error": str(error), "login": login}
     except QueueUnavailable as error:
-        return {"status": "unreachable", "error": str(error)}
-    except BadConnectionString as error:
-        return {"status": "malformed", "error": str(error)}
+        return {"status": "unreachable", "error": str(error), "login": login}
+    except BadQueueAccount as error:
+        return {"status": "malformed", "error": str(error), "login": login}
 
 
 def recent_queue_report(env):
@@ -111,20 +122,23 @@ def recent_queue_report(env):
 
     While one request waits for a queue that does not answer, the other requests get the report from before.
     """
-    secret = queue_connection_string(env)
-    if not secret:
+    try:
+        account = queue_account(env)
+    except BadQueueAccount:
+        account = ""
+    if not account:
         return queue_report(env)
-    asked, report = _latest.get(secret, (None, None))
+    asked, report = _latest.get(account, (None, None))
     if report and time.monotonic() - asked < FRESH:
         return report
     if not _lock.acquire(blocking=report is None):
         return report
     try:
-        asked, report = _latest.get(secret, (None, None))
+        asked, report = _latest.get(account, (None, None))
         if not report or time.monotonic() - asked >= FRESH:
             report = queue_report(env)
             _latest.clear()  # do not keep an old secret
-            _latest[secret] = (time.monotonic(), report)
+            _latest[account] = (time.monotonic(), report)
         return report
     finally:
         _lock.release()

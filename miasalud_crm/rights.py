@@ -17,10 +17,17 @@ LISTED_CALLS = {
         ("manychat.bridge", "get_active"),
         ("manychat.bridge", "heartbeat"),
         ("manychat.event", "erase"),
+        ("manychat.event", "get_finished"),
         ("manychat.event", "get_history"),
         ("manychat.event", "get_overdue"),
         ("manychat.event", "record_outcomes"),
         ("manychat.event", "send_again"),
+        # These work only while a sales manager has opened a migration.
+        ("manychat.migration", "apply_events"),
+        ("manychat.migration", "get_overview"),
+        ("manychat.migration", "get_people"),
+        ("manychat.migration", "get_writers"),
+        ("manychat.migration", "roll_back"),
     },
     # The addon itself acts as this user. No key belongs to it.
     "miasalud_crm.group_webhook": set(),

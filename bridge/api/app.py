@@ -23,6 +23,7 @@ from . import (
     channels,
     contacts,
     errors,
+    gone,
     openapi,
     opportunities,
     reports,
@@ -54,6 +55,7 @@ ROUTERS = (
     audit.router,
     reports.router,
     reports.open_router,
+    gone.router,
 )
 _DESCRIPTION = """
 Standby webhooks for ManyChat, and the data of contacts, campaigns, opportunities and events.

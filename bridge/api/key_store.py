@@ -76,7 +76,7 @@ class KeyStore(threading.Thread):
         """Read the keys from SQL.
 
         :raises Outage: SQL is down; the last known keys stay valid
-        :raises ConfigurationError: SQL has no tables of this version
+        :raises UnfitTables: SQL has no tables that this version can use
         """
         if self.read_at is None or self.are_cached:
             connect.require_schema(self._engine)

@@ -12,10 +12,9 @@ import uvicorn
 
 from .. import __version__, connect
 from ..contract.payloads import QUEUES, EventType
-from ..errors import BadConnectionString, ConfigurationError
+from ..errors import ConfigurationError, UnfitTables
 from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, BackgroundCheck
-from ..queue import Queue
-from ..settings import Settings, secret, variable
+from ..settings import Settings, variable
 from .accepted import AcceptedEvents
 from .app import create_app
 from .context import Context
@@ -38,15 +37,8 @@ def open_context(settings: Settings) -> Context:
 
     :raises ConfigurationError: a setting is missing or wrong
     """
-    settings.require("queue_connection_string")
     engine = connect.open_engine(settings)
-    try:
-        queues = {
-            name: Queue(secret(settings.queue_connection_string), name, read_seconds=QUEUE_SECONDS)
-            for name in QUEUES.values()
-        }
-    except BadConnectionString as error:
-        raise ConfigurationError(f"{variable('queue_connection_string')}: {error}") from None
+    queues = {name: connect.open_queue(settings, name, read_seconds=QUEUE_SECONDS) for name in QUEUES.values()}
     keys = KeyStore(engine, settings.api_keys_file)
     _read_first_keys(keys, settings.api_keys_file)
     return Context(settings, engine, {each: queues[each.queue] for each in EventType}, keys, AcceptedEvents(engine))
@@ -57,7 +49,7 @@ def _read_first_keys(keys: KeyStore, file: Path) -> None:
 
     The webhooks put events onto the queues without SQL, so a start while SQL is down must lose no event either.
 
-    :raises ConfigurationError: SQL has no tables of this version
+    :raises UnfitTables: SQL has no tables that this version can use
     """
     asking = BackgroundCheck(keys.refresh, SQL_ADVICE).begin(max_age=0)
     try:
@@ -68,7 +60,7 @@ def _read_first_keys(keys: KeyStore, file: Path) -> None:
         if answer.ok:
             return
         if answer.status == NOT_CONFIGURED:
-            raise ConfigurationError(answer.advice)
+            raise UnfitTables(answer.advice)
         reason = answer.reason
     log.error("dependency_down", dependency="SQL", reason=reason)
     try:

@@ -12,7 +12,7 @@ from rich.table import Column as Heading
 from rich.table import Table as Grid
 
 from .. import connect
-from ..errors import BadDatabaseUrl, ConfigurationError
+from ..errors import BadDatabaseOptions, BadDatabaseUrl, ConfigurationError
 from ..importer import guesses, mapping, source
 from ..importer.adoption import Adoption, RowSample, Tally
 from ..importer.checks import Refused, resolve
@@ -45,7 +45,7 @@ def adopt(
     overwrites data that the bridge wrote itself. Exits with 1 if it cannot copy, 2 if called wrongly.
     """
     settings = load_settings()
-    origin = _open(settings, source_url)
+    origin = open_origin(settings, source_url)
     if describe or mapping_file is None:
         _describe(origin, schema, mapping_file)
         return
@@ -53,7 +53,7 @@ def adopt(
     target = connect.open_engine(settings)
     if not check or target.dialect.name != "sqlite":
         connect.require_schema(target)
-    elif migrate.current(target) != migrate.head():
+    elif (current := migrate.current(target)) != migrate.head() and not migrate.is_later(current):
         raise ConfigurationError("The bridge's database has no tables yet. Run: python -m bridge db upgrade")
     try:
         parts, zone = resolve(wanted, origin, source.tables(origin, schema))
@@ -71,16 +71,20 @@ def adopt(
         sys.exit(FAILED)
 
 
-def _open(settings: Settings, url: str | None) -> sa.Engine:
+def open_origin(settings: Settings, url: str | None) -> sa.Engine:
+    """The database to read: of the option, of ``BRIDGE_ADOPT_URL``, or the bridge's own."""
     name, options = "--source-url", {}
     if url is None and settings.adopt_url is not None:
         name, url = variable("adopt_url"), secret(settings.adopt_url)
     if url is None:
+        settings.require("database_url")
         name, url, options = variable("database_url"), secret(settings.database_url), settings.database_options
     try:
         return source.open_source(url, options)
     except BadDatabaseUrl as error:
         raise ConfigurationError(f"{name}: {error}") from None
+    except BadDatabaseOptions as error:
+        raise ConfigurationError(f"{variable('database_options')}: {error}") from None
 
 
 def _describe(origin: sa.Engine, schema: str | None, file: Path | None) -> None:

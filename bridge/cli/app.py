@@ -8,8 +8,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
-from ..errors import ConfigurationError, OdooRefused, Outage
-from . import api, check, db, dlq, erase, key, pause, purge, reconcile, run, send, status, trace
+from ..errors import ConfigurationError, OdooRefused, Outage, UnfitTables
+from . import api, check, db, dlq, erase, key, migrate, pause, purge, reconcile, run, send, status, trace
 from .console import FAILED, MISUSED, fail
 
 app = typer.Typer(
@@ -37,16 +37,20 @@ for command in (
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(key.app, name="key")
 app.add_typer(db.app, name="db")
+app.add_typer(migrate.app, name="migrate")
 
 
 def main() -> NoReturn:
     """Run the command line and end the process. Expected errors become one line, without a traceback."""
     try:
         app(prog_name="python -m bridge")
+    except UnfitTables as error:
+        fail(str(error), FAILED)
     except ConfigurationError as error:
         fail(str(error), MISUSED)
     except Outage as outage:
-        fail(f"{outage.dependency} cannot be used: {outage}. Run `python -m bridge check` for advice.", FAILED)
+        reason = str(outage).removesuffix(".")
+        fail(f"{outage.dependency} cannot be used: {reason}. Run `python -m bridge check` for advice.", FAILED)
     except OdooRefused as refused:
         # Its message may quote personal data.
         fail(f"Odoo refused it ({refused.name}): its log says why.", FAILED)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import requests
+import typer
 from rich.text import Text
 
 from ..connect import open_engine, open_odoo, open_queue
 from ..monitoring import health, probes
 from ..queue import require_rights
 from ..settings import Settings, variable
+from ..settings_sources import env_file
+from ..store import url as urls
 from .console import FAILED, JsonLines, load_settings, out, print_json, visible
 
 #: Seconds for the answer of the API's /health, which uses no other service.
@@ -39,7 +43,10 @@ def check(as_json: JsonLines = False) -> None:
     Exits with 1 if any of them fails.
     """
     failed = False
-    for finding in findings(load_settings()):
+    settings = load_settings()
+    # On standard error: a line on standard output is a finding.
+    typer.echo(f"Settings: the environment, and {env_file() or f'no file .env in {Path.cwd()}'}", err=True)
+    for finding in findings(settings):
         failed |= not finding.ok
         if as_json:
             print_json(asdict(finding))
@@ -82,9 +89,16 @@ def _sql(settings: Settings) -> str:
         sql = probes.check_sql(engine)
     finally:
         engine.dispose()
+    file = urls.file_of(engine.url)
+    name = f"{sql.dialect}{f' {file}' if file else ''}"
     if sql.store is None:
-        return f"{sql.dialect}, no tables yet: `run` makes them"
-    return ", ".join([f"{sql.dialect}, revision {sql.revision}", *health.notices(sql.store)])
+        return f"{name}, no tables yet: `run` makes them"
+    return ", ".join([name, f"revision {sql.revision}", *health.notices(sql.store), *_notices_of_file(file)])
+
+
+def _notices_of_file(file: Path | None) -> Iterator[str]:
+    if file and (mode := file.stat().st_mode & 0o777) & 0o077:
+        yield f"other users can open this file (mode {mode:04o}), to prevent it: chmod 600 {file}*"
 
 
 def _odoo(settings: Settings) -> str:

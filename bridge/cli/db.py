@@ -7,10 +7,8 @@ import sys
 from typing import Annotated
 
 import typer
-from sqlalchemy.engine import make_url
 
 from .. import connect
-from ..settings import secret
 from ..store import migrate
 from .adopt import adopt
 from .console import FAILED, MISUSED, Yes, fail, load_settings, out
@@ -33,7 +31,12 @@ def upgrade() -> None:
     engine = connect.open_engine(load_settings())
     before = migrate.current(engine)
     migrate.upgrade(engine)
-    if before == migrate.head():
+    if migrate.is_later(before):
+        out.print(
+            f"The tables are at revision {before}, of a later release. This version needs {migrate.head()} and can use "
+            "them. Nothing was changed."
+        )
+    elif before == migrate.head():
         out.print(f"The tables are already at revision {before}.")
     else:
         out.print(f"Brought the tables from {f'revision {before}' if before else 'none'} to revision {migrate.head()}.")
@@ -63,7 +66,7 @@ def sql(
 ) -> None:
     """Print the SQL that `db upgrade` would run, for a DBA to read. Connects to nothing."""
     settings = load_settings()
-    dialect = kind.value if kind else make_url(secret(settings.database_url)).get_backend_name()
+    dialect = kind.value if kind else connect.database_url(settings).get_backend_name()
     try:
         typer.echo(migrate.sql(dialect, revisions, settings.database_schema))
     except ValueError as error:
@@ -72,8 +75,8 @@ def sql(
 
 @app.command("current")
 def current() -> None:
-    """Show the tables' revision, and the one that this version needs. Exits with 1 if they differ."""
+    """Show the tables' revision, and the one that this version needs. Exits with 1 if the tables are older."""
     current = migrate.current(connect.open_engine(load_settings()))
     out.print(f"database: {current or 'no tables'}; needed: {migrate.head()}")
-    if current != migrate.head():
+    if current != migrate.head() and not migrate.is_later(current):
         sys.exit(FAILED)

@@ -54,7 +54,7 @@ def erase(
     settings = load_settings()
     engine = open_store(settings)
     odoo = connect.open_odoo(settings)
-    has_queues = settings.queue_connection_string is not None
+    has_queues = bool(settings.queue_connection_string or settings.queue_account_url)
     queues = [connect.open_queue(settings, name) for name in QUEUES.values()] if has_queues else []
     if not dry_run and not yes:
         typer.confirm("Remove this person for good?", abort=True)

@@ -10,15 +10,12 @@ import typer
 from rich.table import Table
 
 from ..contract.fields import format_datetime
-from ..contract.keys import Scope, digest, new_key, prefix
+from ..contract.keys import Scope, digest, existing_key, new_key, prefix
 from ..store import api_keys
 from ..store.engine import in_transaction
 from ..store.rows import ApiKeyRow
 from .console import MISUSED, JsonLines, count_of, fail, load_settings, open_store, out, print_json, visible
 from .parsing import duration, time_zone
-
-#: Least number of characters of an existing key: a hash does not protect a word that can be guessed.
-SHORTEST = 20
 
 app = typer.Typer(no_args_is_help=True, help="The keys of the API.")
 
@@ -78,10 +75,10 @@ def create(
 
 def _read_key() -> str:
     key = str(typer.prompt("The key", hide_input=True)) if sys.stdin.isatty() else sys.stdin.read()
-    key = key.strip()
-    if len(key) < SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
-        fail(f"This is not a key: give at least {SHORTEST} ASCII characters without spaces.", MISUSED)
-    return key
+    try:
+        return existing_key(key)
+    except ValueError as error:
+        fail(str(error), MISUSED)
 
 
 @app.command("list")

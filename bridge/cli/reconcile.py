@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Annotated
@@ -12,24 +12,28 @@ from rich.table import Table
 
 from .. import connect
 from ..circuit_breaker import CircuitBreaker
-from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from ..contract.payloads import DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, QUEUES
 from ..queue import require_rights
 from ..worker.handlers import make_handlers, needs_odoo
 from ..worker.reconcile import Reconcile, grace
 from ..worker.repair import REPAIRED, Repair
+from ..worker.restored import reapply_in_odoo, record_again_in_sql
 from .console import (
+    MISUSED,
     DryRun,
     JsonLines,
     Queues,
     count_of,
+    fail,
     load_settings,
     open_store,
     out,
     print_json,
+    progress_bar,
     queue_names,
     visible,
 )
-from .parsing import duration
+from .parsing import duration, timestamp
 
 
 def reconcile(
@@ -40,6 +44,24 @@ def reconcile(
             parser=duration, metavar="AGE", help="Only what was last tried longer ago than this. Default: ~7 minutes."
         ),
     ] = None,
+    odoo_restored: Annotated[
+        datetime | None,
+        typer.Option(
+            "--odoo-restored-to",
+            parser=timestamp,
+            metavar="TIME",
+            help="Odoo was restored from a backup of this time (UTC): apply the events again that came since.",
+        ),
+    ] = None,
+    sql_restored: Annotated[
+        datetime | None,
+        typer.Option(
+            "--sql-restored-to",
+            parser=timestamp,
+            metavar="TIME",
+            help="SQL was restored from a backup of this time (UTC): record the events again that Odoo has since.",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     as_json: JsonLines = False,
 ) -> None:
@@ -47,6 +69,8 @@ def reconcile(
 
     `run` does the same every BRIDGE_RECONCILE_INTERVAL seconds. It never reverts a later decision of an Odoo user.
     """
+    if dry_run and (odoo_restored or sql_restored):
+        fail("After a restore, each event is applied again, and --dry-run cannot say what that changes.", MISUSED)
     settings = load_settings()
     engine = open_store(settings)
     queues = {name: connect.open_queue(settings, QUEUES[name]) for name in queue_names(queue)}
@@ -58,11 +82,21 @@ def reconcile(
     handlers = make_handlers(
         engine, queues, CircuitBreaker("SQL", lambda: None), CircuitBreaker("queue", lambda: None), odoo
     )
+    by_queue = {handler.queue.name: handler for handler in handlers}
+    if sql_restored:
+        if odoo is None:
+            settings.require("odoo_url", "odoo_database", "odoo_api_key")
+        assert odoo is not None
+        _report_all(record_again_in_sql(engine, by_queue, odoo, sql_restored), as_json)
+    if odoo_restored:
+        if OPPORTUNITY_QUEUE not in by_queue:
+            fail("Only opportunities are in Odoo: leave --queue out, or name opportunity.", MISUSED)
+        _report_all(reapply_in_odoo(engine, by_queue, odoo_restored), as_json)
     age = grace(settings.visibility_timeout) if older_than is None else older_than
     repairs = list(
         Reconcile(
             engine,
-            {handler.queue.name: handler for handler in handlers},
+            by_queue,
             dead_letter_queue,
             odoo,
             max_attempts=settings.max_attempts,
@@ -78,6 +112,25 @@ def reconcile(
         _print_table(repairs)
     repaired = sum(repair.result == REPAIRED for repair in repairs)
     out.print(f"{count_of(len(repairs), 'case')}" + ("." if dry_run else f", {repaired} repaired."))
+
+
+def _report_all(repairs: Iterable[Repair], as_json: bool) -> None:
+    """Show the progress of a repair of many events, then those that failed, and the total."""
+    total, failed = 0, []
+    with progress_bar() as progress:
+        task = progress.add_task("Applying again", total=None)
+        for repair in repairs:
+            total += 1
+            if repair.result != REPAIRED:
+                failed.append(repair)
+            if as_json:
+                print_json(asdict(repair))
+            progress.update(task, description=f"Applied again: {total}")
+    if as_json:
+        return
+    if failed:
+        _print_table(failed)
+    out.print(f"{count_of(total, 'event')} applied again, {len(failed)} of them failed.")
 
 
 def _print_table(repairs: Sequence[Repair]) -> None:

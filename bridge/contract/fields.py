@@ -60,7 +60,7 @@ def is_empty(value: Any, name: str = "") -> bool:
 def is_id(value: Any) -> bool:
     """Whether ``value`` is a number that identifies something."""
     try:
-        return _to_id(value) is not None
+        return to_id(value) is not None
     except ValueError:
         return False
 
@@ -68,9 +68,15 @@ def is_id(value: Any) -> bool:
 def is_nobody(value: Any) -> bool:
     """Whether ``value`` is no ManyChat id."""
     try:
-        return _to_person(value) is None
+        return to_person(value) is None
     except ValueError:
         return True
+
+
+def means_nothing(value: Any) -> bool:
+    """Whether ``value`` is empty or a word for no value, where it can be no person's name: in a date, say."""
+    value = _empty_to_none(value)
+    return value is None or (isinstance(value, str) and text.visible(value).casefold() in _NOBODY)
 
 
 def _empty_to_none(value: Any) -> Any:
@@ -105,27 +111,42 @@ def _digits_if_number(value: Any) -> Any:
     return str(value)
 
 
-def _to_text(value: Any) -> Any:
+def to_text(value: Any) -> Any:
+    """A text for people, without placeholders; ``None`` if nothing is left.
+
+    :raises ValueError: it is neither text nor a number
+    """
     return _digits_if_number(_empty_to_none(value))
 
 
-def _to_name(value: Any) -> Any:
-    """A text that is no summary: ``null`` as a whole is what a program wrote, not a person."""
-    value = _to_text(value)
+def to_name(value: Any) -> Any:
+    """A text that is no summary: ``null`` as a whole is what a program wrote, not a person.
+
+    :raises ValueError: it is such a word, or no text
+    """
+    value = to_text(value)
     if value is not None and text.visible(value) in _NO_VALUE:
         raise ValueError("is a word that programs write for no value")
     return value
 
 
-def _to_email(value: Any) -> Any:
-    value = _to_text(value)
+def to_email(value: Any) -> Any:
+    """An e-mail address as text; ``None`` if it is empty.
+
+    :raises ValueError: it is a word that programs write for no value, or no text
+    """
+    value = to_text(value)
     if value is not None and text.visible(value).casefold() in _NOBODY:
         raise ValueError("is a word that programs write for no value")
     return value
 
 
-def _to_phone(value: Any) -> Any:
-    found = _to_email(value)
+def to_phone(value: Any) -> Any:
+    """A telephone number as text; ``None`` if it is empty.
+
+    :raises ValueError: it is a word that programs write for no value, or no text
+    """
+    found = to_email(value)
     if isinstance(value, str) and "{{" in value and not any(character.isdigit() for character in found or ""):
         return None  # “Tel. {{phone}}”
     return found and text.visible(found)  # address books write marks of direction around a number
@@ -136,8 +157,11 @@ def _names_nobody(value: str) -> bool:
     return value in _NOBODY or all(word in _NOBODY for word in re.split(r"[\s_:-]+", value))
 
 
-def _to_person(value: Any) -> Any:
-    """A ManyChat id as text, or ``None`` for what means no id: as an id it would merge all people without one."""
+def to_person(value: Any) -> Any:
+    """A ManyChat id as text, or ``None`` for what means no id: as an id it would merge all people without one.
+
+    :raises ValueError: ManyChat has filled in only a part of it, or it is no text
+    """
     value = _digits_if_number(_whole(value))
     if value is None or _ZERO.fullmatch(value.casefold()) or _names_nobody(value.casefold()):
         return None
@@ -145,8 +169,11 @@ def _to_person(value: Any) -> Any:
     return value if text.says_something("".join(letter for letter in value if unicodedata.digit(letter, 1))) else None
 
 
-def _to_id(value: Any) -> Any:
-    """A positive whole number, also as text. ``0`` means none: the user's example sends it for “no adviser”."""
+def to_id(value: Any) -> Any:
+    """A positive whole number, also as text. ``0`` means none: the user's example sends it for “no adviser”.
+
+    :raises ValueError: it is another value
+    """
     value = _whole(value)
     if value is None:
         return None
@@ -197,13 +224,13 @@ def _at_most(limit: int) -> AfterValidator:
     return AfterValidator(check)
 
 
-ManyChatId = Annotated[str, BeforeValidator(_required), BeforeValidator(_to_person), _at_most(64)]
-Name = Annotated[str | None, BeforeValidator(_to_name), _at_most(256)]
-Phone = Annotated[str | None, BeforeValidator(_to_phone), _at_most(64)]
-Email = Annotated[str | None, BeforeValidator(_to_email), _at_most(320)]
-Label = Annotated[str | None, BeforeValidator(_to_name), _at_most(256)]
-Summary = Annotated[str | None, BeforeValidator(_to_text), _at_most(MAX_BODY_BYTES)]
-Id = Annotated[int | None, BeforeValidator(_to_id)]
+ManyChatId = Annotated[str, BeforeValidator(_required), BeforeValidator(to_person), _at_most(64)]
+Name = Annotated[str | None, BeforeValidator(to_name), _at_most(256)]
+Phone = Annotated[str | None, BeforeValidator(to_phone), _at_most(64)]
+Email = Annotated[str | None, BeforeValidator(to_email), _at_most(320)]
+Label = Annotated[str | None, BeforeValidator(to_name), _at_most(256)]
+Summary = Annotated[str | None, BeforeValidator(to_text), _at_most(MAX_BODY_BYTES)]
+Id = Annotated[int | None, BeforeValidator(to_id)]
 Moment = Annotated[datetime | None, BeforeValidator(_to_datetime_of_zone)]
 
 

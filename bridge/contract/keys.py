@@ -16,6 +16,8 @@ from typing import Any
 TAG = "mck_"
 #: Length of the part that lists show: enough to recognise a key, far too short to guess the rest from.
 PREFIX_LENGTH = len(TAG) + 8
+#: Least number of characters of an existing key: a hash does not protect a word that can be guessed.
+SHORTEST = 20
 
 
 class Scope(str, Enum):
@@ -57,6 +59,17 @@ class OdooKey:
 def new_key() -> str:
     """A new key: the tag, then 256 random bits."""
     return TAG + secrets.token_urlsafe(32)
+
+
+def existing_key(text: str) -> str:
+    """The key in ``text`` as a person pastes it: one of another system, which its callers go on using.
+
+    :raises ValueError: in words for that person: it is no key, or a word that can be guessed
+    """
+    key = text.strip()
+    if len(key) < SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError(f"This is not a key: give at least {SHORTEST} ASCII characters without spaces.")
+    return key
 
 
 def prefix(key: str) -> str:

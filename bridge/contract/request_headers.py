@@ -79,8 +79,13 @@ class RequestHeaders:
 
     @property
     def is_dry_run(self) -> bool:
-        """Whether ``X-Dry-Run`` asks to store nothing."""
-        return any(value.lower() in ("1", "true", "yes") for value in self._values(DRY_RUN))
+        """Whether ``X-Dry-Run`` asks to store no event."""
+        return self.is_recorded or any(value.lower() in ("1", "true", "yes") for value in self._values(DRY_RUN))
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether ``X-Dry-Run: record`` asks to keep what would have stood in the way: for a copy of live traffic."""
+        return any(value.lower() == "record" for value in self._values(DRY_RUN))
 
     def stamp(self, now: datetime) -> Stamp | None:
         """The proxy's stamp; ``None`` without one that can be believed.

@@ -16,22 +16,28 @@ from ..store.engine import in_transaction, read
 from ..store.sql_errors import describe
 from . import source, writer
 from .checks import Part, Refused
+from .doubles import EVER, SourceRow, join, newest_last
 from .fields import Field
-from .rows import Misfit, convert, reference
+from .rows import Misfit, convert, reference, role
 
+#: As :func:`.writer.write`.
+Writer = Callable[..., writer.Counts]
 #: Rows in one transaction.
 BATCH = 500
 #: Keys shown of rows with the same fault.
 SHOWN = 5
 #: Category of imported states, if the mapping names no column for it.
 CATEGORY = "adopted"
-_EVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass
 class RowSample:
-    """The number of some rows, and the keys of the first few."""
+    """The number of some rows, and the keys of the first few.
 
+    :ivar asks: whether the operator decides about them
+    """
+
+    asks: bool = True
     count: int = 0
     keys: list[Any] = field(default_factory=list)
 
@@ -59,15 +65,6 @@ class Tally:
     changed: dict[str, RowSample] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _SourceRow:
-    """A row of a user's table, with its values converted to ours."""
-
-    key: Any
-    updated: datetime | None
-    values: dict[str, Any]
-
-
 class _Skip(Exception):
     """The row is left out. The text says why."""
 
@@ -82,6 +79,8 @@ class Adoption:
     def __init__(
         self, origin: sa.Engine, target: sa.Engine, parts: list[Part], zone: tzinfo, progress: Callable[[int], None]
     ):
+        #: What writes a page; a migration replaces it by one that keeps a journal.
+        self.write: Writer = writer.write
         self.origin = origin
         self.target = target
         self.parts = parts
@@ -94,8 +93,10 @@ class Adoption:
         #: The spelling to use of each ManyChat id, by the id in small letters, if capitals do not matter.
         self._spellings: dict[str, str] = {}
         self._is_case_blind = any(part.options.capitals == "same" for part in parts)
-        #: Keys of rows that lose against another row for the same person or thing, by table.
-        self._losers: dict[str, set[Any]] = {}
+        #: How many rows there are for one person or thing, if there are several, by table and identity.
+        self._doubles: dict[str, dict[Any, int]] = {}
+        #: States that a dry run has counted as new.
+        self._counted: set[int] = set()
 
     def rows(self) -> int:
         """The number of rows to read: each is read twice."""
@@ -119,15 +120,27 @@ class Adoption:
         """
         for part in self.parts:
             tally = Tally(part.name, part.table.full_name)
-            for page in self._pages(part):
-                self._write(part, page, tally, dry_run=dry_run)
+            for rows in self.joined(part, tally):
+                self._write(part, rows, tally, dry_run=dry_run)
             yield tally
+
+    def joined(self, part: Part, tally: Tally | None = None) -> Iterator[list[SourceRow]]:
+        """The rows for one table as they would be written, page by page. Call :meth:`survey` before.
+
+        :param tally: takes what is left out and changed
+        """
+        tally = tally or Tally(part.name, part.table.full_name)
+        open_doubles: dict[Any, list[SourceRow]] = {}
+        for page in self._pages(part):
+            yield self._joined(part, self._rows(part, page, tally), open_doubles, tally)
+        # A row of theirs was deleted meanwhile.
+        yield [self._join(part, rows, tally) for rows in open_doubles.values()]
 
     # --- Survey ------------------------------------------------------------------------------------------------------
 
     def _survey(self, part: Part) -> Iterator[str]:
         misfits: dict[str, RowSample] = {}
-        winners: dict[Any, _SourceRow] = {}
+        winners: dict[Any, SourceRow] = {}
         ties: dict[Any, int] = {}
         spellings: dict[str, set[str]] = {}
         members: dict[Any, list[Any]] = {}
@@ -159,7 +172,7 @@ class Adoption:
         yield from _objections(part, misfits, tied, alike)
 
     def _rival(
-        self, part: Part, identity: Any, row: _SourceRow, winners: dict[Any, _SourceRow], ties: dict[Any, int]
+        self, part: Part, identity: Any, row: SourceRow, winners: dict[Any, SourceRow], ties: dict[Any, int]
     ) -> None:
         """Note which of two rows for the same person or thing wins. Rows come in the order of their keys."""
         other = winners.setdefault(identity, row)
@@ -167,15 +180,15 @@ class Adoption:
             return
         if row.updated != other.updated:
             # A row without a date is older than any row with one.
-            is_newer = (row.updated or _EVER) > (other.updated or _EVER)
+            is_newer = (row.updated or EVER) > (other.updated or EVER)
             if is_newer:
                 ties.pop(identity, None)
         else:
             is_newer = part.options.duplicates == "last"
             if part.options.duplicates is None and part.name != "channels":
                 ties[identity] = ties.get(identity, 0) + 1
-        loser = other if is_newer else row
-        self._losers.setdefault(part.name, set()).add(loser.key)
+        doubles = self._doubles.setdefault(part.name, {})
+        doubles[identity] = doubles.get(identity, 1) + 1
         if is_newer:
             winners[identity] = row
 
@@ -197,7 +210,7 @@ class Adoption:
             yield page
             self.progress(len(page))
 
-    def _read(self, part: Part, row: Any, misfits: dict[str, RowSample]) -> _SourceRow:
+    def _read(self, part: Part, row: Any, misfits: dict[str, RowSample]) -> SourceRow:
         """:raises _Skip: the row is left out"""
         key, *given = row
         values: dict[str, Any] = {}
@@ -210,17 +223,19 @@ class Adoption:
             moment = Field("updated", "moment", "")
             zone = timezone.utc if part.updated.kind == "moment" else self.zone
             updated = self._value(part, moment, given[-1], zone, key, misfits)
-        return _SourceRow(key, updated, self._derived(part, key, updated, values, misfits))
+        return SourceRow(key, updated, self._derived(part, key, updated, values, misfits))
 
     def _value(self, part: Part, ours: Field, value: Any, zone: tzinfo, key: Any, misfits: dict[str, RowSample]) -> Any:
         try:
-            return convert(ours, value, zone)
+            converted = convert(ours, value, zone)
+            return role(converted, part.options.roles) if ours.name == "role" and converted else converted
         except Misfit as misfit:
             # A shortened id would be the id of another person.
             if ours.name == "manychat_id":
                 raise _Skip(misfit.reason) from None
-            misfits.setdefault(misfit.reason, RowSample()).add(key)
-            if part.options.misfits == "skip" or (ours.required and misfit.instead is None):
+            misfits.setdefault(misfit.reason, RowSample(misfit.asks)).add(key)
+            skips = misfit.asks and part.options.misfits == "skip"
+            if skips or (ours.required and misfit.instead is None):
                 raise _Skip(misfit.reason) from None
             return misfit.instead
 
@@ -274,30 +289,61 @@ class Adoption:
 
     # --- Writing -----------------------------------------------------------------------------------------------------
 
-    def _write(self, part: Part, page: Any, tally: Tally, *, dry_run: bool) -> None:
-        rows: list[_SourceRow] = []
+    def _rows(self, part: Part, page: Any, tally: Tally) -> list[SourceRow]:
+        rows: list[SourceRow] = []
         tally.found += len(page)
         for raw in page:
             try:
                 misfits: dict[str, RowSample] = {}
                 row = self._read(part, raw, misfits)
-                if row.key in self._losers.get(part.name, ()):
-                    raise _Skip("another row for the same person or thing wins")
                 rows.append(row)
                 for reason in misfits:
                     tally.changed.setdefault(reason, RowSample()).add(row.key)
             except _Skip as skip:
                 tally.skipped.setdefault(str(skip), RowSample()).add(raw[0])
+        return rows
 
+    def _joined(
+        self, part: Part, rows: list[SourceRow], waiting: dict[Any, list[SourceRow]], tally: Tally
+    ) -> list[SourceRow]:
+        """``rows``, with one row for each person or thing.
+
+        :param waiting: rows whose doubles come in a later page
+        """
+        doubles = self._doubles.get(part.name)
+        if not doubles:
+            return rows
+        done: list[SourceRow] = []
+        for row in rows:
+            identity = self._identity(part, row.values)
+            if identity not in doubles:
+                done.append(row)
+                continue
+            waiting.setdefault(identity, []).append(row)
+            if len(waiting[identity]) == doubles[identity]:
+                done.append(self._join(part, waiting.pop(identity), tally))
+        return done
+
+    def _join(self, part: Part, rows: list[SourceRow], tally: Tally) -> SourceRow:
+        joined = join(newest_last(rows, last_wins=part.options.duplicates == "last"))
+        for row in rows:
+            if row.key != joined.key:
+                reason = "another row for the same person or thing wins, and takes what it lacks from it"
+                tally.skipped.setdefault(reason, RowSample()).add(row.key)
+        return joined
+
+    def _write(self, part: Part, rows: list[SourceRow], tally: Tally, *, dry_run: bool) -> None:
         if part.name in ("contact_states", "campaign_contacts") and "manychat_id" in part.columns:
             rows = self._of_known_contacts(rows, tally)
+        if part.name == "contact_states" and dry_run:
+            rows = self._once(rows, tally)
         if not rows:
             return
 
         run = read if dry_run else in_transaction
         try:
             values = [row.values for row in rows]
-            counts = run(self.target, writer.write, part.target, values, self._now, dry_run=dry_run)
+            counts = run(self.target, self.write, part.target, values, self._now, dry_run=dry_run)
         except (DataError, IntegrityError) as error:
             reason = (
                 f"[{part.name}] the database refuses a batch ({describe(error)}), {part.key} {rows[0].key} to "
@@ -308,7 +354,19 @@ class Adoption:
         tally.filled += counts.filled
         tally.same += counts.same
 
-    def _of_known_contacts(self, rows: list[_SourceRow], tally: Tally) -> list[_SourceRow]:
+    def _once(self, rows: list[SourceRow], tally: Tally) -> list[SourceRow]:
+        """The rows without states that this dry run has counted: nothing is written in which they could be found."""
+        once: list[SourceRow] = []
+        for row in rows:
+            mark = hash(writer.state_key(row.values["manychat_id"], row.values))
+            if mark in self._counted:
+                tally.same += 1
+            else:
+                self._counted.add(mark)
+                once.append(row)
+        return once
+
+    def _of_known_contacts(self, rows: list[SourceRow], tally: Tally) -> list[SourceRow]:
         named = {row.values["manychat_id"] for row in rows}
         mapped = set(self._contacts.values())
         existing = mapped | read(self.target, writer.contact_ids, named - mapped).keys()
@@ -326,6 +384,8 @@ def _objections(part: Part, misfits: dict[str, RowSample], ties: dict[Any, int],
     """
     if part.options.misfits is None:
         for reason, sample in misfits.items():
+            if not sample.asks:
+                continue
             yield (
                 f'[{part.name}] {_rows_of(sample, part)}: {reason}. Correct the rows, or write misfits = "cut" (cut '
                 'texts, leave out values that cannot be read) or misfits = "skip" (leave out the rows).'

@@ -157,6 +157,8 @@ def _unreadable(name: str, options: TableMapping, table: Table) -> Iterator[str]
 
 def _reference_faults(name: str, options: TableMapping, mapping: Mapping) -> Iterator[str]:
     given = options.columns.keys()
+    if options.roles and name != "advisors":
+        yield f"[{name}] roles: only [advisors] has roles."
     if name in ALTERNATIVES and len({"contact_id", "manychat_id"} & given) != 1:
         yield f"[{name}] name either contact_id or manychat_id: the contact of the row."
     if {"channel", "channel_id"} <= given:

@@ -67,6 +67,8 @@ def _section(name: str, fields: dict[str, Field], table: Table) -> str:
     ]
     if name == "contacts":
         lines.append('# capitals = "same"  # or "different": ManyChat ids that differ only in capitals')
+    if name == "advisors":
+        lines.append('# roles = { "Closer" = "commercial" }  # or "medical": own words for a role')
     lines += ["", f"[{name}.columns]"]
     taken: set[str] = {updated.name} if updated else set()
     chosen: set[str] = set()

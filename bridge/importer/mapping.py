@@ -37,6 +37,8 @@ class TableMapping(_Strict):
     capitals: Literal["same", "different"] | None = None
     #: For a value that does not fit: cut it (leave it out, if it cannot be read), or skip the row.
     misfits: Literal["cut", "skip"] | None = None
+    #: Of ``[advisors]``: what the old system's own words for a role mean.
+    roles: dict[str, Literal["commercial", "medical"]] = {}
 
 
 class Mapping(_Strict):

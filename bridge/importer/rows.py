@@ -1,21 +1,38 @@
-"""Conversion of the user's values to ours."""
+"""Conversion of the user's values to ours, by the rules by which the contract reads a bot's values.
+
+An old system stored what bots sent: unresolved placeholders, words for no value, ``0`` for no adviser.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 import uuid
-from collections.abc import Callable
-from datetime import date, datetime, time, timezone, tzinfo
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
+from ..contract import fields as contract
+from ..contract.text import cut, length
 from .fields import Field
 
-_MOMENT = TypeAdapter(datetime)
-#: The largest number in our columns.
-_INTEGER_MAX = 2**31 - 1
+#: How the contract reads our texts. It reads all others as names.
+_READINGS: dict[str, Callable[[Any], Any]] = {
+    "manychat_id": contract.to_person,
+    "phone": contract.to_phone,
+    "email": contract.to_email,
+    "description": contract.to_text,
+    "summary": contract.to_text,
+}
+#: Words by which people name the roles of advisers, without accents.
+_ROLES = {
+    "commercial": "commercial comercial comerciales venta ventas vendedor vendedora vendedores sales seller "
+    "salesperson salesman closer ejecutivo ejecutiva setter",
+    "medical": "medical medico medica medicos medicas medicina doctor doctora doctores dr dra physician clinico "
+    "clinica enfermero enfermera nurse",
+}
 #: Budgets are NUMERIC(14, 2).
 _NUMBER_MAX = Decimal(10) ** 12
 
@@ -25,12 +42,14 @@ class Misfit(Exception):
 
     :ivar reason: in words, without the value
     :ivar instead: a value that fits: the text cut to its length, or ``None``
+    :ivar asks: whether the operator decides about it. What a bot left empty stays empty without a question
     """
 
-    def __init__(self, reason: str, instead: Any = None):
+    def __init__(self, reason: str, instead: Any = None, *, asks: bool = True):
         super().__init__(reason)
         self.reason = reason
         self.instead = instead
+        self.asks = asks
 
 
 def convert(field: Field, value: Any, zone: tzinfo) -> Any | None:
@@ -44,6 +63,8 @@ def convert(field: Field, value: Any, zone: tzinfo) -> Any | None:
         value = value.replace("\0", "").strip()
     if value is None or value == "":
         return None
+    if field.kind in ("integer", "number", "moment") and contract.means_nothing(value):
+        raise Misfit(f"{field.name} is a placeholder or a word for no value", asks=False)
     return _CONVERSIONS[field.kind](field, value, zone)
 
 
@@ -70,21 +91,50 @@ def _text(field: Field, value: Any, _zone: tzinfo) -> str:
     if isinstance(value, bool):
         value = int(value)  # 1 or 0, as SQL Server itself shows a BIT
     # Spreadsheets turn an id or a telephone number into a number: 5215512345678.0.
-    text = str(int(value)) if isinstance(value, (Decimal, float)) and is_whole(value) else str(value)
-    if field.length is not None and len(units := text.encode("utf-16-le", "replace")) > field.length * 2:
-        shortened = units[: field.length * 2].decode("utf-16-le", "ignore").rstrip()
-        raise Misfit(f"{field.name} is longer than {field.length}", shortened)
-    return text
-
-
-def _integer(field: Field, value: Any, _zone: tzinfo) -> int:
+    sent = str(int(value)) if isinstance(value, (Decimal, float)) and is_whole(value) else str(value)
     try:
-        number = Decimal(int(value) if isinstance(value, bool) else str(value))
-        if number == int(number) and 0 < number <= _INTEGER_MAX:
-            return int(number)
-    except (InvalidOperation, OverflowError, ValueError):
+        text = _READINGS.get(field.name, contract.to_name)(sent)
+    except ValueError:
+        text = None
+    if text is None:
+        raise Misfit(f"{field.name} is a placeholder or a word for no value", asks=False)
+    if field.length is not None and length(text) > field.length:
+        raise Misfit(f"{field.name} is longer than {field.length}", cut(text, field.length))
+    if "{{" in sent and "{{" not in text:
+        raise Misfit(f"{field.name} has a placeholder, which is left out", text, asks=False)
+    return str(text)
+
+
+def role(value: str, named: Mapping[str, str]) -> str:
+    """The role of an adviser: ``commercial`` or ``medical``.
+
+    :param named: the roles that the operator named, by the old system's words
+    :raises Misfit: ``value`` is another word
+    """
+    plain = contract.normalize_label(value)
+    own = {contract.normalize_label(word): known for word, known in named.items()}
+    if plain in own:
+        return own[plain]
+    letters = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
+    words = set(re.findall(r"[a-z]+", letters))
+    found = [known for known, names in _ROLES.items() if words & set(names.split())]
+    if len(found) != 1:
+        raise Misfit('role is neither commercial nor medical; name its word: roles = { "WORD" = "commercial" }')
+    return found[0]
+
+
+def _integer(field: Field, value: Any, _zone: tzinfo) -> int | None:
+    if isinstance(value, bool):
+        value = int(value) or None  # a BIT of 0 is no id, and no “none” either
+    elif isinstance(value, (Decimal, float)):
+        value = int(value) if is_whole(value) else None
+    try:
+        if value is not None:
+            number: int | None = contract.to_id(value)
+            return number
+    except ValueError:
         pass
-    raise Misfit(f"{field.name} is not a whole number from 1 to {_INTEGER_MAX}")
+    raise Misfit(f"{field.name} is not a whole number from 1 to {contract.MAX_INT}")
 
 
 def _number(field: Field, value: Any, _zone: tzinfo) -> Decimal:
@@ -98,20 +148,13 @@ def _number(field: Field, value: Any, _zone: tzinfo) -> Decimal:
 
 
 def _moment(field: Field, value: Any, zone: tzinfo) -> datetime:
-    moment = value
-    if isinstance(value, str):
-        try:
-            moment = None if value.replace(".", "").isdigit() else _MOMENT.validate_python(value)
-        except ValidationError:
-            moment = None
-    elif isinstance(value, date) and not isinstance(value, datetime):
-        moment = datetime.combine(value, time(), zone)
-    if not isinstance(moment, datetime):
-        raise Misfit(f"{field.name} is not a date such as 2025-07-11 or 2025-07-11 17:14:31")
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
     try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(timezone.utc)
-    except OverflowError:
-        raise Misfit(f"{field.name} is not a date in the calendar") from None
+        moment: datetime = contract.to_datetime(value if isinstance(value, (str, datetime)) else str(value), zone)
+    except ValueError as error:
+        raise Misfit(f"{field.name} {error}") from None
+    return moment
 
 
 def _reference(_field: Field, value: Any, _zone: tzinfo) -> Any:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mssql
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.elements import quoted_name
 
 from ..errors import BadDatabaseUrl
 from ..store import engine as engines
-from ..store import migrate
+from ..store import engine_options, migrate
+from ..store import url as urls
 from ..store.engine import in_transaction, patience
 from ..store.schema import metadata
 from .catalog import Catalog, Unreadable
@@ -74,17 +75,17 @@ def open_source(url: str, options: Mapping[str, Any] | None = None) -> sa.Engine
     refused here as well, for every database.
 
     :raises BadDatabaseUrl: not a URL, not a file, or its driver is not installed
+    :raises BadDatabaseOptions: unknown options, or values that cannot work
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise BadDatabaseUrl("not a database URL such as sqlite:///miasalud.db") from None
+    parsed = urls.parse(url)
     if parsed.get_backend_name() == "sqlite":
         # engine.create_engine would turn on a write-ahead log in the user's file.
         path = Path(parsed.database or "")
         if not path.is_file():
             raise BadDatabaseUrl(f"there is no file {path}")
         url = f"sqlite:///file:{quote(str(path.resolve()))}?mode=ro&uri=true"
+        engine_options.require_types(options or {})
+        engine_options.require_accepted(options or {}, partial(sa.create_engine, url))
         engine = sa.create_engine(url, hide_parameters=True, **(options or {}))
     else:
         engine = engines.create_engine(url, options)
@@ -238,6 +239,12 @@ def key_statement(table: Table, key: str) -> sa.Select[int, int]:
     """SELECT of the number of values of ``key``, and of the number of different ones."""
     column = _selectable(table).c[key]
     return sa.select(sa.func.count(column), sa.func.count(sa.distinct(column)))
+
+
+def value_counts(table: Table, column: str) -> sa.Select[Any, int]:
+    """SELECT of each value of ``column``, and the number of rows with it."""
+    value = _selectable(table).c[column]
+    return sa.select(value, sa.func.count()).group_by(value)
 
 
 def key_faults(engine: sa.Engine, table: Table, key: str) -> str | None:

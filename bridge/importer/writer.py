@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from ..contract.fields import channel_key
+from ..contract.fields import channel_key, normalize_label
 from ..store.campaigns import ensure_advisors, ensure_campaigns
 from ..store.contacts import ensure_channels
 from ..store.last_write_wins import lock
@@ -22,7 +22,7 @@ from ..store.upsert import coalesce_old, find
 Row = Mapping[str, Any]
 
 #: Dates with the column that they belong to: both are filled, or neither.
-_PAIRS = {
+PAIRS = {
     "commercial_assignment_date": "commercial_advisor_id",
     "medical_assignment_date": "medical_advisor_id",
 }
@@ -49,12 +49,14 @@ class Counts:
 def write(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: datetime, *, dry_run: bool) -> Counts:
     """Write ``rows``, or only count what would be written. Writing them again changes nothing.
 
-    :param rows: without duplicates
+    :param rows: without duplicates; only a state may come twice
     """
     rows = _with_references(connection, table, rows, now, dry_run=dry_run)
     identity = IDENTITIES[table]
     existing = _find(connection, table, identity, rows)
     new = [row for row in rows if identity(row) not in existing]
+    if table is contact_states:
+        new = _unknown_states(connection, new)
     filled = [
         {"row_id": found.id, "now": now, **gaps}
         for row in rows
@@ -66,6 +68,25 @@ def write(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: 
         if filled:
             connection.execute(_FILL[table], filled)
     return Counts(len(new), len(filled), len(rows) - len(new) - len(filled))
+
+
+def compare(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Row], now: datetime
+) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Each of ``rows`` with our ids in place of names, and the row that exists for it, if any."""
+    wanted = _with_references(connection, table, rows, now, dry_run=True)
+    identity = IDENTITIES[table]
+    existing = _find(connection, table, identity, wanted)
+    if table is contact_states:
+        # Another source, or an event, may have written the same state before.
+        states = find(connection, sa.select(table), table.c.contact_id, {row["contact_id"] for row in wanted})
+        same = {state_key(each.contact_id, each._mapping): each for each in states}
+        existing |= {
+            identity(row): each for row in wanted if (each := same.get(state_key(row["contact_id"], row))) is not None
+        }
+    return [
+        (row, dict(found._mapping) if (found := existing.get(identity(row))) is not None else None) for row in wanted
+    ]
 
 
 def contact_ids(connection: sa.Connection, manychat_ids: Iterable[str]) -> dict[str, int]:
@@ -130,6 +151,24 @@ def _find(
     return {identity(each._mapping): each for each in found}
 
 
+def state_key(person: Any, row: Row) -> tuple[Any, str, datetime]:
+    """What makes a state one: whose it is, its name and its time."""
+    return person, normalize_label(row["state"]), row["created_at"]
+
+
+def _unknown_states(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The states that neither an event nor another source has written, each once."""
+    if not rows:
+        return []
+    times = [row["created_at"] for row in rows]
+    columns = (contact_states.c.contact_id, contact_states.c.state, contact_states.c.created_at)
+    statement = sa.select(*columns).where(columns[2].between(min(times), max(times)))
+    found = find(connection, statement, columns[0], {row["contact_id"] for row in rows})
+    known = {state_key(each.contact_id, each._mapping) for each in found}
+    unknown = {state_key(row["contact_id"], row): row for row in reversed(rows)}
+    return [row for key, row in reversed(unknown.items()) if key not in known]
+
+
 def _gaps(table: sa.Table, found: Any, row: Row) -> dict[str, Any]:
     """Parameters for filling what is empty in ``found`` and not in ``row``; empty if there is nothing to fill."""
     if table in _APPENDED:
@@ -137,7 +176,7 @@ def _gaps(table: sa.Table, found: Any, row: Row) -> dict[str, Any]:
     gaps: dict[str, Any] = {}
     for column in _fillable(table):
         # A date without its adviser, or an adviser without its date, would be of another assignment.
-        pair = (column.name, *(each for ours in _PAIRS.items() if column.name in ours for each in ours))
+        pair = (column.name, *(each for ours in PAIRS.items() if column.name in ours for each in ours))
         is_gap = all(getattr(found, name) is None for name in pair)
         gaps[f"new_{column.name}"] = row.get(column.name) if is_gap else None
     return gaps if any(value is not None for value in gaps.values()) else {}

@@ -37,7 +37,10 @@ OK, UNAVAILABLE, NOT_CONFIGURED = "ok", "unavailable", "not_configured"
 PATHS = tuple(QUEUES.values())
 ALL_QUEUES = (*PATHS, DEAD_LETTER_QUEUE)
 
-QUEUE_ADVICE = f"Is the storage account (or Azurite) running, and {variable('queue_connection_string')} its own?"
+QUEUE_ADVICE = (
+    f"Is the storage account (or Azurite) running, and {variable('queue_connection_string')} or "
+    f"{variable('queue_account_url')} its own?"
+)
 SQL_ADVICE = f"Is the server running, and do {variable('database_url')}'s host, user and password fit it?"
 REFUSED_ADVICE = "The database answers, and refuses a statement that the bridge needs. Its own log says why."
 ODOO_ADVICE = f"Is Odoo running at {variable('odoo_url')}?"
@@ -250,15 +253,13 @@ def check_queue(queue: Queue) -> QueueHealth:
 def check_sql(engine: sa.Engine) -> SqlHealth:
     """
     :raises Outage:
-    :raises ConfigurationError: the tables are of another version
+    :raises ConfigurationError: the tables are older than this version, or another program's
     """
-    current, needed = migrate.current(engine), _head()
+    current = migrate.current(engine)
     if current is None and engine.dialect.name == "sqlite":
         return SqlHealth(engine.dialect.name, None, None)
-    if current != needed:
-        raise ConfigurationError(
-            f"Its tables are at revision {current}, not {needed}. Run: python -m bridge db upgrade"
-        )
+    if current != _head():
+        migrate.require_fit(engine)
     check_writing(engine)
     return SqlHealth(engine.dialect.name, current, in_transaction(engine, snapshot.take))
 

@@ -326,6 +326,23 @@ def untried(connection: sa.Connection, queue: str, before: datetime, limit: int)
     return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id).limit(limit))]
 
 
+def finished_since(
+    connection: sa.Connection, since: datetime, outcomes: Collection[str], after_id: int, limit: int
+) -> list[AuditRow]:
+    """Rows of events that ended so since then, in the order in which they ended.
+
+    :param after_id: of those that ended at that very moment, only rows whose id is greater. The moment and the id of a
+        page's last row lead to the next page.
+    """
+    statement = sa.select(audit).where(
+        _A.finished_at >= since,
+        or_(_A.finished_at > since, _A.id > after_id),
+        _A.outcome.in_(sorted(outcomes)),
+    )
+    ordered = statement.order_by(_A.finished_at, _A.id).limit(limit)
+    return [AuditRow._make(row) for row in connection.execute(ordered)]
+
+
 def newest_begun(connection: sa.Connection, queue: str, since: datetime, cutoff: datetime) -> datetime | None:
     """When a webhook received the newest of those events whose newest attempt began before ``cutoff``.
 

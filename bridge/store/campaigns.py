@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -103,6 +103,22 @@ def assigned_order(row: Any, name: str) -> str | None:
     """Order of an adviser without a version: the date of the assignment, unless that is the row's newest event."""
     date = getattr(row, _DATES[name]) if name in _DATES else None
     return format_datetime(date) if date and date != row.event_at else None
+
+
+def newest_assignments(connection: sa.Connection, manychat_ids: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """The columns of each person's newest assignment, by ManyChat id."""
+    person = contacts.c.manychat_id
+    found: dict[str, Mapping[str, Any]] = {}
+    statement = sa.select(campaign_contacts, person).join(contacts)
+    for row in find(connection, statement, person, manychat_ids):
+        other = found.get(row.manychat_id)
+        if other is None or _age(row._mapping) > _age(other):
+            found[row.manychat_id] = row._mapping
+    return found
+
+
+def _age(row: Mapping[str, Any]) -> tuple[datetime, int]:
+    return row["assigned_at"] or datetime.min.replace(tzinfo=timezone.utc), row["id"]
 
 
 def ensure_campaigns(connection: sa.Connection, ids: Iterable[int | None], now: datetime) -> None:

@@ -6,20 +6,30 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from .. import metrics, progress, retry
-from ..errors import BadDatabaseUrl, StoreRefused, StoreUnavailable
-from . import odbc
+from ..errors import BadDatabaseUrl, ConfigurationError, StoreMisconfigured, StoreRefused, StoreUnavailable
+from . import engine_options, odbc
+from . import url as urls
 from .frozen import notice_frozen_servers
 from .moved import follow_file
-from .sql_errors import describe, is_conflict, is_stale, is_too_long, is_transient, may_be_of_the_data
+from .sql_errors import (
+    describe,
+    is_conflict,
+    is_of_the_settings,
+    is_stale,
+    is_too_long,
+    is_transient,
+    may_be_of_the_data,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,34 +49,36 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
     :param options: of ``sqlalchemy.create_engine``; they override the product's settings
     :param schema: of our tables; default: the schema that the database uses for names without one
     :raises BadDatabaseUrl: not a URL, its driver is not installed, or the database has no schemas
+    :raises BadDatabaseOptions: unknown options, or values that cannot work
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise BadDatabaseUrl("not a database URL such as sqlite:///miasalud.db") from None
+    parsed, options = urls.parse(url), options or {}
+    engine_options.require_types(options)
     # hide_parameters: otherwise an error's text would put personal data into logs.
     settings: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True, "pool_timeout": 10}
     if parsed.get_backend_name() == "mssql":
         # fast_executemany makes Microsoft's driver 5–10 times faster. With FreeTDS it crashes the interpreter.
         parsed = odbc.complete(parsed)
+        odbc.require_usable(parsed)
         settings["fast_executemany"] = odbc.is_microsofts(parsed)
     if parsed.get_backend_name() == "sqlite":
         settings["connect_args"] = {"timeout": SQLITE_BUSY_SECONDS}
     if parsed.get_driver_name().startswith("psycopg"):
         # Without a limit psycopg waits without end for a server that accepts the connection and does not answer.
         settings["connect_args"] = {"connect_timeout": CONNECT_SECONDS}
-    settings |= options or {}
+    connect_args = settings.get("connect_args", {}) | options.get("connect_args", {})
+    settings |= {**options, "connect_args": connect_args}
     if schema:
         if parsed.get_backend_name() == "sqlite":
             raise BadDatabaseUrl("SQLite has no schemas: give the bridge a file of its own")
         settings["execution_options"] = {**settings.get("execution_options", {}), _TRANSLATE: {None: schema}}
     try:
-        engine = sa.create_engine(parsed, **settings)
+        sa.create_engine(parsed)
     except ImportError as error:
-        extra = " In a checkout, run: pip install '.[azure-sql]'" if "pyodbc" in str(error) else ""
-        raise BadDatabaseUrl(f"its driver is not installed ({error.name or error}).{extra}") from None
-    except (NoSuchModuleError, ArgumentError, TypeError) as error:
-        raise BadDatabaseUrl(str(error)) from None
+        raise BadDatabaseUrl(urls.missing_driver(parsed, error)) from None
+    except (NoSuchModuleError, ArgumentError, TypeError, ValueError) as error:
+        raise BadDatabaseUrl(f"SQLAlchemy does not take it ({type(error).__name__})") from None
+    engine_options.require_accepted(options, partial(sa.create_engine, parsed))
+    engine = sa.create_engine(parsed, **settings)
     sa.event.listen(engine, "before_cursor_execute", lambda *_: progress.mark())
     sa.event.listen(engine, "handle_error", _leave_stale_connections)
     if engine.dialect.name == "sqlite":
@@ -88,7 +100,9 @@ def _create_private_file(_dialect: Any, _record: Any, arguments: list[Any], opti
     # SQLite itself would let every user of the machine read what people said. It gives its -wal and -shm files the
     # permissions of the database file. An existing file keeps what the operator chose.
     path = str(arguments[0])
-    if options.get("uri") or path == ":memory:":
+    if options.get("uri"):
+        path = unquote(urlsplit(path).path)
+    if path in ("", ":memory:"):
         return
     with suppress(OSError):  # it exists, or SQLite says better why it cannot be opened
         os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
@@ -197,8 +211,10 @@ def _repeat(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
         if isinstance(error, (DataError, IntegrityError)) and not error.connection_invalidated:
             raise
         if may_be_of_the_data(error):
-            raise StoreRefused(describe(error), error) from None
-        raise StoreUnavailable(describe(error)) from None
+            raise StoreRefused(describe(error, engine.url), error) from None
+        if is_of_the_settings(error):
+            raise StoreMisconfigured(describe(error, engine.url)) from None
+        raise StoreUnavailable(describe(error, engine.url)) from None
 
 
 @contextmanager
@@ -219,7 +235,7 @@ def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     A rollback fails if the connection is lost, or if the server has ended the transaction itself (error 3903, which
     would hide the deadlock before it).
     """
-    with engine.connect() as connection:
+    with _connect(engine) as connection:
         transaction = connection.begin()
         try:
             yield connection
@@ -230,3 +246,16 @@ def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
                 connection.invalidate()
             raise
         transaction.commit()
+
+
+def _connect(engine: sa.Engine) -> sa.Connection:
+    """
+    :raises ConfigurationError: the driver itself refuses how it is called; no server was asked
+    """
+    try:
+        return engine.connect()
+    except (TypeError, ValueError, ProgrammingError) as error:
+        raise ConfigurationError(
+            f"The driver {engine.dialect.driver} does not take connect_args of BRIDGE_DATABASE_OPTIONS, or what stands "
+            f"behind the question mark of BRIDGE_DATABASE_URL ({type(error).__name__}). Correct them."
+        ) from None

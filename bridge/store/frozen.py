@@ -3,12 +3,15 @@
 Each connection from the pool is pinged before it is used. Microsoft's driver waits for three times the time-out of a
 statement, so the ping has a shorter one. psycopg waits without end, so its connections get a time-out for statements,
 named as pyodbc names it. And the ODBC driver's login time-out does not hold during the TLS handshake of
-``Encrypt=strict``, so the login has a limit too.
+``Encrypt=strict``, so the login has a limit too; and a look at an address where nothing listens ends it sooner.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -24,6 +27,10 @@ import sqlalchemy as sa
 STATEMENT_SECONDS = 30
 #: Seconds for the answer to a ping; likewise.
 PING_SECONDS = 4
+#: Seconds after which a login is slow, so that it is worth looking whether anything listens; and for this look. The
+#: driver itself tries a refused port or an unknown host again and again, and then says that it got no answer.
+SLOW_SECONDS = 1
+LOOK_SECONDS = 3
 #: Seconds for a login to SQL Server. The driver's own limit, 15 seconds, comes first where it holds.
 LOGIN_SECONDS = 20
 
@@ -112,12 +119,34 @@ def _log_in(dialect: sa.Dialect, _record: Any, arguments: Sequence[Any], named: 
     threading.Thread(target=connect, name="login", daemon=True).start()
     # An operator may have given the driver more time: BRIDGE_DATABASE_OPTIONS={"connect_args": {"timeout": 60}}.
     limit = max(LOGIN_SECONDS, 1.25 * (named.get("timeout") or 0))
+    errors: Any = dialect.loaded_dbapi
+    with suppress(FutureTimeout):
+        return connecting.result(SLOW_SECONDS)
+    if fault := _fault_of_address(str(arguments[0]) if arguments else ""):
+        connecting.add_done_callback(_close_late)
+        raise errors.OperationalError("08001", f"[08001] {fault} (0)")
     try:
         return connecting.result(limit)
     except FutureTimeout:
         connecting.add_done_callback(_close_late)
-        errors: Any = dialect.loaded_dbapi
         raise errors.OperationalError("HYT00", f"[HYT00] No login within {limit:g} seconds (0)") from None
+
+
+def _fault_of_address(odbc: str) -> str:
+    """Why nothing answers at the server of an ODBC string; empty if something listens, or it has no plain address."""
+    server = re.search(r"(?:^|;)\s*Server\s*=\s*(?:tcp:)?([\w.-]+)(?:,(\d+))?\s*(?:;|$)", odbc, re.IGNORECASE)
+    if not server:
+        return ""
+    try:
+        socket.create_connection((server[1], int(server[2] or 1433)), LOOK_SECONDS).close()
+    except socket.gaierror as error:
+        # Without DNS nothing is known of the name.
+        return "no host of this name" if error.errno == socket.EAI_NONAME else ""
+    except ConnectionRefusedError:
+        return "connection refused"
+    except OSError as error:
+        return "no route to host" if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH) else ""
+    return ""
 
 
 def _close_late(connected: Future[Any]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from importlib import resources
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UnfitTables
+from . import ddl_rights
 from .engine import in_transaction, patience, schema_of
 from .schema import metadata
 
@@ -17,11 +20,19 @@ from .schema import metadata
 if TYPE_CHECKING:
     from alembic.config import Config
 
+#: Tables of every revision. Another program that uses Alembic too has not all of these.
+_ALWAYS_OURS = {"audit", "campaign_contacts", "contact_states", "contacts", "dead_letters", "opportunities"}
+_OR_BY_A_DBA = "Or let a DBA run what this prints: python -m bridge db sql"
+
 
 def upgrade(engine: sa.Engine) -> None:
     """Create or update the tables, in one transaction.
 
-    :raises ConfigurationError: another program has tables with our names; nothing was changed
+    Tables of a later release stay as they are, if this version can use them.
+
+    :raises ConfigurationError: the tables are another program's, or a right to create tables is missing; nothing was
+        changed
+    :raises bridge.errors.UnfitTables: the tables are of a later release, and this version cannot use them
     :raises bridge.errors.StoreUnavailable: the database is down, or forbids it
     """
 
@@ -29,47 +40,39 @@ def upgrade(engine: sa.Engine) -> None:
 
     def work(config: Config) -> None:
         connection = config.attributes["connection"]
+        if (found := _revision(connection)) == head():
+            return
+        if is_later(found):
+            _require_fit(connection)
+            return
+        if lack := ddl_rights.lack(connection):
+            raise ConfigurationError(f"{lack}. {_OR_BY_A_DBA}")
         schema = schema_of(connection)
         if schema and not sa.inspect(connection).has_schema(schema):
             connection.execute(sa.schema.CreateSchema(schema))
-        refuse_tables_of_others(connection)
         command.upgrade(config, "head")
 
     _in_one_transaction(engine, work)
 
 
-def refuse_tables_of_others(connection: sa.Connection) -> None:
-    """Refuse a database where another program has tables with our names.
-
-    :raises ConfigurationError: naming the tables, and what to do
-    """
-    problem = _problem(connection)
-    if problem:
-        schemas = "" if connection.dialect.name == "sqlite" else ", or a schema of its own in BRIDGE_DATABASE_SCHEMA"
-        raise ConfigurationError(
-            f"The database {problem}. Nothing was changed. Give the bridge a database of its own in "
-            f"BRIDGE_DATABASE_URL{schemas}."
-        )
-
-
-def _problem(connection: sa.Connection) -> str | None:
-    revision = _revision(connection)
-    if revision is not None:
-        return (
-            None if revision in revisions() else f"is at revision {revision} of another program, or of a newer bridge"
-        )
-    names = sorted(metadata.tables.keys() & set(sa.inspect(connection).get_table_names(schema_of(connection))))
-    return f"has tables of another program with names that the bridge needs ({', '.join(names)})" if names else None
-
-
 def downgrade(engine: sa.Engine, revision: str) -> None:
     """Take the tables back to ``revision`` (``base`` for none), in one transaction.
 
+    :raises bridge.errors.UnfitTables: the tables are of a later release, which alone knows the way back
     :raises bridge.errors.StoreUnavailable: the database is down, or forbids it
     """
     from alembic import command
 
-    _in_one_transaction(engine, lambda config: command.downgrade(config, revision))
+    def work(config: Config) -> None:
+        found = _revision(config.attributes["connection"])
+        if is_later(found):
+            raise UnfitTables(
+                f"The tables are at revision {found}, of a later release than this one. "
+                "Run this command with that release: it knows what it added."
+            )
+        command.downgrade(config, revision)
+
+    _in_one_transaction(engine, work)
 
 
 def sql(dialect: str, up_to: str = "head", schema: str | None = None) -> str:
@@ -129,9 +132,74 @@ def _with_config(connection: sa.Connection, work: Callable[[Config], None]) -> N
 def current(engine: sa.Engine) -> str | None:
     """The database's revision; ``None`` if it has none of our tables.
 
+    :raises ConfigurationError: it has another program's tables
     :raises bridge.errors.StoreUnavailable: the database is down
     """
     return in_transaction(engine, _revision)
+
+
+def is_later(revision: str | None) -> bool:
+    """Whether a later release of the bridge upgraded the tables to ``revision``.
+
+    Its migrations only add, so this version goes on working on its tables: bridges are upgraded one after the other,
+    and a release can be taken back without its tables. :func:`require_fit` tells whether the tables are ours at all.
+    """
+    return revision is not None and _NUMBERED.fullmatch(revision) is not None and revision > head()
+
+
+_NUMBERED = re.compile(r"\d{4}")
+
+
+def require_fit(engine: sa.Engine) -> None:
+    """Refuse tables that this version cannot use: older ones, and later ones without a column that it needs.
+
+    :raises bridge.errors.UnfitTables: says what to run
+    :raises bridge.errors.StoreUnavailable: the database is down
+    """
+    in_transaction(engine, _require_fit)
+
+
+def _require_fit(connection: sa.Connection) -> None:
+    revision = _revision(connection)
+    if revision == head():
+        return
+    if not is_later(revision):
+        raise UnfitTables(
+            f"The database has {f'revision {revision}' if revision else 'no tables'} of this product; this version "
+            f"needs revision {head()}. {_to_upgrade(connection)}"
+        )
+    obstacles = _obstacles(connection)
+    if obstacles:
+        raise UnfitTables(
+            f"The database's tables are at revision {revision}, later than this version's {head()}, and this version "
+            f"cannot use them: {'; '.join(obstacles)}. Install the release that upgraded them. If they are another "
+            "program's, give the bridge a database of its own in BRIDGE_DATABASE_URL."
+        )
+
+
+def _obstacles(connection: sa.Connection) -> list[str]:
+    """What keeps this version from reading and writing the tables of a later release."""
+    schema, inspector = schema_of(connection), sa.inspect(connection)
+    names = set(inspector.get_table_names(schema))
+    absent = sorted(metadata.tables.keys() - names)
+    if absent:
+        return [f"the tables {', '.join(absent)} are missing"]
+    return [
+        problem
+        for name, table in sorted(metadata.tables.items())
+        for problem in _column_problems(name, set(table.columns.keys()), inspector.get_columns(name, schema))
+    ]
+
+
+def _column_problems(table: str, needed: set[str], found: Sequence[Any]) -> list[str]:
+    columns = {column["name"]: column for column in found}
+    missing = [f"{table}.{name} is missing" for name in sorted(needed - columns.keys())]
+    required = [
+        f"{table}.{name} needs a value, which this version does not write"
+        for name in sorted(columns.keys() - needed)
+        if not (columns[name]["nullable"] or columns[name]["default"] or columns[name].get("computed"))
+    ]
+    return missing + required
 
 
 def head() -> str:
@@ -147,11 +215,56 @@ def revisions() -> set[str]:
 
 
 def _revision(connection: sa.Connection) -> str | None:
+    """The database's revision; ``None`` if it has none of our tables.
+
+    :raises ConfigurationError: it has another program's tables
+    """
     schema = schema_of(connection)
-    if not sa.inspect(connection).has_table("alembic_version", schema=schema):
-        return None
-    version = sa.table("alembic_version", sa.column("version_num"), schema=schema)
-    return connection.execute(sa.select(version.c.version_num)).scalar_one_or_none()
+    names = set(sa.inspect(connection).get_table_names(schema))
+    found = _stamps(connection, names)
+    if problem := _problem(found, names):
+        schemas = "" if connection.dialect.name == "sqlite" else ", or a schema of its own in BRIDGE_DATABASE_SCHEMA"
+        raise ConfigurationError(
+            f"The database {problem}. Nothing was changed. Give the bridge a database of its own in "
+            f"BRIDGE_DATABASE_URL{schemas}."
+        )
+    return found[0] if found else None
+
+
+def _stamps(connection: sa.Connection, names: set[str]) -> list[str]:
+    """The revisions in the table of Alembic, which other programs use too. Ours is one."""
+    if "alembic_version" not in names:
+        return []
+    version = sa.table("alembic_version", sa.column("version_num"), schema=schema_of(connection))
+    try:
+        return [str(revision) for revision in connection.execute(sa.select(version.c.version_num)).scalars()]
+    except DBAPIError:
+        if names >= _ALWAYS_OURS:
+            raise
+        return ["that the bridge's user may not read"]
+
+
+def _problem(found: list[str], names: set[str]) -> str | None:
+    """What shows that the tables ``names`` at the revisions ``found`` are another program's."""
+    shown = "".join(filter(str.isprintable, ", ".join(found)))
+    if len(found) > 1 or (found and found[0] not in revisions() and not is_later(found[0])):
+        return f"is at revision {shown} of another program, which also has a table alembic_version"
+    if found and (absent := sorted(_ALWAYS_OURS - names)):
+        return (
+            f"is at revision {shown}, and the tables {', '.join(absent)} are missing: it is another program's, or "
+            "tables were dropped"
+        )
+    if not found and (same := sorted(metadata.tables.keys() & names)):
+        return f"has tables of another program with names that the bridge needs ({', '.join(same)})"
+    return None
+
+
+def _to_upgrade(connection: sa.Connection) -> str:
+    """What an operator does about tables that are missing, or older than this version."""
+    lack = ddl_rights.lack(connection)
+    return (
+        f"{lack}. Then run: python -m bridge db upgrade. {_OR_BY_A_DBA}" if lack else "Run: python -m bridge db upgrade"
+    )
 
 
 def _config() -> Config:

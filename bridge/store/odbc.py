@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import platform
@@ -11,10 +12,25 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from ..errors import BadDatabaseUrl
+
 #: The default driver, by its registered name.
 MICROSOFTS = "ODBC Driver 18 for SQL Server"
 #: Folders of the wheel ``mssql-python-odbc``, by ``ID`` and ``ID_LIKE`` of ``/etc/os-release``.
 _FAMILIES = {"rhel": "rhel", "fedora": "rhel", "centos": "rhel", "suse": "suse", "alpine": "alpine"}
+
+
+#: Microsoft Entra's logins that its driver knows on Linux, in lower case, and as they are written.
+_ENTRA = {
+    name.lower(): name for name in ("ActiveDirectoryMsi", "ActiveDirectoryServicePrincipal", "ActiveDirectoryPassword")
+} | {"activedirectoryintegrated": "ActiveDirectoryIntegrated"}
+#: Those that need a user and a password.
+_WITH_PASSWORD = {"activedirectoryserviceprincipal", "activedirectorypassword"}
+#: Names of the same in Microsoft's other drivers.
+_MANAGED_IDENTITY = {"activedirectorymanagedidentity", "activedirectorymsi"}
+#: The driver loads it by itself, and for these logins only; so without it no token is asked for, and the login times
+#: out. Any of its names will do.
+_LIBCURL = ("libcurl.so.4", "libcurl.so.3", "libcurl.so")
 
 
 def complete(url: URL) -> URL:
@@ -37,6 +53,65 @@ def complete(url: URL) -> URL:
     if query["driver"] == MICROSOFTS and not _is_registered(MICROSOFTS):
         query["driver"] = packaged_driver() or MICROSOFTS
     return url.set(query=query)
+
+
+def authentication(url: URL) -> str:
+    """The URL's ``Authentication``, in lower case; empty if it has none."""
+    for name, value in url.query.items():
+        if name.lower() == "authentication":
+            return str(value).strip().lower()
+    whole = next((str(value) for name, value in url.query.items() if name.lower() == "odbc_connect"), "")
+    found = re.search(r"(?:^|;)\s*Authentication\s*=\s*(\w+)", whole, re.IGNORECASE)
+    return found[1].lower() if found else ""
+
+
+def require_usable(url: URL) -> None:
+    """Refuse a login that this driver, or this machine, does not have.
+
+    :param url: completed
+    :raises BadDatabaseUrl: says what to write or to install
+    """
+    login = authentication(url)
+    if not login.startswith("activedirectory"):
+        return
+    if not is_microsofts(url):
+        raise BadDatabaseUrl("Authentication= needs Microsoft's ODBC driver: leave out driver=, or use a SQL login")
+    if login not in _ENTRA and sys.platform != "win32":
+        instead = "ActiveDirectoryMsi" if login in _MANAGED_IDENTITY else f"one of {', '.join(_ENTRA.values())}"
+        raise BadDatabaseUrl(f"Microsoft's ODBC driver has no such Authentication= on this system: write {instead}")
+    if login in _WITH_PASSWORD and url.database and not (url.username and url.password):
+        raise BadDatabaseUrl(
+            f"{_ENTRA[login]} needs a user and a password in the URL; for an application, its client id and its secret"
+        )
+    if sys.platform == "linux" and not any(map(_can_load, _LIBCURL)):
+        raise BadDatabaseUrl(
+            "a login by Microsoft Entra needs the library libcurl.so.4, which this machine lacks: "
+            "apt-get install libcurl4"
+        )
+
+
+def missing_library(url: URL) -> str:
+    """The library that the packaged driver of ``url`` lacks to be loaded; empty if that is not known.
+
+    unixODBC says only that it found no file.
+    """
+    driver = str(url.query.get("driver", ""))
+    if not driver.startswith("/"):
+        return ""
+    try:
+        ctypes.CDLL(driver)
+    except OSError as error:
+        named = re.match(r"(?:\S*/)?(lib[\w.+-]+): ", str(error))
+        return named[1] if named and named[1] not in driver else ""
+    return ""
+
+
+def _can_load(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def is_microsofts(url: URL) -> bool:

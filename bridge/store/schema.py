@@ -262,7 +262,6 @@ audit = Table(
 )
 
 
-
 def _index_where(name: str, where: sa.ColumnElement[bool], *columns: Column[Any], unique: bool = False) -> Index:
     """An index over the rows that satisfy ``where``."""
     return Index(name, *columns, unique=unique, mssql_where=where, postgresql_where=where, sqlite_where=where)
@@ -341,6 +340,24 @@ write_checks = Table(
     Column("id", key(32), primary_key=True),
     Column("written_at", Moment, nullable=False),
     Column("filler", text(), nullable=False),
+)
+
+# What a migration from an old system wrote: a row for each row that it inserted or changed, to undo exactly that.
+migration_rows = Table(
+    "migration_rows",
+    metadata,
+    Column("id", big_id, primary_key=True),
+    Column("batch", key(32), nullable=False),
+    Column("table_name", key(64), nullable=False),
+    Column("row_id", sa.BigInteger, nullable=False),
+    Column("manychat_id", key(64)),  # of the person, if the row is of one
+    # JSON: the values that it changed, as they were; NULL: it inserted the row.
+    Column("before", text()),
+    # SHA-256 of the whole row as it left it: another one means that the row was used since.
+    Column("digest", key(64), nullable=False),
+    Column("undone_at", Moment),
+    Index("ix_migration_rows_batch", "batch", "id"),
+    Index("ix_migration_rows_manychat_id", "manychat_id"),
 )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+
+from . import login_errors, odbc
 
 # SQL Server's numbers of conflicts: duplicate key in a constraint, in an index; deadlock victim; snapshot conflict with
 # another transaction's row, with its change of a table; the same of memory-optimized tables.
@@ -93,52 +96,85 @@ def mssql_numbers(error: DBAPIError) -> set[int]:
 
 
 # The meaning of SQL Server's numbers, and what to do. They say more than ODBC's states: 42000 is anything.
+# https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-events-and-errors
+_SMALLER = "Wait, or choose a larger service tier."
 _MSSQL_WORDS = {
+    18456: ("login refused", login_errors.USER),
+    18452: ("login refused, not by Windows or Kerberos", "Write user and password of a SQL login into the URL."),
+    18470: ("login refused, it is disabled", "Run on the server: ALTER LOGIN … ENABLE"),
+    18486: ("login refused, it is locked", "Unlock it on the server: ALTER LOGIN … WITH PASSWORD = … UNLOCK"),
+    18487: ("login refused, its password has expired", "Set a new one on the server, and in the URL."),
+    18488: ("login refused, its password must be changed", "Set a new one on the server, and in the URL."),
+    18461: ("the server is in single-user mode", "Wait until its administrator has finished."),
+    17142: ("the server is paused", "Resume it."),
+    17892: ("a logon trigger refuses the login", "Look at the triggers on the server."),
+    4060: (
+        "there is no such database, or the login is no user of it",
+        "Correct the URL, or create the user.",
+    ),
+    4064: ("the login's default database cannot be used", "Name the database in the URL, behind the host and a /."),
+    916: ("the login is no user of this database", "Create the user there: CREATE USER … FOR LOGIN …"),
+    40532: ("there is no such server", "Correct the URL's host. Its first part is the server's name."),
+    40531: ("there is no such server", "Correct the URL's host. Its first part is the server's name."),
+    40607: ("login refused, Azure SQL has no Windows logins", "Write user and password of a SQL login into the URL."),
+    40615: (
+        "the server's firewall refuses this address",
+        "Add a rule for it, under Networking of the server.",
+    ),
+    40914: (
+        "the server's firewall refuses this network",
+        "Add a rule for it, under Networking of the server.",
+    ),
+    47073: (
+        "the server takes no connections from public networks",
+        "Use its private endpoint, or allow public access.",
+    ),
     40613: ("the database is starting, or paused", "It starts by itself at the first connection. Wait a minute."),
+    42108: ("the database is paused", "Resume it."),
+    42109: ("the database is starting", "Wait a minute."),
     40197: ("the server is being reconfigured", "Wait."),
-    40501: ("the server is too busy", "Wait, or choose a larger service tier."),
-    49918: ("the server is too busy", "Wait, or choose a larger service tier."),
-    18456: ("login refused", ""),
-    4060: ("login refused for this database, or there is none of that name", ""),
-    40615: ("the server's firewall refuses this address", "Add a rule for it."),
+    40540: ("the server is being reconfigured", "Wait."),
+    40143: ("the server is being reconfigured", "Wait."),
+    40501: ("the server is too busy", _SMALLER),
+    49918: ("the server is too busy", _SMALLER),
+    49919: ("the server is too busy", _SMALLER),
+    49920: ("the server is too busy", _SMALLER),
+    10928: ("the database has reached its limit of sessions or workers", "Run fewer bridges, or choose a larger tier."),
+    10929: ("the server is too busy", _SMALLER),
     208: ("a table is missing", "Run: python -m bridge db upgrade"),
     229: ("a right is missing", "Give the bridge's user the roles db_datareader and db_datawriter."),
     230: ("a right is missing", "Give the bridge's user the roles db_datareader and db_datawriter."),
     262: ("a right is missing", "`db upgrade` needs the role db_ddladmin."),
     3906: ("the database is read-only", ""),
+    976: ("the database is a replica that takes no connections", "Name the primary server in the URL."),
+    978: ("the database is a read-only replica", "Name the primary server in the URL."),
     9002: ("the transaction log is full", ""),
     1105: ("the disk is full", ""),
     40544: ("the database has reached its size limit", ""),
 }
-# What the driver says of TLS, in lower case: on Linux by OpenSSL, on Windows by the system.
-_CERTIFICATE = (
-    "the server's certificate is not trusted",
-    "Install the certificate of its authority. Only for a server that you know: TrustServerCertificate=yes in the URL.",
+# A login with a token that the database has no user for.
+_NO_USER_OF_TOKEN = (
+    "login refused, the identity is no user of this database",
+    "As the server's Entra administrator, run there: CREATE USER [NAME] FROM EXTERNAL PROVIDER",
 )
-_TLS_WORDS = {
-    "hostname mismatch": ("the server's certificate has another name", "Give the URL the name in the certificate."),
-    "principal name is incorrect": (
-        "the server's certificate has another name",
-        "Give the URL the name in the certificate.",
-    ),
-    "certificate verify failed": _CERTIFICATE,
-    "certificate chain was issued by an authority that is not trusted": _CERTIFICATE,
-    "wrong version number": ("the server does not know Encrypt=strict", "Write Encrypt=yes into the URL."),
-    "unsupported protocol": ("the server's TLS is too old", "Update the server."),
-    # Raised by .frozen: with any other encryption the driver's own limit comes first.
-    "no login within": ("no answer in time", "An older server does not answer to Encrypt=strict: write Encrypt=yes."),
-}
+# A login with an identity for which no token came in time: the driver says no more than that.
+_NO_TOKEN = (
+    "no answer in time",
+    "Is the server running, and has this machine the identity? Only a machine in Azure has a managed one.",
+)
 # The meaning of ODBC's states that an operator may see.
 _ODBC_STATES = {
-    "HYT00": "no answer in time",
-    "HYT01": "no answer in time",
-    "08001": "the server cannot be reached",
-    "08S01": "the connection is gone",
-    "28000": "login refused",
-    "42000": "login refused, or a right is missing",
-    "IM002": "the ODBC driver is not installed",
-    "01000": "the ODBC driver cannot be loaded; in a checkout, pip install '.[azure-sql]' installs it",
+    "HYT00": ("no answer in time", ""),
+    "HYT01": ("no answer in time", ""),
+    "08001": ("the server cannot be reached", ""),
+    "08S01": ("the connection is gone", ""),
+    "28000": ("login refused", login_errors.USER),
+    "42000": ("login refused, or a right is missing", ""),
+    "IM002": ("the ODBC driver is not installed", "In a checkout, run: pip install '.[azure-sql]'"),
+    "01000": ("the ODBC driver cannot be loaded", "In a checkout, run: pip install '.[azure-sql]'"),
 }
+# Those that only another URL or an installation mends.
+_ODBC_SETTINGS = {"IM002", "IM003", "01000"}
 
 
 # The same of PostgreSQL's states and SQLite's codes, by their beginning: what is wrong, and what to do.
@@ -168,29 +204,72 @@ _STATES = {
 }
 
 
-def describe(error: DBAPIError) -> str:
-    """The kind and state of ``error``, and what to do, safe to log. Never its text, which may quote personal data."""
-    kind = type(error.orig).__name__
+def describe(error: DBAPIError, url: URL | None = None) -> str:
+    """The kind and state of ``error``, and what to do, safe to log. Never its text, which may quote personal data.
+
+    :param url: of the database, if known
+    """
+    words, advice = _words(error, url)
     if _is_odbc(error):
-        numbers = mssql_numbers(error) - {0}
-        is_of_connection = error.connection_invalidated or error.statement is None
-        words, advice = _odbc_words(error, numbers, is_of_connection=is_of_connection)
-        state = " ".join([_odbc_state(error), *map(str, sorted(numbers))])
-        return f"{words or kind} ({state})" + (f": {advice}" if advice else "")
-    state = _state(error) or _sqlite_code(error)
-    words, advice = next((known for start, known in _STATES.items() if state.startswith(start)), (kind, ""))
+        state = " ".join([_odbc_state(error), *map(str, sorted(mssql_numbers(error) - {0}))])
+    else:
+        state = _state(error) or _sqlite_code(error)
     return (f"{words} ({state})" if state else words) + (f": {advice}" if advice else "")
 
 
-def _odbc_words(error: DBAPIError, numbers: set[int], *, is_of_connection: bool) -> tuple[str, str]:
-    """What ``error`` means, and what to do; empty if that is not known."""
-    for number in sorted(numbers & _MSSQL_WORDS.keys()):
-        return _MSSQL_WORDS[number]
-    if not is_of_connection:
-        return "", ""
-    text = str(error.orig).lower()
-    known = next((words for sign, words in _TLS_WORDS.items() if sign in text), None)
-    return known or (_ODBC_STATES.get(_odbc_state(error), ""), "")
+def is_of_the_settings(error: DBAPIError) -> bool:
+    """Whether only another URL helps, or an installation: to wait for the server is in vain."""
+    if not _is_of_connection(error):
+        return False
+    if _is_odbc(error):
+        return _odbc_state(error) in _ODBC_SETTINGS or login_errors.is_of_the_settings(
+            login_errors.odbc_words(str(error.orig))
+        )
+    return login_errors.is_of_the_settings(_postgresql_words(error))
+
+
+def _is_of_connection(error: DBAPIError) -> bool:
+    return error.connection_invalidated or error.statement is None
+
+
+def _words(error: DBAPIError, url: URL | None) -> tuple[str, str]:
+    """What ``error`` means, and what to do."""
+    kind = type(error.orig).__name__
+    if _is_odbc(error):
+        return _odbc_words(error, url) or (kind, "")
+    if words := _postgresql_words(error):
+        return words
+    state = _state(error) or _sqlite_code(error)
+    return next((known for start, known in _STATES.items() if state.startswith(start)), (kind, ""))
+
+
+def _postgresql_words(error: DBAPIError) -> tuple[str, str] | None:
+    """The meaning of a failed connection, which has no state."""
+    if error.statement is not None or not type(error.orig).__module__.startswith("psycopg") or _state(error):
+        return None
+    return login_errors.postgresql_words(f"{type(error.orig).__name__} {error.orig}")
+
+
+def _odbc_words(error: DBAPIError, url: URL | None) -> tuple[str, str] | None:
+    text = str(error.orig)
+    for number in sorted(mssql_numbers(error) & _MSSQL_WORDS.keys()):
+        what, advice = _MSSQL_WORDS[number]
+        if number == 18456 and "<token-identified principal>" in text:
+            return _NO_USER_OF_TOKEN
+        # The address as the server sees it: behind a router it is another than the machine's own.
+        if number == 40615 and (address := re.search(r"IP address '([0-9A-Fa-f.:]{3,45})'", text)):
+            what = f"{what}, {address[1]}"
+        return what, advice
+    if not _is_of_connection(error):
+        return None
+    if words := login_errors.odbc_words(text):
+        return words
+    state = _odbc_state(error)
+    if state == "01000" and url is not None and (library := odbc.missing_library(url)):
+        return f"the ODBC driver cannot be loaded without {library}", "Install the package that has it."
+    if state == "HYT00" and url is not None and odbc.authentication(url).startswith("activedirectory"):
+        return _NO_TOKEN
+    return _ODBC_STATES.get(state)
 
 
 def _state(error: DBAPIError) -> str:

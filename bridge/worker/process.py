@@ -15,15 +15,16 @@ import structlog
 from .. import __version__, connect
 from ..circuit_breaker import CircuitBreaker
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from ..errors import ConfigurationError, StoreMisconfigured
 from ..monitoring import exporter
 from ..monitoring.probes import HealthChecks
 from ..odoo import Odoo
 from ..progress import Watch
 from ..queue import Queue, require_rights
-from ..settings import Settings
+from ..settings import Settings, variable
 from ..store import migrate
 from ..store.refusal import check_writing
-from . import heartbeat, reconcile, reporter
+from . import heartbeat, reconcile, reporter, watchdog
 from .consumer import Consumer
 from .delivery import BatchProcessor
 from .handlers import Handler, make_handlers, needs_odoo
@@ -44,14 +45,17 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
     :param names: keys of :data:`bridge.contract.payloads.QUEUES`
     :param stop: set by the caller, from a signal or a test; the batches in hand are finished then
     :return: exit code: 0 if ``stop`` was set by the caller, 1 if a bug ended a consumer
-    :raises ConfigurationError: a setting is missing or wrong, or the tables are of another version
+    :raises ConfigurationError: a setting is missing or wrong, or the tables are older than this version
     """
-    settings.require("queue_connection_string")
+    connect.account_of(settings)
     if any(needs_odoo(name) for name in names):
         settings.require("odoo_url", "odoo_database", "odoo_api_key")
     watch = Watch()
     # The stack closes in reverse order of what is opened here.
     with ExitStack() as stack:
+        if signs := watchdog.make_thread(watch):
+            stack.callback(signs.close)
+            signs.start()
         engine = connect.open_engine(settings)
         stack.callback(engine.dispose)
         queues = {name: connect.open_queue(settings, QUEUES[name]) for name in names}
@@ -68,15 +72,29 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
 
         sql = CircuitBreaker("SQL", partial(_probe_sql, engine))
         queue = CircuitBreaker("queue", partial(_probe_queues, list(queues.values()), dead_letter_queue))
-        if not sql.wait_until_closed(stop):
+        if not _wait_for_sql(sql, stop):
             return 0
         connect.require_schema(engine)
+        if migrate.is_later(found := migrate.current(engine)):
+            log.warning("tables_of_later_release", revision=found, known=migrate.head())
         handlers = make_handlers(engine, queues, sql, queue, odoo)
         consumers = _start(stack, settings, engine, handlers, dead_letter_queue, odoo, watch, stop)
         stop.wait()
     crashed = any(consumer.crashed for consumer in consumers)
     log.info("stopped", code="crashed" if crashed else "asked")
     return 1 if crashed else 0
+
+
+def _wait_for_sql(sql: CircuitBreaker, stop: threading.Event) -> bool:
+    """Wait as long as the server may mend it: a wrong password too may become the right one there.
+
+    :return: ``False`` if ``stop`` was set meanwhile
+    :raises ConfigurationError: only another setting or an installation on this machine helps
+    """
+    try:
+        return sql.wait_until_closed(stop, fatal=(StoreMisconfigured,))
+    except StoreMisconfigured as error:
+        raise ConfigurationError(f"{variable('database_url')}: {error}") from None
 
 
 def _start(
@@ -192,5 +210,9 @@ def _probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:
 
 def _probe_sql(engine: sa.Engine) -> None:
     # Other tables are not written to: `require_schema` decides about them.
-    if migrate.current(engine) == migrate.head():
+    try:
+        current = migrate.current(engine)
+    except ConfigurationError:
+        return
+    if current == migrate.head() or migrate.is_later(current):
         check_writing(engine)

@@ -6,6 +6,7 @@ The bridge's settings describe themselves in ``bridge/settings.py``, the addon's
 
 import ast
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any, get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from bridge.settings import Settings, variable
+from bridge.settings import Settings, secrets, variable
+from bridge.settings_sources import FILE_SUFFIX
 
 ROOT = Path(__file__).parents[2]
 ODOO_CONF = ROOT / "odoo.conf.example"
@@ -22,7 +24,7 @@ ODOO_SETTINGS = ROOT / "miasalud_crm" / "models" / "res_config_settings.py"
 
 #: The fields of :class:`Settings` by heading, in the order of both files.
 SECTIONS = {
-    "Queue": ["queue_connection_string"],
+    "Queue": ["queue_connection_string", "queue_account_url"],
     "Database": ["database_url", "database_options", "database_schema", "adopt_url"],
     "Odoo": ["odoo_url", "odoo_database", "odoo_login", "odoo_api_key"],
     "API": ["api_host", "api_port", "api_keys_file"],
@@ -47,8 +49,14 @@ in Odoo's own settings.
 
 The bridge reads environment variables, and a file `.env` in its working directory. The environment takes precedence. An
 empty variable is not set. Blanks, line breaks and a pair of quotes around a value do not count. A value with a quote at
-one end only, or with a line break in it, is refused by its name. [`.env.example`](../.env.example) is a template with
-all variables. `python -m bridge check` tests the settings."""
+one end only, or with a line break in it, is refused by its name. So is a name that begins with `BRIDGE_` and is in none
+of the tables below. [`.env.example`](../.env.example) is a template with all variables. `python -m bridge check` tests
+the settings.
+
+A secret can stand in a file of its own: Docker, Kubernetes, systemd and Key Vault's CSI driver provide such files. Name
+the file in the variable with `_FILE` behind it. For example, `BRIDGE_ODOO_API_KEY_FILE=/run/secrets/odoo_api_key` has
+the place of `BRIDGE_ODOO_API_KEY`. The file has the value alone, in UTF-8; a line break at its end does not count. The
+bridge reads it when it starts: restart it after a change. The tables name the secrets."""
 WIDTH = 120
 
 
@@ -67,6 +75,8 @@ def env_example() -> str:
             field = Settings.model_fields[name]
             lines += _comment(f"{_meaning(field)} {_details(field)}")
             lines += [f"#   {example}" for example in field.examples or ()]
+            if name in secrets():
+                lines.append(f"# Or the path of a file with it: {variable(name)}{FILE_SUFFIX}")
             lines.append(f"{variable(name)}={_default(field)}")
     return "\n".join(lines) + "\n"
 
@@ -87,7 +97,8 @@ def _table(names: list[str]) -> str:
     for name in names:
         field = Settings.model_fields[name]
         default = f" Default: `{_default(field)}`." if _default(field) else ""
-        rows.append(f"| `{variable(name)}` | {_cell(_meaning(field) + default)} |")
+        file = f" Or in a file: `{variable(name)}{FILE_SUFFIX}`." if name in secrets() else ""
+        rows.append(f"| `{variable(name)}` | {_cell(_meaning(field) + default + file)} |")
     return "\n".join(rows)
 
 
@@ -146,8 +157,9 @@ def _cell(text: str) -> str:
 def _odoo_conf() -> list[str]:
     """The section ``[miasalud_crm]`` of ``odoo.conf.example``, its comments as text."""
     section = ODOO_CONF.read_text(encoding="utf-8").split("[miasalud_crm]\n")[1].strip().splitlines()
-    comment = " ".join(line.lstrip("; ") for line in section if line.startswith(";"))
-    setting = "\n".join(line for line in section if not line.startswith(";"))
+    is_setting = re.compile(r"(; )?\w+ = ").match  # an alternative is commented out
+    comment = " ".join(line.lstrip("; ") for line in section if not is_setting(line))
+    setting = "\n".join(line for line in section if is_setting(line))
     return [comment, f"```ini\n[miasalud_crm]\n{setting}\n```"]
 
 

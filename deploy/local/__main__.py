@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import azurite, demo, odoo, stack, suites
+from . import azurite, constraints, demo, odoo, stack, suites
 from . import translations as translation_files
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
@@ -101,6 +101,12 @@ def soak(minutes: float) -> None:
     # A process of its own: what it needs is in the test suite, which nothing here depends on.
     command = [VENV / "bin" / "python", "-m", "tests.faults.soak", "--minutes", str(minutes)]
     raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
+
+
+@app.command("constraints")
+def write_constraints() -> None:
+    """The versions of all libraries anew, for the images and the environments here."""
+    constraints.write()
 
 
 @app.command()

@@ -9,6 +9,8 @@ import sys
 from . import environments, os_packages
 from .paths import ROOT, STATE, VENV
 
+#: The versions that the images have too.
+CONSTRAINTS = ROOT / "deploy" / "constraints.txt"
 #: As pip takes them: pyproject's groups of tools.
 GROUPS = [argument for name in ("local", "test", "lint", "docs", "deploy") for argument in ("--group", name)]
 
@@ -21,8 +23,8 @@ def main() -> None:
         os_packages.ensure(os_packages.ODBC)
         environments.make(
             VENV,
-            ["--editable", ".[worker,api,azure-sql,identity]", *GROUPS],
-            depends_on=[ROOT / "pyproject.toml"],
+            ["--constraint", str(CONSTRAINTS), "--editable", ".[worker,api,azure-sql,identity]", *GROUPS],
+            depends_on=[ROOT / "pyproject.toml", CONSTRAINTS],
         )
     except os_packages.Missing as problem:
         sys.exit(str(problem))

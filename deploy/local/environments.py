@@ -34,7 +34,7 @@ def make(
         return
     print(f"Making the Python environment {folder.relative_to(ROOT)}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
-    uv = _uv()
+    uv = find_uv()
     if uv:
         _make_empty(uv, folder, pythons)
         _run([uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", *requirements])
@@ -57,8 +57,11 @@ def _make_empty(uv: Path, folder: Path, pythons: Sequence[str]) -> None:
     _run([*command, pythons[-1] if pythons else sys.executable])
 
 
-def _uv() -> Path | None:
-    """uv installs in seconds what takes pip minutes. It gets an environment to itself, so nothing else sees it."""
+def find_uv() -> Path | None:
+    """The path of uv, if this machine has it.
+
+    It installs in seconds what takes pip minutes, and has an environment to itself, so nothing else sees it.
+    """
     folder = STATE / "uv"
     uv = folder / "bin" / "uv"
     if not uv.exists():

@@ -38,7 +38,10 @@ _WITHOUT = {"python-ldap", "psycopg2", "psycopg2-binary", "cbor2"}
 _INSTEAD = ["psycopg2-binary>=2.9.5", "cbor2>=5.4.6"]
 _INSTEAD_18 = [*_INSTEAD, "zope.event==5.0", "zope.interface==6.4.post2", "setuptools<81"]
 # The addon's own needs, and its tests': pytest-odoo runs them, websocket-client drives the browser.
-_OURS = ["azure-storage-queue>=12.10", "pytest-odoo>=2.1", "pytest-timeout>=2.3", "websocket-client", "psycopg2-binary"]
+_OURS = [
+    *("azure-storage-queue>=12.10", "azure-identity>=1.19"),
+    *("pytest-odoo>=2.1", "pytest-timeout>=2.3", "websocket-client", "psycopg2-binary"),
+]
 
 
 class Odoo:
@@ -56,10 +59,12 @@ class Odoo:
     def install(self) -> None:
         """Makes the environment: Odoo's libraries, and of this checkout the contract that addon and bridge share."""
         wanted = STATE / f"odoo-{self.label}-requirements.txt"
-        arguments = ["--requirement", str(wanted), "--editable", "."]
+        constraints = ROOT / "deploy" / "constraints-odoo.txt"  # as in Odoo's image
+        arguments = ["--constraint", str(constraints), "--requirement", str(wanted), "--editable", "."]
         with _installing:
             wanted.write_text("\n".join([*self._requirements(), *_OURS]) + "\n")
-            environments.make(self.venv, arguments, depends_on=[wanted, ROOT / "pyproject.toml"], pythons=_PYTHONS)
+            files = [wanted, constraints, ROOT / "pyproject.toml"]
+            environments.make(self.venv, arguments, depends_on=files, pythons=_PYTHONS)
             packages = next((self.venv / "lib").glob("python*/site-packages"))
             (packages / "odoo-source.pth").write_text(f"{self.source.root}\n")
 

@@ -76,6 +76,7 @@ CHROMIUM = Need("a browser for the browser tests", "chromium", lambda: chromium(
 PLAYWRIGHT_LIBRARY = Need(
     "a library of the Node that Playwright brings along", "libatomic1", lambda: _can_load("libatomic.so.1")
 )
+SYSTEMD = Need("systemd-analyze, which reads the units", "systemd", lambda: shutil.which("systemd-analyze") is not None)
 CURL = Need("curl, which the docs show", "curl", lambda: shutil.which("curl") is not None)
 
 #: apt-get has one lock, and suites side by side may want it at the same time.

@@ -171,7 +171,7 @@ class Cluster:
         password = self._state.once("password", lambda: secrets.token_urlsafe(24))
         statement = f"""
             DO $$ BEGIN CREATE ROLE {ROLE} LOGIN CREATEDB; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
-            ALTER ROLE {ROLE} PASSWORD '{password}';
+            ALTER ROLE {ROLE} CREATEROLE PASSWORD '{password}'; -- tests make users without rights
         """
         self._as_owner(
             "psql", "-h", self._sockets, "-p", str(self.port), "-U", "postgres", "-X", "-v", "ON_ERROR_STOP=1",

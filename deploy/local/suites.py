@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from rich.table import Table
 
-from . import azurite, neighbours, os_packages, ports, prometheus
+from . import azurite, images, neighbours, os_packages, ports, prometheus
 from .odoo import Odoo
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
@@ -129,6 +129,8 @@ def _bridge(wanted: Wanted) -> Iterator[Outcome]:
     elsewhere = (
         "tests/docs",
         "tests/deploy",
+        "tests/server",
+        "tests/images",
         "tests/store",
         "tests/install",
         *_ON_A_SYSTEM,
@@ -151,6 +153,21 @@ def _docs(wanted: Wanted) -> Iterator[Outcome]:
 
 def _deploy(wanted: Wanted) -> Iterator[Outcome]:
     yield _pytest("what deploys it", _BIN / "python", ["tests/deploy"], wanted)
+
+
+def _server(wanted: Wanted) -> Iterator[Outcome]:
+    """Not among `ALL`: it takes a quarter of an hour, and the ports of a whole server."""
+    yield _pytest(
+        f"one server on {os.environ.get('DEBIAN') or 'bookworm'}", _BIN / "python", ["tests/server", "-s"], wanted
+    )
+
+
+def _images(wanted: Wanted) -> Iterator[Outcome]:
+    odoo = _ready(wanted)
+    images.build(odoo.source)
+    yield _pytest("the images themselves", _BIN / "python", ["tests/images"], wanted)
+    for name in images.DOCKERFILES:
+        say(f"{name}: {images.size(name)}")
 
 
 def _store(wanted: Wanted) -> Iterator[Outcome]:
@@ -195,7 +212,10 @@ def _neighbours_in_short(wanted: Wanted) -> Iterator[Outcome]:
     """The tests of what other apps and settings touch, beside the one app that touches most."""
     odoo = wanted.odoo()
     database = _test_database(odoo, "neighbours_few", neighbours.FEW_MODULES)
-    about = ("identity", "manychat_apply", "other_apps", "readers", "teams_and_companies", "translations")
+    about = (
+        *("identity", "manychat_apply", "migration", "other_apps", "readers", "take_over", "teams_and_companies"),
+        "translations",
+    )
     paths = [f"{ADDON}/tests/test_{name}.py" for name in about]
     yield _inside_odoo(f"beside other apps, in short, on Odoo {odoo.source.version}", odoo, database, paths, wanted)
 
@@ -277,6 +297,8 @@ SUITES: dict[str, Suite] = {
     "bridge": _bridge,
     "docs": _docs,
     "deploy": _deploy,
+    "server": _server,
+    "images": _images,
     "store": _store,
     "addon": _addon,
     "install": _install,
@@ -285,8 +307,9 @@ SUITES: dict[str, Suite] = {
     "faults": _faults,
     "neighbours": _neighbours,
 }
-#: All of them, the longest first. Some run at once: what waits leaves the processors to the others. They share nothing
-#: but the machine and a PostgreSQL that none of them breaks: the faults have one of their own.
+#: All but the images, for which a machine needs much; the longest first. Some run at once: what waits leaves the
+#: processors to the others. They share nothing but the machine and a PostgreSQL that none of them breaks: the faults
+#: have one of their own.
 ALL: Sequence[tuple[str, Suite]] = (
     ("e2e and browser", _e2e_and_browser),
     ("bridge", _bridge),

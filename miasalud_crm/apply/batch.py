@@ -16,6 +16,8 @@ class EventBatch:
     :ivar dict leads: ManyChat id → locked ``crm.lead``; the caller adds the ones that it creates
     :ivar dict advisors: (role, ManyChat id) → ``manychat.advisor``
     :ivar dict sources: channel, as :func:`channel_key` gives it → id of its ``utm.source``
+    :ivar dict customers: ManyChat id → ``res.partner``, of people without an opportunity whom Odoo knows as contacts
+    :ivar set taken_over: ManyChat ids whose opportunity was there before, without the id
     """
 
     def __init__(self, env, events):
@@ -23,6 +25,7 @@ class EventBatch:
         self.rows, self._busy_event_ids = lock_rows(env, events)
         self.leads, self._busy_manychat_ids = lock_leads(env, {event.manychat_id for event in events})
         self.advisors, self.sources = {}, {}
+        self.customers, self.taken_over = {}, set()
 
     def is_busy(self, event):
         """Whether another transaction holds the event's row or its opportunity."""

@@ -45,13 +45,13 @@ class ManychatWebhook(http.Controller):
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
                 raise WebhookError(403, "test_key", "This key is for one test event. Bots need a key of their own.")
         except WebhookError as error:
-            if not headers.is_dry_run:
+            if headers.is_recorded or not headers.is_dry_run:
                 request.env["manychat.rejection"]._record(
                     http_request.path, error.code, error.message, body, key, error.errors
                 )
             raise
         if headers.is_dry_run:
-            return 200, self._forecast(event)
+            return 200, self._forecast(event, headers.is_recorded)
         self._store(event, key)
         return 200, webhook.accepted(event)
 
@@ -71,12 +71,14 @@ class ManychatWebhook(http.Controller):
             if not events.sudo()._is_known(event.id):
                 raise
 
-    def _forecast(self, event):
-        """What would happen to ``event``. Stores nothing."""
+    def _forecast(self, event, is_recorded):
+        """What would happen to ``event``. Stores nothing; if ``is_recorded``, an unknown stage for people to map."""
         forecast = webhook.forecast(event, duplicate=request.env["manychat.event"].sudo()._is_known(event.id))
         if event.type is EventType.OPPORTUNITY:
             state = event.payload.state
             stage = request.env["manychat.stage.map"].sudo()._resolver()(state.stage_id, state.stage)
+            if is_recorded and not stage:
+                request.env["manychat.stage.alias"].sudo()._open(state.stage_id, state.stage)
             webhook_user = request.env.ref("miasalud_crm.user_webhook")
             language = company_language(request.env(user=webhook_user.id, su=True))
             name = stage.stage_id.with_context(lang=language).name

@@ -170,6 +170,8 @@ class CrmLead(models.Model):
             ((event, stage_map) for event, stage_map in pairs if event.manychat_id not in batch.leads),
             key=lambda pair: pair[0].manychat_id,
         )
+        self._manychat_take_over(new_contacts, batch)
+        new_contacts = [pair for pair in new_contacts if pair[0].manychat_id not in batch.leads]
         moves = [(event, stage_map) for event, stage_map in pairs if event.manychat_id in batch.leads]
         outcomes = self._manychat_create(new_contacts, batch)
         outcomes |= self._manychat_move(moves, batch)

@@ -75,6 +75,7 @@ class CrmLead(models.Model):
             "manychat_last_event_date": naive_utc(event.occurred_at),
             "manychat_values": merge.jsonable(values),
             "manychat_versions": dict.fromkeys(said, order_of(event)),
+            **self._manychat_customer_values(event, team, batch),
         }
         if team:  # without one, Odoo finds the salesperson's own
             vals["team_id"] = team.id

@@ -7,7 +7,7 @@ import psycopg2
 
 from odoo import api, fields, models
 from odoo.addons.base.models.res_partner import _tz_get
-from odoo.exceptions import ValidationError
+from odoo.exceptions import UserError, ValidationError
 
 from bridge.contract import keys
 from bridge.contract.dates import zone_named
@@ -125,18 +125,36 @@ class ManychatApiKey(models.Model):
         """
         self.check_access("create")
         key = keys.new_key()
+        self._store(name, keys.prefix(key), keys.digest(key), expiration_date, test_manychat_id, tz)
+        return key
+
+    @api.model
+    def _take_in(self, name, prefix, digest, expiration_date=False, tz="UTC"):
+        """Make a key of another system valid here: its callers go on using it.
+
+        :param str prefix: see :func:`bridge.contract.keys.prefix`
+        :param str digest: see :func:`bridge.contract.keys.digest`
+        :raises AccessError: the user may not create keys
+        :raises UserError: Odoo has this key, perhaps a revoked one
+        """
+        self.check_access("create")
+        if known := self.sudo().with_context(active_test=False).search([("digest", "=", digest)]):
+            raise UserError(self.env._("This key exists already: “%s”.", known.name))
+        self._store(name, prefix, digest, expiration_date, tz=tz)
+
+    @api.model
+    def _store(self, name, prefix, digest, expiration_date, test_manychat_id=False, tz="UTC"):
         # As superuser: since Odoo 19 no other user may write the digest.
         self.sudo().create(
             {
                 "name": name,
-                "prefix": keys.prefix(key),
-                "digest": keys.digest(key),
+                "prefix": prefix,
+                "digest": digest,
                 "expiration_date": expiration_date,
                 "test_manychat_id": test_manychat_id,
                 "tz": tz,
             }
         )
-        return key
 
     @api.model
     def _generate_bridge_key(self, name, expiration_date=False):

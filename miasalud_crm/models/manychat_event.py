@@ -131,6 +131,9 @@ class ManychatEvent(models.Model):
     # The bridge keeps a dead letter of the event. It closes it when a heartbeat's answer names the event.
     discard_to_report = fields.Boolean("Discard to Report", readonly=True)
     lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True, ondelete="set null", index="btree_not_null")
+    migration_id = fields.Many2one(
+        "manychat.migration", "Migration", readonly=True, ondelete="set null", index="btree_not_null"
+    )
     stage_before_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
     stage_after_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
     alias_id = fields.Many2one(

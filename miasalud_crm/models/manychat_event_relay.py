@@ -11,11 +11,11 @@ from odoo import api, models
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
-from bridge.errors import MessageRefused, QueueUnavailable
+from bridge.errors import BadQueueAccount, MessageRefused, QueueUnavailable
 
 from .. import configuration, cron_threads, job_thread, private_sql
 from ..moments import naive_utc
-from ..queues import Queues, is_neutralized, queue_connection_string
+from ..queues import Queues, is_neutralized, queue_account
 from .ir_cron import KEEP_NOTIFY_CONNECTION, RELAY_JOB
 
 _logger = logging.getLogger(__name__)
@@ -248,22 +248,16 @@ class ManychatEvent(models.Model):
         Never raises: Odoo deactivates a job that keeps failing, and the job is not at fault when Azure is down. Then
         the events wait, and each timed run tries one event first.
         """
-        connection_string = queue_connection_string(self.env)
         if is_neutralized(self.env):
             _logger.info("ManyChat events wait: this database is a neutralized copy, which uses no queue.")
             return
-        if not connection_string:
-            if self.search_count([("state", "=", "pending")], limit=1):
-                _logger.warning(
-                    "ManyChat events wait, because no queue is configured: set queue_connection_string in section "
-                    "[%s] of odoo.conf, or %sQUEUE_CONNECTION_STRING.",
-                    configuration.SECTION,
-                    configuration.ENVIRONMENT_PREFIX,
-                )
-            return
         deadline = time.monotonic() + RELAY_SECONDS
         try:
-            with Queues(connection_string) as queues:
+            account = queue_account(self.env)
+            if not account:
+                self._warn_of_no_queue()
+                return
+            with Queues(account) as queues:
                 # The first event goes alone, as a probe: if Azure is down, only one put times out.
                 size = 1
                 while time.monotonic() < deadline:
@@ -272,10 +266,24 @@ class ManychatEvent(models.Model):
                         return
                     size = RELAY_BATCH
             self._wake_relay()  # more than fits into one run
+        except BadQueueAccount as error:
+            _logger.error("ManyChat events wait, because the queue's setting is wrong: %s", error)
         except Exception as error:
             self.env.cr.rollback()
             _logger.error(
                 "The ManyChat relay failed; it will run again within a minute: %s", private_sql.failure(error)
+            )
+
+    @api.model
+    def _warn_of_no_queue(self):
+        if self.search_count([("state", "=", "pending")], limit=1):
+            _logger.warning(
+                "ManyChat events wait, because no queue is configured: set queue_connection_string or "
+                "queue_account_url in section [%s] of odoo.conf, or %sQUEUE_CONNECTION_STRING or "
+                "%sQUEUE_ACCOUNT_URL.",
+                configuration.SECTION,
+                configuration.ENVIRONMENT_PREFIX,
+                configuration.ENVIRONMENT_PREFIX,
             )
 
 

@@ -139,6 +139,7 @@ class ManychatEvent(models.Model):
         self.env["manychat.stage.alias"]._forget(labels - {None})
         events.write({name: False for name in PERSONAL if name in self._fields})
         rejections = self.env["manychat.rejection"].search([("body", "!=", False)])._about(manychat_id)
+        self.env["manychat.migration.line"].search([("manychat_id", "=", manychat_id)]).unlink()
         result = {"events": len(events), "rejections": len(rejections), "lead_ids": identity.lead_id.ids}
         rejections.unlink()
         return result

@@ -8,6 +8,9 @@ from bridge.contract.payloads import EventType
 
 from ..rights import managers_only
 
+#: System parameter: what the webhooks' addresses begin with, if not with ``web.base.url``. They may be public, and
+#: Odoo's pages not.
+ADDRESS_PARAMETER = "miasalud_crm.webhook_base_url"
 #: The place for the key. Keys are shown once and not stored, so the page cannot fill it in.
 KEY_PLACEHOLDER = "<your key>"
 
@@ -29,7 +32,9 @@ class ManychatRequest(models.AbstractModel):
             JSONPath and its meaning
         :raises AccessError: the user is not a sales manager
         """
-        base_url = self.env["ir.config_parameter"].sudo().get_param("web.base.url", "").rstrip("/")
+        parameters = self.env["ir.config_parameter"].sudo()
+        base_url = parameters.get_param(ADDRESS_PARAMETER) or parameters.get_param("web.base.url", "")
+        base_url = base_url.rstrip("/")
         described = {
             EventType.OPPORTUNITY: self._opportunity(),
             EventType.CONTACT: self._contact(),

@@ -104,15 +104,19 @@ class ManychatSetup(models.AbstractModel):
             )
         if status == "not_configured":
             return self.env._(
-                "No queue is configured. The server's administrator sets queue_connection_string, in section "
-                "[miasalud_crm] of odoo.conf, or the environment variable MIASALUD_QUEUE_CONNECTION_STRING, to the "
-                "connection string of the Azure Storage account."
+                "No queue is configured. In section [miasalud_crm] of odoo.conf, the server's administrator sets "
+                "queue_connection_string to the connection string of the Azure Storage account, or queue_account_url "
+                "to its URL if this server has an identity in Azure. The environment variables "
+                "MIASALUD_QUEUE_CONNECTION_STRING and MIASALUD_QUEUE_ACCOUNT_URL do the same."
             )
         if status == "malformed":
             return self.env._(
-                "The connection string of the queue is not valid. The server's administrator copies it again from the "
-                "Azure portal (“Access keys” of the storage account) into odoo.conf."
+                "The setting of the queue is not valid (%s). The server's administrator corrects it in odoo.conf.",
+                report["error"],
             )
+        what = report["error"].partition(": ")[0]
+        if status in ("refused", "not_allowed") and report.get("login") == "identity":
+            return self._identity_sentence(status, what)
         if status == "refused":
             return self.env._(
                 "The queue refuses the key in its connection string. The key may have changed in Azure: the server's "
@@ -125,8 +129,24 @@ class ManychatSetup(models.AbstractModel):
             )
         return self.env._(
             "The queue does not answer (%s). Events wait in Odoo, and none is lost. The server's administrator checks "
-            "the connection string in odoo.conf, and that the server can reach Azure.",
-            report["error"],
+            "the queue's setting in odoo.conf, and that the server can reach Azure.",
+            what,
+        )
+
+    @api.model
+    def _identity_sentence(self, status, what):
+        if status == "not_allowed":
+            return self.env._(
+                "This server may not use the queue: %s. In Azure, an administrator assigns this identity the roles "
+                "“Storage Queue Data Message Sender” and “Storage Queue Data Reader” on the storage account, or "
+                "“Storage Queue Data Contributor” if a queue is missing.",
+                what,
+            )
+        return self.env._(
+            "The queue does not accept this server's login without a key (%s). Events wait in Odoo, and none is lost. "
+            "The server's administrator checks the server's identity in Azure, or sets a connection string in its "
+            "place.",
+            what,
         )
 
     def _bridge_step(self):

@@ -19,6 +19,7 @@ from . import test_import
 from . import test_jobs
 from . import test_lost
 from . import test_manychat_apply
+from . import test_migration
 from . import test_migrations
 from . import test_refusal
 from . import test_relay
@@ -29,6 +30,7 @@ from . import test_setup
 from . import test_stage_history
 from . import test_stage_map
 from . import test_stage_map_screen
+from . import test_take_over
 from . import test_test_event
 from . import test_translations
 from . import test_wake

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 from odoo import fields
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import TransactionCase, new_test_user, tagged
 
 from bridge.contract import keys
@@ -96,3 +96,32 @@ class TestApiKey(TransactionCase):
         manager = new_test_user(self.env, "jefa", "sales_team.group_sale_manager")
         with self.assertRaises(AccessError):
             self.env["manychat.api.key.create"].with_user(manager).create({"name": "Prueba"})
+
+    def _take_in(self, key, name="Bots de antes"):
+        dialog = self.env["manychat.api.key.create"].create({"name": name, "existing_key": key})
+        return dialog.action_generate()
+
+    def test_a_key_of_another_system_is_taken_in_and_is_stored_nowhere(self):
+        key = "clave-del-sistema-anterior-01"
+        action = self._take_in(f" {key}\n")
+        self.assertEqual(action["tag"], "display_notification")
+        record = self.keys._authenticate(key)
+        self.assertEqual((record.name, record.prefix), ("Bots de antes", key[:12]))
+        self.env.flush_all()
+        self.env.cr.execute(
+            "SELECT row_to_json(k)::text FROM manychat_api_key k UNION ALL "
+            "SELECT row_to_json(d)::text FROM manychat_api_key_create d"
+        )
+        self.assertNotIn(key[12:], "".join(row[0] for row in self.env.cr.fetchall()))
+
+    def test_a_key_is_taken_in_once(self):
+        key = self.keys._generate("Prueba")
+        self.keys._authenticate(key).action_revoke()
+        with self.assertRaisesRegex(UserError, "Prueba"):
+            self._take_in(key)
+        self.assertFalse(self.keys._authenticate(key))
+
+    def test_what_can_be_guessed_is_no_key(self):
+        for text in ("miasalud2025", "x" * 19, "una frase con varias palabras", "ñandú-ñandú-ñandú-ñandú", "a\tb" * 9):
+            with self.assertRaises(UserError, msg=text):
+                self._take_in(text)

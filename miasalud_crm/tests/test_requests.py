@@ -51,6 +51,13 @@ class TestRequests(TransactionCase):
         stages = self.env["manychat.stage.map"].search([])
         self.assertEqual([body["id"] for body in webhooks[0]["bodies"]], stages.ids)
 
+    def test_the_webhooks_may_have_a_host_name_of_their_own(self):
+        self.env["ir.config_parameter"].set_param("miasalud_crm.webhook_base_url", "https://hooks.example.com/")
+        requests = self.requests("http://odoo.internal:8069")
+        self.assertEqual(requests["warning"], "")
+        for webhook in requests["webhooks"]:
+            self.assertTrue(webhook["url"].startswith("https://hooks.example.com/api/"))
+
     def test_what_manychat_makes_of_them_keeps_the_contract(self):
         for webhook in self.requests()["webhooks"]:
             for body in webhook["bodies"]:

@@ -25,8 +25,9 @@ class TestSetup(QueueCase, TransactionCase):
         self.assertEqual([step["name"] for step in steps], ["key", "queue", "bridge", "stages", "event"])
         return next(step for step in steps if step["name"] == name)
 
-    def queue_at(self, connection_string):
-        self.patch(configuration, "get", lambda name, default="": connection_string)
+    def queue_at(self, connection_string="", account_url=""):
+        settings = {"queue_connection_string": connection_string, "queue_account_url": account_url}
+        self.patch(configuration, "get", lambda name, default="": settings[name] or default)
 
     def test_only_sales_managers_see_the_checklist(self):
         seller = new_test_user(self.env, "vendedor", "base.group_user,sales_team.group_sale_salesman")

@@ -264,6 +264,18 @@ class TestWebhook(QueueCase, HttpCase):
         self.assertFalse(self.events())
         self.assertFalse(self.env["manychat.rejection"].search([]))
 
+    def test_a_recorded_dry_run_keeps_what_stands_in_the_way_and_no_event(self):
+        aliases = self.env["manychat.stage.alias"]
+        body = {"manychat_id": "MC1", "state": {"stage": "Etapa desconocida"}}
+        for _time in range(2):
+            self.assertFalse(self.call(OPPORTUNITY, body, X_Dry_Run="record").json()["stage"])
+        self.assertEqual(len(aliases.search([("name", "=", "Etapa desconocida"), ("is_open", "=", True)])), 1)
+        self.assertError(self.call(OPPORTUNITY, {}, X_Dry_Run="Record"), 422, "invalid")
+        self.assertEqual(self.env["manychat.rejection"].search([]).code, "invalid")
+        self.assertFalse(self.events())
+        self.call(OPPORTUNITY, {**body, "state": {"stage": "Otra más"}}, X_Dry_Run="1")
+        self.assertFalse(aliases.search([("name", "=", "Otra más")]))
+
     def test_a_conflict_over_an_event_that_is_stored_is_no_refusal(self):
         def conflict(*args):
             raise SerializationFailure

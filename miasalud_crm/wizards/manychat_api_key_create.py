@@ -1,5 +1,8 @@
 from odoo import fields, models
 from odoo.addons.base.models.res_partner import _tz_get
+from odoo.exceptions import UserError
+
+from bridge.contract import keys
 
 from ..rights import access_required
 
@@ -28,17 +31,40 @@ class ManychatApiKeyCreate(models.TransientModel):
         help="ManyChat writes dates in the time zone of its account, without naming it. Choose that zone here. Dates "
         "that name their zone don't need it.",
     )
+    existing_key = fields.Char(
+        compute="_compute_existing_key",
+        inverse="_inverse_existing_key",
+        help="The key that the bots send today, to another system. They go on sending it. Leave empty for a new key.",
+    )
+    existing_prefix = fields.Char(readonly=True)
+    existing_digest = fields.Char(readonly=True, groups=fields.NO_ACCESS)
     key = fields.Char(readonly=True)
+
+    def _compute_existing_key(self):
+        self.existing_key = False
+
+    def _inverse_existing_key(self):
+        # The key itself is never stored: its digest is.
+        for dialog in self.filtered("existing_key"):
+            try:
+                key = keys.existing_key(dialog.existing_key)
+            except ValueError:
+                raise UserError(
+                    self.env._("This is not a key: enter at least %s ASCII characters without spaces.", keys.SHORTEST)
+                ) from None
+            dialog.sudo().write({"existing_prefix": keys.prefix(key), "existing_digest": keys.digest(key)})
 
     @access_required("create")
     def action_generate(self):
         """Generate the key and show it in this same dialog."""
         self.ensure_one()
-        keys = self.env["manychat.api.key"]
+        api_keys = self.env["manychat.api.key"]
         if self.purpose == "bridge":
-            key = keys._generate_bridge_key(self.name, self.expiration_date)
+            key = api_keys._generate_bridge_key(self.name, self.expiration_date)
+        elif self.existing_prefix:
+            return self._take_in()
         else:
-            key = keys._generate(self.name, self.expiration_date, tz=self.tz)
+            key = api_keys._generate(self.name, self.expiration_date, tz=self.tz)
         # The context carries the key: it is never stored, not even in this transient record.
         return {
             "type": "ir.actions.act_window",
@@ -47,4 +73,19 @@ class ManychatApiKeyCreate(models.TransientModel):
             "views": [(self.env.ref("miasalud_crm.manychat_api_key_create_view_form_show").id, "form")],
             "target": "new",
             "context": {"default_key": key, "default_purpose": self.purpose},
+        }
+
+    def _take_in(self):
+        """Store the existing key, and say so."""
+        self.env["manychat.api.key"]._take_in(
+            self.name, self.existing_prefix, self.sudo().existing_digest, self.expiration_date, self.tz
+        )
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "type": "success",
+                "message": self.env._("Bots can use the key %s… from now on.", self.existing_prefix),
+                "next": {"type": "ir.actions.act_window_close"},
+            },
         }

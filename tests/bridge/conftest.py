@@ -31,6 +31,7 @@ from bridge.store import migrate, schema
 from bridge.store.engine import create_engine
 
 from .api import Api, running
+from .entra import Certificate
 from .odoo_stand_in import DATABASE, OdooStandIn
 from .program import Program
 
@@ -59,25 +60,35 @@ def free_port() -> int:
 class Azurite:
     """An Azurite of our own, on a free port, with an account of its own."""
 
-    def __init__(self, executable: Path, folder: Path):
+    def __init__(self, executable: Path, folder: Path, certificate: Certificate | None = None):
+        """:param certificate: for HTTPS, on which it also takes the tokens of an identity"""
         self.port = free_port()
-        key = base64.b64encode(secrets.token_bytes(32)).decode()
-        self.connection_string = (
-            f"DefaultEndpointsProtocol=http;AccountName=tests;AccountKey={key};"
-            f"QueueEndpoint=http://127.0.0.1:{self.port}/tests;"
-        )
-        self._environment = {**os.environ, "AZURITE_ACCOUNTS": f"tests:{key}"}
+        scheme = "https" if certificate else "http"
+        self.account_url = f"{scheme}://127.0.0.1:{self.port}/tests"
+        #: As Azure has them, so that one can be replaced while the other is in use.
+        self.keys = [base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2)]
         self._command = [
             str(executable),
             *("--queueHost", "127.0.0.1", "--queuePort", str(self.port), "-l", str(folder)),
             *("--silent", "--disableTelemetry", "--skipApiVersionCheck"),
         ]
+        if certificate:
+            self._command += ["--oauth", "basic", "--cert", str(certificate.certificate), "--key", str(certificate.key)]
         self._output = folder / "output.log"
         self.start()
 
+    @property
+    def connection_string(self) -> str:
+        """With the first key."""
+        return (
+            f"DefaultEndpointsProtocol=http;AccountName=tests;AccountKey={self.keys[0]};"
+            f"QueueEndpoint={self.account_url};"
+        )
+
     def start(self) -> None:
+        environment = {**os.environ, "AZURITE_ACCOUNTS": f"tests:{':'.join(self.keys)}"}
         with self._output.open("a") as output:
-            self._process = subprocess.Popen(self._command, env=self._environment, stdout=output, stderr=output)
+            self._process = subprocess.Popen(self._command, env=environment, stdout=output, stderr=output)
         eventually(self._listens, f"Azurite listens; its output: {self._output}")
 
     def _listens(self) -> bool:

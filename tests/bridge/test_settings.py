@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from bridge.errors import ConfigurationError
 from bridge.settings import Settings, load, variable
 
-from .conftest import Cli
+from .conftest import Cli, World
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,8 +18,9 @@ ROOT = Path(__file__).parents[2]
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No variable of ours, and no .env."""
     monkeypatch.chdir(tmp_path)
-    for field in Settings.model_fields:
-        monkeypatch.delenv(variable(field), raising=False)
+    for name in os.environ:
+        if name.upper().startswith("BRIDGE_"):
+            monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,16 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("BRIDGE_LOG_LEVEL", "loud"),
         ("BRIDGE_DATABASE_OPTIONS", "pool_size=1"),
         ("BRIDGE_DATABASE_OPTIONS", "[1]"),
+        ("BRIDGE_DATABASE_OPTIONS", '{"a":' * 30_000),
+        ("BRIDGE_DATABASE_OPTIONS", f'{{"pool_size": {"9" * 5_000}}}'),
+        ("BRIDGE_POLL_INTERVAL", "nan"),
+        ("BRIDGE_POLL_INTERVAL", "inf"),
+        ("BRIDGE_MAX_ATTEMPTS", "9" * 5_000),
+        ("BRIDGE_API_PORT", "\u0668\u0661\u0660"),
+        # Bytes that are not UTF-8, as Python passes them on.
+        ("BRIDGE_ODOO_LOGIN", "a\udcffb"),
+        ("BRIDGE_ODOO_API_KEY", "a\udcffb"),
+        ("BRIDGE_DATABASE_OPTIONS", '{"a": "\udcff"}'),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -47,6 +59,8 @@ AROUND = (
     *("{}\n", "{}\r\n", " {}", "\t{}  ", "\u00a0{}", "\u200b{}", "\ufeff{}", "\u2060{}", "{}\u200e\n", "{}\u2028"),
     *('"{}"', "'{}'", '" {} "', "'{}'\r", '\ufeff"{}"\n', "“{}”", "«{}»", "„{}“", "`{}`"),
 )
+
+
 #: One setting of each kind: URL, connection string, key, word, number, fraction, path, JSON.
 KINDS = {
     "database_url": "sqlite:///x.db",
@@ -96,39 +110,53 @@ def test_what_cannot_be_meant_is_refused_by_name(monkeypatch: pytest.MonkeyPatch
     assert KINDS[name] not in str(caught.value)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=ascii)
-@pytest.mark.parametrize("quoted", ["{}", '"{}"', "'{}'", '"{} "', " {} "])
-def test_a_file_may_come_from_any_editor(tmp_path: Path, encoding: str, line_end: str, quoted: str) -> None:
-    lines = [
-        f"{variable(name)}={quoted.replace('{}', KINDS[name])}"
-        for name in ("database_url", "batch_size", "odoo_api_key")
-    ]
-    (tmp_path / ".env").write_bytes(line_end.join([*lines, ""]).encode(encoding))
-    settings = load()
-    assert [told(settings, name) for name in ("database_url", "batch_size", "odoo_api_key")] == [
-        *("sqlite:///x.db", "7", "k3y")
-    ]
-
-
-def test_a_byte_order_mark_of_an_env_file_is_no_part_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `docker run --env-file` passes it."""
-    monkeypatch.setenv("\ufeffBRIDGE_DATABASE_URL", '"sqlite:///x.db"')
-    assert told(load(), "database_url") == "sqlite:///x.db"
-
-
 @pytest.mark.parametrize(
-    ("content", "words"),
+    "command",
     [
-        (b'BRIDGE_BATCH_SIZE=7\nBRIDGE_DATABASE_URL="sqlite:///x.db\n', "line 2"),
-        ("BRIDGE_DATABASE_URL=sqlite:///x.db\n".encode("utf-16"), "UTF-8"),
+        *(["run"], ["check"], ["status"], ["db", "upgrade"], ["db", "current"], ["db", "sql"], ["db", "adopt"]),
+        *(
+            ["trace", "MC1"],
+            ["purge", "--older-than", "90d"],
+            ["erase", "--manychat-id", "MC1", "--yes"],
+            ["dlq", "list"],
+            ["key", "list"],
+            ["reconcile"],
+            ["api"],
+        ),
     ],
-    ids=["a quote that is not closed", "UTF-16"],
+    ids=" ".join,
 )
-def test_a_file_that_cannot_be_read_is_not_skipped(tmp_path: Path, content: bytes, words: str) -> None:
-    (tmp_path / ".env").write_bytes(content)
-    with pytest.raises(ConfigurationError, match=words):
-        load()
+@pytest.mark.parametrize("empty", [True, False], ids=["empty", "not set"])
+def test_no_command_makes_a_database_that_was_not_named(
+    cli: Cli, tmp_path: Path, command: list[str], empty: bool
+) -> None:
+    if empty:
+        cli.environment["BRIDGE_DATABASE_URL"] = ""
+    else:
+        del cli.environment["BRIDGE_DATABASE_URL"]
+    before = set(tmp_path.iterdir())
+    done = cli(*command)
+    said = done.stdout + done.stderr
+    assert done.returncode in (1, 2)
+    assert "BRIDGE_DATABASE_URL" in said
+    assert [path.name for path in set(tmp_path.iterdir()) - before if "command-" not in path.name] == []
+
+
+def test_a_missing_database_url_says_how_to_set_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load().require("database_url")
+    said = str(caught.value)
+    for words in (
+        *("BRIDGE_DATABASE_URL is not set", "mssql+pyodbc://", "sqlite:///", "BRIDGE_DATABASE_URL_FILE"),
+        f"a file .env in {tmp_path} (there is none)",
+    ):
+        assert words in said
+    monkeypatch.setenv("BRIDGE_DATABASE_URL", " ")
+    (tmp_path / ".env").touch()
+    with pytest.raises(ConfigurationError) as caught:
+        load().require("database_url")
+    assert "BRIDGE_DATABASE_URL is empty in the environment" in str(caught.value)
+    assert f"in the file {tmp_path / '.env'}" in str(caught.value)
 
 
 def test_a_line_break_makes_no_second_database_file(cli: Cli, tmp_path: Path) -> None:
@@ -138,12 +166,67 @@ def test_a_line_break_makes_no_second_database_file(cli: Cli, tmp_path: Path) ->
     assert (tmp_path / "x.db").exists()
 
 
+def test_check_says_which_file_the_tables_are_in_and_who_can_open_it(cli: Cli, world: World, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    file = tmp_path / "own" / "x.db"
+    assert cli("db", "upgrade", database_url=f"sqlite:///{file}").returncode == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    # Written relative to the working directory, it is shown whole.
+    said = cli("check", database_url="sqlite:///own/x.db").stdout
+    assert f"sqlite {file}, revision" in said
+    assert "chmod" not in said
+    file.chmod(0o644)
+    assert f"(mode 0644), to prevent it: chmod 600 {file}" in cli("check", database_url=f"sqlite:///{file}").stdout
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
 def test_an_error_does_not_quote_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIDGE_BATCH_SIZE", "hunter2")
     monkeypatch.setenv("BRIDGE_DATABASE_OPTIONS", "hunter2")
     with pytest.raises(ConfigurationError) as caught:
         load()
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        *(
+            (wrong, "must begin with https://")
+            for wrong in ("crm.example.org", "localhost:8069", "http:/crm", "ftp://crm")
+        ),
+        *((wrong, "must begin with https://") for wrong in ("https://", "//crm.example.org", "crm", "http//crm")),
+        *((f"https://crm{wrong}", "the address alone") for wrong in ("/web", "/web/login", "/odoo/crm", "/jsonrpc")),
+        *((f"https://crm{wrong}", "the address alone") for wrong in ("/?db=crm", "/#action=1", "/WEB#id=1")),
+        ("https://crm/api/v1/manychat/webhook/contact", "the address alone"),
+        ("https://crm:80x", "port"),
+        ("https://crm:99999", "port"),
+        ("https://crm:0", "port"),
+        ("https://crm example.org", "blank"),
+        ("https://<host>", "placeholder"),
+        ("https://admin:hunter2@crm", "no password"),
+    ],
+)
+@pytest.mark.parametrize("name", ["odoo_url", "webhook_url"])
+def test_an_address_that_cannot_work_says_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, name: str, written: str, words: str
+) -> None:
+    monkeypatch.setenv(variable(name), written)
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    said = str(caught.value)
+    assert said.startswith(f"{variable(name)}: ")
+    assert words in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "written", ["https://crm.example.org", "http://localhost:8069", "http://[::1]:8069", "https://example.org/crm"]
+)
+def test_an_address_is_taken_without_its_last_slash(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    for end in ("", "/"):
+        monkeypatch.setenv("BRIDGE_ODOO_URL", written + end)
+        assert load().odoo_url == written
 
 
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,13 +251,6 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("QUEUE_CONNECTION_STRING", "DATABASE_URL", "ODOO_API_KEY", "WEBHOOK_KEY"):
         monkeypatch.setenv(f"BRIDGE_{name}", "hunter2")
     assert "hunter2" not in repr(load())
-
-
-def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("BRIDGE_BATCH_SIZE=7\nBRIDGE_MAX_ATTEMPTS=7\nODOO_OTHER=1\n")
-    monkeypatch.setenv("BRIDGE_BATCH_SIZE", "8")
-    settings = load()
-    assert (settings.batch_size, settings.max_attempts) == (8, 7)
 
 
 def test_the_example_file_documents_every_setting_with_its_default(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from bridge.cli.app import app
 from bridge.contract.payloads import EventType
-from bridge.settings import Settings, variable
+from bridge.settings import Settings, secrets, variable
 
 from .pages import PAGES, ROOT, Page
 
@@ -44,7 +44,7 @@ def test_targets_of_make_exist_with_their_variables(page: Page) -> None:
 
 @every_page
 def test_settings_exist(page: Page) -> None:
-    known = {variable(name) for name in Settings.model_fields}
+    known = {variable(name) for name in Settings.model_fields} | {f"{variable(name)}_FILE" for name in secrets()}
     assert set(re.findall(r"\bBRIDGE_[A-Z_]+", page.text)) <= known
     known = {f"MIASALUD_{name.upper()}" for name in re.findall(r'configuration\.get\("(\w+)"\)', _addon_source())}
     assert set(re.findall(r"\bMIASALUD_[A-Z_]+", page.text)) <= known

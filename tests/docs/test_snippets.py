@@ -72,7 +72,8 @@ def reader(api: str) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
     address = {"API": api, "ADDRESS": api, "KEY": KEYS["write"]}
-    return own | address | {"PATH": path, "BRIDGE_QUEUE_CONNECTION_STRING": NO_QUEUE}
+    bridge = {"BRIDGE_QUEUE_CONNECTION_STRING": NO_QUEUE, "BRIDGE_DATABASE_URL": "sqlite:///miasalud.db"}
+    return own | address | bridge | {"PATH": path}
 
 
 @pytest.fixture(scope="module")

@@ -216,13 +216,163 @@ def test_of_two_rows_for_one_person_the_newest_wins_and_takes_the_others_history
         legacy.person(2, **{"Manychat ID": "MC1 ", "nombre_lead": "Pepe", "Fecha actualización": late}),
         legacy.person(3, **{"Manychat ID": " MC1"}),
     ]
-    rows[legacy.estados] = [legacy.state(1, 1), legacy.state(2, 2), legacy.state(3, 3)]
+    rows[legacy.estados] = [legacy.state(n, n, fecha=legacy.EVENING + timedelta(days=n)) for n in (1, 2, 3)]
     legacy.fill(adopt.theirs, rows)
     tallies = adopt()
     assert numbers(tallies["contacts"]) == (1, 0, 0, 2)
     [row] = store.rows("contacts")
     assert (row.manychat_id, row.first_name) == ("MC1", "Pepe")
     assert len(store.rows("contact_states", contact_id=row.id)) == 3
+
+
+def test_a_column_that_the_newest_row_lacks_comes_from_the_next_that_has_it(adopt: Adopting, store: Store) -> None:
+    def person(number: int, **values: Any) -> dict[str, Any]:
+        empty = dict.fromkeys(("whatsapp", "Correo electrónico", "Último estado", "canal_id"))
+        return legacy.person(number, **{"Manychat ID": "MC1", **empty, **values})
+
+    rows = legacy.few(people=0)
+    rows[legacy.contactos] = [
+        person(1, **{"Correo electrónico": "old@example.com", "whatsapp": "+573001", "nombre_lead": "Ana"}),
+        person(2, **{"Correo electrónico": "newer@example.com", "canal_id": 2}),
+        person(3, **{"nombre_lead": "{{first_name}}", "Último estado": "Compra"}),
+        person(4, **{"Manychat ID": "MC4"}),
+    ]
+    legacy.fill(adopt.theirs, rows)
+    assert numbers(adopt(check=True)["contacts"]) == numbers(adopt()["contacts"]) == (2, 0, 0, 2)
+    [row] = store.rows("contacts", manychat_id="MC1")
+    assert (row.email, row.phone, row.last_state) == ("newer@example.com", "+573001", "Compra")
+    assert row.first_name == "José 🌻"  # of row 2
+    assert row.channel_id is not None
+    assert row.event_at == legacy.EVENING.replace(tzinfo=timezone.utc) + timedelta(hours=5, minutes=3)
+    before = [store.rows(table) for table in fields.TABLES]
+    assert numbers(adopt()["contacts"]) == (0, 0, 2, 2)
+    assert [store.rows(table) for table in fields.TABLES] == before
+
+    # An event from between the two rows knows better than the older one, and not than the newer one.
+    between = (row.event_at - NOON).total_seconds() / 60 - 0.5
+    store.run(apply_contacts, [contact(between, "MC1", email_lead="event@example.com", ultimo_estado="Cotización")])
+    [row] = store.rows("contacts", manychat_id="MC1")
+    assert (row.email, row.last_state) == ("event@example.com", "Compra")
+
+
+def test_doubles_are_joined_whatever_their_distance_in_the_table(adopt: Adopting, store: Store) -> None:
+    rows = legacy.few(people=1300)
+    rows[legacy.contactos][0] |= {"Manychat ID": "MC1299", "Último estado": "Viejo"}
+    rows[legacy.contactos][1298] |= {"Último estado": None}
+    rows[legacy.asignaciones][0] |= {"comercial_id": 9, "resumen": "viejo"}
+    rows[legacy.asignaciones][1298] |= {
+        "comercial_id": None,
+        "fecha_asignacion_comercial": None,
+        "resumen": None,
+        "Fecha actualización": legacy.EVENING + timedelta(days=1),
+    }
+    legacy.fill(adopt.theirs, rows)
+    assert numbers(adopt()["contacts"]) == (1299, 0, 0, 1)
+    [row] = store.rows("contacts", manychat_id="MC1299")
+    assert row.last_state == "Viejo"
+    [assigned] = store.rows("campaign_contacts", contact_id=row.id)
+    assert (assigned.commercial_advisor_id, assigned.summary) == (9, "viejo")
+    assert assigned.commercial_assignment_date is not None
+
+
+@pytest.mark.parametrize("nobody", ["{{user_id}}", "null", "undefined", "0", " {{id}} ", "None", "-", "\u200b"])
+def test_a_row_whose_id_names_nobody_is_no_person(adopt: Adopting, store: Store, nobody: str) -> None:
+    rows = legacy.few(people=1)
+    rows[legacy.contactos] += [legacy.person(n, **{"Manychat ID": nobody}) for n in (2, 3)]
+    rows[legacy.estados] += [legacy.state(2, 2), legacy.state(3, 1, estado="{{estado}}")]
+    legacy.fill(adopt.theirs, rows)
+    tallies = adopt()
+    assert numbers(tallies["contacts"]) == (1, 0, 0, 2)
+    assert [row.manychat_id for row in store.rows("contacts")] == ["MC1"]
+    assert numbers(tallies["contact_states"]) == (1, 0, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("column", "ours", "value", "expected"),
+    [
+        ("nombre_lead", "first_name", "{{first_name}}", None),
+        ("nombre_lead", "first_name", "null", None),
+        ("nombre_lead", "first_name", "Ana {{last_name}}", "Ana"),
+        ("nombre_lead", "first_name", "Null", "Null"),
+        ("whatsapp", "phone", "{{phone}}", None),
+        ("whatsapp", "phone", "+{{phone}}", None),
+        ("Correo electrónico", "email", "N/A", None),
+        ("Correo electrónico", "email", "{{email}}", None),
+        ("Último estado", "last_state", "undefined", None),
+        ("apellido_lead", "last_name", "Mun\u0303oz", "Muñoz"),
+    ],
+)
+def test_values_are_read_as_those_of_a_bot(
+    adopt: Adopting, store: Store, column: str, ours: str, value: str, expected: str | None
+) -> None:
+    rows = legacy.few(people=0) | {legacy.contactos: [legacy.person(1, **{column: value})]}
+    legacy.fill(adopt.theirs, rows)
+    tallies = adopt()
+    [row] = store.rows("contacts")
+    assert getattr(row, ours) == expected
+    changed = {reason: some.keys for reason, some in tallies["contacts"].changed.items()}
+    assert changed == ({} if "{{" not in value and expected else {next(iter(changed), ours): [1]})
+
+
+def test_a_placeholder_adviser_is_none(adopt: Adopting, store: Store) -> None:
+    rows = legacy.few(people=1)
+    rows[legacy.asignaciones][0]["comercial_id"] = 0
+    legacy.fill(adopt.theirs, rows)
+    adopt()
+    [row] = store.rows("campaign_contacts")
+    assert row.commercial_advisor_id is None
+
+
+def test_a_state_is_one_whatever_source_it_came_from(adopt: Adopting, store: Store) -> None:
+    rows = legacy.few(people=2)
+    rows[legacy.estados] += [legacy.state(3, 1, estado=" NUEVO  lead"), legacy.state(4, 1, estado="Compra")]
+    legacy.fill(adopt.theirs, rows)
+    at = "2025-03-05T02:30:00Z"
+    store.run(apply_contacts, [contact(0, "MC2", ultimo_estado="Nuevo lead", datetime_actual=at)])
+    would = numbers(adopt(check=True)["contact_states"])
+    assert numbers(adopt()["contact_states"]) == would == (2, 0, 2, 0)
+    written = store.rows("contact_states")
+
+    # The same rows in another table, with keys of its own, as a second system has them.
+    with adopt.theirs.begin() as connection:
+        connection.execute(legacy.estados.update().values(id=legacy.estados.c.id + 100))
+    assert numbers(adopt()["contact_states"]) == (0, 0, 4, 0)
+    assert store.rows("contact_states") == written
+    [first, *_] = store.rows("contacts", manychat_id="MC1")
+    assert [row.state for row in store.rows("contact_states", contact_id=first.id)] == ["Nuevo lead", "Compra"]
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"),
+    [
+        ("Comercial", "commercial"),
+        ("ASESOR COMERCIAL", "commercial"),
+        ("Médica", "medical"),
+        ("Dr.", "medical"),
+        ("ventas", "commercial"),
+        ("medical", "medical"),
+        ("", None),
+        ("null", None),
+    ],
+)
+def test_a_role_gets_the_bridges_own_word(adopt: Adopting, store: Store, word: str, ours: str | None) -> None:
+    rows = legacy.few(people=0)
+    rows[legacy.asesores][0]["rol"] = word
+    legacy.fill(adopt.theirs, rows)
+    adopt()
+    [advisor] = store.rows("advisors")
+    assert advisor.role == ours
+
+
+@pytest.mark.parametrize("odd", ["Jefe", "comercial y médico", "2", "asesor"])
+def test_a_role_that_may_be_either_is_the_operators_decision(adopt: Adopting, store: Store, odd: str) -> None:
+    rows = legacy.few(people=0)
+    rows[legacy.asesores][0]["rol"] = odd
+    legacy.fill(adopt.theirs, rows)
+    assert "role is neither commercial nor medical" in adopt.refused()
+    adopt(lambda text: text.replace("[advisors]", f'[advisors]\nroles = {{ "{odd.upper()}" = "medical" }}'))
+    [advisor] = store.rows("advisors")
+    assert advisor.role == "medical"
 
 
 def test_where_nothing_tells_which_is_newer_a_person_decides(adopt: Adopting, store: Store) -> None:
@@ -293,6 +443,7 @@ def test_what_does_not_fit_is_refused_until_the_operator_decides(adopt: Adopting
         ('"Canales"', '"Canal"', "[channels] there is no table Canal."),
         ('"whatsapp"', '"wasap"', "has no column wasap. It has: ContactoID, "),
         ("phone =", "fone =", "there is no field fone"),
+        ("[channels]", '[channels]\nroles = { "x" = "medical" }', "only [advisors] has roles"),
         ('timezone = "America/Bogota"', "", "has no time zone"),
         ('state = "estado"', "", "[contact_states] state is needed"),
         ('created_at = "fecha"', 'created_at = "ContactoID"', "not a date or time"),

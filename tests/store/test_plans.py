@@ -195,6 +195,7 @@ def exercise(store: Store) -> None:
     store.run(audit.accept, contact(9002, "P-accepted"), NOON)
     store.run(audit.untried, person.type.queue, NOON + timedelta(days=1), 10)
     store.run(audit.newest_begun, person.type.queue, NOON, NOON + timedelta(days=1))
+    store.run(audit.finished_since, NOON + timedelta(days=1), ["stored"], 0, 32)
     store.run(audit.wrong_clocks, NOON + timedelta(days=1))
     store.run(audit.mark_reported, store.run(audit.unreported, 50))
     store.run(audit.report_again, [person.id])

@@ -24,10 +24,20 @@ from .system import YearStack
 from .tables import run
 
 _numbers = itertools.count(1)
-_EVENT_COLUMNS = (
-    "received_at occurred_at type manychat_id lead_id stage_before_id stage_after_id outcome state reason warning_text"
-).split()
-_FUNNEL_MEASURES = "entered in_stage left lost advanced conversion hours".split()
+_EVENT_COLUMNS = [
+    "received_at",
+    "occurred_at",
+    "type",
+    "manychat_id",
+    "lead_id",
+    "stage_before_id",
+    "stage_after_id",
+    "outcome",
+    "state",
+    "reason",
+    "warning_text",
+]
+_FUNNEL_MEASURES = ["entered", "in_stage", "left", "lost", "advanced", "conversion", "hours"]
 
 
 class Person:
@@ -187,17 +197,21 @@ class Actions:
                              "manychat_summary", "manychat_chat_url")
             },
         )  # fmt: skip
-        yield "opportunity: found by ManyChat ID", lambda: self.person.call(
-            "crm.lead",
-            "web_search_read",
-            self.person_domain(),
-            {"name": {}, "stage_id": {}, "x_manychat_id": {}},
-            limit=80,
-            count_limit=10001,
+        yield (
+            "opportunity: found by ManyChat ID",
+            lambda: self.person.call(
+                "crm.lead",
+                "web_search_read",
+                self.person_domain(),
+                {"name": {}, "stage_id": {}, "x_manychat_id": {}},
+                limit=80,
+                count_limit=10001,
+            ),
         )
         yield "getting started: checklist", lambda: self.person.call("manychat.setup", "checklist")
-        yield "stage map", lambda: self.person.call(
-            "manychat.stage.map", "web_search_read", [], {"name": {}, "needs_attention": {}}
+        yield (
+            "stage map",
+            lambda: self.person.call("manychat.stage.map", "web_search_read", [], {"name": {}, "needs_attention": {}}),
         )
         yield "health report of Odoo", self.health
 

@@ -36,19 +36,20 @@ def handle(engine: sa.Engine, odoo: Odoo, events: Sequence[Event]) -> dict[str, 
     :raises OdooRefused: the call failed as a whole
     """
     write_events(engine, opportunities.record, events)
-    outcomes = _apply(odoo, events)
+    outcomes = apply(odoo, events)
     done = {event.id: (event, outcome) for event in events if isinstance(outcome := outcomes[event.id], Done)}
-    write_events(engine, _finish, done)
+    write_events(engine, finish, done)
     return outcomes
 
 
-def _finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]]) -> None:
+def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]]) -> None:
+    """Store what Odoo did with recorded events, by event id."""
     applied = {event_id: item for event_id, item in done.items() if item[1].status in APPLIED}
     opportunities.finish(connection, applied)
     audit.finish(connection, {event_id: outcome for event_id, (_, outcome) in done.items()})
 
 
-def _apply(odoo: Odoo, events: Sequence[Event]) -> dict[str, Outcome]:
+def apply(odoo: Odoo, events: Sequence[Event]) -> dict[str, Outcome]:
     """Call Odoo until no event meets a conflict, or for the last time; the outcomes by event id."""
     outcomes: dict[str, Outcome] = {event.id: Conflict() for event in sorted(events, key=lambda event: event.order)}
     by_id = {event.id: event for event in events}

@@ -1,0 +1,88 @@
+"""The faults of an Azure Storage connection string that show before a service is asked. Loaded into Odoo too.
+
+The SDK takes many of them, and fails at work with words about something else.
+https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from urllib.parse import urlsplit
+
+_FORM = "AccountName=ACCOUNT;AccountKey=KEY;EndpointSuffix=core.windows.net"
+_SAS_FORM = "QueueEndpoint=https://ACCOUNT.queue.core.windows.net;SharedAccessSignature=SAS"
+_COPY = "Copy the connection string from the Azure portal: storage account, Access keys"
+_NAMES = {"AccountName", "AccountKey", "SharedAccessSignature", "QueueEndpoint", "DefaultEndpointsProtocol"}
+
+
+def fault_in(text: str) -> str | None:
+    """What is wrong with a connection string, and what to do, in words that do not quote it; ``None`` if nothing is."""
+    if fault := _fault_of_another_thing(text):
+        return fault
+    parts: dict[str, str] = {}
+    for part in filter(None, text.split(";")):
+        name, found, value = part.partition("=")
+        if not found:
+            return "not an Azure Storage connection string: a part of it has no equals sign"
+        if name != name.strip() or value != value.strip():
+            return "there is a blank beside a semicolon or an equals sign"
+        if parts.setdefault(name.lower(), value) != value:
+            shown = next((known for known in _NAMES if known.lower() == name.lower()), "a part")
+            return f"{shown} stands twice in it"
+        if re.fullmatch(r"[<{].*[>}]", value):
+            return f"it has a placeholder such as <key>. {_COPY}"
+    if parts.keys() == {"defaultendpointsprotocol"}:
+        return "it ends at its first semicolon. A shell needs it between quotes"
+    if parts.get("usedevelopmentstorage", "").lower() == "true":
+        return None
+    return _fault_of_login(parts) or _fault_of_place(parts)
+
+
+def _fault_of_another_thing(text: str) -> str | None:
+    """What ``text`` is, if it is another secret that Azure shows."""
+    if re.fullmatch(r"[A-Za-z0-9+/]{40,}={0,2}", text):
+        return f"this is a key alone. {_COPY}"
+    if re.match(r"\??s[vrs]=[^;]*&", text):
+        return f"this is a SAS alone. Write {_SAS_FORM}"
+    if re.search(r"endpoint=sb://", text, re.IGNORECASE):
+        return f"this is of Service Bus or Event Hubs. {_COPY}"
+    if "=" not in text:
+        return f"not an Azure Storage connection string. {_COPY}"
+    return None
+
+
+def _fault_of_login(parts: dict[str, str]) -> str | None:
+    if parts.get("sharedaccesssignature"):
+        if parts.get("queueendpoint") or parts.get("accountname"):
+            return None
+        return f"it has a SAS and no QueueEndpoint. Write {_SAS_FORM}"
+    for name in ("AccountName", "AccountKey"):
+        if not parts.get(name.lower()):
+            return f"not an Azure Storage connection string: {name} is missing. It has the form {_FORM}"
+    try:
+        base64.b64decode(parts["accountkey"], validate=True)
+    except binascii.Error:
+        return f"AccountKey is not whole: it is Base64, most often 88 characters with == at the end. {_COPY}"
+    return None
+
+
+def _fault_of_place(parts: dict[str, str]) -> str | None:
+    if parts.get("defaultendpointsprotocol", "https").lower() not in ("http", "https"):
+        return "DefaultEndpointsProtocol must be https"
+    endpoint = parts.get("queueendpoint")
+    if not endpoint:
+        # https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name
+        is_name = re.fullmatch(r"[a-z0-9]{3,24}", parts.get("accountname", ""), re.IGNORECASE)
+        return None if is_name else "AccountName must be 3 to 24 letters and digits"
+    try:
+        address = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
+        is_address = address.scheme in ("http", "https") and address.hostname and (address.port or True)
+    except ValueError:
+        is_address = None
+    if not is_address or re.search(r"\s", endpoint):
+        return "QueueEndpoint is no address such as https://ACCOUNT.queue.core.windows.net"
+    if ".blob." in endpoint:
+        return "QueueEndpoint is the address of the blobs: write .queue. for .blob."
+    return None

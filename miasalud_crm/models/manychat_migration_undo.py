@@ -1,0 +1,187 @@
+from psycopg2.extras import Json
+
+from odoo import models
+from odoo.tools import SQL
+
+from .manychat_migration import CREATED, TAKEN_OVER
+
+#: Models whose records say nothing of a use by people: ours, and the chatter, which is looked at by itself.
+OWN = ("manychat.", "mail.", "crm.lead")
+#: What of a snapshot changes with any use.
+SIGNS = ("write_date", "messages")
+
+
+class ManychatMigrationLine(models.Model):
+    """Undoing: exactly what the migration did, where nobody used it since."""
+
+    _inherit = "manychat.migration.line"  # pylint: disable=consider-merging-classes-inherited
+
+    def _undo(self, dry_run):
+        """Undo these lines, newest first.
+
+        :return dict: ``undone``, ``kept`` and ``events``, as :meth:`manychat.migration.roll_back` says
+        """
+        leads = self.lead_id.with_context(active_test=False)
+        self.env.cr.execute("SELECT id FROM crm_lead WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [leads.ids])
+        reasons = self._reasons_to_keep()
+        kept = self.filtered(lambda line: line.id in reasons)
+        undone = {made: 0 for made, _label in self._fields["made"].selection}
+        for line in self - kept:
+            undone[line.made] += 1
+        result = {
+            "undone": undone,
+            "kept": [
+                {"manychat_id": line.manychat_id, "lead_id": line.lead_id.id, "reason": reasons[line.id]}
+                for line in kept
+            ],
+            "events": (self - kept).mapped("event_id"),
+        }
+        if not dry_run:
+            for line in kept:
+                line.kept = reasons[line.id]
+            (self - kept)._undo_unused()
+        return result
+
+    def _undo_unused(self):
+        created = self.filtered(lambda line: line.made == CREATED)
+        for line in self - created:  # newest first: several events may have moved one opportunity
+            line._restore()
+        events = self.env["manychat.event"].search([("event_id", "in", self.mapped("event_id"))])
+        events.unlink()  # else a later run would take the same event for applied
+        self.write({"is_undone": True, "kept": False, "before": False, "after": False})
+        created.lead_id.unlink()
+
+    def _restore(self):
+        """Make the opportunity what it was before."""
+        lead, before = self.lead_id.with_context(active_test=False), self.before
+        if not lead:
+            return
+        if (stage_id := before["columns"].get("stage_id")) and lead.stage_id.id != stage_id:
+            # As a user would move it back: Odoo counts won and lost opportunities by stage.
+            lead.with_context(tracking_disable=True).write({"stage_id": stage_id})
+        if self.made == TAKEN_OVER:
+            lead.manychat_identity_ids.filtered(lambda each: each.manychat_id == self.manychat_id).unlink()
+        self.env.flush_all()
+        self._restore_messages(lead)
+        self._restore_history(lead, before["period"])
+        names = SQL(", ").join(SQL.identifier(name) for name in before["columns"])
+        self.env.cr.execute(
+            SQL(
+                "UPDATE crm_lead SET (%(names)s) = ROW(%(values)s) "
+                "FROM jsonb_populate_record(NULL::crm_lead, %(before)s) AS was WHERE crm_lead.id = %(id)s",
+                names=names,
+                values=SQL(", ").join(SQL("was.%s", SQL.identifier(name)) for name in before["columns"]),
+                before=Json(before["columns"]),
+                id=lead.id,
+            )
+        )
+        self.env.invalidate_all(flush=False)
+
+    def _restore_messages(self, lead):
+        """Delete the lines that the migration has left in the chatter, and the followers that it has brought."""
+        domain = [
+            ("model", "=", "crm.lead"),
+            ("res_id", "=", lead.id),
+            ("id", ">", self.before["messages"]),
+            ("id", "<=", self.after["messages"]),
+        ]
+        self.env["mail.message"].search(domain).unlink()
+        brought = set(self.after["followers"]) - set(self.before["followers"])
+        self.env["mail.followers"].browse(brought).exists().unlink()
+        self.env.flush_all()
+
+    def _restore_history(self, lead, period):
+        """Delete the stage periods that the migration began, and have the last one before go on."""
+        self.env.cr.execute(
+            "DELETE FROM manychat_stage_history WHERE lead_id = %s AND id > %s",
+            [lead.id, period["id"] if period else 0],
+        )
+        if period:
+            self.env.cr.execute(
+                """
+                UPDATE manychat_stage_history SET left_at = %s::timestamp, next_stage_id = %s, lost = %s WHERE id = %s
+                """,
+                [period["left_at"], period["next_stage_id"], period["lost"], period["id"]],
+            )
+
+    # ------------------------------------------------------------
+    # Business: what was used since
+    # ------------------------------------------------------------
+
+    def _reasons_to_keep(self):
+        """Why lines cannot be undone: dict of line id → sentence."""
+        newest = {}
+        for line in self:
+            newest.setdefault(line.lead_id.id, line)
+        seen = self._signs_of_use([line for lead_id, line in newest.items() if lead_id])
+        reasons, later = {}, {}
+        for line in self:
+            lead_id = line.lead_id.id
+            if not lead_id and line.made != CREATED:
+                reasons[line.id] = self.env._("The opportunity was deleted or merged.")
+            elif lead_id in seen:
+                reasons[line.id] = seen[lead_id]
+            elif lead_id in later and any(later[lead_id].before[name] != line.after[name] for name in SIGNS):
+                reasons[line.id] = seen[lead_id] = self.env._("It was changed since.")  # between two runs
+            later[lead_id] = line
+        return reasons
+
+    def _signs_of_use(self, lines):
+        """What people and later events did to opportunities since then: dict of lead id → sentence.
+
+        :param list lines: the newest one of each opportunity
+        """
+        if not lines:
+            return {}
+        values = [(line.lead_id.id, line.after["write_date"], line.after["messages"], line.event_id) for line in lines]
+        self.env.flush_all()
+        self.env.cr.execute(
+            """
+            SELECT lead.id,
+                   lead.write_date <> line.written::timestamp,
+                   EXISTS (SELECT FROM mail_message
+                            WHERE model = 'crm.lead' AND res_id = lead.id AND id > line.message),
+                   EXISTS (SELECT FROM mail_activity WHERE res_model = 'crm.lead' AND res_id = lead.id
+                              AND create_date > line.written::timestamp),
+                   EXISTS (SELECT FROM manychat_event event JOIN manychat_event own ON own.event_id = line.event
+                            WHERE event.lead_id = lead.id AND event.id <> own.id
+                              AND event.applied_at > own.applied_at)
+              FROM unnest(%s::integer[], %s::text[], %s::integer[], %s::text[]) AS line (lead, written, message, event)
+              JOIN crm_lead lead ON lead.id = line.lead
+            """,
+            [list(column) for column in zip(*values, strict=True)],
+        )
+        sentences = (
+            self.env._("It was changed since."),
+            self.env._("It has messages since."),
+            self.env._("It has activities since."),
+            self.env._("It has later events."),
+        )
+        found = {}
+        for lead_id, *signs in self.env.cr.fetchall():
+            # The most telling one first: an event also changes the opportunity.
+            if reason := next(
+                (text for text, sign in zip(reversed(sentences), reversed(signs), strict=True) if sign), 0
+            ):
+                found[lead_id] = reason
+        for lead_id, label in self._references([line.lead_id.id for line in lines if line.made == CREATED]):
+            found.setdefault(lead_id, self.env._("Another record refers to it: %s.", label))
+        return found
+
+    def _references(self, lead_ids):
+        """Records of other apps that refer to opportunities: pairs of lead id and the name of the model."""
+        if not lead_ids:
+            return
+        for name, model in self.env.registry.items():
+            if name.startswith(OWN) or not model._auto or model._abstract or model._transient:
+                continue
+            for field in self.env[name]._fields.values():
+                if field.type == "many2one" and field.comodel_name == "crm.lead" and field.store:
+                    query = SQL(
+                        "SELECT DISTINCT %(column)s FROM %(table)s WHERE %(column)s = ANY(%(ids)s)",
+                        column=SQL.identifier(field.name),
+                        table=SQL.identifier(model._table),
+                        ids=lead_ids,
+                    )
+                    for (lead_id,) in self.env.execute_query(query):
+                        yield lead_id, self.env["ir.model"]._get(name).name
