@@ -112,7 +112,9 @@ class TestPlans(ManychatCase):
         event = accept(
             EventType.CONTACT, {"manychat_id": "MC-1"}, received_at=datetime.now(timezone.utc), source="odoo"
         )
-        self.assertFindsByIndex("relay", lambda: (events._enqueue(event, self.env["manychat.api.key"]), events._claim(9)))
+        self.assertFindsByIndex(
+            "relay", lambda: (events._enqueue(event, self.env["manychat.api.key"]), events._claim(9))
+        )
 
     def test_bridges(self):
         row = self.env["manychat.event"].search([], limit=1)
@@ -166,7 +168,8 @@ class TestPlans(ManychatCase):
         domains["last_week"] = [("received_at", ">=", week)]
         for field, text in (("manychat_id", "MC-1"), ("event_id", "0a1b2c")):
             node = next(node for node in view.iter("field") if node.get("name") == field)
-            typed = (node.get("filter_domain") or "").replace("self + 'g'", repr(f"{text}g")).replace("self", repr(text))
+            typed = (node.get("filter_domain") or "").replace("self + 'g'", repr(f"{text}g"))
+            typed = typed.replace("self", repr(text))
             domains[field] = ast.literal_eval(typed) if typed else [(field, node.get("operator"), text)]
         for name, domain in domains.items():
             self.assertFindsByIndex(name, lambda domain=domain: events.search_count(domain))

@@ -56,8 +56,8 @@ def measure(stacks: Sequence[YearStack], rounds: int, only: str) -> dict[str, li
         if only not in name:
             continue
         for turn in range(rounds + WARM_UP):
-            for system in range(len(stacks)):
-                system = (system + turn) % len(stacks)
+            for offset in range(len(stacks)):
+                system = (offset + turn) % len(stacks)
                 began = time.perf_counter()
                 calls[system][position]()
                 if turn >= WARM_UP:

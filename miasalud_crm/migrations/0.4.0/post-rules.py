@@ -1,4 +1,4 @@
-"""Rules of companies that PostgreSQL answers without reading all opportunities, unless an administrator changed them."""
+"""Rules of companies that PostgreSQL answers without reading all opportunities, unless someone has changed them."""
 
 from odoo import SUPERUSER_ID, api
 
