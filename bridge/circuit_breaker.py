@@ -28,6 +28,8 @@ log = structlog.get_logger()
 #: Seconds. A failure this soon after a successful probe means that the probe does not notice the fault. The next probe
 #: then waits, and longer each time.
 RELAPSE_SECONDS = 10.0
+#: Seconds between two probes by callers that do not wait, see :meth:`CircuitBreaker.require_closed`.
+PROBE_SECONDS = 5.0
 
 
 class CircuitBreaker:
@@ -49,6 +51,8 @@ class CircuitBreaker:
         self._closed: bool | None = None
         self._since = time.monotonic()
         self._relapses = 0
+        self._outage: Outage | None = None
+        self._probed_at = 0.0
 
     def is_closed(self) -> bool:
         """Whether the dependency can be used, as far as is known."""
@@ -100,6 +104,27 @@ class CircuitBreaker:
                 return False
             self._close()
             return True
+
+    def require_closed(self) -> None:
+        """Return at once if the dependency is up, else probe it once, or refuse soon after another probe.
+
+        For callers that must not wait for the end of an outage.
+
+        :raises Outage: the dependency is down
+        """
+        if self.is_closed():
+            return
+        with progress.holding(self._probing):
+            if self.is_closed():
+                return
+            if self._outage and time.monotonic() - self._probed_at < PROBE_SECONDS:
+                raise self._outage
+            try:
+                self._probe_once()
+            except Outage as outage:
+                self._outage, self._probed_at = outage, time.monotonic()
+                raise
+            self._close()
 
     def _probe_once(self) -> None:
         progress.mark()

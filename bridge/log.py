@@ -61,11 +61,18 @@ ALLOWED = frozenset(
 )
 
 
-def configure(log_format: str = "auto", level: str = "INFO", stream: TextIO | None = None) -> None:
+def configure(
+    log_format: str = "auto",
+    level: str = "INFO",
+    stream: TextIO | None = None,
+    *,
+    host: logging.Logger | None = None,
+) -> None:
     """Set up logging for the process.
 
     :param log_format: ``json``, ``console``, or ``auto``: ``console`` on a terminal, else ``json``
     :param stream: default: standard error
+    :param host: gets the lines instead, with their levels: of a program that collects the lines of the libraries too
     """
     stream = stream or sys.stderr
     console = log_format == "console" or (log_format == "auto" and stream.isatty())
@@ -83,10 +90,15 @@ def configure(log_format: str = "auto", level: str = "INFO", stream: TextIO | No
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=(lambda *_: host) if host else structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
-    _tame_libraries()
+    if host is None:
+        _tame_root()
+    # urllib3 warns at each retried connection, the SDK at each unusual answer. Our log has one line for an outage. In
+    # their lower levels they log addresses with signatures.
+    for name in ("urllib3", "azure"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def only_allowed(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -124,10 +136,7 @@ class _Library(logging.Handler):
         structlog.get_logger().log(record.levelno, "library", logger=record.name, reason=text[:200])
 
 
-def _tame_libraries() -> None:
+def _tame_root() -> None:
     root = logging.getLogger()
     root.handlers = [_Library()]
     root.setLevel(logging.WARNING)
-    # urllib3 warns at each retried connection, the SDK at each unusual answer. Our log has one line for an outage.
-    for name in ("urllib3", "azure"):
-        logging.getLogger(name).setLevel(logging.ERROR)

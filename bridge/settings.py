@@ -20,7 +20,8 @@ from pydantic_settings import (
 
 from . import server_address
 from .errors import ConfigurationError
-from .settings_sources import ENV_FILE, FILE_SUFFIX, PREFIX, env_file, merge, require_usable
+from .setting_name import FILE_SUFFIX
+from .settings_sources import ENV_FILE, PREFIX, env_file, merge, require_usable
 
 ServerAddress = Annotated[str, AfterValidator(server_address.check)]
 

@@ -6,10 +6,7 @@ that stands twice, and a file that cannot be used are refused.
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
@@ -17,22 +14,15 @@ from pathlib import Path
 from dotenv.parser import Binding, parse_stream
 from dotenv.variables import Variable, parse_variables
 
+from . import setting_name
 from .errors import ConfigurationError
 from .setting_file import UnreadableFile, read_text
+from .setting_name import FILE_SUFFIX
 from .setting_value import fault_of, strip_value
 
 PREFIX = "BRIDGE_"
-#: Behind the name of a setting: the path of a file with its value.
-FILE_SUFFIX = "_FILE"
 ENV_FILE = ".env"
 ENVIRONMENT = "the environment"
-
-# Kubernetes and Docker give a container variables for each service beside it: of a service "bridge-api" among others
-# BRIDGE_API_PORT=tcp://10.0.0.1:8000. https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
-_SERVICE_NAME = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?")
-_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://[^/]+:\d+")
-# How alike two names are that differ by a slip, and the ends of two that may mean the same.
-_SLIP, _GUESS = 0.9, 0.5
 
 
 def env_file() -> Path | None:
@@ -61,11 +51,11 @@ def _faults_of_lines(bindings: list[Binding]) -> Iterator[str]:
     names = {binding.key for binding in bindings} | os.environ.keys()
     for binding in bindings:
         line = binding.original.line + _blank_lines(binding)
-        is_ours = _own_name(binding.key or "").startswith(PREFIX)
+        is_ours = setting_name.plain(binding.key or "").startswith(PREFIX)
         if binding.error or (is_ours and binding.value is None):
             yield f"line {line} is not NAME=VALUE, or its quotes are not closed"
         elif is_ours and binding.key and binding.value:
-            name = _own_name(binding.key)
+            name = setting_name.plain(binding.key)
             if (first := seen.setdefault(name, binding)).value != binding.value:
                 where = f"lines {first.original.line + _blank_lines(first)} and {line}"
                 yield f"{name} has two values, in {where}. Delete one of them."
@@ -117,8 +107,8 @@ def _own(variables: Mapping[str, str | None], known: Collection[str], place: str
     """Those of ``variables`` that are ours and not empty."""
     own: dict[str, str] = {}
     for written, value in variables.items():
-        name, text = _own_name(written), strip_value(value or "")
-        if _is_of_a_service(name, text):
+        name, text = setting_name.plain(written), strip_value(value or "")
+        if setting_name.is_of_a_service(name, text):
             continue
         if name not in known:
             faults += _fault_of_name(name, known, place)
@@ -149,33 +139,9 @@ def _of_file(variable: str, path: Path, name: str, faults: list[str]) -> str:
     return text
 
 
-def _own_name(written: str) -> str:
-    """A name without blanks and invisible characters around it, in capitals.
-
-    The byte order mark of an ``--env-file`` becomes part of its first name.
-    """
-    invisible = "".join(character for character in written if unicodedata.category(character) in ("Cf", "Cc", "Zs"))
-    return written.strip(invisible).upper()
-
-
-def _is_of_a_service(name: str, text: str) -> bool:
-    return bool(_SERVICE_NAME.fullmatch(name) or (name.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(text)))
-
-
 def _fault_of_name(name: str, known: Collection[str], place: str) -> Iterator[str]:
     """What is wrong with a name that is no setting's; nothing if it is that of another program."""
-    plain = re.sub(r"\W", "_", name)
-    slips = difflib.get_close_matches(plain, known, n=1, cutoff=_SLIP)
-    if not name.startswith(PREFIX) and not slips:
+    if (meant := setting_name.meant(name, PREFIX, known)) is None:
         return
-    meant = slips or _guesses(plain, known)
     advice = f"did you mean {' or '.join(meant)}?" if meant else "docs/settings.md lists them. Delete it."
-    yield f"{name if name.isprintable() else ascii(name)} (in {place}) is no setting of the bridge: {advice}"
-
-
-def _guesses(name: str, known: Collection[str]) -> list[str]:
-    """Names with a similar end, for a name that begins with our prefix."""
-    if (without := name.removesuffix(FILE_SUFFIX)) in known:
-        return [without]
-    ends = [each.removeprefix(PREFIX) for each in known]
-    return [PREFIX + end for end in difflib.get_close_matches(name.removeprefix(PREFIX), ends, n=2, cutoff=_GUESS)]
+    yield f"{setting_name.shown(name)} (in {place}) is no setting of the bridge: {advice}"

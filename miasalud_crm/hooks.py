@@ -9,6 +9,7 @@ from odoo.tools import SQL
 from bridge.contract.fields import normalize_label
 
 from . import earlier_field
+from .apply import known_people
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def pre_init_hook(env):
 
 def uninstall_hook(env):
     earlier_field.give_back(env)
+    known_people.drop_index(env.cr)
 
 
 def create_users(env):

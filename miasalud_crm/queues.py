@@ -6,7 +6,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from bridge.contract.payloads import DEAD_LETTER_QUEUE, QUEUES
-from bridge.errors import BadQueueAccount, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
+from bridge.errors import (
+    BadQueueAccount,
+    ConfigurationError,
+    QueueDenied,
+    QueueMissing,
+    QueueRightMissing,
+    QueueUnavailable,
+)
 from bridge.queue import Queue
 from bridge.queue_account import choose, is_url
 
@@ -87,8 +94,11 @@ def queue_account(env):
     """
     if is_neutralized(env):
         return ""
-    names = ("queue_connection_string", "queue_account_url")
-    return choose(configuration.get("queue_connection_string"), configuration.get("queue_account_url"), names)
+    names = configuration.SETTINGS
+    try:
+        return choose(*map(configuration.get, names), names)
+    except ConfigurationError as error:
+        raise BadQueueAccount(str(error)) from None
 
 
 def queue_report(env):

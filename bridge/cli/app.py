@@ -49,8 +49,9 @@ def main() -> NoReturn:
     except ConfigurationError as error:
         fail(str(error), MISUSED)
     except Outage as outage:
-        reason = str(outage).removesuffix(".")
-        fail(f"{outage.dependency} cannot be used: {reason}. Run `python -m bridge check` for advice.", FAILED)
+        reason = str(outage)
+        end = "" if reason.endswith((".", "?")) else "."
+        fail(f"{outage.dependency} cannot be used: {reason}{end} Run `python -m bridge check` for advice.", FAILED)
     except OdooRefused as refused:
         # Its message may quote personal data.
         fail(f"Odoo refused it ({refused.name}): its log says why.", FAILED)

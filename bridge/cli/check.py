@@ -117,7 +117,14 @@ def _api(settings: Settings) -> Finding:
         answer = requests.get(url, timeout=API_SECONDS, allow_redirects=False)
     except requests.RequestException:
         return Finding("API", f"GET {url}", True, "no answer: `python -m bridge api` does not run there (optional)")
-    if answer.status_code == 200 and answer.text == '{"status":"ok"}':
+    if answer.status_code == 200 and _is_ours(answer):
         return Finding("API", f"GET {url}", True, "it answers; its keys: `python -m bridge key list`")
     advice = f"Give the API a free port: {variable('api_port')}."
     return Finding("API", f"GET {url}", False, f"something else answers there (HTTP {answer.status_code})", advice)
+
+
+def _is_ours(answer: requests.Response) -> bool:
+    try:
+        return bool(answer.json() == {"status": "ok"})
+    except ValueError:
+        return False

@@ -155,7 +155,9 @@ def verify(
     with _decisions(as_json):
         work = _begin(mapping_file, source_url, schema, quiet=as_json)
         found = _plan(work, undated, only_states=True)
-        result = verification.Verification(verification.compare_tables(work.engine, work.legacy, work.now))
+        started = found.overview["started_at"]
+        since = datetime.fromisoformat(started) if started else None
+        result = verification.Verification(verification.compare_tables(work.engine, work.legacy, work.now, since))
         verification.compare_people(work.legacy, found, work.odoo, result, work.now, undated, sample, seed)
     faults = result.faults(accept or [])
     (report.print_verification_json if as_json else report.print_verification)(result, faults)

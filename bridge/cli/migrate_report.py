@@ -18,8 +18,8 @@ from ..legacy.run import Report
 from ..legacy.verify import NEWER, RIGHT, Person, TableCheck, Verification
 from .console import MISUSED, count_of, fail, out, print_json, progress_bar, visible
 
-#: Rows between two lines of progress where there is no terminal.
-EVERY = 1000
+#: Rows between two lines of progress where there is no terminal: so many, or a twentieth.
+EVERY = 10_000
 #: Failures and examples in a list for people.
 SHOWN = 10
 
@@ -27,7 +27,7 @@ SHOWN = 10
 @contextmanager
 def progress(title: str, total: int | None, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal; elsewhere a line now and then."""
-    done = 0
+    done, every = 0, max(total // 20, 1) if total else EVERY
     with progress_bar() as bar:
         task = bar.add_task(title, total=total)
 
@@ -35,7 +35,7 @@ def progress(title: str, total: int | None, *, quiet: bool = False) -> Iterator[
             nonlocal done
             before, done = done, done + number
             bar.advance(task, number)
-            if not quiet and not out.is_terminal and before // EVERY != done // EVERY:
+            if not quiet and not out.is_terminal and before // every != done // every:
                 out.print(f"{title}: {done:,}{f' of {total:,}' if total else ''}")
 
         yield advance
@@ -89,6 +89,7 @@ def print_refused_json(reasons: Sequence[str]) -> None:
     print_json({"open": ["mapping"], "mapping": list(reasons)})
 
 
+STAGES = ("number", "label", "expected", "mapped_to", "mapped_name", "stage_of_that_id", "same_name")
 LABELS = ("label", "people", "newest_of", "nearest")
 
 
@@ -102,11 +103,8 @@ def write_csv(folder: Path, plan: Plan, accepted: Sequence[str]) -> None:
         "labels.csv": (LABELS, list(plan.labels)),
         "several.csv": (("manychat_id", "lead_ids"), [(who, " ".join(map(str, ids))) for who, ids in plan.people]),
         "stages.csv": (
-            ("number", "label", "expected", "mapped_to", "mapped_name"),
-            [
-                (each["number"], each["label"], each["expected"], each["mapped_to"], each["mapped_name"])
-                for each in plan.overview["stages"]
-            ],
+            STAGES,
+            [[each.get(name) for name in STAGES] for each in plan.overview["stages"]],
         ),
     }
     try:

@@ -35,33 +35,37 @@ from .console import (
 )
 from .parsing import duration, timestamp
 
+_OlderThan = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=duration, metavar="AGE", help="Only what was last tried longer ago than this. Default: ~7 minutes."
+    ),
+]
+_OdooRestored = Annotated[
+    datetime | None,
+    typer.Option(
+        "--odoo-restored-to",
+        parser=timestamp,
+        metavar="TIME",
+        help="Odoo was restored from a backup of this time (UTC): apply the events again that came since.",
+    ),
+]
+_SqlRestored = Annotated[
+    datetime | None,
+    typer.Option(
+        "--sql-restored-to",
+        parser=timestamp,
+        metavar="TIME",
+        help="SQL was restored from a backup of this time (UTC): record the events again that Odoo has since.",
+    ),
+]
+
 
 def reconcile(
     queue: Queues = None,
-    older_than: Annotated[
-        timedelta | None,
-        typer.Option(
-            parser=duration, metavar="AGE", help="Only what was last tried longer ago than this. Default: ~7 minutes."
-        ),
-    ] = None,
-    odoo_restored: Annotated[
-        datetime | None,
-        typer.Option(
-            "--odoo-restored-to",
-            parser=timestamp,
-            metavar="TIME",
-            help="Odoo was restored from a backup of this time (UTC): apply the events again that came since.",
-        ),
-    ] = None,
-    sql_restored: Annotated[
-        datetime | None,
-        typer.Option(
-            "--sql-restored-to",
-            parser=timestamp,
-            metavar="TIME",
-            help="SQL was restored from a backup of this time (UTC): record the events again that Odoo has since.",
-        ),
-    ] = None,
+    older_than: _OlderThan = None,
+    odoo_restored: _OdooRestored = None,
+    sql_restored: _SqlRestored = None,
     dry_run: DryRun = False,
     as_json: JsonLines = False,
 ) -> None:

@@ -82,7 +82,8 @@ def _dependencies(report: dict[str, Any]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="ellipsis", no_wrap=True)
+    # Only a column that may wrap gives way. Its cells then do not wrap: see `_one_line`.
+    table.add_column()
     for name, dependency in report["dependencies"].items():
         ok = dependency["status"] == "ok"
         revision = dependency.get("revision") or "none: `run` makes the tables"
@@ -95,7 +96,7 @@ def _dependencies(report: dict[str, Any]) -> Table:
             {"queue": "queue", "sql": "SQL", "odoo": "Odoo"}[name],
             Text(dependency["status"], style="green" if ok else "red"),
             f"{dependency['ms']:.0f} ms",
-            visible(about if ok else dependency["reason"]),
+            _one_line(about if ok else dependency["reason"]),
         )
     bridges = report["bridges"]
     if bridges is None:
@@ -104,8 +105,13 @@ def _dependencies(report: dict[str, Any]) -> Table:
         moving = [bridge for bridge in bridges if not bridge.get("stuck")]
         names = ", ".join(f"{bridge['name']} ({duration(bridge['seconds'])} ago)" for bridge in moving)
         alive = Text(f"{len(moving)} alive", style="green" if moving else "red")
-        table.add_row("bridges", alive, "", visible(names))
+        table.add_row("bridges", alive, "", _one_line(names))
     return table
+
+
+def _one_line(text: str) -> Text:
+    """``text``, cut where the terminal ends."""
+    return Text(visible(text), no_wrap=True, overflow="ellipsis")
 
 
 def _paths(report: dict[str, Any]) -> Table:

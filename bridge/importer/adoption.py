@@ -131,10 +131,19 @@ class Adoption:
         """
         tally = tally or Tally(part.name, part.table.full_name)
         open_doubles: dict[Any, list[SourceRow]] = {}
-        for page in self._pages(part):
-            yield self._joined(part, self._rows(part, page, tally), open_doubles, tally)
+        for rows in self.each(part, tally):
+            yield self._joined(part, rows, open_doubles, tally)
         # A row of theirs was deleted meanwhile.
         yield [self._join(part, rows, tally) for rows in open_doubles.values()]
+
+    def each(self, part: Part, tally: Tally) -> Iterator[list[SourceRow]]:
+        """All rows for one table, page by page, with several for one person or thing. Call :meth:`survey` before."""
+        for page in self._pages(part):
+            yield self._rows(part, page, tally)
+
+    def spelling(self, manychat_id: str) -> str:
+        """The spelling to use of a ManyChat id."""
+        return self._spellings.get(manychat_id.casefold(), manychat_id) if self._is_case_blind else manychat_id
 
     # --- Survey ------------------------------------------------------------------------------------------------------
 
@@ -285,7 +294,7 @@ class Adoption:
         if "manychat_id" in part.options.columns and values["manychat_id"] is None:
             raise _Skip("manychat_id is empty")
         if self._is_case_blind and part.name != "contacts" and "manychat_id" in values:
-            values["manychat_id"] = self._spellings.get(values["manychat_id"].casefold(), values["manychat_id"])
+            values["manychat_id"] = self.spelling(values["manychat_id"])
 
     # --- Writing -----------------------------------------------------------------------------------------------------
 

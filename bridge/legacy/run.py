@@ -11,11 +11,12 @@ from itertools import chain
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from ..contract.errors import ContractError
 from ..contract.event import Event
 from ..contract.fields import channel_key
-from ..errors import Outage
+from ..errors import OdooRefused, Outage, StoreRefused
 from ..importer import writer
 from ..importer.adoption import Tally
 from ..importer.doubles import SourceRow
@@ -128,17 +129,29 @@ class Migration:
         known = read(self._engine, audit.attempt_states, [event.id for event in events])
         todo = [event for event in events if not (event.id in known and known[event.id].is_done)]
         self.report.outcomes["done before"] += len(events) - len(todo)
-        if not todo:
+        if todo:
+            self._apply_isolating(todo)
+
+    def _apply_isolating(self, events: Sequence[Event]) -> None:
+        """Apply ``events``, so that one at fault takes no neighbour along. Odoo knows those that it applied before."""
+        try:
+            outcomes = opportunity.apply(self._odoo, events)
+            done = {event.id: (event, each) for event in events if isinstance(each := outcomes[event.id], Done)}
+            # After Odoo, which knows by the event's id what it did before: a kill in between leaves nothing half done.
+            write_events(self._engine, self._record, done)
+        except (OdooRefused, DBAPIError) as error:
+            if len(events) == 1:
+                refused = "Odoo" if isinstance(error, OdooRefused) else "The database"
+                self.report.failures[events[0].manychat_id] = f"{refused} did not accept it: its log says why."
+                return
+            middle = len(events) // 2
+            self._apply_isolating(events[:middle])
+            self._apply_isolating(events[middle:])
             return
-        outcomes = opportunity.apply(self._odoo, todo)
-        done = {event.id: (event, each) for event in todo if isinstance(each := outcomes[event.id], Done)}
-        # After Odoo, which knows by the event's id what it did before: a kill in between leaves nothing half done.
-        write_events(self._engine, self._record, done)
-        for event in todo:
+        for event in events:
             outcome = outcomes[event.id]
             if isinstance(outcome, Done):
                 self.report.outcomes[outcome.status] += 1
-                self.report.failures.pop(event.manychat_id, None)
             else:
                 reason = outcome.message if isinstance(outcome, Failure) else "Others work on it all the time."
                 self.report.failures[event.manychat_id] = reason
@@ -197,6 +210,8 @@ class Migration:
         while True:
             try:
                 return work()
+            except StoreRefused:
+                raise  # waiting does not mend it
             except Outage as outage:
                 self._waiting(f"{outage.dependency} cannot be used: {outage}")
                 self._sleep(wait)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ..importer import source
-from ..importer.adoption import Adoption
+from ..importer.adoption import Adoption, Tally
 from ..importer.checks import Part, resolve
 from ..importer.doubles import SourceRow
 from ..importer.mapping import Mapping
@@ -33,6 +33,11 @@ class Legacy:
         """The rows for our table of that name, page by page, one for each person or thing; none if it is not mapped."""
         if name in self.parts:
             yield from self.adoption.joined(self.parts[name])
+
+    def all_rows(self, name: str) -> Iterator[list[SourceRow]]:
+        """As :meth:`rows`, with all rows of each person."""
+        if part := self.parts.get(name):
+            yield from self.adoption.each(part, Tally(part.name, part.table.full_name))
 
     def sync_states(self) -> dict[str, dict[str, int]]:
         """How many rows have each value of ``odoo_sync_status``, by the table that has such a column."""

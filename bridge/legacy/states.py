@@ -88,9 +88,9 @@ def gather(legacy: Legacy, now: datetime) -> LegacyStates:
 
 
 def _each(legacy: Legacy, found: LegacyStates) -> Iterator[tuple[str, str | None, datetime | None]]:
-    for rows in legacy.rows("contacts"):
+    for rows in legacy.all_rows("contacts"):  # of doubles, too: each has a state of its own time
         for row in rows:
-            yield row.values["manychat_id"], row.values.get("last_state"), row.updated
+            yield legacy.adoption.spelling(row.values["manychat_id"]), row.values.get("last_state"), row.updated
     for rows in legacy.rows("contact_states"):
         for row in rows:
             yield row.values["manychat_id"], row.values["state"], row.values["created_at"]

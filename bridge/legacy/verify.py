@@ -98,12 +98,15 @@ RIGHT, NEWER = "in its stage", "where a newer event or a user moved it"
 FAULTS = (MISSING, WRONG)
 
 
-def compare_tables(engine: sa.Engine, legacy: Legacy, now: datetime) -> list[TableCheck]:
-    """Compare the old rows with ours, table by table."""
-    return [_compare(engine, legacy, part, now) for part in legacy.parts.values()]
+def compare_tables(engine: sa.Engine, legacy: Legacy, now: datetime, since: datetime | None) -> list[TableCheck]:
+    """Compare the old rows with ours, table by table.
+
+    :param since: when the copying was done; ``None``: it is not
+    """
+    return [_compare(engine, legacy, part, now, since) for part in legacy.parts.values()]
 
 
-def _compare(engine: sa.Engine, legacy: Legacy, part: Part, now: datetime) -> TableCheck:
+def _compare(engine: sa.Engine, legacy: Legacy, part: Part, now: datetime, since: datetime | None) -> TableCheck:
     check = TableCheck(part.name)
     for rows in legacy.rows(part.name):
         if not rows:
@@ -117,7 +120,7 @@ def _compare(engine: sa.Engine, legacy: Legacy, part: Part, now: datetime) -> Ta
                 check.missing += 1
             elif all(wanted[name] == found[name] for name in names):
                 check.same += 1
-            elif _is_newer(found, wanted):
+            elif _is_newer(found, wanted, since):
                 check.newer += 1
                 continue
             else:
@@ -129,14 +132,14 @@ def _compare(engine: sa.Engine, legacy: Legacy, part: Part, now: datetime) -> Ta
     return check
 
 
-def _is_newer(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+def _is_newer(found: Mapping[str, Any], wanted: Mapping[str, Any], since: datetime | None) -> bool:
     """Whether an event, or a person over the API, has written the row since it was copied."""
     if event_id := found.get("event_id"):
         if not str(event_id).startswith("adopted-"):
             return True
     elif found.get("event_at") is None and wanted.get("event_id"):
         return True
-    return bool(found.get("field_versions")) or found.get("updated_at") != found.get("created_at")
+    return bool(since and found.get("updated_at") and found["updated_at"] > since)
 
 
 def _checksum(row: Mapping[str, Any], names: list[str]) -> int:

@@ -19,7 +19,15 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
-from ..errors import ConfigurationError, OdooRefused, Outage, PageUndelivered, QueueMissing, StoreRefused
+from ..errors import (
+    ConfigurationError,
+    OdooRefused,
+    Outage,
+    PageUndelivered,
+    QueueMissing,
+    StoreRefused,
+    StoreUnavailable,
+)
 from ..log import kind
 from ..odoo import Odoo
 from ..queue import PAGE, Queue
@@ -122,6 +130,8 @@ def check(question: Callable[[], T], advice: str) -> CheckResult[T]:
             advice = REFUSED_ADVICE
         # The message has the form "what is wrong: what to do".
         reason, _, own_advice = str(outage).partition(": ")
+        if isinstance(outage, StoreUnavailable):
+            own_advice = own_advice.replace("the URL", variable("database_url"))
         return CheckResult(UNAVAILABLE, reason, own_advice or advice, time.monotonic() - started)
     except OdooRefused as refused:
         return CheckResult(UNAVAILABLE, f"it refuses ({refused.name})", advice, time.monotonic() - started)

@@ -254,8 +254,14 @@ def _connect(engine: sa.Engine) -> sa.Connection:
     """
     try:
         return engine.connect()
-    except (TypeError, ValueError, ProgrammingError) as error:
-        raise ConfigurationError(
-            f"The driver {engine.dialect.driver} does not take connect_args of BRIDGE_DATABASE_OPTIONS, or what stands "
-            f"behind the question mark of BRIDGE_DATABASE_URL ({type(error).__name__}). Correct them."
-        ) from None
+    except (TypeError, ValueError) as error:
+        kind = type(error).__name__
+    except ProgrammingError as error:
+        # psycopg refuses an option so. pyodbc says the same of what SQL Server answers to a login.
+        if engine.dialect.name != "postgresql" or getattr(error.orig, "sqlstate", None):
+            raise
+        kind = type(error).__name__
+    raise ConfigurationError(
+        f"The driver {engine.dialect.driver} does not take connect_args of BRIDGE_DATABASE_OPTIONS, or what stands "
+        f"behind the question mark of BRIDGE_DATABASE_URL ({kind}). Correct them."
+    )

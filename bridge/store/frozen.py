@@ -120,8 +120,13 @@ def _log_in(dialect: sa.Dialect, _record: Any, arguments: Sequence[Any], named: 
     # An operator may have given the driver more time: BRIDGE_DATABASE_OPTIONS={"connect_args": {"timeout": 60}}.
     limit = max(LOGIN_SECONDS, 1.25 * (named.get("timeout") or 0))
     errors: Any = dialect.loaded_dbapi
-    with suppress(FutureTimeout):
+    try:
         return connecting.result(SLOW_SECONDS)
+    except FutureTimeout:
+        pass
+    except errors.OperationalError as error:
+        if error.args[0] != "HYT00":  # no answer within a limit of the operator's own
+            raise
     if fault := _fault_of_address(str(arguments[0]) if arguments else ""):
         connecting.add_done_callback(_close_late)
         raise errors.OperationalError("08001", f"[08001] {fault} (0)")

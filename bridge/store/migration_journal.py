@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Table, bindparam
 
 from .schema import (
+    Moment,
     advisors,
     audit,
     campaign_contacts,
@@ -215,7 +216,7 @@ def _encode(value: Any) -> str:
 
 
 def _decode(column: sa.Column[Any], value: Any) -> Any:
-    if value is not None and column.type.python_type is datetime:
+    if value is not None and isinstance(column.type, Moment):
         return datetime.fromisoformat(value)
     return Decimal(value) if isinstance(column.type, sa.Numeric) and value is not None else value
 

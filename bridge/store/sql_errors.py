@@ -170,11 +170,18 @@ _ODBC_STATES = {
     "08S01": ("the connection is gone", ""),
     "28000": ("login refused", login_errors.USER),
     "42000": ("login refused, or a right is missing", ""),
+    "FA001": ("the login options in the URL exclude each other", "Write either user and password, or Authentication=."),
+    "FA002": ("the login options in the URL exclude each other", "Write either user and password, or Authentication=."),
+    "FA003": ("the login options in the URL exclude each other", "Write either user and password, or Authentication=."),
+    "FA004": (
+        "Microsoft Entra gives no token for the login",
+        "For an application, are its client id and secret in the URL? Does a proxy or firewall stand before Entra?",
+    ),
     "IM002": ("the ODBC driver is not installed", "In a checkout, run: pip install '.[azure-sql]'"),
     "01000": ("the ODBC driver cannot be loaded", "In a checkout, run: pip install '.[azure-sql]'"),
 }
 # Those that only another URL or an installation mends.
-_ODBC_SETTINGS = {"IM002", "IM003", "01000"}
+_ODBC_SETTINGS = {"FA001", "FA002", "FA003", "IM002", "IM003", "01000"}
 
 
 # The same of PostgreSQL's states and SQLite's codes, by their beginning: what is wrong, and what to do.

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-import sqlalchemy as sa
 import structlog
 
 from .. import metrics, retry
@@ -17,8 +16,6 @@ from ..circuit_breaker import trip_breaker
 from ..errors import Outage
 from ..progress import Progress
 from ..queue import Message
-from ..store import audit
-from ..store.engine import in_transaction
 from . import outcome_log
 from .delivery import DELETE, Batch, BatchProcessor
 from .handlers import Handler
@@ -44,7 +41,6 @@ class Consumer(threading.Thread):
         handler: Handler,
         receiver: Receiver,
         processor: BatchProcessor,
-        engine: sa.Engine,
         leases: LeaseKeeper,
         pool: ThreadPoolExecutor,
         stop: threading.Event,
@@ -64,7 +60,6 @@ class Consumer(threading.Thread):
         self._breakers = handler.breakers
         self._receiver = receiver
         self._processor = processor
-        self._engine = engine
         self._leases = leases
         self._pool = pool
         self._stop_receiving = stop
@@ -73,8 +68,6 @@ class Consumer(threading.Thread):
         metrics.PROGRESS_AGE.labels(self._queue.name).set_function(progress.age)
         self._idle = retry.idle_queue(poll_interval)
         self._settling: list[Future[None]] = []
-        #: Events whose counted attempt an outage ended. Released as soon as SQL answers again.
-        self._interrupted: set[str] = set()
         self.crashed = False
 
     def run(self) -> None:
@@ -97,7 +90,7 @@ class Consumer(threading.Thread):
             if not all(breaker.wait_until_closed(self._stop_receiving) for breaker in self._breakers):
                 break
             try:
-                self._release_attempts()
+                self._processor.release_interrupted()
                 if self._pauses.is_paused(self._queue.name):
                     self._stop_receiving.wait(PAUSED)
                     continue
@@ -124,8 +117,6 @@ class Consumer(threading.Thread):
                 self._processor.process(batch)
         except Outage as outage:
             queue_is_up = outage.dependency != "queue"
-            self._interrupted |= batch.open_attempts
-            self._release_attempts()
             raise
         finally:
             # Without the queue the messages come again when their leases end, and their events are found finished.
@@ -145,14 +136,3 @@ class Consumer(threading.Thread):
                 log.info("lease_lost", queue=self._queue.name, message_id=message.id)
         except Outage as outage:
             trip_breaker(self._breakers, outage)
-
-    def _release_attempts(self) -> None:
-        """Undo the counting of interrupted attempts. Without SQL, keep them for the next time."""
-        if not self._interrupted:
-            return
-        try:
-            in_transaction(self._engine, audit.release_attempt, self._interrupted)
-        except Outage as outage:
-            trip_breaker(self._breakers, outage)
-        else:
-            self._interrupted.clear()

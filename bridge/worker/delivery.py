@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -24,6 +25,7 @@ from .. import retry
 from ..contract.errors import ContractError
 from ..contract.event import Event, decode
 from ..contract.outcomes import ErrorCode
+from ..errors import Outage
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
 from ..store import audit, dead_letters
@@ -119,7 +121,7 @@ def next_step(delivery: Delivery, known: AttemptState | None, given_up: GivenUp 
 
 
 class BatchProcessor:
-    """Applies the events of one queue, batch by batch."""
+    """Applies the events of one queue, batch by batch. May be used by several threads at once."""
 
     def __init__(
         self,
@@ -137,12 +139,38 @@ class BatchProcessor:
         self._dead_letterer = DeadLetterer(engine, dead_letter_queue)
         self._stop = stop
         self._max_attempts = max_attempts
+        self._lock = threading.Lock()
+        #: Events whose counted attempt an outage ended.
+        self._interrupted: set[str] = set()
 
     def process(self, batch: Batch) -> None:
         """Apply the events in ``batch`` and settle its messages.
 
         :raises bridge.errors.Outage: a dependency is down; what is settled by then stays settled
         """
+        try:
+            self._process(batch)
+        except Outage:
+            with self._lock:
+                self._interrupted |= batch.open_attempts
+            # Without SQL: at the next call.
+            with suppress(Outage):
+                self.release_interrupted()
+            raise
+
+    def release_interrupted(self) -> None:
+        """Undo the counting of attempts that an outage ended. Call it before messages are received.
+
+        :raises bridge.errors.Outage: SQL is down; the next call does it
+        """
+        with self._lock:
+            event_ids = set(self._interrupted)
+        if event_ids:
+            in_transaction(self._engine, audit.release_attempt, event_ids)
+            with self._lock:
+                self._interrupted -= event_ids
+
+    def _process(self, batch: Batch) -> None:
         deliveries = self._read(batch)
         if not deliveries:
             return

@@ -70,8 +70,8 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
             checks = HealthChecks(lambda: engine, partial(connect.open_queue, settings), None)
             stack.callback(exporter.serve(checks, watch, settings.metrics_host, settings.metrics_port))
 
-        sql = CircuitBreaker("SQL", partial(_probe_sql, engine))
-        queue = CircuitBreaker("queue", partial(_probe_queues, list(queues.values()), dead_letter_queue))
+        sql = CircuitBreaker("SQL", partial(probe_sql, engine))
+        queue = CircuitBreaker("queue", partial(probe_queues, list(queues.values()), dead_letter_queue))
         if not _wait_for_sql(sql, stop):
             return 0
         connect.require_schema(engine)
@@ -148,7 +148,6 @@ def _start(
                 Undeliverable(engine, dead_letter_queue, handler.queue.name, settings.visibility_timeout),
             ),
             BatchProcessor(handler, engine, dead_letter_queue, stop, max_attempts=settings.max_attempts),
-            engine,
             leases,
             pool,
             stop,
@@ -202,13 +201,15 @@ def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> list[PeriodicThre
     ]
 
 
-def _probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:
+def probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:
+    """:raises bridge.errors.Outage: a queue cannot be used"""
     for queue in queues:
         require_rights(queue, "update", "process")
     require_rights(dead_letter_queue, "add")
 
 
-def _probe_sql(engine: sa.Engine) -> None:
+def probe_sql(engine: sa.Engine) -> None:
+    """:raises bridge.errors.Outage: SQL cannot be written"""
     # Other tables are not written to: `require_schema` decides about them.
     try:
         current = migrate.current(engine)

@@ -14,7 +14,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 #: Pages that live at the top of the repository.
-TOP_PAGES = ("README.md", "SECURITY.md")
+TOP_PAGES = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
 #: The target of a link or image, up to its anchor.
 TARGET = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
 
@@ -33,15 +33,17 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Have links name what they name in the repository by its place on the site."""
-    return TARGET.sub(lambda match: _on_site(_in_repository(page.file.src_uri, match[1])), markdown)
+    source = page.file.src_uri
+    here = posixpath.dirname(source)
+    return TARGET.sub(lambda match: posixpath.relpath(_on_site(_in_repository(source, match[1])), here or "."), markdown)
 
 
 def _in_repository(page: str, target: str) -> str:
     """The path in the repository that ``target`` names when ``page`` links to it."""
-    folder = "" if page in TOP_PAGES else "docs"
+    folder = "" if page in TOP_PAGES else posixpath.dirname(f"docs/{page}")
     return posixpath.normpath(posixpath.join(folder, target))
 
 
 def _on_site(path: str) -> str:
-    """The place on the site of a path in the repository. All pages are at the top, so a link is the same path."""
+    """The place on the site of a path in the repository."""
     return path.removeprefix("docs/")

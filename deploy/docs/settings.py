@@ -15,8 +15,8 @@ from typing import Any, get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from bridge.setting_name import FILE_SUFFIX
 from bridge.settings import Settings, secrets, variable
-from bridge.settings_sources import FILE_SUFFIX
 
 ROOT = Path(__file__).parents[2]
 ODOO_CONF = ROOT / "odoo.conf.example"
@@ -56,7 +56,8 @@ the settings.
 A secret can stand in a file of its own: Docker, Kubernetes, systemd and Key Vault's CSI driver provide such files. Name
 the file in the variable with `_FILE` behind it. For example, `BRIDGE_ODOO_API_KEY_FILE=/run/secrets/odoo_api_key` has
 the place of `BRIDGE_ODOO_API_KEY`. The file has the value alone, in UTF-8; a line break at its end does not count. The
-bridge reads it when it starts: restart it after a change. The tables name the secrets."""
+bridge reads it when it starts, and the queue's also when the service refuses the old key. After another change, restart
+the bridge. The tables name the secrets."""
 WIDTH = 120
 
 

@@ -136,6 +136,7 @@ def _bridge(wanted: Wanted) -> Iterator[Outcome]:
         *_ON_A_SYSTEM,
         _NEIGHBOURS,
         "tests/faults",
+        "tests/move",
     )
     others = [f"--ignore={path}" for path in elsewhere]
     monitoring = prometheus.install()
@@ -283,6 +284,11 @@ def _faults(wanted: Wanted) -> Iterator[Outcome]:
     yield _pytest(f"under faults on Odoo {odoo.source.version}", _BIN / "python", ["tests/faults"], wanted)
 
 
+def _move(wanted: Wanted) -> Iterator[Outcome]:
+    odoo = _ready(wanted)
+    yield _pytest(f"moving to Odoo {odoo.source.version}", _BIN / "python", ["tests/move"], wanted)
+
+
 def _ready(wanted: Wanted, cluster: str = MAIN) -> Odoo:
     """What takes long, before the tests start, so that it shows its progress."""
     odoo = wanted.odoo(cluster=cluster)
@@ -306,6 +312,7 @@ SUITES: dict[str, Suite] = {
     "browser": _browser,
     "faults": _faults,
     "neighbours": _neighbours,
+    "move": _move,
 }
 #: All but the images, for which a machine needs much; the longest first. Some run at once: what waits leaves the
 #: processors to the others. They share nothing but the machine and a PostgreSQL that none of them breaks: the faults
@@ -317,6 +324,7 @@ ALL: Sequence[tuple[str, Suite]] = (
     ("addon", _addon),
     ("install", _install),
     ("neighbours", _neighbours_in_short),
+    ("move", _move),
     ("store", _store_on_sqlite),
     ("store", _store_on_servers),
     ("docs", _docs),

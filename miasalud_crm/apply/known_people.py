@@ -6,6 +6,7 @@ Contacts are only read, here and in the whole addon.
 from collections import defaultdict
 
 from odoo.tools import SQL
+from odoo.tools.sql import table_columns
 
 #: The field of the earlier integration, and the types of its column that can hold an ID of ManyChat.
 NAME = "x_manychat_id"
@@ -45,13 +46,15 @@ def find(env, manychat_ids):
     return dict(found)
 
 
-def index(env):
+def index(cr):
     """Index the field, so that the first event of each new person does not read all contacts."""
-    if has_field(env):
-        env.cr.execute(
-            SQL(
-                "CREATE INDEX IF NOT EXISTS manychat_known_people ON res_partner ((%s)) WHERE %s IS NOT NULL",
-                ID,
-                SQL.identifier(NAME),
-            )
-        )
+    # By the column: while modules are loaded, the registry may not have a field that people made.
+    column = table_columns(cr, "res_partner").get(NAME)
+    if column and column["udt_name"] in _TYPES:
+        statement = "CREATE INDEX IF NOT EXISTS manychat_known_people ON res_partner ((%s)) WHERE %s IS NOT NULL"
+        cr.execute(SQL(statement, ID, SQL.identifier(NAME)))
+
+
+def drop_index(cr):
+    """Leave nothing behind on a table of Odoo's."""
+    cr.execute("DROP INDEX IF EXISTS manychat_known_people")

@@ -26,6 +26,13 @@ class CrmLead(models.Model):
     # Business
     # ------------------------------------------------------------
 
+    def _manychat_create_values(self, *args):
+        values = super()._manychat_create_values(*args)
+        if migrating(self.env) and "iap_enrich_done" in self._fields:
+            # Odoo would look up the customer's company at a service, and post what it finds.
+            values["iap_enrich_done"] = True
+        return values
+
     def _manychat_reassigned(self, values, event):
         # What was agreed with salespeople since then counts more than an adviser whom the old system had on file.
         return False if migrating(self.env) else super()._manychat_reassigned(values, event)

@@ -131,9 +131,7 @@ class ManychatEvent(models.Model):
     # The bridge keeps a dead letter of the event. It closes it when a heartbeat's answer names the event.
     discard_to_report = fields.Boolean("Discard to Report", readonly=True)
     lead_id = fields.Many2one("crm.lead", "Opportunity", readonly=True, ondelete="set null", index="btree_not_null")
-    migration_id = fields.Many2one(
-        "manychat.migration", "Migration", readonly=True, ondelete="set null", index="btree_not_null"
-    )
+    migration_id = fields.Many2one("manychat.migration", readonly=True, ondelete="set null", index="btree_not_null")
     stage_before_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
     stage_after_id = fields.Many2one("crm.stage", readonly=True, ondelete="set null")
     alias_id = fields.Many2one(
@@ -234,13 +232,13 @@ class ManychatEvent(models.Model):
             -- For filters that find few rows: without these, they read the log of a year.
             CREATE INDEX IF NOT EXISTS manychat_event_discarded ON manychat_event (id) WHERE state = 'discarded';
             CREATE INDEX IF NOT EXISTS manychat_event_warnings ON manychat_event (id) WHERE warnings IS NOT NULL;
-            CREATE INDEX IF NOT EXISTS manychat_event_extra ON manychat_event (id) WHERE extra IS NOT NULL;
+            CREATE INDEX IF NOT EXISTS manychat_event_extra ON manychat_event (id) WHERE extra IS NOT NULL
             """
-            # The people of test events.
-            f"""
-            CREATE INDEX IF NOT EXISTS manychat_event_test ON manychat_event (id)
-                WHERE manychat_id LIKE '{TEST_ID_PATTERN}'
-            """
+        )
+        # The people of test events.
+        self.env.cr.execute(
+            "CREATE INDEX IF NOT EXISTS manychat_event_test ON manychat_event (id) WHERE manychat_id LIKE %s",
+            [TEST_ID_PATTERN],
         )
         self._generate_seconds()
 

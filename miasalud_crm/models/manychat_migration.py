@@ -103,7 +103,7 @@ class ManychatMigration(models.Model):
     # ------------------------------------------------------------
 
     def init(self):
-        known_people.index(self.env)
+        known_people.index(self.env.cr)
         return super().init()
 
     @api.ondelete(at_uninstall=False)

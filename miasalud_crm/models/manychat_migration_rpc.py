@@ -169,7 +169,7 @@ class ManychatMigration(models.Model):
     def _stages_of_the_table(self):
         """The stages of the customer's table, and where the stage map has them: list of dicts."""
         by_name = {}
-        for stage in self.env["crm.stage"].search([]):
+        for stage in self.env["crm.stage"].search([("id", "!=", False)]):
             by_name.setdefault(normalize_label(stage.name), []).append(stage.id)
         rows = {row.manychat_stage_id: row for row in self.env["manychat.stage.map"].search([("active", "=", True)])}
         found = []

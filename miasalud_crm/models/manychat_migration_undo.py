@@ -117,7 +117,7 @@ class ManychatMigrationLine(models.Model):
         reasons, later = {}, {}
         for line in self:
             lead_id = line.lead_id.id
-            if not lead_id and line.made != CREATED:
+            if not lead_id:
                 reasons[line.id] = self.env._("The opportunity was deleted or merged.")
             elif lead_id in seen:
                 reasons[line.id] = seen[lead_id]

@@ -1,3 +1,4 @@
+import logging
 import re
 
 from odoo import api, fields, models
@@ -5,9 +6,12 @@ from odoo import api, fields, models
 from bridge.contract.agreements import SILENT_AFTER
 from bridge.contract.payloads import DEAD_LETTER_QUEUE
 
+from .. import configuration
 from ..queues import queue_report, recent_queue_report
 from ..rights import managers_only
 from .ir_cron import ARCHIVED, DELETED
+
+_logger = logging.getLogger(__name__)
 
 #: Ids of the invented people of test events. ManyChat's own ids are numbers.
 TEST_ID = re.compile(r"TEST-[0-9a-f]{12}")
@@ -20,6 +24,15 @@ class ManychatSetup(models.AbstractModel):
 
     _name = "manychat.setup"
     _description = "ManyChat Getting Started"
+
+    # ------------------------------------------------------------
+    # ORM methods
+    # ------------------------------------------------------------
+
+    def _register_hook(self):
+        super()._register_hook()
+        if unknown := configuration.unknown():
+            _logger.warning("Settings of the server that the ManyChat app does not know: %s", ", ".join(unknown))
 
     # ------------------------------------------------------------
     # Business: the steps
@@ -53,6 +66,12 @@ class ManychatSetup(models.AbstractModel):
         report = recent_queue_report(self.env)
         state = {"ok": "done", "not_configured": "todo"}.get(report["status"], "warning")
         text, actions = self._queue_sentence(report), []
+        if unknown := configuration.unknown():
+            sentence = self.env._(
+                "These settings of the server have no effect: %s. The server's administrator corrects them.",
+                ", ".join(unknown),
+            )
+            text = f"{text} {sentence}"
         if stopped := self._jobs_sentence():
             state, text = "warning", f"{stopped} {text}"
             if self.env.user.has_group("base.group_system"):

@@ -232,6 +232,16 @@ class TestMigration(MigrationCase):
         self.assertEqual(taken.stage_id, self.stages[17])
         self.assertEqual(len(self.migration.line_ids.filtered("kept")), len(used))
 
+    def test_undoing_leaves_what_was_merged_or_deleted(self):
+        self.migrate(opportunity("MC-A"), opportunity("MC-B"), opportunity("MC-C"))
+        (self.lead("MC-A") | self.lead("MC-B")).merge_opportunity()
+        self.lead("MC-C").unlink()
+        self.settle()
+        result = self.undo()
+        self.assertEqual(result["undone"]["created"], 0)
+        self.assertEqual({kept["manychat_id"] for kept in result["kept"]}, {"MC-A", "MC-B", "MC-C"})
+        self.assertEqual(self.lead("MC-A"), self.lead("MC-B"))
+
     def test_a_dry_run_undoes_nothing_and_pages_end(self):
         self.migrate(*(opportunity(f"MC-{number}") for number in range(5)))
         self.assertEqual(self.undo(dry_run=True)["undone"]["created"], 5)

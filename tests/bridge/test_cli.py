@@ -15,6 +15,7 @@ from bridge import __version__
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE
 
 from .conftest import Cli, World, eventually, stage
+from .process import api_process
 
 
 def test_help_names_every_command(cli: Cli) -> None:
@@ -53,6 +54,20 @@ def test_check_says_what_to_do_and_fails(cli: Cli, world: World) -> None:
 
 def test_check_tells_a_wrong_key_from_a_server_that_is_away(cli: Cli, world: World) -> None:
     assert "BRIDGE_ODOO_API_KEY" in cli("check", odoo_api_key="wrong").stdout
+
+
+def test_check_knows_the_api_from_another_program_at_its_port(cli: Cli) -> None:
+    with api_process(cli.environment, cli.folder) as api:
+        (line,) = [line for line in cli("check", api_port=str(api.port)).stdout.splitlines() if " API " in line]
+    assert line.startswith("ok")
+    assert "it answers" in line
+    other = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    (line,) = [line for line in cli("check", api_port=str(other.server_port)).stdout.splitlines() if " API " in line]
+    other.shutdown()
+    other.server_close()
+    assert line.startswith("FAILED")
+    assert "BRIDGE_API_PORT" in line
 
 
 def test_run_names_what_is_missing(cli: Cli) -> None:

@@ -42,6 +42,14 @@ def test_every_command_says_the_same_sentence(world: World, cli: Cli, tds: Tds) 
 
 
 @needs_driver
+def test_status_names_each_dependency_however_long_its_reason_is(cli: Cli, tds: Tds) -> None:
+    cli.environment["COLUMNS"] = "80"
+    shown = cli("status", database_url=url(tds)).stdout.splitlines()
+    [sql] = [line for line in shown if line.split()[:2] == ["SQL", "unavailable"]]
+    assert "ms  the server's firewall" in sql
+
+
+@needs_driver
 def test_a_bridge_waits_for_what_the_server_may_mend(world: World, tds: Tds) -> None:
     event = stage()
     world.send(event)
@@ -58,7 +66,10 @@ def test_a_bridge_waits_for_what_the_server_may_mend(world: World, tds: Tds) -> 
     [
         ("mssql+pyodbc://u:p@127.0.0.1/db?driver=Nothing+of+the+Kind", "the ODBC driver"),
         ("mssql+pyodbc://@127.0.0.1/db?Authentication=ActiveDirectoryDefault", "ActiveDirectoryMsi"),
-        ("postgresql+psycopg://u:p@127.0.0.1:9/db?nosuch=1", "does not know an option"),
+        (
+            "postgresql+psycopg://u:p@127.0.0.1:9/db?nosuch=1",
+            "BRIDGE_DATABASE_OPTIONS, or what stands behind the question mark",
+        ),
     ],
 )
 def test_a_bridge_ends_at_its_start_if_only_another_setting_helps(cli: Cli, database_url: str, words: str) -> None:

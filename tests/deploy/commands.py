@@ -38,8 +38,7 @@ def parses(arguments: Sequence[str]) -> bool:
 @cache
 def setting_names() -> frozenset[str]:
     """The variables that the bridge reads, and for each the one with the name of a file that holds its value."""
-    # TODO(azure): drop the second set when the account URL is merged.
-    names = {variable(name) for name in Settings.model_fields} | {"BRIDGE_QUEUE_ACCOUNT_URL"}
+    names = {variable(name) for name in Settings.model_fields}
     return frozenset(names | {f"{name}_FILE" for name in names})
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,24 @@ def test_resources_have_the_properties_that_azure_publishes(file: Path) -> None:
     published = bicep_types.Published(Path(os.environ["BICEP_TYPES_AZ"]))
     read = bicep.read(file)
     assert [fault for each in read.resources for fault in bicep_types.faults(each, read, published)] == []
+
+
+def test_scripts_are_sound() -> None:
+    scripts = sorted(map(str, AZURE.glob("*.sh")))
+    assert len(scripts) == 2
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([shellcheck, *scripts], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_page_lists_the_alerts_and_the_variables() -> None:
+    page = (AZURE.parents[1] / "docs" / "azure.md").read_text(encoding="utf-8")
+    alerts = template("modules/alerts.bicep").variables
+    listed = page.split("### Alerts")[1].split("###")[0]
+    for each in [*alerts["queries"], *alerts["metrics"]]:
+        assert re.search(rf"\b{each['name']}\b", listed), each["name"]
+    parameters = (INFRA / "main.parameters.json").read_text()
+    for variable in re.findall(r"^\| `([A-Z_]+)` \|", page.split("### Settings")[1].split("###")[0], re.MULTILINE):
+        assert f"${{{variable}=" in parameters, variable
+    for variable in re.findall(r"azd env set(?:-secret)? ([A-Z_]+)", page):
+        assert f"${{{variable}}}" in parameters, variable

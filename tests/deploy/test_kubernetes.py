@@ -6,6 +6,7 @@ KEDA_CRDS=DIR, a clone of kedacore/keda, compares KEDA's own kinds with their de
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from bridge import __version__
 from bridge.contract.payloads import QUEUES, EventType
 
 from .commands import parses, setting_names
@@ -28,6 +30,8 @@ OBJECTS: list[Any] = [
 PLAIN = [each for each in OBJECTS if not each["apiVersion"].startswith("keda.sh/")]
 KEDAS = [each for each in OBJECTS if each["apiVersion"].startswith("keda.sh/")]
 USER = 10001
+#: Uvicorn, which serves the API, reads it itself.
+UVICORNS = "FORWARDED_ALLOW_IPS"
 
 
 def name(each: Any) -> str:
@@ -83,7 +87,7 @@ def test_pod_runs_a_command_of_the_bridge_with_its_settings(pod: Any) -> None:
     for container in pod["spec"]["containers"]:
         assert container["image"] == KUSTOMIZATION["images"][0]["name"]
         assert parses(container["args"])
-        assert {each["name"] for each in container.get("env", [])} <= setting_names()
+        assert {each["name"] for each in container.get("env", [])} <= setting_names() | {UVICORNS}
         assert container["envFrom"] == [{"configMapRef": {"name": KUSTOMIZATION["configMapGenerator"][0]["name"]}}]
 
 
@@ -183,3 +187,25 @@ def closed(schema: Any) -> Any:
         return schema
     more = {"additionalProperties": False} if schema.get("properties") and "additionalProperties" not in schema else {}
     return {key: closed(each) for key, each in schema.items()} | more
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def test_kustomize_puts_them_together() -> None:
+    text = subprocess.run(["kubectl", "kustomize", str(FOLDER)], check=True, capture_output=True, text=True).stdout
+    built: list[Any] = list(yaml.safe_load_all(text))
+    assert len(built) == len(OBJECTS) + 1
+    for each in built:
+        if each["kind"] != "Namespace":
+            assert each["metadata"]["namespace"] == KUSTOMIZATION["namespace"]
+        if not each["apiVersion"].startswith("keda.sh/"):
+            kubernetes_validate.validate(each, kubernetes_validate.latest_version(), strict=True)
+    # A change of a setting gives the map another name, and so starts new pods.
+    settings = next(each["metadata"]["name"] for each in built if each["kind"] == "ConfigMap")
+    bridge = next(each for each in built if name(each) == "Deployment-bridge")["spec"]["template"]["spec"]
+    assert bridge["containers"][0]["envFrom"] == [{"configMapRef": {"name": settings}}]
+    image = KUSTOMIZATION["images"][0]
+    assert bridge["containers"][0]["image"] == f"{image['newName']}:{image['newTag']}"
+
+
+def test_release_is_this_version() -> None:
+    assert KUSTOMIZATION["images"][0]["newTag"] == __version__

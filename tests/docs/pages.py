@@ -92,7 +92,9 @@ PAGES = {
         [
             ROOT / "README.md",
             ROOT / "SECURITY.md",
-            *sorted((ROOT / "docs").glob("*.md")),
+            ROOT / "CONTRIBUTING.md",
+            ROOT / "CHANGELOG.md",
+            *sorted((ROOT / "docs").rglob("*.md")),
             *sorted((ROOT / "miasalud_crm" / "readme").glob("*.md")),
             ROOT / "miasalud_crm" / "migrations" / "README.md",
         ],

@@ -27,7 +27,7 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", "deploy/docs/mkdocs.yml", "-d", str(tmp_path)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
-    pages = list(tmp_path.glob("*.html"))
+    pages = list(tmp_path.rglob("*.html"))
     assert {"index.html", "install.html", "SECURITY.html"} <= {page.name for page in pages}
     for page in pages:
         text = page.read_text("utf-8")

@@ -15,7 +15,7 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Page) -> None
 
 def test_the_pages_that_readers_see_are_linked_from_the_readme() -> None:
     linked = {(ROOT / link.split("#")[0]).resolve() for link in PAGES["README.md"].links}
-    assert {ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")} <= linked
+    assert {ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")} <= linked
 
 
 def test_the_readme_is_short() -> None:

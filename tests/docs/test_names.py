@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import polib
 import pytest
 import typer
 
@@ -25,6 +27,9 @@ FOREIGN = {
     *("CRM", "Configuration", "Reporting", "Settings", "Merge", "Duplicate", "Delete", "External Request"),
     *("Dashboards", "New", "Import", "Security", "Report a vulnerability", "Full Contact Data"),
 }
+
+#: The same in Spanish.
+SPANISH_FOREIGN = {"Configuración", "Fusionar"}
 
 #: Files that operators start from.
 EXAMPLES = {".yml", ".json", ".template"}
@@ -46,8 +51,15 @@ def test_targets_of_make_exist_with_their_variables(page: Page) -> None:
 def test_settings_exist(page: Page) -> None:
     known = {variable(name) for name in Settings.model_fields} | {f"{variable(name)}_FILE" for name in secrets()}
     assert set(re.findall(r"\bBRIDGE_[A-Z_]+", page.text)) <= known
-    known = {f"MIASALUD_{name.upper()}" for name in re.findall(r'configuration\.get\("(\w+)"\)', _addon_source())}
+    known = {f"MIASALUD_{name.upper()}" for name in _addon_names("SETTINGS")}
+    known |= {f"MIASALUD_{name.upper()}_FILE" for name in _addon_names("SECRETS")}
     assert set(re.findall(r"\bMIASALUD_[A-Z_]+", page.text)) <= known
+
+
+def _addon_names(constant: str) -> list[str]:
+    source = (ROOT / "miasalud_crm" / "configuration.py").read_text(encoding="utf-8")
+    (names,) = re.findall(rf"^{constant} = (.*)$", source, re.MULTILINE)
+    return list(ast.literal_eval(names))
 
 
 @every_page
@@ -64,9 +76,10 @@ def test_metrics_exist(page: Page) -> None:
 @every_page
 def test_labels_of_screens_exist(page: Page) -> None:
     # In italics and with a capital letter: a label. Otherwise italics are emphasis.
-    italics = re.findall(r"(?<!\*)\*([A-Z][^*\n]*(?:\n[^*\n]+)?)\*(?!\*)", page.prose)
+    italics = re.findall(r"(?<!\*)\*([A-ZÁÉÍÓÚÑ][^*\n]*(?:\n[^*\n]+)?)\*(?!\*)", page.prose)
     labels = {" ".join(part.split()) for text in italics for part in re.split("[▸>]", text)}
-    assert labels - FOREIGN - _labels() == set()
+    known = _spanish_labels() | SPANISH_FOREIGN if page.name.startswith("docs/es/") else _labels()
+    assert labels - FOREIGN - known == set()
 
 
 @every_page
@@ -167,3 +180,9 @@ def _labels() -> set[str]:
             texts = (element.text, element.tail, *element.attrib.values())
             labels |= {" ".join(text.split()) for text in texts if text and text.strip()}
     return labels
+
+
+@cache
+def _spanish_labels() -> set[str]:
+    """What the labels of the addon are called in Spanish."""
+    return {entry.msgstr for entry in polib.pofile(str(ADDON / "i18n" / "es.po"))}

@@ -59,6 +59,8 @@ def _repositories(folder: Path) -> list[Path]:
         subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch", "18.0", draft], check=True)
         subprocess.run([*git, "add", "--all", "--force"], check=True)
         subprocess.run([*git, "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "Odoo"], check=True)
+        # Else every clone would look for deltas again, for minutes.
+        subprocess.run([*git, "repack", "-adq", "--window=0"], check=True)
         draft.rename(source)
     return [own, source]
 

@@ -25,6 +25,7 @@ _VERSION, _ENCRYPTION, _FEDAUTH = 0, 1, 6
 class Tds:
     """
     :ivar number: of the error that ends the login
+    :ivar authority: the address that issues tokens, for a user or an application
     :ivar tokens: the federated tokens that came
     :ivar logins: number of logins that came so far
     """
@@ -33,6 +34,7 @@ class Tds:
     text: str = "Login failed."
     state: int = 1
     encrypts: bool = True
+    authority: str = "https://login.windows.net/11111111-2222-3333-4444-555555555555"
     port: int = 0
     logins: int = 0
     tokens: list[str] = field(default_factory=list)
@@ -49,7 +51,7 @@ class Tds:
             tls.read_packet()
             self.logins += 1
             if wants_token:
-                tls.send(_packet(_fedauth_info()))
+                tls.send(_packet(_fedauth_info(self.authority)))
                 _kind, body = tls.read_packet()
                 # Its length, the token's length, the token.
                 [length] = struct.unpack_from("<I", body, 4)
@@ -150,9 +152,9 @@ def _options(prelogin: bytes) -> set[int]:
     return found
 
 
-def _fedauth_info() -> bytes:
+def _fedauth_info(authority: str) -> bytes:
     """Which authority issues the tokens, and for which service."""
-    values = {2: "https://database.windows.net/", 1: "https://login.windows.net/11111111-2222-3333-4444-555555555555"}
+    values = {2: "https://database.windows.net/", 1: authority}
     encoded = {number: value.encode("utf-16-le") for number, value in values.items()}
     offset, head, body = 4 + 9 * len(values), b"", b""
     for number, value in encoded.items():

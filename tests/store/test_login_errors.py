@@ -83,9 +83,8 @@ def test_postgresql_without_a_password_and_in_silence(postgresql: URL, silent: i
     assert said(postgresql.set(port=silent, query=query)).startswith("no answer in time: Is the server running?")
 
 
-@pytest.mark.parametrize("query", [{"nosuch": "1"}, {"sslmode": "nosuch"}])
-def test_an_option_that_postgresqls_driver_does_not_know_is_no_outage(postgresql: URL, query: dict[str, str]) -> None:
-    assert "behind the ?" in said(postgresql.set(query=query), StoreMisconfigured)
+def test_an_option_that_postgresqls_driver_does_not_know_is_no_outage(postgresql: URL) -> None:
+    assert "behind the ?" in said(postgresql.set(query={"sslmode": "nosuch"}), StoreMisconfigured)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +201,12 @@ def test_each_refusal_of_a_login_has_its_words_and_names_no_one(
 
 
 @needs_driver
+def test_options_that_exclude_each_other_are_no_outage(tds: Tds) -> None:
+    both = mssql(tds.port, login="", Authentication="ActiveDirectoryMsi", Trusted_Connection="yes")
+    assert "exclude each other" in said(both, StoreMisconfigured)
+
+
+@needs_driver
 def test_a_number_that_is_not_known_is_shown_with_its_state(tds: Tds) -> None:
     tds.number, tds.text = 33999, "Something new about ana."
     answer = said(mssql(tds.port))
@@ -256,6 +261,19 @@ def test_a_machine_without_an_identity_is_told_apart_from_a_silent_server(
     with pytest.raises(StoreUnavailable, match="has this machine the identity"):
         in_transaction(engine, lambda connection: connection.execute(sa.select(1)))
     engine.dispose()
+
+
+@needs_driver
+@pytest.mark.parametrize("login", ["ActiveDirectoryServicePrincipal", "ActiveDirectoryPassword"])
+def test_an_application_or_a_user_without_a_token_is_told_apart_from_a_refused_login(
+    tds: Tds, tenant: Entra, login: str
+) -> None:
+    # The driver does not trust this authority's certificate, and says no more than that it got no token.
+    tds.authority = tenant.environment("service principal")["AZURE_AUTHORITY_HOST"] + "/adfs"
+    answer = said(mssql(tds.port, login=f"{CLIENT_ID}:{PASSWORD}", Authentication=login))
+    assert answer.startswith("Microsoft Entra gives no token for the login (FA004")
+    assert CLIENT_ID not in answer
+    assert tds.tokens == []
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from bridge.store import (
     erasure,
     history,
     listing,
+    migration_journal,
     opportunities,
     pauses,
     records,
@@ -226,6 +227,24 @@ def exercise_adoption(store: Store) -> None:
     for table, rows in adopted_rows().items():
         for dry_run in (True, False, False):
             store.run(writer.write, table, rows, NOON, dry_run=dry_run)
+        store.run(writer.compare, table, rows, NOON)
+    exercise_migration(store)
+
+
+def exercise_migration(store: Store) -> None:
+    """What a migration wrote, and undoing it."""
+    move = opportunity(9003, "P-moved", channel="b", commercial_advisor_id=3)
+    watched = migration_journal.Watched(["P-moved", "P1"], [move.id], ["b"], [85], [3])
+    for change in (
+        lambda connection: opportunities.record(connection, [move], NOON),
+        lambda connection: opportunities.finish(connection, {move.id: (move, Done("created", 1, None, "A"))}, NOON),
+    ):
+        store.run(migration_journal.record, "batch", watched, change)
+    store.run(campaigns.newest_assignments, ["P1", "P-none"])
+    store.run(migration_journal.count, "batch")
+    for dry_run in (True, False):
+        store.run(migration_journal.undo, "batch", 0, 100, ["P1"], dry_run=dry_run)
+        store.run(migration_journal.undo, "batch", 17, 100, ["P1"], dry_run=dry_run)
 
 
 def exercise_api(store: Store) -> None:

@@ -24,6 +24,7 @@ from bridge.store import (
     contacts,
     dead_letters,
     last_write_wins,
+    migration_journal,
     opportunities,
     pauses,
     retention,
@@ -139,6 +140,13 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     for table, rows in adopted.items():
         for dry_run in (True, False, False):
             call(writer.write, table, rows, NOON, dry_run=dry_run)
+    call(audit.finished_since, NOON, [f"t{n}" for n in range(4)], 0, 32)  # outcomes are a few
+    call(campaigns.newest_assignments, [f"A{n}" for n in numbers])
+    moved = [opportunity(3, f"M{n}", commercial_advisor_id=n) for n in numbers]
+    people = [move.manychat_id for move in moved]
+    watched = migration_journal.Watched(people, [move.id for move in moved], people, numbers, numbers)
+    call(migration_journal.record, "b", watched, lambda connection: opportunities.record(connection, moved, NOON))
+    assert call(migration_journal.undo, "b", 0, 10 * MANY, people[:1]).rows["contacts"] == MANY - 1
 
     forgotten = functions_that_take_many() - called
     assert not forgotten, f"call these with {MANY} of what they take, too: {sorted(forgotten)}"

@@ -25,6 +25,7 @@ from bridge.store import (
     dead_letters,
     erasure,
     migrate,
+    migration_journal,
     opportunities,
     pauses,
     records,
@@ -132,6 +133,12 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
         # The second time there is something to fill in.
         for more in ({}, {"name": "n", "last_name": "l", "last_state": "s"}):
             store.run(writer.write, table, [row | more for row in rows], NOON, dry_run=False)
+        store.run(writer.compare, table, rows, NOON)
+    watched = migration_journal.Watched([move.manychat_id], [move.id], ["b"], [85], [3])
+    store.run(migration_journal.record, "b", watched, lambda connection: opportunities.record(connection, [move]))
+    store.run(campaigns.newest_assignments, ["MC1"])
+    store.run(migration_journal.count, "b")
+    store.run(migration_journal.undo, "b", 0, 10)
     refusal.check_writing(store.engine)
     store.run(erasure.erase, "MC1")
     store.run(erasure.unreadable_letters)

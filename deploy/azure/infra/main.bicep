@@ -175,6 +175,6 @@ output DATABASE_NAME string = database.outputs.name
 output UPGRADE_JOB string = apps.outputs.upgradeJob
 output OTHER_JOBS string = join(apps.outputs.otherJobs, ' ')
 
-// For the operator. Odoo: odoo.conf, section [miasalud], queue_account_url.
+// For the operator. Odoo: odoo.conf, section [miasalud_crm], queue_account_url.
 output ODOO_QUEUE_ACCOUNT_URL string = storage.outputs.queueAccountUrl
 output API_URL string = apps.outputs.apiUrl

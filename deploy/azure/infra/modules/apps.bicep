@@ -182,6 +182,8 @@ resource api 'Microsoft.App/containerApps@2025-01-01' = {
             { name: 'BRIDGE_API_HOST', value: '0.0.0.0' }
             { name: 'BRIDGE_API_PORT', value: string(apiPort) }
             { name: 'BRIDGE_API_KEYS_FILE', value: '/home/bridge/kept/api-keys.json' }
+            // The ingress, in a private network, says who calls: wrong keys then block their sender only.
+            { name: 'FORWARDED_ALLOW_IPS', value: '10.0.0.0/8,100.64.0.0/10,169.254.0.0/16,172.16.0.0/12,127.0.0.1' }
           ])
           probes: [
             {

@@ -1,0 +1,36 @@
+"""The runbook: each alert, of Prometheus and of Odoo, has its section."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+import yaml
+
+from .pages import PAGES, ROOT
+
+_RULES = yaml.safe_load((ROOT / "deploy" / "monitoring" / "alerts.yml").read_text(encoding="utf-8"))
+ALERTS = [rule for group in _RULES["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_each_alert_names_its_section(alert: dict[str, dict[str, str]]) -> None:
+    page, anchor = alert["annotations"]["runbook"].split("#")
+    assert anchor == str(alert["alert"]).lower()
+    assert anchor in PAGES[page].anchors
+
+
+def test_each_alert_in_odoo_has_a_section() -> None:
+    kinds = _kinds_of_alerts()
+    assert kinds
+    headings = {anchor.replace("-", " ") for anchor in PAGES["docs/runbook.md"].anchors}
+    assert [kind for kind in kinds if kind.lower() not in headings] == []
+
+
+def _kinds_of_alerts() -> list[str]:
+    source = (ROOT / "miasalud_crm" / "models" / "manychat_alert.py").read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "kind":
+            assert isinstance(node.value, ast.Call)
+            return [label for _name, label in ast.literal_eval(node.value.args[0])]
+    return []
