@@ -7,7 +7,7 @@ only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy test-images test-move move test-server soak scale screenshots translations generate constraints docs lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy test-images test-move move test-server soak year scale screenshots translations generate constraints docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -83,6 +83,10 @@ test-images: ## both images, built by buildah and run; needs root, and 2 GB in ~
 MINUTES ?= 10
 soak: ## the same for MINUTES=10, with a table at the end; FAULT_SEED=N repeats a run
 	@$(stack) soak $(MINUTES)
+
+EVENTS ?= 100000
+year: ## what everything costs with EVENTS=9000000 events, beside an empty system, and the disk they take
+	@$(stack) year $(EVENTS)
 
 scale: ## 1, 2 and 4 bridges on one queue: events a second, and whether each event counts once
 	@$(stack) scale

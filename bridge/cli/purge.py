@@ -29,7 +29,7 @@ def purge(
     """Remove what was settled long ago: payloads in the audit, and dead letters resolved or discarded.
 
     Unfinished events and open dead letters stay. So do contacts and opportunities, until `erase` removes a person.
-    Asks on a terminal only: a timer may run it. What is interrupted is continued by the next call.
+    A timer runs it with `--yes`. What is interrupted is continued by the next call.
     """
     engine = open_store(load_settings())
     before = datetime.now(timezone.utc) - older_than

@@ -110,6 +110,14 @@ def write_constraints() -> None:
 
 
 @app.command()
+def year(events: int) -> None:
+    """Measures systems of its own with that many events and with few, and deletes them."""
+    _ready_for_a_stack()
+    command = [VENV / "bin" / "python", "-m", "tests.year", "--events", str(events)]
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, env=own_environment()).returncode)
+
+
+@app.command()
 def scale(events: int = 320) -> None:
     """Measures 1, 2 and 4 bridges on one queue."""
     _ready_for_a_stack()

@@ -232,13 +232,13 @@ class ManychatEvent(models.Model):
             -- For filters that find few rows: without these, they read the log of a year.
             CREATE INDEX IF NOT EXISTS manychat_event_discarded ON manychat_event (id) WHERE state = 'discarded';
             CREATE INDEX IF NOT EXISTS manychat_event_warnings ON manychat_event (id) WHERE warnings IS NOT NULL;
-            CREATE INDEX IF NOT EXISTS manychat_event_extra ON manychat_event (id) WHERE extra IS NOT NULL;
+            CREATE INDEX IF NOT EXISTS manychat_event_extra ON manychat_event (id) WHERE extra IS NOT NULL
             """
-            # The people of test events.
-            f"""
-            CREATE INDEX IF NOT EXISTS manychat_event_test ON manychat_event (id)
-                WHERE manychat_id LIKE '{TEST_ID_PATTERN}'
-            """
+        )
+        # The people of test events.
+        self.env.cr.execute(
+            "CREATE INDEX IF NOT EXISTS manychat_event_test ON manychat_event (id) WHERE manychat_id LIKE %s",
+            [TEST_ID_PATTERN],
         )
         self._generate_seconds()
 

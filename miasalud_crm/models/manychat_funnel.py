@@ -1,4 +1,5 @@
 from collections.abc import Collection
+from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.tools import SQL
@@ -8,6 +9,8 @@ from .manychat_stage_history import CHAT, PERSON
 
 #: In the context of a query: those of its conditions that restrict which periods of the history are asked for.
 PERIODS = "manychat_funnel_periods"
+#: A longer period has most of the opportunities: choosing them first costs more than it saves.
+SHORT_PERIOD = timedelta(days=92)
 
 
 class ManychatFunnel(models.Model):
@@ -263,7 +266,8 @@ def _period_condition(leaf):
         return SQL("id IN %s", tuple(value))
     if field == "entered_at" and operator in (">", ">=") and value:
         try:
-            return SQL("entered_at >= %s", fields.Datetime.to_datetime(value))
+            since = fields.Datetime.to_datetime(value)
         except (TypeError, ValueError):
             return None
+        return SQL("entered_at >= %s", since) if since > fields.Datetime.now() - SHORT_PERIOD else None
     return None

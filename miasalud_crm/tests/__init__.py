@@ -5,6 +5,7 @@ from . import test_apply_failures
 from . import test_automations
 from . import test_calls
 from . import test_chatter
+from . import test_company_rules
 from . import test_configuration
 from . import test_demo
 from . import test_erase
@@ -36,5 +37,6 @@ from . import test_wake
 from . import test_webhook
 from . import test_other_apps
 from . import test_readers
+from . import test_plans
 from . import test_private_sql
 from . import test_teams_and_companies

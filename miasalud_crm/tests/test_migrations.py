@@ -142,3 +142,18 @@ class TestLabels(ManychatCase):
         self.env.invalidate_all()
         self.assertEqual(alias.label_key, "pensativo")
         self.assertEqual(row.label_key, normalize_label(row.name))
+
+
+@tagged("post_install", "-at_install")
+class TestRules(ManychatCase):
+    """0.4.0 gives the rules of companies another form."""
+
+    def test_the_former_rules_are_replaced_and_changed_ones_stay(self):
+        rules = script("0.4.0/post-rules.py")
+        event, identity = (self.env.ref(name) for name in rules.RULES)
+        self.assertEqual({event.domain_force, identity.domain_force}, {rules.NEW})
+        event.domain_force = rules.RULES["miasalud_crm.manychat_event_rule_company"]
+        identity.domain_force = "[(1, '=', 1)]"
+        for _time in range(2):
+            rules.migrate(self.env.cr, "0.3.0")
+        self.assertEqual((event.domain_force, identity.domain_force), (rules.NEW, "[(1, '=', 1)]"))

@@ -1,7 +1,8 @@
 """The events of a year as a table: who, when, of which type, with which outcome.
 
-Both databases get the same table, computed without chance, so that an event has the same id in Odoo and in SQL. It ends
-now, at the rate of the user's document: 1,000 events an hour. A person writes about 75 times, most often within a month.
+Both databases get the same table, computed without chance, so that an event has the same id in Odoo and in SQL. It
+ends now, at the rate of the user's document: 1,000 events an hour. A person writes about 75 times, most often within a
+month.
 """
 
 from __future__ import annotations

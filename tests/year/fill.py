@@ -88,8 +88,11 @@ def fill(stack: YearStack, count: int) -> None:
 
 def _fill_odoo(connection: psycopg.Connection[Any], started: float) -> None:
     [(base,)] = run(connection, "SELECT max(id) FROM crm_lead")
-    run(connection, "CREATE TEMP TABLE year_stage AS SELECT stage_id, row_number() OVER (ORDER BY sequence, id) AS stage "
-        "FROM manychat_stage_map")  # fmt: skip
+    run(
+        connection,
+        "CREATE TEMP TABLE year_stage AS SELECT stage_id, row_number() OVER (ORDER BY sequence, id) AS stage "
+        "FROM manychat_stage_map",
+    )
     lead_id = f"(source.person + {base})"
     stage_after = "(SELECT stage_id FROM year_stage WHERE year_stage.stage = source.stage)"
     _nested_loops(connection)
@@ -229,7 +232,8 @@ def _fill_sql(connection: psycopg.Connection[Any], started: float) -> None:
         "opportunity_id": f"source.person + {opportunity_base}", "lead_id": "source.person",
         "event_at": "source.at", "applied_at": "source.at", "event_id": EVENT_ID,
     })  # fmt: skip
-    copy_row(connection, "campaign_contacts", "template.campaign_id IS NOT NULL", people.format("campaign_assignment"), {
+    assigned = people.format("campaign_assignment")
+    copy_row(connection, "campaign_contacts", "template.campaign_id IS NOT NULL", assigned, {
         **row, "contact_id": contact_id, "event_id": newest, "assigned_at": "source.at",
     })  # fmt: skip
     for table in ("contacts", "opportunities"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg import sql
 
 from bridge.store import engine as store_engine
 from deploy.local import odoo, ports
@@ -51,6 +52,9 @@ class YearStack(Stack):
     def _write_configuration(self) -> None:
         if not self.odoo.cluster.exists(self.store_database):
             self.odoo.cluster.create(self.store_database)
+        for database in (self.database, self.store_database):
+            # As docs/operate.md advises: compiling a query takes longer than these queries do.
+            self.odoo.cluster.execute(sql.SQL("ALTER DATABASE {} SET jit = off").format(sql.Identifier(database)))
         super()._write_configuration()
         if self._has_workers():
             path = self.folder / "odoo.conf"

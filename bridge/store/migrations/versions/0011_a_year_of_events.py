@@ -32,5 +32,12 @@ def downgrade() -> None:
 
 
 def _index(name: str, columns: list[str], postgresql: str, other: str) -> None:
-    where = {"postgresql_where": sa.text(postgresql), "mssql_where": sa.text(other), "sqlite_where": sa.text(other)}
-    op.create_index(name, "audit", columns, **where, **place())
+    op.create_index(
+        name,
+        "audit",
+        columns,
+        postgresql_where=sa.text(postgresql),
+        mssql_where=sa.text(other),
+        sqlite_where=sa.text(other),
+        **place(),
+    )
