@@ -82,11 +82,11 @@ class Containers:
 
 def stop(process: subprocess.Popen[bytes]) -> int:
     """Send SIGTERM to process 1 of the container, as Docker does; the exit code."""
-    # Between buildah and the command are buildah's own processes.
-    first = psutil.Process(process.pid)
-    while first.name().startswith(("buildah", "exe")):
-        first = first.children()[0]
-    first.send_signal(signal.SIGTERM)
+    # Between buildah and the command are buildah's own processes, also as the container's user.
+    below = [(each, each.cmdline()) for each in psutil.Process(process.pid).children(recursive=True)]
+    inside = [each for each, words in below if words and not words[0].startswith("buildah") and words[0] != "exe"]
+    # The command itself is the first of them to be started; Odoo's workers are its children.
+    min(inside, key=lambda each: each.create_time()).send_signal(signal.SIGTERM)
     return process.wait(120)
 
 
