@@ -2,6 +2,7 @@
 
 import configparser
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from odoo.tools import config
@@ -98,9 +99,8 @@ def _read() -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     file = Path(config.options.get("config") or config.rcfile)
     try:
-        parser.read_string(file.read_bytes().decode("utf-8-sig", "replace"))
-    except OSError:
-        pass  # there is none: Odoo may have its settings from the command line
+        with suppress(OSError):  # there is none: Odoo may have its settings from the command line
+            parser.read_string(file.read_bytes().decode("utf-8-sig", "replace"))
     except configparser.Error as error:
         raise ConfigurationError(f"{file} cannot be read ({type(error).__name__})") from None
     return parser

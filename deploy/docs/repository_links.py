@@ -35,7 +35,9 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     """Have links name what they name in the repository by its place on the site."""
     source = page.file.src_uri
     here = posixpath.dirname(source)
-    return TARGET.sub(lambda match: posixpath.relpath(_on_site(_in_repository(source, match[1])), here or "."), markdown)
+    return TARGET.sub(
+        lambda match: posixpath.relpath(_on_site(_in_repository(source, match[1])), here or "."), markdown
+    )
 
 
 def _in_repository(page: str, target: str) -> str:
