@@ -81,7 +81,7 @@ def test_it_serves_the_bots_it_knows_and_obeys_as_soon_as_sql_is_back(
         assert any("from its file" in notice for notice in answer["notices"])
 
         sql.comes_back()
-        assert cli("key", "revoke", bot["X-API-KEY"][:12]).returncode == 0
+        assert cli("key", "revoke", bot["X-API-KEY"][:12], "--yes").returncode == 0
         eventually(lambda: api.request(*CONTACT, json={}, headers=bot).status_code in (401, 429), "it is refused")
         assert api.request(*CONTACTS, headers=admin).status_code == 200
         assert api.request(*REPORT, headers=admin).json()["api_keys"]["source"] == "sql"

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bridge.contract.payloads import OPPORTUNITY_QUEUE
+from bridge.errors import QueueMissing
+from bridge.queue import Queue
 
 from .conftest import Azurite, Cli, World, contact, eventually, find_azurite, stage
 
@@ -161,18 +163,25 @@ def test_a_database_locked_by_somebody_else_is_waited_for(world: World, database
     assert bridge.lines("event_dead_lettered") == []
 
 
+def _exists(queue: Queue) -> bool:
+    """Whether a consumer has created its queue."""
+    try:
+        return queue.depth() >= 0
+    except QueueMissing:
+        return False
+
+
 def test_the_queue_going_away_and_coming_back(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "own azurite"
     folder.mkdir()
     own = Azurite(find_azurite(), folder)
-    from bridge.queue import Queue
-
     world.queues = {name: Queue(own.connection_string, name) for name in world.queues}
     bridge = world.start_bridge(queue_connection_string=own.connection_string)
     first, second = contact("MC1"), stage("MC2")
     eventually(lambda: world.odoo.heartbeats)
     world.send(first)
     world.settle(first)
+    eventually(lambda: all(_exists(queue) for queue in world.queues.values()))
     own.stop()
     eventually(lambda: bridge.lines("dependency_down"))
     own.start()

@@ -55,14 +55,16 @@ def front(world: World, log: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def key(world: World) -> str:
+def key(world: World) -> Iterator[str]:
     """The key that the bots have sent to the old system all along; Odoo has taken it in."""
     key = "old-system-key-of-the-tests-0001"
     dialog = world.odoo(
         "manychat.api.key.create", "create", {"name": "Old bots", "purpose": "webhook", "existing_key": key}
     )
     world.odoo("manychat.api.key.create", "action_generate", [dialog])
-    return key
+    yield key
+    known = world.odoo("manychat.api.key", "search", [["name", "=", "Old bots"]])
+    world.odoo("manychat.api.key", "action_revoke", known)
 
 
 def send(front: str, path: str, payload: Any, key: str, method: str = "POST", **headers: str) -> requests.Response:
