@@ -184,12 +184,12 @@ class ManychatSetup(models.AbstractModel):
             state = "warning"
             text = " ".join(self._stuck_sentence(bridge) for bridge in stuck[:SHOWN])
             if len(stuck) > SHOWN:
-                text = f"{text} {self.env._('And %s more.', len(stuck) - SHOWN)}"
+                text = text + " " + self.env._("And %s more.", len(stuck) - SHOWN)
         elif alive:
             state = "done"
             text = self.env._("Running: %s.", "; ".join(self._bridge_sentence(bridge) for bridge in alive[:SHOWN]))
             if len(alive) > SHOWN:
-                text = f"{text} {self.env._('And %s more.', len(alive) - SHOWN)}"
+                text = text + " " + self.env._("And %s more.", len(alive) - SHOWN)
         elif bridges:
             state = "warning"
             text = self.env._(
