@@ -38,15 +38,19 @@ def get(name: str, default: str = "") -> str:
     )
 
 
-def unknown() -> list[str]:
-    """The names that look like settings of ours and are none, each with what was probably meant."""
+def unknown() -> list[tuple[str, str]]:
+    """The names that look like settings of ours and are none.
+
+    :return: pairs: the name, after its section of ``odoo.conf`` if it is from there; what was probably meant, or empty
+    """
     known = {*SETTINGS, *(name + FILE_SUFFIX.lower() for name in SECRETS)}
     variables = {ENVIRONMENT_PREFIX + name.upper() for name in known}
-    found = [
-        _with_advice(name, setting_name.meant(setting_name.plain(name), ENVIRONMENT_PREFIX, variables))
-        for name, value in os.environ.items()
-        if name not in variables and not setting_name.is_of_a_service(name, value)
-    ]
+    found = []
+    for name, value in os.environ.items():
+        if name not in variables and not setting_name.is_of_a_service(name, value):
+            meant = setting_name.meant(setting_name.plain(name), ENVIRONMENT_PREFIX, variables)
+            if meant is not None:  # else it is another program's
+                found.append((name, meant[0] if meant else ""))
     try:
         parser = _read()
     except ConfigurationError:  # that is said where the settings are used
@@ -56,17 +60,11 @@ def unknown() -> list[str]:
         is_ours = section.replace("-", "_").strip().lower() == SECTION
         for name in parser.options(section):
             if section == SECTION and name not in known:
-                meant = setting_name.meant(setting_name.plain(name), "", {each.upper() for each in known}) or []
-                found.append(_with_advice(f"{name} in [{SECTION}]", [each.lower() for each in meant]))
+                meant = setting_name.meant(setting_name.plain(name), "", {each.upper() for each in known}) or [""]
+                found.append((f"[{section}] {name}", meant[0].lower()))
             elif section != SECTION and (is_ours or name in known):
-                found.append(_with_advice(f"{name} in [{section}]", [f"section [{SECTION}]"]))
-    return [sentence for sentence in found if sentence]
-
-
-def _with_advice(name: str, meant: list[str] | None) -> str:
-    if meant is None:
-        return ""
-    return f"{setting_name.shown(name)} (did you mean {meant[0]}?)" if meant else setting_name.shown(name)
+                found.append((f"[{section}] {name}", f"[{SECTION}] {name}"))
+    return [(setting_name.shown(name), meant) for name, meant in found]
 
 
 def _value(values, name: str, file_name: str | None) -> str:

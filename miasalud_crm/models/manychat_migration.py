@@ -8,6 +8,9 @@ from ..apply import known_people
 from ..rights import managers_only
 
 CREATED, TAKEN_OVER, FOLLOWED = "created", "taken_over", "followed"
+#: Why an undoing leaves an opportunity as it is.
+GONE, CHANGED, MESSAGES, ACTIVITIES = "gone", "changed", "messages", "activities"
+EVENTS, REFERRED = "events", "referred"
 
 
 class Migrating(str):
@@ -64,10 +67,22 @@ class ManychatMigration(models.Model):
     )
     started_at = fields.Datetime("First Written On", readonly=True, copy=False)
     line_ids = fields.One2many("manychat.migration.line", "migration_id", "Opportunities", readonly=True)
-    created_count = fields.Integer("Created", compute="_compute_counts")
-    taken_over_count = fields.Integer("Taken Over", compute="_compute_counts")
-    followed_count = fields.Integer("Known Before", compute="_compute_counts")
-    undone_count = fields.Integer("Undone", compute="_compute_counts")
+    created_count = fields.Integer(
+        "Created", compute="_compute_counts", help="Opportunities that the migration created."
+    )
+    taken_over_count = fields.Integer(
+        "Taken Over",
+        compute="_compute_counts",
+        help="Open opportunities that contacts had already. They follow the conversation now.",
+    )
+    followed_count = fields.Integer(
+        "Known Before",
+        compute="_compute_counts",
+        help="Opportunities that followed the conversation already.",
+    )
+    undone_count = fields.Integer(
+        "Undone", compute="_compute_counts", help="What “python -m bridge migrate rollback” has undone."
+    )
 
     # ------------------------------------------------------------
     # Constraints
@@ -193,8 +208,18 @@ class ManychatMigrationLine(models.Model):
     before = fields.Json(readonly=True, groups="base.group_system")
     after = fields.Json(readonly=True, groups="base.group_system")
     is_undone = fields.Boolean("Undone", readonly=True)
-    kept = fields.Char(
-        "Not Undone Because", readonly=True, help="Why an undoing left this opportunity as it is: it was used since."
+    kept = fields.Selection(
+        [
+            (GONE, "The opportunity was deleted or merged."),
+            (CHANGED, "It was changed since."),
+            (MESSAGES, "It has messages since."),
+            (ACTIVITIES, "It has activities since."),
+            (EVENTS, "It has later events."),
+            (REFERRED, "Another record refers to it."),
+        ],
+        "Not Undone Because",
+        readonly=True,
+        help="Why an undoing left this opportunity as it is: it was used since.",
     )
 
     def init(self):

@@ -3,7 +3,7 @@ from psycopg2.extras import Json
 from odoo import models
 from odoo.tools import SQL
 
-from .manychat_migration import CREATED, TAKEN_OVER
+from .manychat_migration import ACTIVITIES, CHANGED, CREATED, EVENTS, GONE, MESSAGES, REFERRED, TAKEN_OVER
 
 #: Models whose records say nothing of a use by people: ours, and the chatter, which is looked at by itself.
 OWN = ("manychat.", "mail.", "crm.lead")
@@ -31,14 +31,18 @@ class ManychatMigrationLine(models.Model):
         result = {
             "undone": undone,
             "kept": [
-                {"manychat_id": line.manychat_id, "lead_id": line.lead_id.id, "reason": reasons[line.id]}
+                {
+                    "manychat_id": line.manychat_id,
+                    "lead_id": line.lead_id.id,
+                    "reason": self._sentence(*reasons[line.id]),
+                }
                 for line in kept
             ],
             "events": (self - kept).mapped("event_id"),
         }
         if not dry_run:
             for line in kept:
-                line.kept = reasons[line.id]
+                line.kept, _label = reasons[line.id]
             (self - kept)._undo_unused()
         return result
 
@@ -111,8 +115,15 @@ class ManychatMigrationLine(models.Model):
     # Business: what was used since
     # ------------------------------------------------------------
 
+    def _sentence(self, reason, label):
+        """A reason to keep an opportunity, in the language of the caller."""
+        if reason == REFERRED:
+            return self.env._("Another record refers to it: %s.", label)
+        return dict(self._fields["kept"]._description_selection(self.env))[reason]
+
     def _reasons_to_keep(self):
-        """Why lines cannot be undone: dict of line id → sentence."""
+        """Why lines cannot be undone: dict of line id → pair of a value of ``kept`` and, with :data:`.REFERRED`, the
+        name of the model."""
         newest = {}
         for line in self:
             newest.setdefault(line.lead_id.id, line)
@@ -121,16 +132,17 @@ class ManychatMigrationLine(models.Model):
         for line in self:
             lead_id = line.lead_id.id
             if not lead_id:
-                reasons[line.id] = self.env._("The opportunity was deleted or merged.")
+                reasons[line.id] = GONE, ""
             elif lead_id in seen:
                 reasons[line.id] = seen[lead_id]
             elif lead_id in later and any(later[lead_id].before[name] != line.after[name] for name in SIGNS):
-                reasons[line.id] = seen[lead_id] = self.env._("It was changed since.")  # between two runs
+                reasons[line.id] = seen[lead_id] = CHANGED, ""  # between two runs
             later[lead_id] = line
         return reasons
 
     def _signs_of_use(self, lines):
-        """What people and later events did to opportunities since then: dict of lead id → sentence.
+        """What people and later events did to opportunities since then: dict of lead id → as in
+        :meth:`_reasons_to_keep`.
 
         :param list lines: the newest one of each opportunity
         """
@@ -154,21 +166,14 @@ class ManychatMigrationLine(models.Model):
             """,
             [list(column) for column in zip(*values, strict=True)],
         )
-        sentences = (
-            self.env._("It was changed since."),
-            self.env._("It has messages since."),
-            self.env._("It has activities since."),
-            self.env._("It has later events."),
-        )
         found = {}
         for lead_id, *signs in self.env.cr.fetchall():
-            # The most telling one first: an event also changes the opportunity.
-            if reason := next(
-                (text for text, sign in zip(reversed(sentences), reversed(signs), strict=True) if sign), 0
-            ):
-                found[lead_id] = reason
+            # The last one says most: an event also changes the opportunity.
+            reasons = zip((CHANGED, MESSAGES, ACTIVITIES, EVENTS), signs, strict=True)
+            if seen := [reason for reason, sign in reasons if sign]:
+                found[lead_id] = seen[-1], ""
         for lead_id, label in self._references([line.lead_id.id for line in lines if line.made == CREATED]):
-            found.setdefault(lead_id, self.env._("Another record refers to it: %s.", label))
+            found.setdefault(lead_id, (REFERRED, label))
         return found
 
     def _references(self, lead_ids):

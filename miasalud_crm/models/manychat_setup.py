@@ -32,8 +32,8 @@ class ManychatSetup(models.AbstractModel):
 
     def _register_hook(self):
         super()._register_hook()
-        if unknown := configuration.unknown():
-            _logger.warning("Settings of the server that the ManyChat app does not know: %s", ", ".join(unknown))
+        if unknown := self._unknown_settings():
+            _logger.warning("Settings of the server that the ManyChat app does not know: %s", unknown)
 
     # ------------------------------------------------------------
     # Business: the steps
@@ -67,10 +67,10 @@ class ManychatSetup(models.AbstractModel):
         report = recent_queue_report(self.env)
         state = {"ok": "done", "not_configured": "todo"}.get(report["status"], "warning")
         text, actions = self._queue_sentence(report), []
-        if unknown := configuration.unknown():
+        if unknown := self._unknown_settings():
             sentence = self.env._(
                 "These settings of the server have no effect: %s. The server's administrator corrects them.",
-                ", ".join(unknown),
+                unknown,
             )
             text = f"{text} {sentence}"
         if stopped := self._jobs_sentence():
@@ -78,6 +78,14 @@ class ManychatSetup(models.AbstractModel):
             if self.env.user.has_group("base.group_system"):
                 actions = [(self.env._("Scheduled Actions"), "base.ir_cron_act")]
         return _step("queue", state, self.env._("The queue"), text, actions)
+
+    @api.model
+    def _unknown_settings(self):
+        """The settings that have no effect, each with what was probably meant; empty if there are none."""
+        return ", ".join(
+            self.env._("%(name)s (did you mean %(meant)s?)", name=name, meant=meant) if meant else name
+            for name, meant in configuration.unknown()
+        )
 
     @api.model
     def _jobs_sentence(self):
@@ -176,12 +184,12 @@ class ManychatSetup(models.AbstractModel):
             state = "warning"
             text = " ".join(self._stuck_sentence(bridge) for bridge in stuck[:SHOWN])
             if len(stuck) > SHOWN:
-                text = f"{text} {self.env._('And %s more.', len(stuck) - SHOWN)}"
+                text = text + " " + self.env._("And %s more.", len(stuck) - SHOWN)
         elif alive:
             state = "done"
             text = self.env._("Running: %s.", "; ".join(self._bridge_sentence(bridge) for bridge in alive[:SHOWN]))
             if len(alive) > SHOWN:
-                text = f"{text} {self.env._('And %s more.', len(alive) - SHOWN)}"
+                text = text + " " + self.env._("And %s more.", len(alive) - SHOWN)
         elif bridges:
             state = "warning"
             text = self.env._(

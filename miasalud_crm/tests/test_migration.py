@@ -238,7 +238,22 @@ class TestMigration(MigrationCase):
         for manychat_id in used:
             self.assertTrue(self.lead(manychat_id).exists())
         self.assertEqual(taken.stage_id, self.stages[17])
-        self.assertEqual(len(self.migration.line_ids.filtered("kept")), len(used))
+        # As a value, which each user reads in their own language; the operator's terminal gets the sentence.
+        lines = self.migration.line_ids.filtered("kept")
+        reasons = {line.manychat_id: line.kept for line in lines}
+        self.assertEqual(
+            reasons,
+            {
+                "MC-MOVED": "messages",
+                "MC-NOTE": "messages",
+                "MC-ACTIVITY": "activities",
+                "MC-TAG": "changed",
+                "MC-EVENT": "events",
+                "MC-STALE": "events",
+            },
+        )
+        sentences = {kept["manychat_id"]: kept["reason"] for kept in result["kept"]}
+        self.assertEqual(sentences["MC-ACTIVITY"], "It has activities since.")
 
     def test_undoing_leaves_what_was_merged_or_deleted(self):
         self.migrate(opportunity("MC-A"), opportunity("MC-B"), opportunity("MC-C"))
