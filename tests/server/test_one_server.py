@@ -27,8 +27,9 @@ SUITE = os.environ.get("DEBIAN") or "bookworm"
 HOOKS, PAGES = "hooks.example.com", "odoo.example.com"
 #: The ports that the page's servers listen on.
 PORTS = (80, 443, 8000, 8069, 8072, 8080, 9464, 9465)
-#: Seconds for what takes a second or two on a machine that does nothing else.
-PATIENCE = 120
+#: Seconds for what takes a second or two on a machine that does nothing else. An event that a power cut caught between
+#: Odoo and the queue waits longest: two minutes until another run may send it, and 70 seconds until Odoo's next run.
+PATIENCE = 300
 pytestmark = pytest.mark.timeout(2400)
 
 _SITE = f"""
@@ -199,7 +200,8 @@ def test_the_sockets_of_browsers_reach_odoo(machine: Machine) -> None:
     upgrade = (
         "-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: x'"
     )
-    assert '"pass"' in machine.run(f"curl -fsS https://{PAGES}/websocket/health").stdout
+    # Odoo was started a moment ago, and its process for open sockets comes up last.
+    eventually(lambda: '"pass"' in machine.run(f"curl -fsS https://{PAGES}/websocket/health").stdout)
     key = upgrade.replace("Key: x", "Key: dGhlIHNhbXBsZSBub25jZQ==")
     origin = f"-H 'Origin: https://{PAGES}'"
     done = machine.run(
