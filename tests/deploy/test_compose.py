@@ -24,6 +24,8 @@ FILES = [DEVELOPMENT, PRODUCTION]
 OPERATORS = {"secrets", "acme"}
 #: What the addon reads (miasalud_crm/configuration.py), and Odoo's image.
 OF_ODOO = {"PGHOST", "PGUSER", "PGPASSWORD", "PGPASSWORD_FILE"}
+#: What the API's web server reads: whose word about a client's address counts.
+UVICORNS = {"FORWARDED_ALLOW_IPS"}
 
 
 @pytest.fixture(params=FILES, ids=lambda file: file.name)
@@ -110,7 +112,7 @@ def test_settings_are_spelt_as_the_bridge_and_the_addon_read_them(compose: Any) 
     for name, service in compose["services"].items():
         variables = set(service.get("environment", {}))
         if "miasalud-bridge" in service["image"]:
-            assert variables <= setting_names(), name
+            assert variables - UVICORNS <= setting_names(), name
         if "miasalud-odoo" in service["image"]:
             rest = {each.removesuffix("_FILE") for each in variables - OF_ODOO}
             assert all(each.removeprefix("MIASALUD_").lower() in addon for each in rest), name
@@ -177,6 +179,18 @@ def test_variables_without_a_default_are_explained_at_the_top(file: Path) -> Non
     text = file.read_text(encoding="utf-8")
     head = text[: text.index("\nx-")]
     assert [name for name in set(re.findall(r"\$\{(\w+):\?", text)) if f"{name}=" not in head] == []
+
+
+def test_each_variable_of_an_operator_is_in_the_docs(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    explained = text[: text.index("\nx-")] + (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
+    used = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
+    assert [name for name in used if name not in explained] == []
+
+
+def test_the_api_believes_the_proxys_network_about_addresses(compose: Any) -> None:
+    trusted = compose["services"]["api"]["environment"]["FORWARDED_ALLOW_IPS"]
+    assert trusted == compose["networks"]["default"]["ipam"]["config"][0]["subnet"]
 
 
 def test_production_publishes_the_proxys_ports_and_no_other(production: Any) -> None:

@@ -1,8 +1,9 @@
-"""The runbook: each alert, of Prometheus and of Odoo, has its section."""
+"""The runbook: each alert, of Prometheus, of Odoo and of Azure, has its section or its row."""
 
 from __future__ import annotations
 
 import ast
+import re
 
 import pytest
 import yaml
@@ -25,6 +26,14 @@ def test_each_alert_in_odoo_has_a_section() -> None:
     assert kinds
     headings = {anchor.replace("-", " ") for anchor in PAGES["docs/runbook.md"].anchors}
     assert [kind for kind in kinds if kind.lower() not in headings] == []
+
+
+def test_each_alert_of_azure_has_a_row() -> None:
+    source = (ROOT / "deploy" / "azure" / "infra" / "modules" / "alerts.bicep").read_text(encoding="utf-8")
+    alerts = re.findall(r"^    name: '([a-z-]+)'$", source, re.MULTILINE)
+    assert alerts
+    table = PAGES["docs/runbook.md"].text.split("## Alerts of Azure")[1]
+    assert sorted(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == sorted(alerts)
 
 
 def _kinds_of_alerts() -> list[str]:

@@ -35,6 +35,12 @@ def test_shell_snippets_are_valid_shell(page: Page) -> None:
         assert (checked.returncode, checked.stderr) == (0, ""), snippet.text
 
 
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_a_restored_odoo_gets_the_events_since_its_backup(page: Page) -> None:
+    for snippet in page.snippets:
+        assert ("pg_restore" in snippet.text) == ("reconcile --odoo-restored-to" in snippet.text), snippet.text
+
+
 @pytest.mark.parametrize("page", RUNNABLE.values(), ids=RUNNABLE)
 def test_snippets_run(page: Page, checkout: Path, reader: dict[str, str]) -> None:
     snippets = "\n".join(snippet.text for snippet in page.snippets if snippet.runs)

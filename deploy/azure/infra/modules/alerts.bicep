@@ -47,7 +47,7 @@ var queries = [
   }
   {
     name: 'wrong-settings'
-    about: 'A container ends at its start: a setting is wrong, or the tables are of another version. Its log says which.'
+    about: 'A container ends at its start: a setting is wrong, or the tables are older than the bridge. Its log says which.'
     severity: page
     query: 'ContainerAppSystemLogs_CL | where Reason_s contains "BackOff" or Reason_s contains "Crash" | summarize count() by ContainerAppName_s'
     minutes: 15
