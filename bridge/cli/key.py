@@ -97,7 +97,7 @@ def _name(given: str) -> str:
 def _add(connection: sa.Connection, name: str, row: dict[str, Any]) -> str:
     """Store the key; the reason if it is refused.
 
-    Two valid keys of one name could not be told apart in the log, and the wrong one would be revoked one day.
+    Two valid keys of one name look alike in the log, and one day the wrong one is revoked.
     """
     known = [key for key in api_keys.valid_keys(connection) if normalize_label(key.name) == normalize_label(name)]
     if known and known[0].digest != row["digest"]:
