@@ -50,7 +50,7 @@ _IDENTITY_DENIED_ADVICE = (
     "The service does not accept its token. Is the storage account in the tenant of this identity, and this machine's "
     "clock right?"
 )
-#: Answers of the service that say more than “refused”, whoever logs in.
+#: Answers of the service that say more than “refused”, for a key and for an identity.
 _WORDS = {
     "KeyBasedAuthenticationNotPermitted": (
         "the storage account takes no keys",

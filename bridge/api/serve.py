@@ -13,7 +13,7 @@ import uvicorn
 from .. import __version__, connect
 from ..contract.payloads import QUEUES, EventType
 from ..errors import ConfigurationError, UnfitTables
-from ..monitoring.probes import NOT_CONFIGURED, SQL_ADVICE, BackgroundCheck
+from ..monitoring.probes import NOT_CONFIGURED, QUEUE_ADVICE, SQL_ADVICE, BackgroundCheck
 from ..settings import Settings, variable
 from ..signals import ignore_meaningless, stop_signals
 from .accepted import AcceptedEvents
@@ -91,6 +91,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     )
     log.info("starting", version=__version__, address=f"http://{host}:{port}", database=context.engine.dialect.name)
     context.keys.start()
+    _warm_up(context)
     stop.end_with(server := uvicorn.Server(config))
     server.run(sockets=[listening])
     context.keys.close()
@@ -99,6 +100,15 @@ def serve(settings: Settings, host: str, port: int) -> None:
         queue.close()
     context.engine.dispose()
     log.info("stopped", code="asked")
+
+
+def _warm_up(context: Context) -> None:
+    """Begin to get the identity's token and the connections to the queues, for which the first bot would wait.
+
+    What fails now fails again at the first event, whose answer says so.
+    """
+    queues = set(context.queues.values())
+    BackgroundCheck(lambda: [queue.depth() for queue in queues], QUEUE_ADVICE).begin(max_age=0)
 
 
 class _Stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
@@ -97,7 +98,7 @@ def _name(given: str) -> str:
 def _add(connection: sa.Connection, name: str, row: dict[str, Any]) -> str:
     """Store the key; the reason if it is refused.
 
-    Two valid keys of one name could not be told apart in the log, and the wrong one would be revoked one day.
+    Two valid keys of one name look alike in the log, and one day the wrong one is revoked.
     """
     known = [key for key in api_keys.valid_keys(connection) if normalize_label(key.name) == normalize_label(name)]
     if known and known[0].digest != row["digest"]:
@@ -111,6 +112,8 @@ def _add(connection: sa.Connection, name: str, row: dict[str, Any]) -> str:
 def _show(engine: sa.Engine, key: str) -> None:
     """Print a key. One that could not be printed is revoked, because no one can ever use it."""
     try:
+        if sys.stdout is None:  # closed by the caller: typer would print nothing, and not say so
+            raise OSError(errno.EBADF, "there is no standard output")
         typer.echo("The key, for the header X-API-KEY. It is shown this once:", err=True)
         typer.echo(key)
     except OSError as error:

@@ -69,7 +69,7 @@ def _lack_in_postgresql(connection: sa.Connection) -> tuple[str, str] | None:
 
 
 def _lack_in_mssql(connection: sa.Connection) -> tuple[str, str] | None:
-    """The same. A user without a right to see a schema is told nothing about it (NULL): then the upgrade says more."""
+    """The same. Without a right to see a schema, the answer is NULL: then the upgrade says more."""
     try:
         row = connection.execute(_MSSQL, {"schema": schema_of(connection)}).one()
     except DBAPIError:

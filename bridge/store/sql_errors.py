@@ -162,6 +162,9 @@ _NO_TOKEN = (
     "no answer in time",
     "Is the server running, and has this machine the identity? Only a machine in Azure has a managed one.",
 )
+_ODBC_INSTALL = (
+    "Install the driver that the URL names. Or name none, and in a checkout, run: pip install '.[azure-sql]'"
+)
 # The meaning of ODBC's states that an operator may see.
 _ODBC_STATES = {
     "HYT00": ("no answer in time", ""),
@@ -177,8 +180,8 @@ _ODBC_STATES = {
         "Microsoft Entra gives no token for the login",
         "For an application, are its client id and secret in the URL? Does a proxy or firewall stand before Entra?",
     ),
-    "IM002": ("the ODBC driver is not installed", "In a checkout, run: pip install '.[azure-sql]'"),
-    "01000": ("the ODBC driver cannot be loaded", "In a checkout, run: pip install '.[azure-sql]'"),
+    "IM002": ("the ODBC driver is not installed", _ODBC_INSTALL),
+    "01000": ("the ODBC driver cannot be loaded", _ODBC_INSTALL),
 }
 # Those that only another URL or an installation mends.
 _ODBC_SETTINGS = {"FA001", "FA002", "FA003", "IM002", "IM003", "01000"}

@@ -151,7 +151,7 @@ class DeadLetterer:
 
 
 def remove_outlived(engine: sa.Engine, dead_letter_queue: Queue) -> None:
-    """Delete the notices of letters that are not open any more, whoever closed them.
+    """Delete the notices of letters that are not open any more: closed here, by a command or in Odoo.
 
     :raises bridge.errors.Outage: SQL or the queue is down
     """

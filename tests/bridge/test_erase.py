@@ -58,9 +58,11 @@ def test_the_same_events_again_bring_nobody_back(cli: Cli, world: World) -> None
     assert len(world.odoo.moves) == 1
 
 
-def test_messages_still_waiting_are_told_of(cli: Cli, world: World) -> None:
+def test_messages_still_waiting_are_named(cli: Cli, world: World) -> None:
     world.send(contact("MC1"), contact("MC2"))
-    assert "2 messages" in cli("erase", "--manychat-id", "MC1", "--yes").stdout
+    done = cli("erase", "--manychat-id", "MC1", "--yes")
+    assert done.returncode == 1, "no bridge has stored the person yet"
+    assert "2 messages" in done.stderr
 
 
 def test_nothing_is_removed_while_odoo_is_away(cli: Cli, world: World) -> None:

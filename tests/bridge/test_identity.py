@@ -162,6 +162,18 @@ def test_tokens_that_end_while_the_endpoint_is_down_lose_nothing(world: World, t
     assert bridge.terminate() == 0
 
 
+def test_the_standby_has_its_token_before_the_first_event(world: World, tenant: Entra, cli: Cli) -> None:
+    cli.environment = world.environment
+    key = cli("key", "create", "Bot", "--scope", "webhook").stdout.strip()
+    tenant.asked.clear()
+    with api_process(world.environment, world.folder) as api:
+        eventually(lambda: tenant.asked, "a token without an event")
+        eventually(lambda: api.request("GET", "/health").status_code == 200)
+        request: Any = {"json": {"manychat_id": "MC1", "nombre_lead": "Ana"}, "headers": {"X-API-KEY": key}}
+        assert api.request(*CONTACT, **request).status_code == 200
+    assert len(tenant.asked) == 1, "the event used the same token"
+
+
 def test_the_standby_answers_503_while_it_has_no_token(world: World, tenant: Entra, cli: Cli) -> None:
     cli.environment = world.environment
     key = cli("key", "create", "Bot", "--scope", "webhook").stdout.strip()

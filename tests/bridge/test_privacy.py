@@ -49,7 +49,8 @@ def whole_contact(manychat_id: str):  # type: ignore[no-untyped-def]
 def found_in(printed: str, secrets: dict[str, str]) -> list[str]:
     """Names of the secrets that stand in ``printed``, as they are or as JSON, Base64 or a URL would write them."""
     searched = printed + "".join(
-        base64.b64decode(piece + "=" * (-len(piece) % 4)).decode("utf-8", "replace")
+        # One letter more than whole bytes is no Base64: a long id, for example.
+        base64.b64decode(piece[: len(piece) - (len(piece) % 4 == 1)] + "==").decode("utf-8", "replace")
         for piece in re.findall(r"[A-Za-z0-9+/]{24,}", printed)
     )
     searched = searched.casefold()

@@ -142,6 +142,7 @@ def test_migrations_only_add_so_that_bridges_of_the_release_before_work_on(own: 
     """Otherwise a bridge of that release, or the standby API, stops in the middle of an upgrade."""
     migrate.downgrade(own, RELEASE_BEFORE)
     before = shape(own)
+    before.pop("kept_api_keys")  # of the downgrade, which puts keys aside until the upgrade: that release never had it
     migrate.upgrade(own)
     after = shape(own)
 

@@ -169,7 +169,7 @@ module alerts 'modules/alerts.bicep' = {
 // For azd, which stores them in its environment, and for the hooks beside azure.yaml.
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.server
-output BRIDGE_IDENTITY_NAME string = identity.outputs.name
+output IDENTITY_NAME string = identity.outputs.name
 output DATABASE_HOST string = database.outputs.host
 output DATABASE_NAME string = database.outputs.name
 output UPGRADE_JOB string = apps.outputs.upgradeJob
