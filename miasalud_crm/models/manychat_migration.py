@@ -154,13 +154,13 @@ class ManychatMigration(models.Model):
 
     def _writers(self, since):
         """Who wrote contacts with a ManyChat ID since then: list of dicts of ``user``, ``partners`` and ``last``."""
-        if not known_people.has_field(self.env):
+        if not (expression := known_people.identifier(self.env)):
             return []
         rows = self.env.execute_query(
             SQL(
                 "SELECT write_uid, count(*), max(write_date) FROM res_partner "
                 "WHERE %s IS NOT NULL AND write_date > %s GROUP BY 1 ORDER BY 2 DESC",
-                SQL.identifier(known_people.NAME),
+                expression,
                 since,
             )
         )
