@@ -177,7 +177,9 @@ def _contacts(plan: Plan, odoo: MigrationOdoo) -> None:
         "Otherwise --accept contacts-field: each person gets a new opportunity."
     )
     is_unreadable = bool(plan.overview.get("contacts_unreadable"))
-    plan.add("contacts-field", "Contacts have a field x_manychat_id that cannot be read", int(is_unreadable), (), advice)
+    plan.add(
+        "contacts-field", "Contacts have a field x_manychat_id that cannot be read", int(is_unreadable), (), advice
+    )
     counts: Counter[str] = Counter()
     closed: list[str] = []
     for people in pages(list(plan.states.people)):

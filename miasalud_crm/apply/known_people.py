@@ -75,7 +75,9 @@ def index(cr):
     # By the column: while modules are loaded, the registry may not have a field that people made.
     column = table_columns(cr, "res_partner").get(NAME)
     if column and (expression := _identifier(column["udt_name"])):
-        statement = "CREATE INDEX IF NOT EXISTS manychat_known_people ON res_partner ((%(id)s)) WHERE %(id)s IS NOT NULL"
+        statement = (
+            "CREATE INDEX IF NOT EXISTS manychat_known_people ON res_partner ((%(id)s)) WHERE %(id)s IS NOT NULL"
+        )
         cr.execute(SQL(statement, id=expression))
 
 
