@@ -150,8 +150,11 @@ def verify(
 ) -> None:
     """Compare the old system with SQL and Odoo. Reads only.
 
-    `--accept writers` accepts that contacts were written in Odoo meanwhile. Exits with 1 if something differs.
+    `--accept writers` accepts that contacts were written in Odoo meanwhile. Exits with 1 if something differs, 2 if
+    called wrongly.
     """
+    if unknown := sorted(set(accept or []) - {verification.WRITERS}):
+        fail(f"There is nothing to accept by the name {', '.join(unknown)}. There is: {verification.WRITERS}.", MISUSED)
     with _decisions(as_json):
         work = _begin(mapping_file, source_url, schema, quiet=as_json)
         found = _plan(work, undated, only_states=True)

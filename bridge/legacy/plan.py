@@ -171,6 +171,15 @@ def _dates(plan: Plan, legacy: Legacy, now: datetime, undated: datetime | None) 
 
 def _contacts(plan: Plan, odoo: MigrationOdoo) -> None:
     contacts = plan.overview["contacts"]
+    advice = (
+        "Odoo cannot look up that field, because it is computed or of another type: the opportunities of these people "
+        "would not be taken over. In Odoo, make x_manychat_id of Contact a stored text field, and restart Odoo. "
+        "Otherwise --accept contacts-field: each person gets a new opportunity."
+    )
+    is_unreadable = bool(plan.overview.get("contacts_unreadable"))
+    plan.add(
+        "contacts-field", "Contacts have a field x_manychat_id that cannot be read", int(is_unreadable), (), advice
+    )
     counts: Counter[str] = Counter()
     closed: list[str] = []
     for people in pages(list(plan.states.people)):

@@ -24,6 +24,8 @@ from .states import Candidate, begun_at
 
 #: Examples of each fault.
 SHOWN = 10
+#: By which it is accepted that contacts were written.
+WRITERS = "writers"
 #: Columns that say how new a row is, or when it was written: they have no counterpart in the old tables.
 _BOOKKEEPING = {"event_at", "event_received_at", "event_id", "field_versions", "created_at", "updated_at", "category"}
 
@@ -86,7 +88,7 @@ class Verification:
         found = [f"{each.name}: {each.missing} rows missing, {each.different} different" for each in self.tables
                  if not each.is_right]  # fmt: skip
         found += [f"{number} people: {verdict}" for verdict, number in self.verdicts.items() if verdict in FAULTS]
-        if self.writers and "writers" not in accepted:
+        if self.writers and WRITERS not in accepted:
             total = sum(each["partners"] for each in self.writers)
             users = ", ".join(str(each["user"]) for each in self.writers)
             found.append(f"{total} contacts with a ManyChat id were written since the run began, by {users}")

@@ -8,19 +8,43 @@ from collections import defaultdict
 from odoo.tools import SQL
 from odoo.tools.sql import table_columns
 
-#: The field of the earlier integration, and the types of its column that can hold an ID of ManyChat.
+#: The field of the earlier integration.
 NAME = "x_manychat_id"
-_TYPES = ("varchar", "text", "int4", "int8")
-#: The ID without the blanks around it. Texts and numbers alike.
-ID = SQL("btrim(%s::text)", SQL.identifier(NAME))
+_COLUMN = SQL.identifier(NAME)
+#: What stands around an ID that people or programs copied: all blanks, and characters of no width.
+_BLANKS = "".join(char for char in map(chr, range(0x3001)) if char.isspace()) + "\u200b\u200c\u200d\u2060\ufeff"
+_WHOLE = SQL("NULLIF(%s, 0)::text", _COLUMN)  # Odoo writes 0 for an empty number
+# By way of text: a direct cast rounds to 15 digits, and an ID may have more.
+_DECIMAL = SQL(r"NULLIF(regexp_replace(%s::text::numeric::text, '\.0+$', ''), '0')", _COLUMN)
+#: How a column reads as text, by its type. Each can be indexed. A field of another kind holds no ID of ManyChat.
+_AS_TEXT = {
+    **dict.fromkeys(("varchar", "text"), SQL("%s::text", _COLUMN)),
+    **dict.fromkeys(("int2", "int4", "int8"), _WHOLE),
+    **dict.fromkeys(("float4", "float8", "numeric"), _DECIMAL),
+    # Translated, or of each company: one value, in one of the languages or companies.
+    "jsonb": SQL("(jsonb_path_query_first(%s, '$.*') #>> '{}')", _COLUMN),
+}
 
 
-def has_field(env):
-    """Whether contacts have such a field, stored in a column of their own."""
+def is_unreadable(env):
+    """Whether contacts have such a field, but none whose IDs can be looked up: computed, or of another type."""
+    return NAME in env["res.partner"]._fields and identifier(env) is None
+
+
+def identifier(env):
+    """The ID of a contact without the blanks around it, or NULL, as an expression over ``res_partner``.
+
+    :return: ``None`` if contacts have no such field, stored in a column of their own
+    """
     field = env["res.partner"]._fields.get(NAME)
-    if field is None or not field.store or field.translate or field.company_dependent:
-        return False
-    return bool(field.column_type) and field.column_type[0] in _TYPES
+    if field is None or not field.store or not field.column_type or field.type in ("many2one", "json"):
+        return None
+    return _identifier(field.column_type[0])
+
+
+def _identifier(column_type):
+    text = _AS_TEXT.get(column_type)
+    return text and SQL("NULLIF(btrim(%s, %s), '')", text, _BLANKS)
 
 
 def find(env, manychat_ids):
@@ -29,15 +53,15 @@ def find(env, manychat_ids):
     :return dict: ManyChat id → ``res.partner``; active ones first, people before companies, newest first
     """
     found = defaultdict(env["res.partner"].browse)
-    if manychat_ids and has_field(env):
+    expression = identifier(env) if manychat_ids else None
+    if expression:
         env["res.partner"].flush_model([NAME, "active", "is_company"])
-        # The cast serves the index of `index`; without a value, no row is in it.
+        # The index of `index` has this very expression; without a value, no row is in it.
         rows = env.execute_query(
             SQL(
-                "SELECT %(id)s, id FROM res_partner WHERE %(column)s IS NOT NULL AND %(id)s = ANY(%(ids)s) "
+                "SELECT %(id)s, id FROM res_partner WHERE %(id)s = ANY(%(ids)s) "
                 "ORDER BY active DESC, is_company NULLS FIRST, id DESC",
-                id=ID,
-                column=SQL.identifier(NAME),
+                id=expression,
                 ids=list(manychat_ids),
             )
         )
@@ -50,9 +74,11 @@ def index(cr):
     """Index the field, so that the first event of each new person does not read all contacts."""
     # By the column: while modules are loaded, the registry may not have a field that people made.
     column = table_columns(cr, "res_partner").get(NAME)
-    if column and column["udt_name"] in _TYPES:
-        statement = "CREATE INDEX IF NOT EXISTS manychat_known_people ON res_partner ((%s)) WHERE %s IS NOT NULL"
-        cr.execute(SQL(statement, ID, SQL.identifier(NAME)))
+    if column and (expression := _identifier(column["udt_name"])):
+        statement = (
+            "CREATE INDEX IF NOT EXISTS manychat_known_people ON res_partner ((%(id)s)) WHERE %(id)s IS NOT NULL"
+        )
+        cr.execute(SQL(statement, id=expression))
 
 
 def drop_index(cr):

@@ -10,7 +10,7 @@ from ..rights import managers_only
 CREATED, TAKEN_OVER, FOLLOWED = "created", "taken_over", "followed"
 #: Why an undoing leaves an opportunity as it is.
 GONE, CHANGED, MESSAGES, ACTIVITIES = "gone", "changed", "messages", "activities"
-EVENTS, REFERRED = "events", "referred"
+EVENTS, FOLLOWERS, REFERRED = "events", "followers", "referred"
 
 
 class Migrating(str):
@@ -169,13 +169,13 @@ class ManychatMigration(models.Model):
 
     def _writers(self, since):
         """Who wrote contacts with a ManyChat ID since then: list of dicts of ``user``, ``partners`` and ``last``."""
-        if not known_people.has_field(self.env):
+        if not (expression := known_people.identifier(self.env)):
             return []
         rows = self.env.execute_query(
             SQL(
                 "SELECT write_uid, count(*), max(write_date) FROM res_partner "
                 "WHERE %s IS NOT NULL AND write_date > %s GROUP BY 1 ORDER BY 2 DESC",
-                SQL.identifier(known_people.NAME),
+                expression,
                 since,
             )
         )
@@ -215,6 +215,7 @@ class ManychatMigrationLine(models.Model):
             (MESSAGES, "It has messages since."),
             (ACTIVITIES, "It has activities since."),
             (EVENTS, "It has later events."),
+            (FOLLOWERS, "It has other followers since."),
             (REFERRED, "Another record refers to it."),
         ],
         "Not Undone Because",

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
+from odoo.tools import SQL
 
 from bridge.contract.fields import normalize_label
 
@@ -36,7 +37,8 @@ class ManychatMigration(models.Model):
         :return dict: ``batch``, ``name`` and ``started_at`` of the open migration; ``stages``; ``mapped``: for each of
             ``states`` the number of its row in the stage map, or ``False``; ``map``: label, number, stage and its id of
             each row; ``advisers``: those of ``advisers`` without an Odoo user, by role; ``contacts``: how many contacts
-            have a ManyChat ID, archived, doubled; ``writers``: who wrote such contacts lately
+            have a ManyChat ID, archived, doubled; ``contacts_unreadable``: they have a field for it that cannot be
+            looked up; ``writers``: who wrote such contacts lately
         :raises UserError: no migration is open
         :raises AccessError: the caller is not in that group
         """
@@ -56,6 +58,7 @@ class ManychatMigration(models.Model):
             "mapped": [resolve(number or None, label or None).id for number, label in states],
             "advisers": {role: self._without_user(role, advisers.get(role, ())) for role in (COMMERCIAL, MEDICAL)},
             "contacts": self._contacts(),
+            "contacts_unreadable": known_people.is_unreadable(self.env),
             "writers": [
                 {**each, "last": iso_utc(each["last"])} for each in self._writers(fields.Datetime.now() - RECENTLY)
             ],
@@ -193,17 +196,21 @@ class ManychatMigration(models.Model):
         return sorted(set(numbers) - set(known.filtered("user_id").mapped("external_id")))
 
     def _contacts(self):
-        if not known_people.has_field(self.env):
+        if not (expression := known_people.identifier(self.env)):
             return False
+        self.env["res.partner"].flush_model([known_people.NAME, "active"])
         self.env.cr.execute(
-            """
-            WITH known AS (
-                SELECT btrim(x_manychat_id::text) AS manychat_id, count(*) AS number, bool_and(NOT active) AS archived
-                  FROM res_partner WHERE btrim(x_manychat_id::text) <> '' GROUP BY 1)
-            SELECT count(*), COALESCE(sum(number), 0)::bigint, count(*) FILTER (WHERE number > 1),
-                   count(*) FILTER (WHERE archived)
-              FROM known
-            """
+            SQL(
+                """
+                WITH known AS (
+                    SELECT count(*) AS number, bool_and(NOT active) AS archived
+                      FROM res_partner WHERE %(id)s IS NOT NULL GROUP BY %(id)s)
+                SELECT count(*), COALESCE(sum(number), 0)::bigint, count(*) FILTER (WHERE number > 1),
+                       count(*) FILTER (WHERE archived)
+                  FROM known
+                """,
+                id=expression,
+            )
         )
         people, contacts, doubled, archived = self.env.cr.fetchone()
         return {"people": people, "contacts": contacts, "doubled": doubled, "archived": archived}

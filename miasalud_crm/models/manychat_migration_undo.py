@@ -3,10 +3,11 @@ from psycopg2.extras import Json
 from odoo import models
 from odoo.tools import SQL
 
-from .manychat_migration import ACTIVITIES, CHANGED, CREATED, EVENTS, GONE, MESSAGES, REFERRED, TAKEN_OVER
+from .manychat_migration import ACTIVITIES, CHANGED, CREATED, EVENTS, FOLLOWERS, GONE, MESSAGES, REFERRED, TAKEN_OVER
 
-#: Models whose records say nothing of a use by people: ours, and the chatter, which is looked at by itself.
-OWN = ("manychat.", "mail.", "crm.lead")
+#: Models whose records say nothing of a use by people: ours, the chatter, which is looked at by itself, and what an
+#: export leaves.
+OWN = ("manychat.", "mail.", "crm.lead", "ir.model.data")
 #: What of a snapshot changes with any use.
 SIGNS = ("write_date", "messages")
 
@@ -124,12 +125,20 @@ class ManychatMigrationLine(models.Model):
     def _reasons_to_keep(self):
         """Why lines cannot be undone: dict of line id → pair of a value of ``kept`` and, with :data:`.REFERRED`, the
         name of the model."""
+        # With what came later, in another call: in a dry run it is still there, and it is no use by people.
+        domain = [
+            ("migration_id", "in", self.migration_id.ids),
+            ("lead_id", "in", self.lead_id.ids),
+            ("is_undone", "=", False),
+            ("id", ">", min(self.ids, default=0)),
+        ]
+        lines = (self | self.search(domain)).sorted("id", reverse=True)
         newest = {}
-        for line in self:
+        for line in lines:
             newest.setdefault(line.lead_id.id, line)
         seen = self._signs_of_use([line for lead_id, line in newest.items() if lead_id])
         reasons, later = {}, {}
-        for line in self:
+        for line in lines:
             lead_id = line.lead_id.id
             if not lead_id:
                 reasons[line.id] = GONE, ""
@@ -148,7 +157,10 @@ class ManychatMigrationLine(models.Model):
         """
         if not lines:
             return {}
-        values = [(line.lead_id.id, line.after["write_date"], line.after["messages"], line.event_id) for line in lines]
+        values = [
+            (line.lead_id.id, line.after["write_date"], line.after["messages"], line.event_id, line.made, line.id)
+            for line in lines
+        ]
         self.env.flush_all()
         self.env.cr.execute(
             """
@@ -160,16 +172,21 @@ class ManychatMigrationLine(models.Model):
                               AND create_date > line.written::timestamp),
                    EXISTS (SELECT FROM manychat_event event JOIN manychat_event own ON own.event_id = line.event
                             WHERE event.lead_id = lead.id AND event.id <> own.id
-                              AND event.applied_at > own.applied_at)
-              FROM unnest(%s::integer[], %s::text[], %s::integer[], %s::text[]) AS line (lead, written, message, event)
+                              AND event.applied_at > own.applied_at),
+                   line.made = %s AND EXISTS (
+                        SELECT FROM mail_followers follower JOIN manychat_migration_line own ON own.id = line.id
+                         WHERE res_model = 'crm.lead' AND res_id = lead.id
+                           AND NOT own.after -> 'followers' @> to_jsonb(follower.id))
+              FROM unnest(%s::integer[], %s::text[], %s::integer[], %s::text[], %s::text[], %s::integer[])
+                   AS line (lead, written, message, event, made, id)
               JOIN crm_lead lead ON lead.id = line.lead
             """,
-            [list(column) for column in zip(*values, strict=True)],
+            [CREATED, *(list(column) for column in zip(*values, strict=True))],
         )
         found = {}
         for lead_id, *signs in self.env.cr.fetchall():
             # The last one says most: an event also changes the opportunity.
-            reasons = zip((CHANGED, MESSAGES, ACTIVITIES, EVENTS), signs, strict=True)
+            reasons = zip((CHANGED, MESSAGES, ACTIVITIES, EVENTS, FOLLOWERS), signs, strict=True)
             if seen := [reason for reason, sign in reasons if sign]:
                 found[lead_id] = seen[-1], ""
         for lead_id, label in self._references([line.lead_id.id for line in lines if line.made == CREATED]):
@@ -184,12 +201,38 @@ class ManychatMigrationLine(models.Model):
             if name.startswith(OWN) or not model._auto or model._abstract or model._transient:
                 continue
             for field in self.env[name]._fields.values():
-                if field.type == "many2one" and field.comodel_name == "crm.lead" and field.store:
-                    query = SQL(
-                        "SELECT DISTINCT %(column)s FROM %(table)s WHERE %(column)s = ANY(%(ids)s)",
-                        column=SQL.identifier(field.name),
-                        table=SQL.identifier(model._table),
-                        ids=lead_ids,
-                    )
+                if field.store and (query := _query_of_references(self.env[name], field, lead_ids)):
                     for (lead_id,) in self.env.execute_query(query):
                         yield lead_id, self.env["ir.model"]._get(name).name
+
+
+def _query_of_references(model, field, lead_ids):
+    """A query for those of ``lead_ids`` to which a stored field of ``model`` refers; ``None`` if it cannot."""
+    condition = SQL("TRUE")
+    table, column = model._table, field.name
+    if field.type == "many2one_reference" and field.model_field in model._fields:
+        if not model._fields[field.model_field].store:
+            return None
+        condition = SQL("%s = 'crm.lead'", SQL.identifier(field.model_field))
+    elif field.type == "reference":
+        texts = [f"crm.lead,{lead_id}" for lead_id in lead_ids]
+        name = SQL.identifier(column)
+        return SQL(
+            "SELECT DISTINCT split_part(%(name)s, ',', 2)::integer FROM %(table)s WHERE %(name)s = ANY(%(texts)s)",
+            name=name,
+            table=SQL.identifier(table),
+            texts=texts,
+        )
+    elif field.comodel_name != "crm.lead" or field.type not in ("many2one", "many2many"):
+        return None
+    elif field.type == "many2many":
+        table, column = field.relation, field.column2
+    elif not field.column_type or field.company_dependent:
+        return None
+    return SQL(
+        "SELECT DISTINCT %(column)s FROM %(table)s WHERE %(column)s = ANY(%(ids)s) AND %(condition)s",
+        column=SQL.identifier(column),
+        table=SQL.identifier(table),
+        ids=lead_ids,
+        condition=condition,
+    )

@@ -265,6 +265,27 @@ class TestMigration(MigrationCase):
         self.assertEqual({kept["manychat_id"] for kept in result["kept"]}, {"MC-A", "MC-B", "MC-C"})
         self.assertEqual(self.lead("MC-A"), self.lead("MC-B"))
 
+    def test_undoing_leaves_what_people_attached_to_or_follow(self):
+        self.migrate(*(opportunity(f"MC-{name}") for name in ("FILE", "FOLLOWER", "UNUSED")))
+        file = {"name": "receta.pdf", "raw": b"x", "res_model": "crm.lead", "res_id": self.lead("MC-FILE").id}
+        self.env["ir.attachment"].create(file)
+        self.lead("MC-FOLLOWER").message_subscribe(self.manager.partner_id.ids)
+        result = self.undo()
+        self.assertEqual({kept["manychat_id"] for kept in result["kept"]}, {"MC-FILE", "MC-FOLLOWER"})
+        self.assertEqual(result["undone"]["created"], 1)
+
+    def test_a_dry_run_takes_the_migrations_own_later_events_for_no_use(self):
+        lead = self.deal(self.contact())
+        before = self.row(lead)
+        self.migrate(opportunity(stage=17))
+        self.migrate(opportunity(stage=18, minutes=4))
+        newest = self.undo(dry_run=True, limit=1)
+        older = self.undo(dry_run=True, limit=1, before_id=newest["next"])
+        self.assertEqual((newest["kept"], older["kept"]), ([], []))
+        newest = self.undo(limit=1)
+        self.undo(limit=1, before_id=newest["next"])
+        self.assertEqual(self.row(lead), before)
+
     def test_a_dry_run_undoes_nothing_and_pages_end(self):
         self.migrate(*(opportunity(f"MC-{number}") for number in range(5)))
         self.assertEqual(self.undo(dry_run=True)["undone"]["created"], 5)
@@ -306,6 +327,14 @@ class TestMigration(MigrationCase):
         self.assertEqual(found["contacts"], {"people": 2, "contacts": 3, "doubled": 1, "archived": 1})
         self.assertEqual([stage["number"] for stage in found["stages"]], list(range(16, 27)))
         self.assertTrue(all(stage["mapped_to"] in stage["same_name"] for stage in found["stages"]))
+
+    def test_contacts_without_an_id_are_in_no_count(self):
+        for manychat_id in ("", " ", "\t", "MC-A\xa0"):
+            self.contact(manychat_id)
+        self.migrate(opportunity())
+        self.assertEqual(self.migration._contacts()["contacts"], 1)
+        self.env.cr.execute("UPDATE res_partner SET write_date = '2099-01-01'")
+        self.assertEqual([writer["partners"] for writer in self.calls.get_writers()], [1])
 
     def test_who_wrote_contacts_since_the_migration_began_is_named(self):
         self.migrate(opportunity())

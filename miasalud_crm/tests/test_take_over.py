@@ -2,8 +2,10 @@ from datetime import timedelta
 
 from freezegun import freeze_time
 
+from odoo import release
 from odoo.tests import tagged
 
+from ..apply import known_people
 from ..moments import naive_utc
 from .common import DAY, ManychatCase, opportunity
 
@@ -17,6 +19,7 @@ class KnownPeopleCase(ManychatCase):
     """Contacts with a field ``x_manychat_id``, as an earlier integration made them."""
 
     FIELD_TYPE = "char"
+    FIELD_OPTIONS = {}
 
     @classmethod
     def setUpClass(cls):
@@ -27,6 +30,7 @@ class KnownPeopleCase(ManychatCase):
                 "name": "x_manychat_id",
                 "field_description": "ManyChat",
                 "ttype": cls.FIELD_TYPE,
+                **cls.FIELD_OPTIONS,
             }
         )
 
@@ -84,7 +88,10 @@ class TestTakeOver(KnownPeopleCase):
         self.assertEqual(periods.mapped("moved_by"), ["person", "chat"])
 
     def test_blanks_around_an_id_do_not_count(self):
-        self.assert_taken_over(self.deal(self.contact("  MC-TEST-1 ")))
+        for number, around in enumerate((" ", "\t", "\n", "\xa0", "\u200b", "\ufeff")):
+            lead = self.deal(self.contact(f"{around}MC-{number}{around}"))
+            self.apply(opportunity(f"MC-{number}"))
+            self.assertEqual(self.lead(f"MC-{number}"), lead)
 
     def test_the_next_event_finds_it_by_its_id(self):
         lead = self.deal(self.contact())
@@ -213,14 +220,63 @@ class TestTakeOver(KnownPeopleCase):
         self.assertLess(many - few, 20 * 12, "a query more for each person, several times over")
 
 
-@tagged("post_install", "-at_install")
-class TestTakeOverOfNumbers(KnownPeopleCase):
-    FIELD_TYPE = "integer"
+class FieldOfAnotherKind(KnownPeopleCase):
+    """The field as other people made it."""
 
-    def test_an_id_that_is_a_number_in_odoo_is_found_too(self):
-        lead = self.deal(self.contact(40212))
+    ID = "40212"
+
+    def assert_found(self):
+        lead = self.deal(self.contact(self.ID))
+        self.contact(0 if isinstance(self.ID, (int, float)) else "")
+        known_people.drop_index(self.env.cr)
+        known_people.index(self.env.cr)
         self.apply(opportunity("40212"))
         self.assertEqual(self.lead("40212"), lead)
+        self.assertEqual(self.env["manychat.migration"]._contacts()["contacts"], 1)
+        self.assertFalse(known_people.is_unreadable(self.env))
+        self.env.cr.execute("SELECT count(*) FROM pg_indexes WHERE indexname = 'manychat_known_people'")
+        self.assertEqual(self.env.cr.fetchone(), (1,))
+
+
+@tagged("post_install", "-at_install")
+class TestTakeOverOfNumbers(FieldOfAnotherKind):
+    FIELD_TYPE, ID = "integer", 40212
+
+    def test_an_id_that_is_a_number_in_odoo_is_found_too(self):
+        self.assert_found()
+
+
+@tagged("post_install", "-at_install")
+class TestTakeOverOfDecimals(FieldOfAnotherKind):
+    FIELD_TYPE, ID = "float", 40212.0
+
+    def test_an_id_that_is_a_decimal_in_odoo_is_found_too(self):
+        self.assert_found()
+
+
+@tagged("post_install", "-at_install")
+class TestTakeOverOfTranslatedTexts(FieldOfAnotherKind):
+    FIELD_OPTIONS = {"translate": "standard" if release.version_info[0] > 18 else True}
+
+    def test_an_id_that_is_translated_in_odoo_is_found_too(self):
+        self.assert_found()
+
+
+@tagged("post_install", "-at_install")
+class TestTakeOverOfEachCompanysTexts(FieldOfAnotherKind):
+    FIELD_OPTIONS = {"company_dependent": True}
+
+    def test_an_id_of_one_company_is_found_too(self):
+        self.assert_found()
+
+
+@tagged("post_install", "-at_install")
+class TestTakeOverOfAnUnreadableField(FieldOfAnotherKind):
+    FIELD_OPTIONS = {"store": False, "readonly": True}
+
+    def test_a_plan_hears_of_a_field_that_cannot_be_looked_up(self):
+        self.assertTrue(known_people.is_unreadable(self.env))
+        self.assertEqual(self.apply(opportunity())[0]["status"], "created")
 
 
 @tagged("post_install", "-at_install")

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
-from bridge.cli import migrate_report
+from bridge.cli import migrate, migrate_report
 from bridge.contract.event import from_envelope
 from bridge.contract.payloads import CONTACT_QUEUE, DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE, Opportunity
 from bridge.importer import mapping, source
@@ -132,6 +133,7 @@ class KnowsNobody:
             "mapped": [labels.get(label, False) for _number, label in states_],
             "advisers": {"commercial": [7], "medical": []},
             "contacts": False,
+            "contacts_unreadable": True,
             "writers": [{"user": "sync", "partners": 3, "last": "2026-03-01T11:00:00+00:00"}],
         }
 
@@ -147,7 +149,14 @@ def test_a_plan_says_what_must_be_decided_and_what_was_accepted(old: Callable[..
     found = made(old({estados: [state(90, 1, estado="Cotizacion")]}))
     plan.writers(found)
     is_open = {each.key for each in found.findings if each.is_open([])}
-    assert is_open == {"labels", "stages-renamed", "stages-doubled", "advisers-commercial", "old-workers"}
+    assert is_open == {
+        "labels",
+        "stages-renamed",
+        "stages-doubled",
+        "contacts-field",
+        "advisers-commercial",
+        "old-workers",
+    }
     assert ("Cotizacion", 1, 0, "Cotización") in found.labels
     assert "labels" not in {each.key for each in found.findings if each.is_open(["labels"])}
 
@@ -187,3 +196,8 @@ def test_what_waits_on_the_old_queues_is_seen(old: Callable[..., Legacy], queues
     counts = {each.key: each.count for each in found.findings}
     assert (counts["waiting"], counts["bare-payloads"], counts["dead-letters"]) == (2, 1, 1)
     assert counts["old-workers"] == 1
+
+
+def test_a_comparison_refuses_a_misspelt_name_to_accept() -> None:
+    done = CliRunner().invoke(migrate.app, ["verify", "--mapping", "mapping.toml", "--accept", "writer"])
+    assert (done.exit_code, "There is: writers" in done.output) == (2, True)
