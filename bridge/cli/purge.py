@@ -12,7 +12,7 @@ import typer
 
 from ..store import retention
 from ..store.engine import in_transaction, read
-from .console import DryRun, Yes, confirm, load_settings, open_store, out, progress_bar
+from .console import DryRun, Yes, confirm, is_terminal, load_settings, open_store, out, progress_bar
 from .parsing import duration
 
 
@@ -41,7 +41,8 @@ def purge(
         out.print(f"Would purge: {counts}.")
         return
     total = sum(due.values())
-    if total:
+    # Also while nothing is due: a timer without --yes must fail on its first day, not on its ninetieth.
+    if total or not is_terminal():
         confirm(f"Purge for good: {counts}?", yes)
     with progress_bar() as progress:
         task = progress.add_task("Purging", total=total)

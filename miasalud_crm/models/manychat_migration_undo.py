@@ -165,6 +165,10 @@ class ManychatMigrationLine(models.Model):
         self.env.cr.execute(
             """
             SELECT lead.id,
+                   line.made = %s AND EXISTS (
+                        SELECT FROM mail_followers follower JOIN manychat_migration_line own ON own.id = line.id
+                         WHERE res_model = 'crm.lead' AND res_id = lead.id
+                           AND NOT own.after -> 'followers' @> to_jsonb(follower.id)),
                    lead.write_date <> line.written::timestamp,
                    EXISTS (SELECT FROM mail_message
                             WHERE model = 'crm.lead' AND res_id = lead.id AND id > line.message),
@@ -172,11 +176,7 @@ class ManychatMigrationLine(models.Model):
                               AND create_date > line.written::timestamp),
                    EXISTS (SELECT FROM manychat_event event JOIN manychat_event own ON own.event_id = line.event
                             WHERE event.lead_id = lead.id AND event.id <> own.id
-                              AND event.applied_at > own.applied_at),
-                   line.made = %s AND EXISTS (
-                        SELECT FROM mail_followers follower JOIN manychat_migration_line own ON own.id = line.id
-                         WHERE res_model = 'crm.lead' AND res_id = lead.id
-                           AND NOT own.after -> 'followers' @> to_jsonb(follower.id))
+                              AND event.applied_at > own.applied_at)
               FROM unnest(%s::integer[], %s::text[], %s::integer[], %s::text[], %s::text[], %s::integer[])
                    AS line (lead, written, message, event, made, id)
               JOIN crm_lead lead ON lead.id = line.lead
@@ -185,8 +185,8 @@ class ManychatMigrationLine(models.Model):
         )
         found = {}
         for lead_id, *signs in self.env.cr.fetchall():
-            # The last one says most: an event also changes the opportunity.
-            reasons = zip((CHANGED, MESSAGES, ACTIVITIES, EVENTS, FOLLOWERS), signs, strict=True)
+            # The last one says most: an event also changes the opportunity, and an activity brings a follower.
+            reasons = zip((FOLLOWERS, CHANGED, MESSAGES, ACTIVITIES, EVENTS), signs, strict=True)
             if seen := [reason for reason, sign in reasons if sign]:
                 found[lead_id] = seen[-1], ""
         for lead_id, label in self._references([line.lead_id.id for line in lines if line.made == CREATED]):

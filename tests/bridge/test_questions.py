@@ -79,7 +79,6 @@ def test_nothing_is_lost_without_a_yes(
     "command",
     [
         ("dlq", "discard", "--reason", "crashed"),
-        ("purge", "--older-than", "9999d"),
         ("dlq", "replay"),
     ],
     ids=" ".join,
@@ -87,6 +86,12 @@ def test_nothing_is_lost_without_a_yes(
 def test_where_there_is_nothing_to_do_nothing_is_asked(cli: Cli, world: World, command: tuple[str, ...]) -> None:
     done = cli(*command)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_timer_without_yes_fails_on_its_first_day(cli: Cli, world: World) -> None:
+    done = cli("purge", "--older-than", "9999d")
+    assert done.returncode == 2
+    assert "add --yes" in done.stderr
 
 
 def test_a_person_whom_nobody_knows_is_not_said_to_be_removed(cli: Cli, world: World) -> None:
