@@ -46,6 +46,12 @@ def bring_back(connection: sa.Connection) -> None:
     _KEPT.drop(connection)
 
 
+def forget(connection: sa.Connection) -> None:
+    """Delete what is aside: without any table of ours, no key is left."""
+    if _columns(connection, _KEPT.name):
+        _KEPT.drop(connection)
+
+
 def _columns(connection: sa.Connection, table: str) -> list[str]:
     """The columns of our table that the database has; empty without the table."""
     inspector = sa.inspect(connection)

@@ -68,8 +68,11 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
     from alembic import command
 
     def work(config: Config) -> None:
-        if revision != BASE:
-            kept_keys.put_aside(config.attributes["connection"])
+        connection = config.attributes["connection"]
+        if revision == BASE:
+            kept_keys.forget(connection)
+        else:
+            kept_keys.put_aside(connection)
         command.downgrade(config, revision)
 
     require_earlier(current(engine), revision)
