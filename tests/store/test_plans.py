@@ -143,7 +143,8 @@ def full(store: Store) -> Iterator[Store]:
         store.run(opportunities.record, moves[batch], now)
         store.run(campaigns.apply_campaign_events, [assignment(1, name) for name in everybody[batch][::4]], now)
     store.run(audit.begin, [taken(event) for event in [*events, *moves]], NOON)
-    store.run(audit.finish, {event.id: Done("stored") for event in events}, NOON)
+    # Few are unfinished, as in a real table. With many of them, the planner may as well read all.
+    store.run(audit.finish, {event.id: Done("stored") for event in [*events, *moves[:-50]]}, NOON)
     # After it, or there would be letters to resolve.
     store.run(dead_letters.put, [letter(event, message_id=f"m{event.manychat_id}") for event in moves], NOON)
     for start in range(0, PEOPLE, BATCH):
