@@ -34,7 +34,8 @@ def engine(tmp_path: Path) -> sa.Engine:
     migrate.upgrade(engine)
     events = [contact(f"MC{number}") for number in range(COUNT + 1)]
     in_transaction(engine, audit.begin, [received(event) for event in events])
-    in_transaction(engine, audit.finish, {event.id: Done("stored") for event in events[:COUNT]})
+    done = {event.id: Done("stored") for event in events[:COUNT]}
+    in_transaction(engine, audit.finish, done, NOW - timedelta(hours=1))
     return engine
 
 

@@ -5,7 +5,7 @@ import { kanbanView } from "@web/views/kanban/kanban_view";
 import { KanbanRenderer } from "@web/views/kanban/kanban_renderer";
 import { listView } from "@web/views/list/list_view";
 import { ListRenderer } from "@web/views/list/list_renderer";
-import { Component, onWillStart } from "@odoo/owl";
+import { Component, onWillStart, status } from "@odoo/owl";
 
 /** A banner above the stage map: how many stages have arrived that are not mapped. */
 export class OpenAliases extends Component {
@@ -17,7 +17,9 @@ export class OpenAliases extends Component {
         this.action = useService("action");
         this.open = { aliases: 0, events: 0 };
         onWillStart(async () => {
-            if (await user.checkAccessRight("manychat.stage.map", "write")) {
+            const mayMap = await user.checkAccessRight("manychat.stage.map", "write");
+            // The user may have left the page meanwhile. A call of a destroyed component is an error for them to see.
+            if (mayMap && status(this) !== "destroyed") {
                 this.open = await this.orm.call("manychat.stage.map", "open_aliases");
             }
         });
