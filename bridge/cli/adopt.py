@@ -14,9 +14,10 @@ from rich.table import Table as Grid
 from .. import connect
 from ..errors import BadDatabaseOptions, BadDatabaseUrl, ConfigurationError
 from ..importer import guesses, mapping, source
-from ..importer.adoption import Adoption, RowSample, Tally
+from ..importer.adoption import Adoption
 from ..importer.checks import Refused, resolve
 from ..importer.source import Table
+from ..importer.tally import RowSample, Tally
 from ..settings import Settings, secret, variable
 from ..store import migrate
 from .console import FAILED, MISUSED, fail, load_settings, out, progress_bar, visible

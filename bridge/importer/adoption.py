@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timezone, tzinfo
 from typing import Any
 
@@ -19,50 +19,14 @@ from .checks import Part, Refused
 from .doubles import EVER, SourceRow, join, newest_last
 from .fields import Field
 from .rows import Misfit, convert, reference, role
+from .tally import SHOWN, RowSample, Tally
 
 #: As :func:`.writer.write`.
 Writer = Callable[..., writer.Counts]
 #: Rows in one transaction.
 BATCH = 500
-#: Keys shown of rows with the same fault.
-SHOWN = 5
 #: Category of imported states, if the mapping names no column for it.
 CATEGORY = "adopted"
-
-
-@dataclass
-class RowSample:
-    """The number of some rows, and the keys of the first few.
-
-    :ivar asks: whether the operator decides about them
-    """
-
-    asks: bool = True
-    count: int = 0
-    keys: list[Any] = field(default_factory=list)
-
-    def add(self, key: Any) -> None:
-        self.count += 1
-        if len(self.keys) < SHOWN:
-            self.keys.append(key)
-
-
-@dataclass
-class Tally:
-    """The result of importing one table, or of a dry run.
-
-    :ivar skipped: rows left out, by reason
-    :ivar changed: rows with a value cut or left empty, by reason
-    """
-
-    name: str
-    source: str
-    found: int = 0
-    new: int = 0
-    filled: int = 0
-    same: int = 0
-    skipped: dict[str, RowSample] = field(default_factory=dict)
-    changed: dict[str, RowSample] = field(default_factory=dict)
 
 
 class _Skip(Exception):

@@ -18,8 +18,8 @@ from ..contract.event import Event
 from ..contract.fields import channel_key
 from ..errors import OdooRefused, Outage, StoreRefused
 from ..importer import writer
-from ..importer.adoption import Tally
 from ..importer.doubles import SourceRow
+from ..importer.tally import Tally
 from ..results import Done, Failure
 from ..store import audit, migration_journal, opportunities
 from ..store.campaigns import newest_assignments

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ..importer import source
-from ..importer.adoption import Adoption, Tally
+from ..importer.adoption import Adoption
 from ..importer.checks import Part, resolve
 from ..importer.doubles import SourceRow
 from ..importer.mapping import Mapping
+from ..importer.tally import Tally
 from ..store.engine import read
 
 #: The column by which the old system noted whether a contact had reached Odoo.

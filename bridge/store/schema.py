@@ -309,14 +309,7 @@ dead_letters = Table(
 )
 
 # Nearly always few: a notice is deleted seconds after its letter is closed.
-_outlived = dead_letters.c.notice_id.is_not(None)
-Index(
-    "ix_dead_letters_notice",
-    dead_letters.c.id,
-    mssql_where=_outlived,
-    postgresql_where=_outlived,
-    sqlite_where=_outlived,
-)
+_index_where("ix_dead_letters_notice", dead_letters.c.notice_id.is_not(None), dead_letters.c.id)
 
 # Keys of the API. The key itself is not stored.
 api_keys = Table(

@@ -16,8 +16,9 @@ from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
 
 from bridge.errors import ConfigurationError
 from bridge.importer import adoption, fields, guesses, mapping, source
-from bridge.importer.adoption import Adoption, Tally
+from bridge.importer.adoption import Adoption
 from bridge.importer.checks import Refused, resolve
+from bridge.importer.tally import Tally
 from bridge.store import migrate
 from bridge.store.campaigns import apply_campaign_events
 from bridge.store.contacts import apply_contacts
