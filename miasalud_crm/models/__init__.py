@@ -25,6 +25,7 @@ from . import crm_lead
 from . import crm_lead_conversation
 from . import crm_lead_apply
 from . import crm_lead_team
+from . import crm_lead_waiting
 from . import crm_lead_take_over
 from . import manychat_migration
 from . import manychat_setup

@@ -46,13 +46,14 @@ class ManychatEvent(models.Model):
             (ReportedState.DONE.value, "Done"),
             (ReportedState.FAILED.value, "Failed"),
             (ReportedState.DISCARDED.value, "Discarded"),
+            ("refused", "Refused"),
         ],
         required=True,
         readonly=True,
         default="pending",
         help="Waiting for the Queue: Odoo has the event. On the Queue: the bridge will take it or try it again. Done: "
         "it is stored or has changed its opportunity. Failed: the bridge has given up, until a user fixes the cause "
-        "and retries. Discarded: a user gave it up.",
+        "and retries. Discarded: a user gave it up. Refused: the request broke the contract, and the bot got an error.",
     )
     payload = fields.Json("Payload as JSON", readonly=True, groups="sales_team.group_sale_manager")
     payload_text = fields.Text("Payload", compute="_compute_payload_text", groups="sales_team.group_sale_manager")
@@ -89,6 +90,14 @@ class ManychatEvent(models.Model):
     claimed_until = fields.Datetime(readonly=True)
     # The name of the key, not a link: a foreign key would conflict with the update of “last used” on the key.
     key_name = fields.Char("Key", readonly=True, groups="base.group_system")
+    key_prefix = fields.Char("Beginning of the Key", readonly=True, index="btree_not_null")
+    request = fields.Json(
+        "Request as JSON",
+        readonly=True,
+        groups="sales_team.group_sale_manager",
+        help="The request as it was sent: method, path, headers without the key, body.",
+    )
+    attempts = fields.Json("Attempts as JSON", readonly=True, help="Each attempt that failed: at, code, message.")
 
     outcome = fields.Selection(
         [

@@ -46,7 +46,7 @@ class ManychatEvent(models.Model):
             again
         """
         self.check_access("create")
-        inserted = self._insert(event, "pending", key.name or None)
+        inserted = self._insert(event, "pending", key)
         if inserted:
             self._wake_relay()
         return inserted
@@ -56,7 +56,7 @@ class ManychatEvent(models.Model):
         return bool(self.search_count([("event_id", "=", event_id)], limit=1))
 
     @api.model
-    def _insert(self, event, state, key_name):
+    def _insert(self, event, state, key=None):
         """Create the row of ``event``, unless there is one.
 
         One INSERT instead of ``create()``: it takes half the time, and raises no exception for a known event.
@@ -66,9 +66,9 @@ class ManychatEvent(models.Model):
         self.env.cr.execute(
             """
             INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, warnings, extra, source,
-                                        received_at, occurred_at, key_name, retries, create_uid, create_date,
+                                        received_at, occurred_at, key_name, key_prefix, retries, create_uid, create_date,
                                         write_uid, write_date)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (event_id) DO NOTHING
             """,
             [
@@ -82,7 +82,8 @@ class ManychatEvent(models.Model):
                 event.source,
                 naive_utc(event.received_at),
                 naive_utc(event.occurred_at),
-                key_name,
+                (key and key.name) or None,
+                (key and key.prefix) or None,
                 event.retries,
                 self.env.uid,
                 self.env.cr.now(),

@@ -42,7 +42,7 @@ class ManychatEvent(models.Model):
             return  # of another version, which this addon cannot read: the log stays without it
         try:
             with self.env.cr.savepoint(flush=False):
-                self._insert(event, "queued", key_name=None)
+                self._insert(event, "queued")
         except psycopg2.DataError:
             _logger.warning("The log stays without the ManyChat event %s, which PostgreSQL cannot store.", event.id)
 

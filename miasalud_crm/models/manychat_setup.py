@@ -12,6 +12,8 @@ from .ir_cron import ARCHIVED, DELETED
 
 _logger = logging.getLogger(__name__)
 
+#: The steps of the checklist, in order: each is the method ``_NAME_step``.
+STEPS = ("key", "queue", "bridge", "stage", "event")
 #: Bridges that the checklist names.
 SHOWN = 3
 #: Ids of the invented people of test events. ManyChat's own ids are numbers.
@@ -318,13 +320,7 @@ class ManychatSetup(models.AbstractModel):
             and ``action`` (an XML id)
         :raises AccessError: the user is not a sales manager
         """
-        return [
-            self._key_step(),
-            self._queue_step(),
-            self._bridge_step(),
-            self._stage_step(),
-            self._event_step(),
-        ]
+        return [getattr(self, f"_{name}_step")() for name in STEPS]
 
 
 def _step(name, state, title, text, actions):

@@ -202,14 +202,14 @@ def test_status_is_readable_with_any_number_of_bridges(
     world.odoo.heartbeats += [
         {
             "name": f"{host}/{n}",
-            "version": "0.4.0",
+            "version": "0.5.0",
             "seconds": n / 10,
             "stuck": ["manychat-contact-queue"] * (n < stuck),
         }
         for n in range(running)
     ]
     world.odoo.ended += [
-        {"name": f"{host}/9{n}", "version": "0.4.0", "seconds": 60 * n + 5, "stopped": n % 2 == 0} for n in range(ended)
+        {"name": f"{host}/9{n}", "version": "0.5.0", "seconds": 60 * n + 5, "stopped": n % 2 == 0} for n in range(ended)
     ]
     with world.engine.begin() as connection:
         pauses.pause(connection, [CONTACT_QUEUE, CAMPAIGN_QUEUE, OPPORTUNITY_QUEUE])

@@ -25,8 +25,8 @@ from deploy.local.ports import HOST
 from .conftest import database_name
 from .releases import Release, Sender, answers, freeze, stop, thaw, wait
 
-#: The last commit of release 0.3.0.
-RELEASE_BEFORE = "293afb4"
+#: The last commit of release 0.4.0.
+RELEASE_BEFORE = "5621843"
 pytestmark = pytest.mark.timeout(1200, func_only=False)
 
 KEYS = """
