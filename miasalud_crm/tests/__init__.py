@@ -7,6 +7,7 @@ from . import test_calls
 from . import test_chatter
 from . import test_company_rules
 from . import test_configuration
+from . import test_deliveries
 from . import test_demo
 from . import test_erase
 from . import test_event_history
@@ -21,9 +22,14 @@ from . import test_lost
 from . import test_manychat_apply
 from . import test_migration
 from . import test_migrations
+from . import test_other_apps
+from . import test_plans
+from . import test_private_sql
+from . import test_readers
 from . import test_refusal
 from . import test_relay
 from . import test_requests
+from . import test_resend
 from . import test_retention
 from . import test_rights
 from . import test_setup
@@ -31,12 +37,8 @@ from . import test_stage_history
 from . import test_stage_map
 from . import test_stage_map_screen
 from . import test_take_over
+from . import test_teams_and_companies
 from . import test_test_event
 from . import test_translations
 from . import test_wake
 from . import test_webhook
-from . import test_other_apps
-from . import test_readers
-from . import test_plans
-from . import test_private_sql
-from . import test_teams_and_companies
