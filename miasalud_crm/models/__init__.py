@@ -29,6 +29,7 @@ from . import crm_lead_waiting
 from . import crm_lead_take_over
 from . import manychat_migration
 from . import manychat_setup
+from . import manychat_setup_address
 from . import manychat_request
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
