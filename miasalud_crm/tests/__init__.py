@@ -33,6 +33,7 @@ from . import test_stage_map_screen
 from . import test_take_over
 from . import test_test_event
 from . import test_translations
+from . import test_waiting
 from . import test_wake
 from . import test_webhook
 from . import test_other_apps
