@@ -36,7 +36,8 @@ class ManychatStageMap(models.Model):
             if row.answer_hours < 0:
                 raise ValidationError(
                     self.env._(
-                        "The hours until the answer cannot be negative (stage “%s”). Enter 0 for no time limit.", row.name
+                        "The hours until the answer cannot be negative (stage “%s”). Enter 0 for no time limit.",
+                        row.name,
                     )
                 )
 
