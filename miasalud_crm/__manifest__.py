@@ -18,6 +18,7 @@
         "data/manychat_stage_history.xml",
         "wizards/manychat_api_key_create_views.xml",
         "views/manychat_stage_map_views.xml",
+        "views/manychat_stage_map_answer_views.xml",
         "views/manychat_stage_alias_views.xml",
         "views/manychat_advisor_views.xml",
         "views/manychat_identity_views.xml",

@@ -4,6 +4,7 @@ from . import manychat_bridge
 from . import manychat_advisor
 from . import crm_stage
 from . import manychat_stage_map
+from . import manychat_stage_map_answer
 from . import manychat_stage_alias
 from . import manychat_identity
 from . import manychat_stage_history

@@ -1,5 +1,6 @@
 from . import test_advisor
 from . import test_alert
+from . import test_answer_settings
 from . import test_api_key
 from . import test_apply_failures
 from . import test_automations
