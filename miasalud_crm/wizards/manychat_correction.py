@@ -57,7 +57,8 @@ class ManychatCorrection(models.TransientModel):
     @api.model
     def _forget(self, manychat_id):
         """Delete the dialogs that are open about the person."""
-        self.search([("body", "!=", False)]).filtered(lambda each: attribution.mentions(each.body or "", manychat_id)).unlink()
+        dialogs = self.search([("body", "!=", False)])
+        dialogs.filtered(lambda dialog: attribution.mentions(dialog.body, manychat_id)).unlink()
 
     # ------------------------------------------------------------
     # Actions
