@@ -193,14 +193,15 @@ class CrmLead(models.Model):
         """
         state = event.payload.state
         alias = self.env["manychat.stage.alias"]._open(state.stage_id, state.stage)
+        label = alias.display_name
         message = self.env._(
             "The ManyChat stage “%s” is not mapped to a pipeline stage. Map it under CRM ▸ Configuration ▸ ManyChat ▸ "
             "Stage Aliases; the event then continues by itself.",
-            alias.display_name,
+            label,
         )
         result = _result(event.id, "error", code=ErrorCode.UNMAPPED_STAGE.value, message=message)
         _complete_row(row, result)
-        row.write({"alias_id": alias.id, "attempts": row._with_attempt(ErrorCode.UNMAPPED_STAGE.value, message)})
+        row.write({"alias_id": alias.id, "attempts": row._with_attempt(ErrorCode.UNMAPPED_STAGE.value, label)})
         return result
 
     # ------------------------------------------------------------

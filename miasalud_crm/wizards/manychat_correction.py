@@ -9,6 +9,7 @@ from bridge.contract.errors import ContractError
 from bridge.contract.strict_json import parse_json
 from bridge.contract.webhook import WebhookError
 
+from ..deliveries import said
 from ..rights import managers_only
 
 
@@ -44,8 +45,7 @@ class ManychatCorrection(models.TransientModel):
             try:
                 event = correction.event_id._read_body(correction.body or "")
             except WebhookError as error:
-                lines = [error.message, *(f"{each['field']}: {each['message']}" for each in error.errors)]
-                correction.verdict, correction.is_valid = "\n".join(lines), False
+                correction.verdict, correction.is_valid = said(error), False
                 continue
             lines = [f"{each['field']}: {each['message']}".removeprefix(": ") for each in event.warnings]
             correction.verdict = "\n".join(lines) or False
@@ -87,7 +87,6 @@ class ManychatCorrection(models.TransientModel):
         try:
             event = self.event_id._send_corrected(self.body or "")
         except WebhookError as error:
-            lines = [error.message, *(f"{each['field']}: {each['message']}" for each in error.errors)]
-            raise UserError("\n".join(lines)) from None
+            raise UserError(said(error)) from None
         self.unlink()
         return event._open_form()
