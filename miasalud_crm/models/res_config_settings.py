@@ -3,7 +3,7 @@ from odoo.exceptions import ValidationError
 
 from ..queues import queue_report
 from ..rights import access_required
-from .crm_lead import CHAT_URL_ID, CHAT_URL_PARAMETER
+from .crm_lead_links import CHAT_URL_ID, CHAT_URL_PARAMETER
 from .crm_lead_conversation import DEFAULT_TEAM_PARAMETER
 from .manychat_alert import DEFAULT_SILENT_MINUTES, RECEIVER_PARAMETER, SILENT_PARAMETER
 from .manychat_event import DEFAULT_RETENTION_DAYS, RETENTION_PARAMETER
