@@ -30,6 +30,7 @@ class CrmLead(models.Model):
         "Customer Wrote",
         readonly=True,
         copy=False,
+        index="btree_not_null",
         help="When the newest event that brought words of the customer happened. The words are the last summary.",
     )
     manychat_answered_at = fields.Datetime(
