@@ -29,6 +29,7 @@ from . import test_relay
 from . import test_requests
 from . import test_retention
 from . import test_rights
+from . import test_settings
 from . import test_setup
 from . import test_stage_history
 from . import test_stage_map
@@ -41,6 +42,8 @@ from . import test_waiting_plans
 from . import test_wake
 from . import test_webhook
 from . import test_other_apps
+from . import test_pipeline_order
+from . import test_pipeline_step
 from . import test_readers
 from . import test_plans
 from . import test_private_sql
