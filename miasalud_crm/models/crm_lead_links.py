@@ -1,5 +1,4 @@
 import re
-from datetime import datetime
 from urllib.parse import quote
 
 from odoo import api, fields, models
@@ -35,7 +34,7 @@ class CrmLead(models.Model):
         for lead in self:
             identities = following.get(lead, self.env["manychat.identity"])
             # The newest conversation first; those without a date in the order of their IDs.
-            identities = identities.sorted(lambda each: dates.get(each.manychat_id, datetime.min), reverse=True)
+            identities = identities.sorted(lambda each: str(dates.get(each.manychat_id, "")), reverse=True)
             chats = [_chat(template, each, dates.get(each.manychat_id)) for each in identities] if template else []
             numbers = dict.fromkeys(filter(None, map(_digits, lead._manychat_numbers(identities))))
             whatsapps = [{"url": f"https://wa.me/{digits}", "name": f"+{digits}"} for digits in numbers]

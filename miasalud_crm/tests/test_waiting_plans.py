@@ -1,8 +1,9 @@
-"""The filters of waiting customers with many opportunities: by an index, and with as many statements as without ours."""
+"""Waiting customers among many opportunities: an index finds them, and no row costs a statement of its own."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 
+from odoo import fields
 from odoo.tests import tagged
 
 from .common import ManychatCase, opportunity
@@ -44,7 +45,7 @@ class TestWaitingPlans(ManychatCase):
         self.assertIn("manychat_waits_since_index", plan)
 
     def test_whose_window_closes_is_found_by_an_index(self):
-        now = datetime.now()
+        now = fields.Datetime.now()
         domain = [
             ("manychat_words_at", ">", now - timedelta(hours=24)),
             ("manychat_words_at", "<", now - timedelta(hours=20)),
