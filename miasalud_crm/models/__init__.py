@@ -9,6 +9,7 @@ from . import manychat_stage_map_answer
 from . import manychat_stage_alias
 from . import manychat_stage_decision
 from . import manychat_identity
+from . import manychat_identity_trace
 from . import manychat_stage_history
 from . import manychat_funnel
 from . import ir_actions_server
@@ -36,6 +37,9 @@ from . import crm_lead_conversation
 from . import crm_lead_apply
 from . import crm_lead_team
 from . import crm_lead_waiting
+from . import crm_lead_links
+from . import crm_lead_internal
+from . import manychat_event_words
 from . import crm_lead_won
 from . import crm_lead_take_over
 from . import manychat_migration
