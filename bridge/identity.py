@@ -39,44 +39,56 @@ _SOURCES = {
     "WorkloadIdentityCredential": sentence("workload identity"),
     "ManagedIdentityCredential": sentence("managed identity"),
 }
-#: Signs in the texts of the library and of Entra ID; what they mean, and after a colon what to do. The texts themselves
-#: may name people, ids and addresses. https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+#: Signs in the texts of the library and of Entra ID; what they mean, and what to do. The texts themselves may name
+#: people, ids and addresses. https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 _MEANINGS = (
-    ("AADSTS7000215", sentence("the secret is wrong: Set AZURE_CLIENT_SECRET to the secret's value, not to its id.")),
-    ("AADSTS7000222", sentence("the secret has expired: Create a new one for AZURE_CLIENT_SECRET.")),
-    ("AADSTS7000112", sentence("the application is disabled: Enable it in Entra ID.")),
-    ("AADSTS700016", sentence("the tenant has no such application: Are AZURE_CLIENT_ID and AZURE_TENANT_ID right?")),
-    ("AADSTS90002", sentence("there is no such tenant: Is AZURE_TENANT_ID right?")),
-    ("AADSTS900023", sentence("there is no such tenant: Is AZURE_TENANT_ID right?")),
-    ("AADSTS700027", sentence("the certificate is not of the application: Upload it there.")),
-    ("AADSTS700024", sentence("the workload's token is out of date: Is this machine's clock right?")),
+    (
+        "AADSTS7000215",
+        sentence("the secret is wrong"),
+        sentence("Set AZURE_CLIENT_SECRET to the secret's value, not to its id."),
+    ),
+    ("AADSTS7000222", sentence("the secret has expired"), sentence("Create a new one for AZURE_CLIENT_SECRET.")),
+    ("AADSTS7000112", sentence("the application is disabled"), sentence("Enable it in Entra ID.")),
+    (
+        "AADSTS700016",
+        sentence("the tenant has no such application"),
+        sentence("Are AZURE_CLIENT_ID and AZURE_TENANT_ID right?"),
+    ),
+    ("AADSTS90002", sentence("there is no such tenant"), sentence("Is AZURE_TENANT_ID right?")),
+    ("AADSTS900023", sentence("there is no such tenant"), sentence("Is AZURE_TENANT_ID right?")),
+    ("AADSTS700027", sentence("the certificate is not of the application"), sentence("Upload it there.")),
+    ("AADSTS700024", sentence("the workload's token is out of date"), sentence("Is this machine's clock right?")),
     (
         "AADSTS70021",
-        sentence("no federated credential fits: Add one for the issuer and subject of the service account."),
+        sentence("no federated credential fits"),
+        sentence("Add one for the issuer and subject of the service account."),
     ),
     (
         "not configured to acquire tokens for tenant",
-        sentence("the storage account belongs to another tenant: Use an identity of the storage account's tenant."),
+        sentence("the storage account belongs to another tenant"),
+        sentence("Use an identity of the storage account's tenant."),
     ),
-    ("Incomplete environment configuration", sentence("only some AZURE_ variables set")),
-    ("Environment variables are not fully configured", sentence("AZURE_CLIENT_SECRET and the like not set")),
-    ("WorkloadIdentityCredential authentication unavailable", sentence("AZURE_FEDERATED_TOKEN_FILE not set")),
-    ("No identity has been assigned", sentence("this machine has no such identity")),
-    ("Identity not found", sentence("this machine has no such identity")),
+    ("Incomplete environment configuration", sentence("only some AZURE_ variables set"), ""),
+    ("Environment variables are not fully configured", sentence("AZURE_CLIENT_SECRET and the like not set"), ""),
+    ("WorkloadIdentityCredential authentication unavailable", sentence("AZURE_FEDERATED_TOKEN_FILE not set"), ""),
+    ("No identity has been assigned", sentence("this machine has no such identity"), ""),
+    ("Identity not found", sentence("this machine has no such identity"), ""),
     (
         "No User Assigned or Delegated Managed Identity",
-        sentence("this machine has no such identity: Is AZURE_CLIENT_ID right?"),
+        sentence("this machine has no such identity"),
+        sentence("Is AZURE_CLIENT_ID right?"),
     ),
-    ("ManagedIdentityCredential authentication unavailable", sentence("no answer from Azure's identity endpoint")),
-    ("CERTIFICATE_VERIFY_FAILED", sentence("its server's certificate is not trusted")),
-    ("Invalid tenant", sentence("there is no such tenant: Is AZURE_TENANT_ID right?")),
-    ("invalid authority", sentence("its server has no https address: Is AZURE_AUTHORITY_HOST right?")),
+    ("ManagedIdentityCredential authentication unavailable", sentence("no answer from Azure's identity endpoint"), ""),
+    ("CERTIFICATE_VERIFY_FAILED", sentence("its server's certificate is not trusted"), ""),
+    ("Invalid tenant", sentence("there is no such tenant"), sentence("Is AZURE_TENANT_ID right?")),
+    ("invalid authority", sentence("its server has no https address"), sentence("Is AZURE_AUTHORITY_HOST right?")),
     (
         "AZURE_TOKEN_CREDENTIALS",
-        sentence("AZURE_TOKEN_CREDENTIALS is wrong: Remove it, or see azure-identity for its values."),
+        sentence("AZURE_TOKEN_CREDENTIALS is wrong"),
+        sentence("Remove it, or see azure-identity for its values."),
     ),
-    ("No such file", sentence("a file that is named by an AZURE_ variable is missing")),
-    ("az login", sentence("not logged in: Run az login.")),
+    ("No such file", sentence("a file that is named by an AZURE_ variable is missing"), ""),
+    ("az login", sentence("not logged in"), sentence("Run az login.")),
 )
 #: Signs of a network error, or of a server that fails.
 _NO_ANSWER = re.compile(
@@ -101,8 +113,8 @@ class Identity:
         self._name = ""
 
     def __str__(self) -> str:
-        """In a sentence: ``the identity`` and what is known of it."""
-        return sentence("the identity %(name)s", name=self._name).strip()
+        """In a sentence, after “the identity”: what is known of it."""
+        return self._name or sentence("of this machine")
 
     def get_token_info(self, *scopes: str, options: Any = None) -> Any:
         """A token with its end, as ``azure.core.credentials.SupportsTokenInfo`` wants it.
@@ -181,9 +193,8 @@ def _failure(error: Exception) -> QueueUnavailable:
 
 def _meaning(text: str) -> tuple[str, str]:
     """What a text of the library or of Entra ID means, and what to do."""
-    if known := next((meaning for sign, meaning in _MEANINGS if sign in text), None):
-        what, _, advice = known.partition(": ")
-        return what, advice
+    if known := next(((what, advice) for sign, what, advice in _MEANINGS if sign in text), None):
+        return known
     if code := re.search(r"AADSTS\d+", text):
         return sentence("refused with %(code)s", code=code[0]), ""
     return (sentence("no answer") if _NO_ANSWER.search(text) else sentence("gives no token")), ""

@@ -49,6 +49,8 @@ ROLE_ADVICE = sentence(
 _DENIED_ADVICE = sentence(
     "Is the connection string's key or SAS of this account? A SAS may have expired, or not begun."
 )
+_NO_HOST = sentence("there is no host of its name")
+_NO_HOST_ADVICE = sentence("Is the storage account's name right?")
 _IDENTITY_DENIED_ADVICE = sentence(
     "The service does not accept its token. Is the storage account in the tenant of this identity, and this machine's "
     "clock right?"
@@ -81,7 +83,7 @@ def unavailable(error: AzureError, identity: Identity | None = None) -> QueueUna
     """
     if isinstance(error, (ServiceRequestError, ServiceResponseError)):
         if _is_name_unknown(error):
-            return QueueUnavailable(sentence("there is no host of its name: Is the storage account's name right?"))
+            return QueueUnavailable(f"{_NO_HOST}: {_NO_HOST_ADVICE}")
         return QueueUnavailable(sentence("no answer"))
     if not isinstance(error, HttpResponseError):
         return QueueUnavailable(type(error).__name__)
@@ -94,7 +96,7 @@ def unavailable(error: AzureError, identity: Identity | None = None) -> QueueUna
     if isinstance(error, ClientAuthenticationError) or error.status_code in (401, 403):
         if identity is None:
             return QueueDenied(f"{answer(error)}: {_DENIED_ADVICE}")
-        what = sentence("%(answer)s to %(identity)s", answer=answer(error), identity=identity)
+        what = sentence("it answered %(status)s to the identity %(name)s", status=_status(error), name=identity)
         return QueueDenied(f"{what}: {_IDENTITY_DENIED_ADVICE}")
     return QueueUnavailable(answer(error))
 
@@ -110,7 +112,9 @@ def right_missing(what: str, identity: Identity | None) -> QueueRightMissing:
     """:param what: is missing, and on which queue"""
     if identity is None:
         return QueueRightMissing(f"{sentence('the SAS lacks %(what)s', what=what)}: {SAS_ADVICE}")
-    return QueueRightMissing(f"{sentence('%(identity)s lacks %(what)s', identity=identity, what=what)}: {ROLE_ADVICE}")
+    return QueueRightMissing(
+        f"{sentence('the identity %(name)s lacks %(what)s', name=identity, what=what)}: {ROLE_ADVICE}"
+    )
 
 
 def may_not_create(queue: str, identity: Identity | None) -> QueueRightMissing:
@@ -123,10 +127,10 @@ def may_not_create(queue: str, identity: Identity | None) -> QueueRightMissing:
         )
     else:
         text = sentence(
-            "%(queue)s does not exist, and %(identity)s may not create it: Create the queue, or assign the role "
-            "“Storage Queue Data Contributor”.",
+            "%(queue)s does not exist, and the identity %(name)s may not create it: Create the queue, or assign the "
+            "role “Storage Queue Data Contributor”.",
             queue=queue,
-            identity=identity,
+            name=identity,
         )
     return QueueRightMissing(text)
 

@@ -30,6 +30,7 @@ from . import crm_lead_take_over
 from . import manychat_migration
 from . import manychat_setup
 from . import manychat_request
+from . import manychat_request_try
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
 from . import res_config_settings

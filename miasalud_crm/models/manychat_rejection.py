@@ -3,6 +3,7 @@ from odoo import api, fields, models
 from bridge.contract import attribution
 from bridge.contract.outcomes import ErrorCode
 
+from ..sentences import in_language
 from .manychat_event import retention_limit
 
 #: How many refused requests are kept: a bot in a loop must not fill the database.
@@ -22,8 +23,12 @@ class ManychatRejection(models.Model):
 
     path = fields.Char("Address", readonly=True)
     code = fields.Char(readonly=True)
-    message = fields.Char("What Is Wrong", readonly=True)
-    problems = fields.Text("Fields", readonly=True, help="Each field that breaks a rule, and the rule.")
+    message = fields.Char("What Is Wrong, as Stored", readonly=True)
+    problems = fields.Text("Fields, as Stored", readonly=True)
+    message_shown = fields.Char("What Is Wrong", compute="_compute_shown")
+    problems_shown = fields.Text(
+        "Fields", compute="_compute_shown", help="Each field that breaks a rule, and the rule."
+    )
     advice = fields.Char("What to Do", compute="_compute_advice")
     body = fields.Text(
         "What Was Sent",
@@ -41,7 +46,15 @@ class ManychatRejection(models.Model):
     # Computes
     # ------------------------------------------------------------
 
+    @api.depends("message", "problems")
+    @api.depends_context("lang")
+    def _compute_shown(self):
+        for rejection in self:
+            rejection.message_shown = in_language(self.env, rejection.message)
+            rejection.problems_shown = in_language(self.env, rejection.problems)
+
     @api.depends("code")
+    @api.depends_context("lang")
     def _compute_advice(self):
         advice = {
             ErrorCode.NOT_JSON: self.env._(

@@ -6,7 +6,7 @@ from odoo import api, models
 
 from bridge.contract.payloads import EventType
 
-from ..rights import managers_only
+from ..rights import bot_builders_only
 
 #: System parameter: what the webhooks' addresses begin with, if not with ``web.base.url``. They may be public, and
 #: Odoo's pages not.
@@ -22,7 +22,7 @@ class ManychatRequest(models.AbstractModel):
     _description = "Requests for ManyChat"
 
     @api.model
-    @managers_only
+    @bot_builders_only
     def requests(self):
         """All requests: one for each webhook, with one body for each mapped stage. For sales managers.
 

@@ -45,7 +45,6 @@ BACKSLASHES = {
     "in a path": r"C:\Users\ana",
     "of no character": r"\u12",
     "at the end": "hola\\",
-    "before a quote": '¿\\"?',
 }
 #: What follows "x": in a body, the field that the answer names, and what it says.
 VALUES = {
