@@ -6,6 +6,7 @@ from bridge.contract.payloads import EventType
 
 from ..public_address import fault, normalized, webhook_address
 from ..rights import bot_builders_only
+from ..sentences import menu_path
 
 #: The place for the key. Keys are shown once and not stored, so the page cannot fill it in.
 KEY_PLACEHOLDER = "<your key>"
@@ -67,7 +68,7 @@ class ManychatRequest(models.AbstractModel):
         if not what:
             return ""
         sentence = self.env["manychat.setup"]._address_sentence(what, base_url)
-        where = self.env._("Set the right one under CRM ▸ Configuration ▸ ManyChat ▸ Settings.")
+        where = self.env._("Set the right one under %s.", menu_path(self.env, "miasalud_crm.manychat_settings_menu"))
         return f"{sentence} {where}"
 
     # ------------------------------------------------------------
