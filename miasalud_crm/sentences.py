@@ -40,7 +40,7 @@ def in_language(env, text):
         return text
     written_in = [SOURCE_LANGUAGE, *(code for code, _name in env["res.lang"].get_installed())]
     for code in dict.fromkeys(written_in):
-        if code != language and (found := _Reader(env, code, language).read(text)) is not None:
+        if code != language and (found := _Reader(env, code, language).translate(text)) is not None:
             return found
     return text
 
@@ -71,23 +71,23 @@ class _Reader:
         self._written_in = written_in
         self._language = language
 
-    def read(self, text):
+    def translate(self, text):
         """``text`` in the other language, or ``None`` if nothing in it is known."""
         if (whole := self._sentence(text)) is not None:
             return whole
         for separator in ("\n", "; "):
             if separator in text:
-                said = [self.read(each) for each in text.split(separator)]
+                said = [self.translate(each) for each in text.split(separator)]
                 return self._joined(separator, text.split(separator), said)
-        if (field := _FIELD.fullmatch(text)) and (said := self.read(field[2])) is not None:
-            known = self.read(field[1])
+        if (field := _FIELD.fullmatch(text)) and (said := self.translate(field[2])) is not None:
+            known = self.translate(field[1])
             return f"{field[1] if known is None else known}: {said}"
-        if (detailed := _WITH_DETAIL.fullmatch(text)) and (said := self.read(detailed[1])) is not None:
-            detail = self.read(detailed[2][1:-1])
+        if (detailed := _WITH_DETAIL.fullmatch(text)) and (said := self.translate(detailed[1])) is not None:
+            detail = self.translate(detailed[2][1:-1])
             return f"{said} {detailed[2] if detail is None else f'({detail})'}"
         before, colon, after = text.partition(": ")
         if colon and (said := self._sentence(before)) is not None:
-            return self._joined(": ", [before, after], [said, self.read(after)])
+            return self._joined(": ", [before, after], [said, self.translate(after)])
         return None
 
     @staticmethod
@@ -119,7 +119,7 @@ class _Reader:
         separator = ", " if name == "sources" else None
         if separator and separator in value:
             return separator.join(self._part(name, each) for each in value.split(separator))
-        said = self.read(value)
+        said = self.translate(value)
         return value if said is None else said
 
     def _label(self, label, of_model=False):

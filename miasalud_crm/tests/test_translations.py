@@ -84,10 +84,10 @@ class TestTranslations(TransactionCase):
         for path in Path(file_path("miasalud_crm")).rglob("*.py"):
             if "tests" not in path.parts:
                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                    if isinstance(node, ast.Call) and "_" in (
+                    if isinstance(node, ast.Call) and {"_", "_lt"} & {
                         getattr(node.func, "attr", ""),
                         getattr(node.func, "id", ""),
-                    ):
+                    }:
                         written.setdefault(ast.literal_eval(node.args[0]), path.name)
         self.assertIn("And %s more.", written)
         self.assertEqual({text: name for text, name in written.items() if text not in self.terms | ODOOS_OWN}, {})
