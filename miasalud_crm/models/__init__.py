@@ -5,6 +5,7 @@ from . import manychat_advisor
 from . import crm_stage
 from . import crm_stage_unused
 from . import manychat_stage_map
+from . import manychat_stage_map_request
 from . import manychat_stage_map_answer
 from . import manychat_stage_alias
 from . import manychat_stage_decision
