@@ -63,6 +63,15 @@ def problems_in_language(env, problems):
     return [{**each, "message": in_language(env, each.get("message"))} for each in problems or ()]
 
 
+def refusal_in_language(env, error):
+    """Why the contract refuses a request, in the language of ``env``: a line, and a line for each field it leaves out.
+
+    :param bridge.contract.webhook.WebhookError error: the refusal
+    """
+    fields = [f"{each['field']}: {each['message']}" for each in error.errors if each["message"] not in error.message]
+    return in_language(env, "\n".join([error.message, *fields]))
+
+
 class _Reader:
     """Recognises texts of one language, and says them in another."""
 
