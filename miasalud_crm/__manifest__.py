@@ -35,6 +35,7 @@
         "views/crm_lead_views.xml",
         "views/crm_lead_waiting_views.xml",
         "views/manychat_setup_views.xml",
+        "views/manychat_stage_map_request_views.xml",
         "wizards/manychat_settings_views.xml",
         "views/res_config_settings_views.xml",
         "views/miasalud_crm_menus.xml",

@@ -5,6 +5,7 @@ from . import manychat_advisor
 from . import crm_stage
 from . import crm_stage_unused
 from . import manychat_stage_map
+from . import manychat_stage_map_request
 from . import manychat_stage_map_answer
 from . import manychat_stage_alias
 from . import manychat_stage_decision
@@ -47,6 +48,7 @@ from . import manychat_setup
 from . import manychat_setup_address
 from . import manychat_setup_pipeline
 from . import manychat_request
+from . import manychat_request_try
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
 from . import res_config_settings

@@ -32,6 +32,7 @@ from . import test_resend
 from . import test_retention
 from . import test_rights
 from . import test_settings
+from . import test_sentences
 from . import test_setup
 from . import test_stage_history
 from . import test_stage_map
