@@ -4,6 +4,7 @@ from . import manychat_rejection
 from . import manychat_bridge
 from . import manychat_advisor
 from . import crm_stage
+from . import crm_team
 from . import manychat_stage_map
 from . import manychat_stage_map_answer
 from . import manychat_stage_alias
@@ -21,14 +22,19 @@ from . import manychat_event_rpc
 from . import manychat_event_lost
 from . import manychat_event_retention
 from . import manychat_event_restore
+from . import manychat_event_erase
 from . import manychat_alert
 from . import crm_lead
 from . import crm_lead_conversation
 from . import crm_lead_apply
 from . import crm_lead_team
 from . import crm_lead_waiting
+from . import crm_lead_answer
 from . import crm_lead_take_over
 from . import manychat_migration
+from . import manychat_waiting
+from . import manychat_waiting_notice
+from . import mail_activity
 from . import manychat_setup
 from . import manychat_request
 from . import crm_lead_salesperson

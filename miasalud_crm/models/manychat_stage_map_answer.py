@@ -1,4 +1,4 @@
-from odoo import api, fields, models
+from odoo import api, fields, models, tools
 from odoo.exceptions import ValidationError
 
 
@@ -45,6 +45,11 @@ class ManychatStageMap(models.Model):
     # ORM
     # ------------------------------------------------------------
 
+    @api.model_create_multi
+    def create(self, vals_list):
+        self.env.registry.clear_cache()
+        return super().create(vals_list)
+
     def write(self, vals):
         # Only what customers write from now on counts: switching it on must not report the words of a year.
         now = fields.Datetime.now()
@@ -52,4 +57,20 @@ class ManychatStageMap(models.Model):
             self.filtered(lambda row: not row.tells_salesperson).tells_since = now
         if (vals.get("answer_hours") or 0) > 0:
             self.filtered(lambda row: not row.answer_hours).limited_since = now
+        if {"answer_hours", "active", "stage_id"} & vals.keys():
+            self.env.registry.clear_cache()
         return super().write(vals)
+
+    def unlink(self):
+        self.env.registry.clear_cache()
+        return super().unlink()
+
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    @api.model
+    @tools.ormcache()
+    def _limited_stage_ids(self):
+        """Ids of the pipeline stages with a time limit."""
+        return frozenset(self.sudo().search([("answer_hours", ">", 0)]).stage_id.ids)
