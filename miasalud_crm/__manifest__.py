@@ -24,7 +24,6 @@
         "views/manychat_advisor_views.xml",
         "views/manychat_identity_views.xml",
         "views/manychat_event_views.xml",
-        "views/manychat_rejection_views.xml",
         "views/manychat_alert_views.xml",
         "views/manychat_api_key_views.xml",
         "views/manychat_funnel_views.xml",

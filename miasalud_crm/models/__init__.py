@@ -1,6 +1,5 @@
 from . import manychat_unique
 from . import manychat_api_key
-from . import manychat_rejection
 from . import manychat_bridge
 from . import manychat_advisor
 from . import crm_stage
@@ -17,6 +16,7 @@ from . import ir_http
 from . import mail_message_subtype
 from . import utm_source
 from . import manychat_event
+from . import manychat_event_refused
 from . import manychat_event_relay
 from . import manychat_event_rpc
 from . import manychat_event_lost
