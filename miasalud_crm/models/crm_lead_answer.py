@@ -4,6 +4,8 @@ from odoo.tools import SQL
 from .manychat_identity import is_applying
 from .manychat_migration import migrating
 
+#: The activity type of the team leader.
+LEADER = "activity_leader"
 #: In the context while our activities are written: neither mails nor followers come of them.
 SILENT = {"mail_activity_quick_update": True, "manychat_silent": True}
 
@@ -137,3 +139,8 @@ class CrmLead(models.Model):
                     ),
                 )
             )
+
+    def _manychat_has_written(self, message):
+        # The leader has spoken with the salesperson; the customer still waits.
+        leaders = self.env["manychat.waiting"]._activity_types(LEADER)
+        return message.mail_activity_type_id not in leaders and super()._manychat_has_written(message)

@@ -9,7 +9,6 @@ class CrmTeam(models.Model):
     manychat_calendar_id = fields.Many2one(
         "resource.calendar",
         "Working Hours",
-        check_company=True,
         ondelete="set null",
         help="Customers who write in a ManyChat conversation get an answer within working hours: these, in their own "
         "time zone and without their public holidays. Empty: the working hours of the company.",

@@ -6,10 +6,10 @@ from odoo import api, fields, models
 from odoo.tools import SQL, format_datetime
 
 from .. import private_sql
-from .crm_lead_answer import SILENT
+from .crm_lead_answer import LEADER, SILENT
 from .manychat_waiting import BATCH
 
-WORDS, OVERDUE, LEADER = ("activity_words", "activity_overdue", "activity_leader")
+WORDS, OVERDUE = "activity_words", "activity_overdue"
 #: Characters of the customer's words in the title of an activity, and in its note.
 TITLE_CHARS, NOTE_CHARS = 80, 1000
 
@@ -147,10 +147,9 @@ class ManychatWaiting(models.Model):
     @api.model
     def _activity_types(self, *names):
         """Our activity types that exist; an administrator may have deleted one."""
-        types = self.env["mail.activity.type"]
-        for name in names or (WORDS, OVERDUE, LEADER):
-            types |= self.env.ref(f"miasalud_crm.{name}", raise_if_not_found=False) or types
-        return types
+        lookup = self.env["ir.model.data"]._xmlid_to_res_id  # cached, while env.ref() asks whether the record exists
+        ids = [lookup(f"miasalud_crm.{name}") for name in names or (WORDS, OVERDUE, LEADER)]
+        return self.env["mail.activity.type"].browse(filter(None, ids))
 
     def _activities(self, leads):
         return self.env["mail.activity"].search(
@@ -272,7 +271,10 @@ class ManychatWaiting(models.Model):
                     return
         answered_at = lead.manychat_answered_at
         is_late = activity.activity_type_id in self._activity_types(OVERDUE, LEADER)
-        if is_late and not lead.manychat_waits_since and answered_at and answered_at >= activity.create_date:
+        is_answered = (
+            not lead.manychat_waits_since and answered_at and answered_at >= (lead.manychat_words_at or answered_at)
+        )
+        if is_late and is_answered:
             user = activity.user_id
             speaking = activity.with_context(lang=user.lang or self.env.lang)
             moment = format_datetime(speaking.env, answered_at, tz=user.tz or "UTC", dt_format="short")

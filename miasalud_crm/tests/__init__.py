@@ -40,6 +40,7 @@ from . import test_teams_and_companies
 from . import test_test_event
 from . import test_translations
 from . import test_waiting
+from . import test_waiting_limits
 from . import test_waiting_notices
 from . import test_wake
 from . import test_webhook

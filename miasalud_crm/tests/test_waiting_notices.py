@@ -1,10 +1,9 @@
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from freezegun import freeze_time
 
 from odoo import fields
 from odoo.tests import new_test_user, tagged
-from odoo.tools import mute_logger
 
 from ..models import manychat_waiting, manychat_waiting_notice
 from .common import ManychatCase, at, opportunity
@@ -81,8 +80,8 @@ class TestWaitingNotices(WaitingCase):
     """The salesperson hears that a customer wrote: one activity, however much they write, until a user answers."""
 
     def test_words_become_one_activity_of_the_salesperson(self):
-        mails = self.mails()
         self.writes("Quiero una cita")
+        mails = self.mails()
         activity = self.minute(1)
         self.assertEqual(activity.user_id, self.vera)
         self.assertEqual(activity.activity_type_id, self.type("activity_words"))
@@ -188,9 +187,7 @@ class TestWaitingNotices(WaitingCase):
         company = self.env["res.company"].create({"name": "Otra"})
         self.vera.active = True
         self.writes("Hola", name="Beto")
-        self.env.cr.execute(
-            "UPDATE crm_lead SET company_id = %s WHERE id = %s", [company.id, self.lead("Beto").id]
-        )
+        self.env.cr.execute("UPDATE crm_lead SET company_id = %s WHERE id = %s", [company.id, self.lead("Beto").id])
         self.env.invalidate_all()
         self.leader.company_ids |= company
         self.minute(3)
