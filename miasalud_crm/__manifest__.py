@@ -32,6 +32,7 @@
         "views/crm_lead_answer_views.xml",
         "views/crm_team_views.xml",
         "views/manychat_setup_views.xml",
+        "wizards/manychat_settings_views.xml",
         "views/res_config_settings_views.xml",
         "views/miasalud_crm_menus.xml",
     ],

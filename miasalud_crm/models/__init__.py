@@ -36,6 +36,7 @@ from . import manychat_waiting
 from . import manychat_waiting_notice
 from . import mail_activity
 from . import manychat_setup
+from . import manychat_setup_address
 from . import manychat_request
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
