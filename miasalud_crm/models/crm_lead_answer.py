@@ -6,6 +6,8 @@ from .manychat_migration import migrating
 
 #: The activity type of the team leader.
 LEADER = "activity_leader"
+#: A wrong value would hide a waiting customer.
+KEPT_BY_THE_JOB = ("manychat_answer_due", "manychat_back_at", "manychat_noticed_at")
 #: In the context while our activities are written: neither mails nor followers come of them.
 SILENT = {"mail_activity_quick_update": True, "manychat_silent": True}
 
@@ -98,6 +100,10 @@ class CrmLead(models.Model):
     # ------------------------------------------------------------
     # Business
     # ------------------------------------------------------------
+
+    def _manychat_protected_fields(self):
+        protected = super()._manychat_protected_fields()
+        return (*protected, *KEPT_BY_THE_JOB) if not self.env.su else protected
 
     def _manychat_end_waiting(self, answered_at):
         """Keep for the funnel that customers were answered who waited in a stage with a time limit.
