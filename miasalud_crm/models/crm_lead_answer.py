@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.tools import SQL
 
 from .manychat_identity import is_applying
@@ -22,7 +22,8 @@ class CrmLead(models.Model):
         readonly=True,
         copy=False,
         index="btree_not_null",
-        help="When the time limit of the stage map is over. Empty if nobody waits, or the stage has no limit.",
+        help="When the time limit of the stage map is over. Empty if the customer does not wait, or the stage has no "
+        "limit.",
     )
     manychat_back_at = fields.Datetime(
         "Back from Lost",
@@ -45,6 +46,7 @@ class CrmLead(models.Model):
     # Computes
     # ------------------------------------------------------------
 
+    @api.depends("manychat_waits_since", "manychat_answer_due")
     def _compute_manychat_answer_overdue(self):
         now = fields.Datetime.now()
         for lead in self:
@@ -145,6 +147,13 @@ class CrmLead(models.Model):
                     ),
                 )
             )
+
+    def _manychat_merge(self, opportunities):
+        super()._manychat_merge(opportunities)
+        # Odoo gives the survivor the activities of all.
+        waitings = self.env["manychat.waiting"].sudo()
+        activities, newest = waitings._activities(self), waitings._open_notices(self).values()
+        (activities - activities.browse().union(*newest)).unlink()
 
     def _manychat_has_written(self, message):
         # The leader has spoken with the salesperson; the customer still waits.

@@ -42,6 +42,27 @@ class ManychatStageMap(models.Model):
                 )
 
     # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
+    @api.depends("answer_hours", "team_id.user_id.active")
+    def _compute_warning(self):
+        return super()._compute_warning()
+
+    def _warnings(self, strangers):
+        warnings = super()._warnings(strangers)
+        team = self.team_id.sudo()
+        if self.active and self.answer_hours and team and not team.user_id.active:
+            warnings.append(
+                self.env._(
+                    "The sales team “%s” has no leader, so late answers of this stage reach its salespeople only. "
+                    "Choose a leader in the sales team.",
+                    team.display_name,
+                )
+            )
+        return warnings
+
+    # ------------------------------------------------------------
     # ORM
     # ------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections import defaultdict
 from datetime import timedelta
 
@@ -17,6 +18,8 @@ _logger = logging.getLogger(__name__)
 
 #: Opportunities per transaction: a fraction of a second each.
 BATCH = 500
+#: Seconds that one run lasts at most. The job is due again a minute later.
+RUN_SECONDS = 30
 #: How old the overdue hours of those that wait now may be in the funnel.
 MEASURED_FOR = timedelta(minutes=15)
 
@@ -41,8 +44,8 @@ class ManychatWaiting(models.Model):
     calendar_version = fields.Char(readonly=True, help="Changes with the calendar's hours and holidays.")
     due = fields.Datetime(readonly=True)
     leader_due = fields.Datetime(readonly=True)
-    salesperson_told = fields.Boolean(readonly=True)
-    leader_told = fields.Boolean(readonly=True)
+    salesperson_notified = fields.Boolean(readonly=True)
+    leader_notified = fields.Boolean(readonly=True)
     overdue_hours = fields.Float(readonly=True)
     measured_at = fields.Datetime(readonly=True)
     answered_at = fields.Datetime(readonly=True)
@@ -59,9 +62,9 @@ class ManychatWaiting(models.Model):
             CREATE INDEX IF NOT EXISTS manychat_waiting_answered
                 ON manychat_waiting (id) WHERE answered_at IS NOT NULL;
             CREATE INDEX IF NOT EXISTS manychat_waiting_due
-                ON manychat_waiting (due) WHERE answered_at IS NULL AND salesperson_told IS NOT TRUE;
+                ON manychat_waiting (due) WHERE answered_at IS NULL AND salesperson_notified IS NOT TRUE;
             CREATE INDEX IF NOT EXISTS manychat_waiting_leader_due
-                ON manychat_waiting (leader_due) WHERE answered_at IS NULL AND leader_told IS NOT TRUE;
+                ON manychat_waiting (leader_due) WHERE answered_at IS NULL AND leader_notified IS NOT TRUE;
             CREATE INDEX IF NOT EXISTS manychat_waiting_measured
                 ON manychat_waiting (measured_at, due) WHERE answered_at IS NULL
             """
@@ -75,10 +78,12 @@ class ManychatWaiting(models.Model):
     def _cron_waiting(self):
         """Keep the time limits of answers, and tell salespeople and team leaders about waiting customers.
 
-        Each batch is a transaction of its own. Never raises: Odoo deactivates a job that keeps failing.
+        Each batch is a transaction of its own. If events wait for the relay, which may need this very thread, the run
+        ends after a batch, and the rest follows in a minute. Never raises: Odoo deactivates a job that keeps failing.
         """
         if not self._is_wanted():
             return
+        deadline = time.monotonic() + RUN_SECONDS
         for step in (self._count_answers, self._end, self._begin, self._measure, self._tell, self._close_notices):
             last = 0
             try:
@@ -88,12 +93,14 @@ class ManychatWaiting(models.Model):
                         self.env.flush_all()
                     self.env.cr.commit()  # pylint: disable=invalid-commit
                     self.env.invalidate_all()
+                    if time.monotonic() > deadline or self.env["manychat.event"]._relay_is_awaited():
+                        return
             except psycopg2.errors.SerializationFailure:
                 self._give_up()  # a user or a bridge was changing the same opportunity; the rest can wait a minute
             except Exception as error:
                 self._give_up()
                 _logger.error(
-                    "Salespeople could not be told of waiting customers; it is tried again in a minute: %s",
+                    "Salespeople could not be notified of waiting customers; it is tried again in a minute: %s",
                     private_sql.failure(error),
                 )
 
@@ -143,16 +150,17 @@ class ManychatWaiting(models.Model):
                 over |= known
             if known.since != row.since:  # the customer wrote and was answered between two runs
                 known = self
-            time = times(known.calendar_id or row._calendar())
-            due = known.due or time.after(row.start, row.hours)
-            to_count.append((row.period_id.id, 1, int(row.answered_at > due), time.between(due, row.answered_at)))
+            hours = times(known.calendar_id or row._calendar())
+            due = known.due or hours.after(row.start, row.hours)
+            to_count.append((row.period_id.id, 1, int(row.answered_at > due), hours.between(due, row.answered_at)))
         self._add_to_periods(to_count)
         over.unlink()
         return answered[-1:].id or None
 
     def _end(self, last):
-        """End one batch of the waitings that nobody answered: the chat closed or moved the opportunity, or the stage
-        has no limit any more. And clear *Answer Due* where nothing waits.
+        """End one batch of the waitings that no user answered, and clear *Answer Due* where no customer waits.
+
+        The chat closed or moved the opportunity, or the stage has no limit any more.
 
         :return int: see :meth:`_count_answers`
         """
@@ -266,7 +274,7 @@ class ManychatWaiting(models.Model):
                 SELECT lead.id AS lead_id, lead.manychat_waits_since AS since, lead.manychat_words_at AS words_at,
                        map.answer_hours AS hours, map.limited_since, period.id AS period_id, period.entered_at,
                        calendar.id AS calendar_id, waiting.start, waiting.since AS known_since,
-                       waiting.salesperson_told, waiting.leader_told
+                       waiting.salesperson_notified, waiting.leader_notified
                 %s AND lead.id = ANY(%s)
                 """,
                 query,
@@ -284,17 +292,17 @@ class ManychatWaiting(models.Model):
         times = self._working_times(self, since)
         rows = []
         for waiting in waitings:
-            time = times(self.env["resource.calendar"].browse(waiting["calendar_id"] or ()))
-            due = time.after(waiting["start"], waiting["hours"])
-            leader_due = time.after(due, waiting["hours"])
+            hours = times(self.env["resource.calendar"].browse(waiting["calendar_id"] or ()))
+            due = hours.after(waiting["start"], waiting["hours"])
+            leader_due = hours.after(due, waiting["hours"])
             row = {
                 **{name: waiting[name] for name in ("lead_id", "period_id", "since", "start", "hours", "calendar_id")},
                 "calendar_version": versions.get(str(waiting["calendar_id"])),
                 "due": due,
                 "leader_due": leader_due,
-                # Each is told once, unless the deadline has moved into the future.
-                "salesperson_told": bool(waiting["salesperson_told"]) and due <= now,
-                "leader_told": bool(waiting["leader_told"]) and leader_due <= now,
+                # Each hears of it once, unless the deadline has moved into the future.
+                "salesperson_notified": bool(waiting["salesperson_notified"]) and due <= now,
+                "leader_notified": bool(waiting["leader_notified"]) and leader_due <= now,
             }
             rows.append(row)
         if not rows:
@@ -349,12 +357,12 @@ class ManychatWaiting(models.Model):
         since = since or min(moments, default=fields.Datetime.now())
         times = {}
 
-        def time(calendar):
+        def working_time(calendar):
             if calendar.id not in times:
                 times[calendar.id] = WorkingTime(calendar, since)
             return times[calendar.id]
 
-        return time
+        return working_time
 
     def _calendar(self):
         self.ensure_one()

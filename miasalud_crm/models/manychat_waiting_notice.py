@@ -44,10 +44,10 @@ class ManychatWaiting(models.Model):
                       AND (manychat_noticed_at IS NULL OR manychat_noticed_at < manychat_back_at)
                     UNION
                    SELECT lead_id FROM manychat_waiting
-                    WHERE answered_at IS NULL AND due <= %(now)s AND salesperson_told IS NOT TRUE
+                    WHERE answered_at IS NULL AND due <= %(now)s AND salesperson_notified IS NOT TRUE
                     UNION
                    SELECT lead_id FROM manychat_waiting
-                    WHERE answered_at IS NULL AND leader_due <= %(now)s AND leader_told IS NOT TRUE)
+                    WHERE answered_at IS NULL AND leader_due <= %(now)s AND leader_notified IS NOT TRUE)
              ORDER BY lead.id LIMIT %(size)s FOR NO KEY UPDATE OF lead SKIP LOCKED
         """
         rows = private_sql.fetch(self.env.cr, statement, {"last": last, "now": now, "size": BATCH})
@@ -55,8 +55,8 @@ class ManychatWaiting(models.Model):
         if leads:
             self._write_notices(leads, now)
             waitings = self.search([("lead_id", "in", leads.ids), ("answered_at", "=", False), ("due", "<=", now)])
-            waitings.salesperson_told = True
-            waitings.filtered(lambda waiting: waiting.leader_due <= now).leader_told = True
+            waitings.salesperson_notified = True
+            waitings.filtered(lambda waiting: waiting.leader_due <= now).leader_notified = True
             # Not over the ORM: to no user and no automation is it a change of the opportunity.
             self.env.cr.execute(
                 "UPDATE crm_lead SET manychat_noticed_at = GREATEST(manychat_words_at, manychat_back_at) "
@@ -83,8 +83,8 @@ class ManychatWaiting(models.Model):
     def _notices(self, lead, news, now):
         """Who is to hear of ``lead``: list of pairs of activity type and user.
 
-        Words are the salesperson's business; without one, the words wait for whoever takes the opportunity. A late
-        answer and a customer who comes back are the team leader's business then.
+        Words concern the salesperson; without one, they wait for the user who takes the opportunity. A late answer and
+        a customer who comes back concern the team leader then.
         """
         waiting, salesperson, leader = news["waiting"], news["salesperson"], news["leader"]
         is_overdue = bool(waiting) and waiting.due <= now
@@ -104,7 +104,7 @@ class ManychatWaiting(models.Model):
         waitings = self.search([("lead_id", "in", leads.ids), ("answered_at", "=", False)])
         waitings = {waiting.lead_id: waiting for waiting in waitings}
         rows = self.env["manychat.stage.map"].search([("tells_salesperson", "=", True)])
-        told_since = {row.stage_id: row.tells_since for row in rows}
+        tells_since = {row.stage_id: row.tells_since for row in rows}
         salespeople = _readable_by(leads, lambda lead: lead.user_id)
         leaders = _readable_by(leads, lambda lead: lead.team_id.user_id)
         counts = self._count_words(leads)
@@ -119,7 +119,7 @@ class ManychatWaiting(models.Model):
                 "salesperson": salespeople[lead],
                 "leader": leaders[lead],
                 "is_back": bool(back_at) and not (answered_at and answered_at >= back_at),
-                "has_words": is_unanswered and lead.stage_id in told_since and words_at > told_since[lead.stage_id],
+                "has_words": is_unanswered and lead.stage_id in tells_since and words_at > tells_since[lead.stage_id],
                 "words": (lead.manychat_summary or "") if is_unanswered else "",
                 "count": counts.get(lead.id, 0),
             }
@@ -165,7 +165,8 @@ class ManychatWaiting(models.Model):
         """The open activities: dict of (lead id, whether it is the leader's) → ``mail.activity``."""
         leaders = self._activity_types(LEADER)
         return {
-            (activity.res_id, activity.activity_type_id in leaders): activity for activity in self._activities(leads)
+            (activity.res_id, activity.activity_type_id in leaders): activity
+            for activity in self._activities(leads).sorted("id")
         }
 
     def _create_activities(self, vals_list):
@@ -236,10 +237,8 @@ class ManychatWaiting(models.Model):
                AND (lead.active IS NOT TRUE OR lead.manychat_waits_since IS NULL
                     OR (activity.activity_type_id = ANY(%(overdue)s) AND waiting.due <= %(now)s IS NOT TRUE)
                     OR (activity.activity_type_id = ANY(%(leader)s) AND waiting.leader_due <= %(now)s IS NOT TRUE)
-                    OR (activity.activity_type_id <> ALL(%(leader)s) AND activity.user_id IS DISTINCT FROM lead.user_id)
-                    OR EXISTS (SELECT FROM mail_activity newer
-                                WHERE newer.activity_type_id = ANY(%(types)s) AND newer.active AND newer.automated
-                                  AND newer.res_id = activity.res_id AND newer.id > activity.id))
+                    OR (activity.activity_type_id <> ALL(%(leader)s)
+                        AND activity.user_id IS DISTINCT FROM lead.user_id))
              ORDER BY activity.id LIMIT %(size)s FOR UPDATE OF activity SKIP LOCKED
             """,
             types=self._activity_types().ids,
@@ -252,23 +251,25 @@ class ManychatWaiting(models.Model):
         ids = [row["id"] for row in private_sql.fetch(self.env.cr, query)]
         activities = self.env["mail.activity"].with_context(**SILENT).browse(ids)
         leads = self.env["crm.lead"].browse(activities.mapped("res_id")).exists()
-        news, newest = self._news(leads, now), self._open_notices(leads)
+        news, over = self._news(leads, now), activities.browse()
         for activity in activities:
             lead = leads.browse(activity.res_id) & leads
-            is_leaders = activity.activity_type_id in self._activity_types(LEADER)
-            if not lead or activity != newest.get((lead.id, is_leaders), activity):
-                activity.unlink()
-            else:
-                self._close_or_update(activity, lead, news[lead], now)
+            if not lead or not self._is_kept(activity, lead, news[lead], now):
+                over |= activity
+        over.unlink()
         return ids[-1] if ids else None
 
-    def _close_or_update(self, activity, lead, news, now):
+    def _is_kept(self, activity, lead, news, now):
+        """Update ``activity``, or mark it as done.
+
+        :return bool: ``False`` if there is nothing to keep of it
+        """
         is_leaders = activity.activity_type_id in self._activity_types(LEADER)
         if lead.manychat_waits_since or news["is_back"]:
             for type_name, receiver in self._notices(lead, news, now):
                 if (type_name == LEADER) == is_leaders:
                     _write_changes(activity, self._activity_values(lead, news, type_name, receiver))
-                    return
+                    return True
         answered_at = lead.manychat_answered_at
         is_late = activity.activity_type_id in self._activity_types(OVERDUE, LEADER)
         is_answered = (
@@ -280,9 +281,9 @@ class ManychatWaiting(models.Model):
             moment = format_datetime(speaking.env, answered_at, tz=user.tz or "UTC", dt_format="short")
             # The words are in the chatter already.
             speaking.write({"summary": False, "note": False})
-            speaking.action_feedback(feedback=self.env._("Answered on %s.", moment))
-        else:
-            activity.unlink()
+            speaking.action_feedback(feedback=speaking.env._("Answered on %s.", moment))
+            return True
+        return False
 
     @api.model
     def _delete_activities(self):

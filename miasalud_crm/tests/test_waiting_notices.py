@@ -117,7 +117,7 @@ class TestWaitingNotices(WaitingCase):
         self.assertFalse(self.lead("Ana").manychat_waits_since)
         self.assertFalse(self.minute(3))
 
-    def test_whoever_deletes_it_is_not_told_the_same_again(self):
+    def test_a_deleted_activity_does_not_come_back_for_the_same_words(self):
         self.writes("Hola")
         self.minute(1).unlink()
         self.assertFalse(self.minute(2))
@@ -196,7 +196,7 @@ class TestWaitingNotices(WaitingCase):
         self.writes("Hola", 4, name="Clara")
         self.vera.active = False
         self.minute(5)
-        self.assertFalse(self.activities("Clara"), "nobody is left, and the job goes on")
+        self.assertFalse(self.activities("Clara"), "no user is left, and the job goes on")
 
     def test_the_leader_does_not_follow_the_opportunity(self):
         self.writes("Hola")
