@@ -149,11 +149,12 @@ class CrmLead(models.Model):
             )
 
     def _manychat_merge(self, opportunities):
-        super()._manychat_merge(opportunities)
+        result = super()._manychat_merge(opportunities)
         # Odoo gives the survivor the activities of all.
         waitings = self.env["manychat.waiting"].sudo()
         activities, newest = waitings._activities(self), waitings._open_notices(self).values()
         (activities - activities.browse().union(*newest)).unlink()
+        return result
 
     def _manychat_has_written(self, message):
         # The leader has spoken with the salesperson; the customer still waits.

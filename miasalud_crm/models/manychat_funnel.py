@@ -142,7 +142,6 @@ class ManychatFunnel(models.Model):
         help="The part of these answers that came within the time limit. Customers who still wait do not count.",
     )
     overdue_now = fields.Integer(
-        "Overdue Now",
         readonly=True,
         aggregator="count_distinct",
         help="How many opportunities wait for an answer now, after the time limit.",
