@@ -20,6 +20,7 @@ JOBS = (
     "miasalud_crm.cron_release",
     "miasalud_crm.cron_alerts",
     "miasalud_crm.cron_waiting",
+    "miasalud_crm.cron_resend",
     "miasalud_crm.cron_retention",
 )
 #: A job that has been due for so long does not run: no server runs scheduled actions, or all are busy.

@@ -7,6 +7,7 @@ a little; so this needs no time and no year. `make year` measures the same actio
 import ast
 import json
 import re
+import sys
 from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
@@ -142,6 +143,28 @@ class TestPlans(ManychatCase):
         }.items():
             self.assertFindsByIndex(name, action)
 
+    def test_waiting_customers(self):
+        self.patch(sys.modules[__name__], "GROWING", (*GROWING, "crm_lead", "mail_activity"))
+        rows = self.env["manychat.stage.map"].search([])
+        rows.write({"answer_hours": 1, "tells_since": "2020-01-01", "limited_since": "2020-01-01"})
+        leads = [self.lead(f"MC-{number}") for number in range(9)]
+        for lead in leads:
+            lead.sudo().write({"user_id": self.manager.id, "manychat_waits_since": "2026-03-02 09:00:00"})
+            lead.sudo().manychat_words_at = "2026-03-02 09:00:00"
+        self.env.flush_all()
+        for table in ("crm_lead", "mail_activity"):
+            self.env.cr.execute(f"ANALYZE {table}")
+        # The table of those who wait now is small.
+        for name in ("first run", "second run"):
+            self.assertFindsByIndex(name, self.env["manychat.waiting"]._cron_waiting)
+        self.assertEqual(self.env["manychat.waiting"].search_count([("salesperson_notified", "=", True)]), 9)
+        for lead in leads:
+            lead.with_user(self.manager).action_manychat_answered()
+        self.assertFindsByIndex("after the answers", self.env["manychat.waiting"]._cron_waiting)
+        self.assertFalse(self.env["manychat.waiting"].search_count([]))
+        domain = [("manychat_answer_overdue", "=", True)]
+        self.assertFindsByIndex("the filter", lambda: self.env["crm.lead"].search_count(domain))
+
     def test_screens(self):
         lead, alias = self.lead("MC-1"), self.env["manychat.stage.alias"].create({"name": "Desconocida"})
         for name, action in {
@@ -158,7 +181,7 @@ class TestPlans(ManychatCase):
         view = etree.fromstring(events.get_view(view_type="search")["arch"])
         week = (fields.Datetime.now() - timedelta(days=7)).strftime("%Y-%m-%d")
         # These find many rows: the newest come first, in the order of the ids.
-        many = {"done", "opportunities", "contacts", "mine", "received_at"}
+        many = {"done", "opportunities", "contacts", "mine", "today", "received_at"}
         domains = {
             node.get("name"): ast.literal_eval(node.get("domain"))
             for node in view.iter("filter")
