@@ -118,7 +118,7 @@ class ManychatWaiting(models.Model):
                     OR EXISTS (SELECT FROM crm_lead
                                 WHERE manychat_back_at IS NOT NULL
                                   AND (manychat_noticed_at IS NULL OR manychat_noticed_at < manychat_back_at))
-                    OR EXISTS (SELECT FROM mail_activity WHERE activity_type_id = ANY(%s) AND active)
+                    OR EXISTS (SELECT FROM mail_activity WHERE activity_type_id = ANY(%s) AND automated AND active)
                 """,
                 self._activity_types().ids,
             )
