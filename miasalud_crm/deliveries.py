@@ -17,9 +17,3 @@ def notification(message, kind, **more):
     close = {"type": "ir.actions.act_window_close"}  # after a button, the view then loads its records again
     parameters = {"message": message, "type": kind, "next": close, **more}
     return {"type": "ir.actions.client", "tag": "display_notification", "params": parameters}
-
-
-def said(error):
-    """What a ``WebhookError`` says, for people: each sentence in a line, and none twice."""
-    lines = [error.message, *(f"{each['field']}: {each['message']}".removeprefix(": ") for each in error.errors)]
-    return "\n".join(dict.fromkeys(lines))

@@ -47,7 +47,7 @@ def test_a_refused_request_shows_the_place_of_the_fault_and_the_answer(
     for phone in (False, True):
         odoo = sign_in("manager", phone=phone)
         odoo.open(ACTION, record=row)
-        assert "state.stage_id" in odoo.field("problem_text").inner_text()
+        assert "state.stage_id" in odoo.page.locator(".alert-danger:visible").first.inner_text()
         page(odoo, "request")
         assert odoo.page.locator("mark[data-kind=danger]").all_inner_texts() == ['"stage_id": "diecisiete"']
         sent = odoo.field("sent").inner_text()
