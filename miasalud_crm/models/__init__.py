@@ -3,8 +3,10 @@ from . import manychat_api_key
 from . import manychat_bridge
 from . import manychat_advisor
 from . import crm_stage
+from . import crm_team
 from . import crm_stage_unused
 from . import manychat_stage_map
+from . import manychat_stage_map_request
 from . import manychat_stage_map_answer
 from . import manychat_stage_alias
 from . import manychat_stage_decision
@@ -31,6 +33,7 @@ from . import manychat_event_rpc
 from . import manychat_event_lost
 from . import manychat_event_retention
 from . import manychat_event_restore
+from . import manychat_event_erase
 from . import manychat_alert
 from . import crm_lead
 from . import crm_lead_conversation
@@ -40,13 +43,18 @@ from . import crm_lead_waiting
 from . import crm_lead_links
 from . import crm_lead_internal
 from . import manychat_event_words
+from . import crm_lead_answer
 from . import crm_lead_won
 from . import crm_lead_take_over
 from . import manychat_migration
+from . import manychat_waiting
+from . import manychat_waiting_notice
+from . import mail_activity
 from . import manychat_setup
 from . import manychat_setup_address
 from . import manychat_setup_pipeline
 from . import manychat_request
+from . import manychat_request_try
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
 from . import res_config_settings
