@@ -1,11 +1,15 @@
 from . import manychat_unique
 from . import manychat_api_key
+<<<<<<< HEAD
 from . import manychat_api_key_state
 from . import manychat_rejection
+=======
+>>>>>>> main
 from . import manychat_bridge
 from . import manychat_advisor
 from . import crm_stage
 from . import manychat_stage_map
+from . import manychat_stage_map_answer
 from . import manychat_stage_alias
 from . import manychat_identity
 from . import manychat_stage_history
@@ -16,6 +20,7 @@ from . import ir_http
 from . import mail_message_subtype
 from . import utm_source
 from . import manychat_event
+from . import manychat_event_refused
 from . import manychat_event_relay
 from . import manychat_event_rpc
 from . import manychat_event_lost

@@ -108,8 +108,10 @@ class CrmLead(models.Model):
             is_converted = lead.type == "lead"
             if is_converted:
                 lead._manychat_make_opportunity(stage_map)
-            is_updated = lead._manychat_update(event, batch, is_newer) or is_restored or is_converted
             is_moved = is_newer and stage_before != stage_map.stage_id
+            entered = stage_map if is_moved or is_restored else stage_map.browse()
+            stage = stage_map.stage_id if is_newer else stage_before
+            is_updated = lead._manychat_update(event, batch, is_newer, entered, stage) or is_restored or is_converted
             if is_moved:
                 stage_moves[stage_map.stage_id] |= lead
                 if event.payload.state.summary:
@@ -126,10 +128,12 @@ class CrmLead(models.Model):
         self._manychat_log_summaries(notes)
         return outcomes
 
-    def _manychat_update(self, event, batch, is_newer):
+    def _manychat_update(self, event, batch, is_newer, entered, stage):
         """Write what an event says to its opportunity, except for the stage.
 
         :param bool is_newer: whether the event is newer than all that is known, users' moves included
+        :param entered: ``manychat.stage.map`` of the stage that the opportunity moves into, or an empty one
+        :param stage: ``crm.stage`` after the event
         :return bool: whether the event said something new
         """
         self.ensure_one()
@@ -150,6 +154,7 @@ class CrmLead(models.Model):
         occurred_at = naive_utc(event.occurred_at)
         if not self.manychat_last_event_date or occurred_at > self.manychat_last_event_date:
             vals["manychat_last_event_date"] = occurred_at
+        vals |= self._manychat_waiting_values(event, entered, stage, is_newest="manychat_summary" in taken)
         vals = {name: value for name, value in vals.items() if name not in merge.MEMORY or value != self[name]}
         if vals:
             lead = self._manychat_within(salesperson.company_id)

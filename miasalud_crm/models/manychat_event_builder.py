@@ -24,7 +24,9 @@ class ManychatEvent(models.Model):
     alias_id = fields.Many2one(groups=SALES)
     migration_id = fields.Many2one(groups=SALES)
     message = fields.Char(groups=SALES)
+    problems = fields.Json(groups=SALES)
     warnings = fields.Json(groups=SALES)
+    warning_text = fields.Text(groups=SALES)
     attempts = fields.Json(groups=SALES)
     occurred_at = fields.Datetime(groups=SALES)
     key_name = fields.Char(groups=f"base.group_system,{MANAGER_OR_BUILDER}")
@@ -63,7 +65,7 @@ class ManychatEvent(models.Model):
             event.my_person = sent.manychat_id
             event.my_payload = _pretty(sent.payload)
             event.my_request = _as_sent(sent.request)
-            event.my_message = sent.message or sent.reason
+            event.my_message = _problems(sent) or sent.message or sent.reason
             event.my_warnings = sent.warning_text
 
     @api.depends_context("uid")
@@ -99,6 +101,11 @@ class ManychatEvent(models.Model):
 
 def _pretty(payload):
     return json.dumps(payload, indent=2, ensure_ascii=False) if payload else False
+
+
+def _problems(event):
+    lines = (f"{each['field']}: {each['message']}".removeprefix(": ") for each in event.problems or ())
+    return "\n".join(lines)
 
 
 def _as_sent(request):

@@ -6,6 +6,7 @@ from odoo import api, fields, models
 from bridge.contract.payloads import DEAD_LETTER_QUEUE
 
 from .. import configuration
+from ..deliveries import ACCEPTED
 from ..queues import queue_report, recent_queue_report
 from ..rights import managers_only
 from .ir_cron import ARCHIVED, DELETED
@@ -265,8 +266,8 @@ class ManychatSetup(models.AbstractModel):
 
     def _event_step(self):
         events = self.env["manychat.event"].sudo()
-        latest = events.search([], limit=1)
-        real = events.search(["!", ("manychat_id", "=like", TEST_ID_PATTERN)], limit=1)
+        latest = events.search(ACCEPTED, limit=1)
+        real = events.search([*ACCEPTED, "!", ("manychat_id", "=like", TEST_ID_PATTERN)], limit=1)
         actions = [(self.env._("Requests for ManyChat"), "miasalud_crm.manychat_request_action")]
         if real:
             state = "done"

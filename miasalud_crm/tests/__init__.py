@@ -1,5 +1,6 @@
 from . import test_advisor
 from . import test_alert
+from . import test_answer_settings
 from . import test_api_key
 from . import test_apply_failures
 from . import test_automations
@@ -33,6 +34,7 @@ from . import test_stage_map_screen
 from . import test_take_over
 from . import test_test_event
 from . import test_translations
+from . import test_waiting
 from . import test_wake
 from . import test_webhook
 from . import test_other_apps
