@@ -19,16 +19,17 @@ INTERVAL = 2.0
 #: Different counts that wait for a write. What comes beyond them is counted without its address and its prefix.
 MOST = 200
 
+_FAILED = "Requests without a valid key could not be counted: %s"
+
 _lock = threading.Lock()
 _waiting = {}  # database → OrderedDict of counts: see `note`
 _written = {}  # database → moment (time.monotonic) of the last write
 _timers = {}  # database → the running timer
 
 
-def note(cr, address, path, reason, prefix="", key_name=""):
-    """Count one request, and write what waits unless that happened a moment ago.
+def note(database, address, path, reason, prefix="", key_name=""):
+    """Count one request, in memory.
 
-    :param cr: the request's cursor, which holds nothing that must be kept
     :param str address: of the client, as Odoo knows it
     :param str reason: a value of ``manychat.wrong.key.reason``
     :param str prefix: the beginning of the key, or ""
@@ -36,17 +37,29 @@ def note(cr, address, path, reason, prefix="", key_name=""):
     """
     now = fields.Datetime.to_string(fields.Datetime.now())
     with _lock:
-        counts = _waiting.setdefault(cr.dbname, OrderedDict())
+        counts = _waiting.setdefault(database, OrderedDict())
         what = (now[:10], address, prefix, reason)
         if what not in counts and len(counts) >= MOST and not key_name:
             what = (now[:10], "", "", reason)
         count = counts.setdefault(what, {"count": 0, "first_at": now, "key_name": key_name})
         count["count"] += 1
         count.update(last_at=now, path=path)
+
+
+def write_if_due(cr):
+    """Write what waits, now or, if that happened a moment ago, in a moment.
+
+    :param cr: of a request that has written nothing
+    """
+    with _lock:
         is_due = time.monotonic() - _written.get(cr.dbname, -INTERVAL) >= INTERVAL
     if is_due:
         cr.rollback()  # the statement sees what other processes wrote since this request began
-        write(api.Environment(cr, SUPERUSER_ID, {}))
+        try:
+            write(api.Environment(cr, SUPERUSER_ID, {}))
+        except Exception as error:  # the bot gets its 401 whatever becomes of the count
+            cr.rollback()
+            _logger.warning(_FAILED, type(error).__name__)
     elif isinstance(cr, sql_db.Cursor):  # all cursors of a test over HTTP are one
         _write_later(cr.dbname)
 
@@ -98,7 +111,7 @@ def _write_now(database):
         with Registry(database).cursor() as cr:
             write(api.Environment(cr, SUPERUSER_ID, {}))
     except Exception as error:
-        _logger.warning("Requests without a valid key could not be counted: %s", type(error).__name__)
+        _logger.warning(_FAILED, type(error).__name__)
     with _lock:
         is_waiting = bool(_waiting.get(database))
     if is_waiting:

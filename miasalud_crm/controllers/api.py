@@ -25,6 +25,8 @@ _logger = logging.getLogger(__name__)
 #: which already sees what the other request did.
 TRIES = 5
 
+#: Answers to requests without a valid key. Such a request has written nothing.
+_WITHOUT_KEY = (401, 429)
 _WEBHOOKS = {each.spec.path for each in EventType}
 
 #: Addresses that sent wrong keys lately.
@@ -52,6 +54,8 @@ def route(path, method):
                     raise webhook.wrong_method(method)
                 return make_answer(*_with_retries(endpoint, self))
             except WebhookError as error:
+                if error.status in _WITHOUT_KEY:
+                    wrong_keys.write_if_due(request.env.cr)
                 return make_answer(error.status, error.body, error.headers)
             except Exception as error:
                 request.env.cr.rollback()
@@ -109,4 +113,4 @@ def _count(address, reason, prefix, key_name):
     """Count a request without a valid key, for people to see. Monitors that ask for the report are no bots."""
     path = re.sub(r"/+", "/", request.httprequest.path).removesuffix("/")
     if path in _WEBHOOKS:
-        wrong_keys.note(request.env.cr, address, path, reason, prefix, key_name)
+        wrong_keys.note(request.env.cr.dbname, address, path, reason, prefix, key_name)

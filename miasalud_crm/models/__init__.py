@@ -1,10 +1,6 @@
 from . import manychat_unique
 from . import manychat_api_key
-<<<<<<< HEAD
 from . import manychat_api_key_state
-from . import manychat_rejection
-=======
->>>>>>> main
 from . import manychat_bridge
 from . import manychat_advisor
 from . import crm_stage

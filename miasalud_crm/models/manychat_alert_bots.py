@@ -34,13 +34,14 @@ class ManychatAlert(models.Model):
     bots = fields.Json("Bots as JSON", readonly=True)
     bot_text = fields.Text("Bots", compute="_compute_bot_text")
     advice = fields.Text(compute="_compute_advice")
-    counted_at = fields.Datetime(readonly=True)
+    counted_id = fields.Integer(readonly=True, help="The newest delivery that was counted.")
     seen_at = fields.Datetime(
         "Seen Until",
         readonly=True,
         help="A user has seen what came until then. The alert opens again when another bot has the problem, or when the "
         "same bot still has it an hour later; for warnings, a day later.",
     )
+    seen_id = fields.Integer(readonly=True, help="The newest delivery that was seen.")
     seen_bots = fields.Json("Bots That Were Seen", readonly=True)
     has_activity = fields.Boolean(readonly=True, help="An activity was made for the present problem.")
 
@@ -96,8 +97,8 @@ class ManychatAlert(models.Model):
 
     def _mark_seen(self):
         """All that was counted is seen."""
-        bots = self.bots or []
-        self.write({"seen_at": self.counted_at or fields.Datetime.now(), "seen_bots": [bot["id"] for bot in bots]})
+        seen = [bot["id"] for bot in self.bots or ()]
+        self.write({"seen_at": fields.Datetime.now(), "seen_id": self.counted_id, "seen_bots": seen})
         if self.kind == "wrong_key":
             self.env["manychat.wrong.key"]._unseen(fields.Datetime.now() - LOOKED_BACK).action_seen()
 
@@ -111,7 +112,7 @@ class ManychatAlert(models.Model):
             alert._mark_seen()
             alert._close("")
         now = fields.Datetime.now()
-        bots = getattr(self, f"_find_{kind}")(max(now - LOOKED_BACK, alert.seen_at or now - LOOKED_BACK))
+        bots = getattr(self, f"_find_{kind}")(alert)
         if kind in REST and alert.seen_at and now - alert.seen_at < REST[kind] and not alert.since:
             bots = bots if {bot["id"] for bot in bots} - set(alert.seen_bots or ()) else []
         known = {bot["id"] for bot in alert.bots or ()} if alert.since else set()
@@ -121,7 +122,8 @@ class ManychatAlert(models.Model):
             (alert or self.create({"kind": kind})).bots = bots
         alert = self._update_alert(kind, bool(bots), sum(bot["count"] for bot in bots))
         if alert.since:
-            alert.write({"counted_at": now, "has_activity": bool(alert._activity())})
+            counted = max((bot.get("latest", 0) for bot in bots), default=0)
+            alert.write({"counted_id": counted, "has_activity": bool(alert._activity())})
         return None
 
     def _activity_values(self, count):
@@ -205,21 +207,30 @@ class ManychatAlert(models.Model):
     # Cron
     # ------------------------------------------------------------
 
-    def _find_refused(self, since):
-        return self._by_key([("state", "=", "refused"), ("received_at", ">", since)])
+    def _find_refused(self, alert):
+        # A bot builder who tries a request out loses no event.
+        return self._by_key("state = 'refused' AND COALESCE(request::text, '') !~* '\"x-dry-run\"'", alert)
 
-    def _find_warned(self, since):
-        return self._by_key([("warnings", "!=", False), ("state", "!=", "refused"), ("received_at", ">", since)])
+    def _find_warned(self, alert):
+        return self._by_key("warnings IS NOT NULL AND state <> 'refused'", alert)
 
-    def _by_key(self, domain):
-        """The bots of the events in ``domain``, the one with the most first."""
-        groups = self.env["manychat.event"]._read_group(
-            domain, ["key_prefix", "key_name"], ["__count", "received_at:min"]
+    def _by_key(self, condition, alert):
+        """The bots of the deliveries that nobody has seen, the one with the most first.
+
+        :param str condition: in SQL
+        """
+        self.env["manychat.event"].flush_model()
+        self.env.cr.execute(
+            f"""
+            SELECT key_prefix, key_name, count(*), min(received_at), max(id) FROM manychat_event
+             WHERE {condition} AND received_at > %s AND id > %s
+             GROUP BY key_prefix, key_name ORDER BY count(*) DESC, key_prefix
+            """,
+            [fields.Datetime.now() - LOOKED_BACK, alert.seen_id],
         )
-        bots = [_bot(prefix, name, count, since) for prefix, name, count, since in groups]
-        return sorted(bots, key=lambda bot: -bot["count"])
+        return [_bot(*row[:4], latest=row[4]) for row in self.env.cr.fetchall()]
 
-    def _find_wrong_key(self, since):
+    def _find_wrong_key(self, _alert):
         rows = self.env["manychat.wrong.key"]._unseen(fields.Datetime.now() - LOOKED_BACK)
         bots = {}
         for row in rows.sorted("first_at"):
@@ -229,14 +240,14 @@ class ManychatAlert(models.Model):
             bots.setdefault(bot["id"], bot)["count"] += row.count - row.seen_count
         return sorted(bots.values(), key=lambda bot: (not bot["name"], -bot["count"]))
 
-    def _find_expiring(self, _since):
+    def _find_expiring(self, _alert):
         return [
             # Once more when little time is left, also for a user who has marked the first activity as done.
             {**_bot(key.prefix, key.name, 1, key.expiration_date), "id": f"{key.prefix} {key._is_urgent()}"}
             for key in self.env["manychat.api.key"]._about_to_stop()
         ]
 
-    def _find_quiet(self, _since):
+    def _find_quiet(self, _alert):
         return [
             _bot(key.prefix, key.name, 1, latest) for key, latest in self.env["manychat.api.key"]._quiet()
         ]

@@ -1,13 +1,14 @@
 """What people see of a key: its state, what it sent today, and whether its bot has gone quiet."""
 
 import math
-from datetime import datetime, time, timedelta, timezone
+from datetime import timedelta, timezone
 
 import pytz
 
 from odoo import api, fields, models
 from odoo.tools import format_date
 
+from ..deliveries import REFUSED_PREFIX
 from .manychat_api_key import EXPIRES_SOON
 
 #: Parameter: working hours without an event after which a bot has gone quiet; 0: never.
@@ -88,13 +89,15 @@ class ManychatApiKey(models.Model):
     def _compute_today(self):
         today = self._today_begins()
         prefixes = [prefix for prefix in self.mapped("prefix") if prefix]
-        groups = self.env["manychat.event"].sudo()._read_group(
-            [("key_prefix", "in", prefixes), ("received_at", ">=", today)], ["key_prefix", "state"], ["__count"]
+        self.env["manychat.event"].flush_model(["event_id", "key_prefix", "received_at"])
+        self.env.cr.execute(
+            "SELECT key_prefix, event_id >= %s, count(*) FROM manychat_event "
+            "WHERE key_prefix = ANY(%s) AND received_at >= %s GROUP BY 1, 2",
+            [REFUSED_PREFIX, prefixes, today],
         )
         accepted, refused = {}, {}
-        for prefix, state, count in groups:
-            counts = refused if state == "refused" else accepted
-            counts[prefix] = counts.get(prefix, 0) + count
+        for prefix, is_refused, count in self.env.cr.fetchall():
+            (refused if is_refused else accepted)[prefix] = count
         wrong = self.env["manychat.wrong.key"].sudo()._read_group(
             [("prefix", "in", prefixes), ("last_at", ">=", today)], ["prefix"], ["count:sum"]
         )
@@ -107,9 +110,7 @@ class ManychatApiKey(models.Model):
     def _today_begins(self):
         """Midnight in the user's zone, naive, in UTC."""
         here = fields.Datetime.context_timestamp(self, fields.Datetime.now())
-        midnight = here.tzinfo.localize(datetime.combine(here.date(), time())) if hasattr(
-            here.tzinfo, "localize"
-        ) else here.replace(hour=0, minute=0, second=0, microsecond=0)
+        midnight = here.replace(hour=0, minute=0, second=0, microsecond=0)
         return midnight.astimezone(timezone.utc).replace(tzinfo=None)
 
     # ------------------------------------------------------------
@@ -159,10 +160,10 @@ class ManychatApiKey(models.Model):
             SELECT prefix, latest.received_at
               FROM unnest(%s::text[]) AS prefix,
                    LATERAL (SELECT received_at FROM manychat_event
-                             WHERE key_prefix = prefix AND received_at IS NOT NULL AND state <> 'refused'
+                             WHERE key_prefix = prefix AND received_at IS NOT NULL AND event_id < %s
                              ORDER BY received_at DESC LIMIT 1) AS latest
             """,
-            [keys.mapped("prefix")],
+            [keys.mapped("prefix"), REFUSED_PREFIX],
         )
         latest = dict(self.env.cr.fetchall())
         # A key that was replaced is quiet because its bot uses the new one.

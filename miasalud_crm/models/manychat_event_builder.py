@@ -7,7 +7,7 @@ is not stored can neither be searched nor grouped.
 
 import json
 
-from odoo import api, fields, models
+from odoo import SUPERUSER_ID, api, fields, models
 
 SALES = "sales_team.group_sale_salesman"
 BUILDER = "miasalud_crm.group_bot_builder"
@@ -70,8 +70,8 @@ class ManychatEvent(models.Model):
 
     @api.depends_context("uid")
     def _compute_display_name(self):
-        """Without the person, for those who may not see who it is."""
-        if self.env.su or self.env.user.has_group(SALES):
+        """Without the person, for those who may not see who it is: ``name_search`` asks as superuser for them."""
+        if self._is_sales():
             return super()._compute_display_name()
         types = dict(self._fields["type"]._description_selection(self.env))
         for event in self:
@@ -81,7 +81,7 @@ class ManychatEvent(models.Model):
 
     def _compute_reason(self):
         """Of other bots' deliveries without words that may quote what was sent."""
-        if self.env.su or self.env.user.has_group(SALES):
+        if self._is_sales():
             return super()._compute_reason()
         reasons = self._reasons()
         for event, known in zip(self, self.sudo(), strict=True):
@@ -91,6 +91,10 @@ class ManychatEvent(models.Model):
     # ------------------------------------------------------------
     # Business
     # ------------------------------------------------------------
+
+    @api.model
+    def _is_sales(self):
+        return self.env.uid == SUPERUSER_ID or self.env.user.has_group(SALES)
 
     @api.model
     def _my_prefixes(self):

@@ -1,9 +1,11 @@
 from . import test_advisor
 from . import test_alert
+from . import test_alert_bots
 from . import test_answer_settings
 from . import test_api_key
 from . import test_apply_failures
 from . import test_automations
+from . import test_bot_builder
 from . import test_calls
 from . import test_chatter
 from . import test_company_rules
@@ -18,6 +20,7 @@ from . import test_hooks
 from . import test_identity
 from . import test_import
 from . import test_jobs
+from . import test_key_state
 from . import test_lost
 from . import test_manychat_apply
 from . import test_migration
@@ -36,6 +39,7 @@ from . import test_test_event
 from . import test_translations
 from . import test_waiting
 from . import test_wake
+from . import test_wrong_key
 from . import test_webhook
 from . import test_other_apps
 from . import test_readers
