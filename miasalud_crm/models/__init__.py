@@ -36,6 +36,7 @@ from . import crm_lead_take_over
 from . import manychat_migration
 from . import manychat_setup
 from . import manychat_setup_refused
+from . import manychat_setup_address
 from . import manychat_request
 from . import manychat_request_builder
 from . import crm_lead_salesperson
