@@ -24,6 +24,7 @@ from . import manychat_event_retention
 from . import manychat_event_restore
 from . import manychat_event_builder
 from . import manychat_wrong_key
+from . import manychat_bridge_refusals
 from . import manychat_alert
 from . import manychat_alert_bots
 from . import manychat_alert_counter

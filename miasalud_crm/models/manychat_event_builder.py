@@ -61,7 +61,7 @@ class ManychatEvent(models.Model):
     @api.depends_context("uid", "lang")
     def _compute_mine(self):
         for event in self:
-            sent = event.sudo() if event.is_my_bot else self.browse()
+            sent = event.sudo() if event.is_my_bot else self.sudo().browse()
             event.my_person = sent.manychat_id
             event.my_payload = _pretty(sent.payload)
             event.my_request = _as_sent(sent.request)

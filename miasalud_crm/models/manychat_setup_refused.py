@@ -1,6 +1,4 @@
-from datetime import timedelta
-
-from odoo import fields, models
+from odoo import models
 
 from .manychat_setup import _step
 
@@ -10,9 +8,8 @@ class ManychatSetup(models.AbstractModel):
 
     def _refused_step(self):
         """Requests of the last 24 hours that were lost: refused, or without a valid key."""
-        since = fields.Datetime.now() - timedelta(hours=24)
-        refused = self.env["manychat.event"].sudo().search_count([("state", "=", "refused"), ("received_at", ">", since)])
-        wrong = sum(self.env["manychat.wrong.key"].sudo().search([("last_at", ">", since)]).mapped("count"))
+        counts = self.env["manychat.bridge"]._refusals()
+        refused, wrong = counts["refused"], counts["wrong_keys"]
         alerts = self.env["manychat.alert"].search([("kind", "in", ("refused", "wrong_key")), ("since", "!=", False)])
         title = self.env._("Refused requests")
         if not refused and not wrong:

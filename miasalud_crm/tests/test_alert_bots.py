@@ -325,3 +325,14 @@ class TestAlertBots(QueueCase, ManychatCase):
         seller = new_test_user(self.env, "vende", "sales_team.group_sale_salesman")
         with self.assertRaises(AccessError):
             self.env["manychat.alert"].with_user(seller).open_problems()
+
+    def test_the_bridge_learns_how_many_were_refused_and_nobody_else_does(self):
+        self.delivery()
+        self.delivery(hours_ago=30)
+        self.delivery(state="done", warnings=[{"field": "x", "message": "left out"}])
+        self.wrong_key(4)
+        bridges = self.env["manychat.bridge"]
+        counts = bridges.with_user(self.bridge_user).get_refusals()
+        self.assertEqual(counts, {"refused": 1, "warned": 1, "wrong_keys": 4})
+        with self.assertRaises(AccessError):
+            bridges.with_user(self.receiver).get_refusals()
