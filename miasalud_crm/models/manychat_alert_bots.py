@@ -147,14 +147,14 @@ class ManychatAlert(models.Model):
         """What to do, in the language of the context."""
         if self.kind == "refused":
             return self.env._(
-                "Bots sent requests that break the contract, so no opportunity was created or moved. Open this alert, "
-                "press Open the List, and read what is wrong with each request. Correct the External Request in "
+                "Bots sent requests that break the contract, so no opportunity was created or moved. Press Open the "
+                "List in this alert, and read what is wrong with each request. Correct the External Request in "
                 "ManyChat."
             )
         if self.kind == "warned":
             return self.env._(
-                "These events were stored, but a field of each was left out, cut or not understood. Open this alert, "
-                "press Open the List, and correct the External Request in ManyChat."
+                "These events were stored, but a field of each was left out, cut or not understood. Press Open the List "
+                "in this alert, and correct the External Request in ManyChat."
             )
         if self.kind == "wrong_key":
             return self.env._(

@@ -135,7 +135,7 @@ def test_a_bot_builder_sees_their_bots_requests_and_no_other_words(
     odoo.open("miasalud_crm.manychat_event_builder_action")
     assert odoo.page.locator(".o_data_row, .o_kanban_record:not(.o_kanban_ghost)").count()
     odoo.open(KEYS)
-    assert odoo.page.locator(".o_data_row, .o_kanban_record:not(.o_kanban_ghost)").count() == 1
+    assert odoo.page.locator(".o_data_row, .o_kanban_record:not(.o_kanban_ghost)", has_text=prefix).count() == 1
     odoo.open("miasalud_crm.manychat_request_action")
     expect(odoo.page.locator(".o_manychat_request").first).to_be_visible()
     world.odoo("manychat.api.key", "write", [key], {"builder_ids": [[6, 0, []]]})
