@@ -22,7 +22,7 @@ class TestSetup(QueueCase, TransactionCase):
 
     def step(self, name, user=None):
         steps = self.env["manychat.setup"].with_user(user or self.manager).checklist()
-        names = ["key", "queue", "address", "bridge", "stages", "refused", "event"]
+        names = ["key", "queue", "address", "bridge", "stages", "pipeline", "refused", "event"]
         self.assertEqual([step["name"] for step in steps], names)
         return next(step for step in steps if step["name"] == name)
 
