@@ -32,7 +32,8 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
 
     :return: JSON: ``status`` (``ok`` or ``degraded``), ``problems`` (why it is degraded) and ``notices`` (what the
         operator should know) in words, ``dependencies``, ``bridges`` (that run), ``ended_bridges``, ``paths``,
-        ``dead_letters``, ``refusals`` (of Odoo's webhooks in the last 24 hours). A value that could not be found out is ``None``.
+        ``dead_letters``, ``refusals`` (of Odoo's webhooks in the last 24 hours). A value that could not be found out is
+        ``None``.
     """
     now = now or datetime.now(timezone.utc)
     paths = [_path(snapshot, queue, now) for queue in PATHS]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from markupsafe import Markup, escape
 
 from odoo import api, fields, models
-from odoo.tools import format_datetime
+from odoo.tools import SQL, format_datetime
 
 from ..rights import access_required, managers_only
 
@@ -29,7 +29,7 @@ class ManychatAlert(models.Model):
             ("expiring", "Keys About to Expire"),
             ("quiet", "Quiet Bots"),
         ],
-        ondelete={kind: "cascade" for kind in (*REST, "expiring", "quiet")},
+        ondelete=dict.fromkeys((*REST, "expiring", "quiet"), "cascade"),
     )
     bots = fields.Json("Bots as JSON", readonly=True)
     bot_text = fields.Text("Bots", compute="_compute_bot_text")
@@ -38,8 +38,8 @@ class ManychatAlert(models.Model):
     seen_at = fields.Datetime(
         "Seen Until",
         readonly=True,
-        help="A user has seen what came until then. The alert opens again when another bot has the problem, or when the "
-        "same bot still has it an hour later; for warnings, a day later.",
+        help="A user has seen what came until then. The alert opens again when another bot has the problem, or when "
+        "the same bot still has it an hour later; for warnings, a day later.",
     )
     seen_id = fields.Integer(readonly=True, help="The newest delivery that was seen.")
     seen_bots = fields.Json("Bots That Were Seen", readonly=True)
@@ -153,8 +153,8 @@ class ManychatAlert(models.Model):
             )
         if self.kind == "warned":
             return self.env._(
-                "These events were stored, but a field of each was left out, cut or not understood. Press Open the List "
-                "in this alert, and correct the External Request in ManyChat."
+                "These events were stored, but a field of each was left out, cut or not understood. Press Open the "
+                "List in this alert, and correct the External Request in ManyChat."
             )
         if self.kind == "wrong_key":
             return self.env._(
@@ -164,8 +164,8 @@ class ManychatAlert(models.Model):
             )
         if self.kind == "expiring":
             return self.env._(
-                "A bot is refused as soon as its key expires. Ask an administrator to press Replace on the key, and put "
-                "the new key into the External Requests of the bot."
+                "A bot is refused as soon as its key expires. Ask an administrator to press Replace on the key, and "
+                "put the new key into the External Requests of the bot."
             )
         return self.env._(
             "These bots have sent no event for longer than usual, in working time. Check in ManyChat whether the "
@@ -209,25 +209,28 @@ class ManychatAlert(models.Model):
 
     def _find_refused(self, alert):
         # A bot builder who tries a request out loses no event.
-        return self._by_key("state = 'refused' AND COALESCE(request::text, '') !~* '\"x-dry-run\"'", alert)
+        return self._by_key(SQL("state = 'refused' AND COALESCE(request::text, '') !~* %s", '"x-dry-run"'), alert)
 
     def _find_warned(self, alert):
-        return self._by_key("warnings IS NOT NULL AND state <> 'refused'", alert)
+        return self._by_key(SQL("warnings IS NOT NULL AND state <> 'refused'"), alert)
 
     def _by_key(self, condition, alert):
         """The bots of the deliveries that nobody has seen, the one with the most first.
 
-        :param str condition: in SQL
+        :param SQL condition: which deliveries
         """
         self.env["manychat.event"].flush_model()
-        self.env.cr.execute(
-            f"""
+        query = SQL(
+            """
             SELECT key_prefix, key_name, count(*), min(received_at), max(id) FROM manychat_event
-             WHERE {condition} AND received_at > %s AND id > %s
+             WHERE %s AND received_at > %s AND id > %s
              GROUP BY key_prefix, key_name ORDER BY count(*) DESC, key_prefix
             """,
-            [fields.Datetime.now() - LOOKED_BACK, alert.seen_id],
+            condition,
+            fields.Datetime.now() - LOOKED_BACK,
+            alert.seen_id,
         )
+        self.env.cr.execute(query)
         return [_bot(*row[:4], latest=row[4]) for row in self.env.cr.fetchall()]
 
     def _find_wrong_key(self, _alert):
@@ -248,11 +251,16 @@ class ManychatAlert(models.Model):
         ]
 
     def _find_quiet(self, _alert):
-        return [
-            _bot(key.prefix, key.name, 1, latest) for key, latest in self.env["manychat.api.key"]._quiet()
-        ]
+        return [_bot(key.prefix, key.name, 1, latest) for key, latest in self.env["manychat.api.key"]._quiet()]
 
 
 def _bot(prefix, name, count, since, **more):
     since = fields.Datetime.to_string(since)
-    return {"id": prefix or name or "", "name": name or "", "prefix": prefix or "", "count": count, "since": since, **more}
+    return {
+        "id": prefix or name or "",
+        "name": name or "",
+        "prefix": prefix or "",
+        "count": count,
+        "since": since,
+        **more,
+    }

@@ -7,7 +7,7 @@ COUNTED_FOR = ("sales_team.group_sale_manager", "base.group_system")
 
 
 class ManychatAlert(models.Model):
-    _inherit = "manychat.alert"
+    _inherit = "manychat.alert"  # pylint: disable=consider-merging-classes-inherited
 
     # ------------------------------------------------------------
     # Business

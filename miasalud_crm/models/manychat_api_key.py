@@ -63,7 +63,7 @@ class ManychatApiKey(models.Model):
     revoked_at = fields.Datetime("Revoked On", readonly=True, copy=False)
     revoked_uid = fields.Many2one("res.users", "Revoked By", readonly=True, copy=False, ondelete="set null")
     replaced_by_id = fields.Many2one(
-        "manychat.api.key", "Replaced By", readonly=True, copy=False, ondelete="set null", index="btree_not_null"
+        "manychat.api.key", readonly=True, copy=False, ondelete="set null", index="btree_not_null"
     )
     builder_ids = fields.Many2many(
         "res.users",
@@ -95,7 +95,9 @@ class ManychatApiKey(models.Model):
     @api.ondelete(at_uninstall=False)
     def _unlink_if_never_used(self):
         for key in self.filtered(lambda key: not key.test_manychat_id):
-            if key.last_used or self.env["manychat.event"].sudo().search_count([("key_prefix", "=", key.prefix)], limit=1):
+            if key.last_used or self.env["manychat.event"].sudo().search_count(
+                [("key_prefix", "=", key.prefix)], limit=1
+            ):
                 raise UserError(
                     self.env._(
                         "A bot has used the key “%s”, and its deliveries name it. Revoke it: it is refused from then "
@@ -128,7 +130,9 @@ class ManychatApiKey(models.Model):
 
     def write(self, vals):
         if not self.env.su and not self.env.user.has_group("base.group_system") and set(vals) - BY_MANAGERS:
-            raise AccessError(self.env._("Only administrators may change a key. Sales managers choose its bot builders."))
+            raise AccessError(
+                self.env._("Only administrators may change a key. Sales managers choose its bot builders.")
+            )
         if vals.get("active") and not all(self.mapped("active")):
             raise UserError(
                 self.env._(
@@ -281,8 +285,8 @@ class ManychatApiKey(models.Model):
         """How ``key``, which :meth:`_authenticate` does not take, is wrong.
 
         :param str key: sent by the caller; "" without one
-        :return tuple: a reason of ``manychat.wrong.key``; the beginning that may be shown, or ""; the name of the key of
-            ours that begins like it, or ""
+        :return tuple: a reason of ``manychat.wrong.key``; the beginning that may be shown, or ""; the name of the key
+            of ours that begins like it, or ""
         """
         if not key:
             return "missing", "", ""
@@ -304,7 +308,11 @@ class ManychatApiKey(models.Model):
         :param bytes query: what follows the ``?``, as it was sent
         """
         key = keys.found_in(query)
-        return "in_address", key, self.sudo().with_context(active_test=False).search([("prefix", "=", key)])[:1].name or ""
+        return (
+            "in_address",
+            key,
+            self.sudo().with_context(active_test=False).search([("prefix", "=", key)])[:1].name or "",
+        )
 
     def _zone(self):
         """The zone of dates that do not name theirs, as a ``tzinfo``."""

@@ -1,5 +1,6 @@
 """What people see of a key: its state, what it sent today, and whether its bot has gone quiet."""
 
+import itertools
 import math
 from datetime import timedelta, timezone
 
@@ -9,7 +10,6 @@ from odoo import api, fields, models
 from odoo.tools import format_date
 
 from ..deliveries import REFUSED_PREFIX
-from .manychat_api_key import EXPIRES_SOON
 
 #: Parameter: working hours without an event after which a bot has gone quiet; 0: never.
 QUIET_PARAMETER = "miasalud_crm.quiet_hours"
@@ -44,7 +44,7 @@ class ManychatApiKey(models.Model):
     # ------------------------------------------------------------
 
     def _compute_validity(self):
-        super()._compute_validity()
+        result = super()._compute_validity()
         for key in self:
             if not key.active:
                 key.state = "revoked"
@@ -52,6 +52,7 @@ class ManychatApiKey(models.Model):
                 key.state = "expired"
             else:
                 key.state = "expiring" if key.expires_soon else "valid"
+        return result
 
     @api.depends("state", "expiration_date", "revoked_at", "revoked_uid")
     @api.depends_context("lang", "tz")
@@ -98,8 +99,10 @@ class ManychatApiKey(models.Model):
         accepted, refused = {}, {}
         for prefix, is_refused, count in self.env.cr.fetchall():
             (refused if is_refused else accepted)[prefix] = count
-        wrong = self.env["manychat.wrong.key"].sudo()._read_group(
-            [("prefix", "in", prefixes), ("last_at", ">=", today)], ["prefix"], ["count:sum"]
+        wrong = (
+            self.env["manychat.wrong.key"]
+            .sudo()
+            ._read_group([("prefix", "in", prefixes), ("last_at", ">=", today)], ["prefix"], ["count:sum"])
         )
         for prefix, count in wrong:
             refused[prefix] = refused.get(prefix, 0) + count
@@ -182,7 +185,7 @@ class ManychatApiKey(models.Model):
             {"latest": latest, "days": HABIT_DAYS, "prefix": self.prefix},
         )
         hours = [row[0] for row in self.env.cr.fetchall()]
-        pauses = sorted(_working_hours(calendar, *pair) for pair in zip(hours, hours[1:], strict=False))
+        pauses = sorted(_working_hours(calendar, *pair) for pair in itertools.pairwise(hours))
         # Not the very longest: that may have been an outage.
         return pauses[min(int(0.95 * len(pauses)), len(pauses) - 1)] if pauses else 0.0
 

@@ -240,7 +240,6 @@ class ManychatEvent(models.Model):
             -- What a bot sent today, and its latest event.
             CREATE INDEX IF NOT EXISTS manychat_event_key ON manychat_event (key_prefix, received_at)
                 WHERE key_prefix IS NOT NULL;
-            CREATE INDEX IF NOT EXISTS manychat_event_refused ON manychat_event (received_at) WHERE state = 'refused';
             CREATE INDEX IF NOT EXISTS manychat_event_standby ON manychat_event (received_at) WHERE source = 'api';
             CREATE INDEX IF NOT EXISTS manychat_event_discard_to_report ON manychat_event (id) WHERE discard_to_report;
             -- For questions about both: neither of the two indices above serves them.

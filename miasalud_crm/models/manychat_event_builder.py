@@ -1,8 +1,8 @@
 """What bot builders see of deliveries: of their own bots what was sent, of the others only that it came.
 
-A bot builder is no salesperson. So every stored field that says something about a person or an opportunity has the group
-of salespeople, and these fields show a bot builder what is theirs: they are computed for each delivery, and a field that
-is not stored can neither be searched nor grouped.
+A bot builder is no salesperson. So every stored field that says something about a person or an opportunity has the
+group of salespeople, and these fields show a bot builder what is theirs: they are computed for each delivery, and a
+field that is not stored can neither be searched nor grouped.
 """
 
 import json
@@ -27,8 +27,15 @@ class ManychatEvent(models.Model):
     problems = fields.Json(groups=SALES)
     warnings = fields.Json(groups=SALES)
     warning_text = fields.Text(groups=SALES)
+    problem_text = fields.Text(groups=SALES)
+    answer = fields.Text(groups=SALES)
+    timeline = fields.Html(groups=SALES)
     attempts = fields.Json(groups=SALES)
     occurred_at = fields.Datetime(groups=SALES)
+    # They are computed from fields that bot builders do not have, and tell nothing of these.
+    status = fields.Selection(compute_sudo=True)
+    next_try_at = fields.Datetime(compute_sudo=True)
+    advice = fields.Char(compute_sudo=True)
     key_name = fields.Char(groups=f"base.group_system,{MANAGER_OR_BUILDER}")
 
     is_my_bot = fields.Boolean(
@@ -36,7 +43,8 @@ class ManychatEvent(models.Model):
     )
     my_person = fields.Char("Person", compute="_compute_mine", groups=BUILDER)
     my_payload = fields.Text("What Was Understood", compute="_compute_mine", groups=BUILDER)
-    my_request = fields.Text("What Was Sent", compute="_compute_mine", groups=BUILDER)
+    my_request = fields.Html("What Was Sent", compute="_compute_mine", sanitize=False, groups=BUILDER)
+    my_answer = fields.Text("Answer to the Bot", compute="_compute_mine", groups=BUILDER)
     my_message = fields.Text("What Is Wrong", compute="_compute_mine", groups=BUILDER)
     my_warnings = fields.Text("What Was Left Out", compute="_compute_mine", groups=BUILDER)
 
@@ -64,8 +72,9 @@ class ManychatEvent(models.Model):
             sent = event.sudo() if event.is_my_bot else self.sudo().browse()
             event.my_person = sent.manychat_id
             event.my_payload = _pretty(sent.payload)
-            event.my_request = _as_sent(sent.request)
-            event.my_message = _problems(sent) or sent.message or sent.reason
+            event.my_request = sent.sent
+            event.my_answer = sent.answer
+            event.my_message = sent.problem_text or sent.message or sent.reason
             event.my_warnings = sent.warning_text
 
     @api.depends_context("uid")
@@ -105,16 +114,3 @@ class ManychatEvent(models.Model):
 
 def _pretty(payload):
     return json.dumps(payload, indent=2, ensure_ascii=False) if payload else False
-
-
-def _problems(event):
-    lines = (f"{each['field']}: {each['message']}".removeprefix(": ") for each in event.problems or ())
-    return "\n".join(lines)
-
-
-def _as_sent(request):
-    """The request as text: its first line, its headers, its body."""
-    if not request:
-        return False
-    headers = "\n".join(f"{name}: {value}" for name, value in request.get("headers") or ())
-    return f"{request.get('method')} {request.get('path')}\n{headers}\n\n{request.get('body') or ''}"

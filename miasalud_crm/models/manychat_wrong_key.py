@@ -44,9 +44,9 @@ class ManychatWrongKey(models.Model):
         ],
         "Key",
         readonly=True,
-        help="Revoked, Expired: a key of this list. Mistyped: it begins like a key of this list, and is another. In the "
-        "Address: the key belongs into the header X-API-KEY. Unknown: no key of this list begins like it. Missing: the "
-        "request had no key.",
+        help="Revoked, Expired: a key of this list. Mistyped: it begins like a key of this list, and is another. In "
+        "the Address: the key belongs into the header X-API-KEY. Unknown: no key of this list begins like it. Missing: "
+        "the request had no key.",
     )
     key_name = fields.Char("Bot", readonly=True, help="Description of the key that begins like this.")
     path = fields.Char("Latest Webhook", readonly=True)
@@ -97,7 +97,9 @@ class ManychatWrongKey(models.Model):
         """
         try:
             with self.env.cr.savepoint(flush=False):
-                self.env.cr.execute(_ADD, {"counts": Json(counts), "lock": LOCK, "most": MOST_PER_DAY}, log_exceptions=False)
+                self.env.cr.execute(
+                    _ADD, {"counts": Json(counts), "lock": LOCK, "most": MOST_PER_DAY}, log_exceptions=False
+                )
                 return bool(self.env.cr.rowcount)
         except psycopg2.errors.SerializationFailure:
             return False

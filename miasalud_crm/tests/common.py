@@ -59,7 +59,8 @@ def expire(keys):
     """Let webhook keys expire, which takes time outside of tests: nobody may choose a date that has passed."""
     keys.env.flush_all()
     keys.env.cr.execute(
-        "UPDATE manychat_api_key SET expiration_date = now() AT TIME ZONE 'UTC' - interval '1 second' WHERE id = ANY(%s)",
+        "UPDATE manychat_api_key SET expiration_date = now() AT TIME ZONE 'UTC' - interval '1 second' "
+        "WHERE id = ANY(%s)",
         [keys.ids],
     )
     keys.invalidate_recordset()

@@ -238,7 +238,7 @@ class TestAlertBots(QueueCase, ManychatCase):
             self.assertEqual(self.quiet(), ["Bot de ventas"])
 
     def test_a_key_that_was_never_used_is_not_quiet(self):
-        self.delivery(received_at=datetime(2026, 3, 2, 9))  # refused: it has sent no event yet
+        self.delivery(received_at="2026-03-02 09:00:00")  # refused: it has sent no event yet
         with self.at_work("2026-03-05 15:00"):
             self.assertFalse(self.quiet())
 
@@ -255,7 +255,7 @@ class TestAlertBots(QueueCase, ManychatCase):
         self.events_at("2026-03-02 09:00")
         with self.at_work("2026-03-05 15:00"):
             self.assertTrue(self.quiet())
-            self.delivery(state="done", source="api", key_prefix=False, received_at=datetime(2026, 3, 4, 9))
+            self.delivery(state="done", source="api", key_prefix=False, received_at="2026-03-04 09:00:00")
             self.assertFalse(self.quiet())
 
     def test_a_company_without_working_hours_counts_all_hours(self):

@@ -60,8 +60,8 @@ class TestKeyState(ManychatCase):
         key = self.key()
         key.action_revoke()
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_api_key_action")
-        shown = self.keys.with_user(self.admin).with_context(active_test=False).search(
-            [("test_manychat_id", "=", False)]
+        shown = (
+            self.keys.with_user(self.admin).with_context(active_test=False).search([("test_manychat_id", "=", False)])
         )
         self.assertIn("'active_test': False", str(action["context"]).replace('"', "'"))
         self.assertIn(key, shown)
@@ -106,7 +106,9 @@ class TestKeyState(ManychatCase):
         builder = new_test_user(self.env, "construye", "miasalud_crm.group_bot_builder")
         old = self.key("Bot de ventas")
         old.write({"tz": "America/Bogota", "builder_ids": builder.ids})
-        form = Form(self.env["manychat.api.key.replace"].with_user(self.admin).with_context(**old.action_replace()["context"]))
+        form = Form(
+            self.env["manychat.api.key.replace"].with_user(self.admin).with_context(**old.action_replace()["context"])
+        )
         self.assertTrue(timedelta(days=6) < form.ends_at - self.now < timedelta(days=8))
         form.ends_at = self.now + timedelta(days=2)
         action = form.save().action_replace()

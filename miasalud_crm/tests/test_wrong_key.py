@@ -38,7 +38,10 @@ class TestWrongKeysOverHttp(QueueCase, HttpCase):
         return self.rows.search([]) - before
 
     def test_each_way_in_which_a_key_is_wrong_leaves_a_row_that_names_it(self):
-        revoked, expired = self.env["manychat.api.key"]._generate("Revocada"), self.env["manychat.api.key"]._generate("Vieja")
+        revoked, expired = (
+            self.env["manychat.api.key"]._generate("Revocada"),
+            self.env["manychat.api.key"]._generate("Vieja"),
+        )
         self.env["manychat.api.key"]._authenticate(revoked).action_revoke()
         expire(self.env["manychat.api.key"]._authenticate(expired))
         for key, reason, name, prefix in (
@@ -108,7 +111,13 @@ class TestWrongKeys(TransactionCase):
     def count(self, number, **values):
         now = fields.Datetime.to_string(fields.Datetime.now())
         count = {"day": now[:10], "count": 1, "first_at": now, "last_at": now, "path": CONTACT, "prefix": ""}
-        return {**count, "address": f"10.0.{number // 256}.{number % 256}", "reason": "unknown", "key_name": "", **values}
+        return {
+            **count,
+            "address": f"10.0.{number // 256}.{number % 256}",
+            "reason": "unknown",
+            "key_name": "",
+            **values,
+        }
 
     def test_a_flood_from_many_addresses_is_one_statement_and_few_rows(self):
         for number in range(5000):
@@ -125,7 +134,9 @@ class TestWrongKeys(TransactionCase):
             self.assertTrue(self.rows._add([self.count(number)]))
         rows = self.rows.search([])
         self.assertEqual((len(rows), sum(rows.mapped("count"))), (6, 12))
-        self.assertTrue(self.rows._add([self.count(1), self.count(99, reason="revoked", prefix="mck_a", key_name="Bot")]))
+        self.assertTrue(
+            self.rows._add([self.count(1), self.count(99, reason="revoked", prefix="mck_a", key_name="Bot")])
+        )
         self.env.invalidate_all()
         self.assertEqual(self.rows.search([("address", "=", "10.0.0.1")]).count, 2)
         self.assertEqual(self.rows.search([("key_name", "=", "Bot")]).address, "10.0.0.99")

@@ -16,7 +16,12 @@ GROUPS = {
     "builder": ["miasalud_crm.group_bot_builder"],
     "administrator": ["sales_team.group_sale_manager", "base.group_system"],
 }
-_NAMES = {"salesperson": "Vera Ventas", "manager": "Mara Mando", "builder": "Bruno Bots", "administrator": "Ada Administra"}
+_NAMES = {
+    "salesperson": "Vera Ventas",
+    "manager": "Mara Mando",
+    "builder": "Bruno Bots",
+    "administrator": "Ada Administra",
+}
 PASSWORD = "prueba-de-navegador"
 
 

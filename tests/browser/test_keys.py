@@ -51,9 +51,7 @@ def row(odoo: OdooPage, prefix: str) -> str:
     return f".o_data_row:has(td[name=prefix]:has-text('{prefix}'))"
 
 
-def test_a_key_is_replaced_and_both_are_valid_until_the_old_one_ends(
-    sign_in: SignIn, world: World, name: str
-) -> None:
+def test_a_key_is_replaced_and_both_are_valid_until_the_old_one_ends(sign_in: SignIn, world: World, name: str) -> None:
     odoo = sign_in("administrator")
     old = new_key(odoo, name)
     odoo.open(KEYS)
@@ -96,9 +94,7 @@ def test_a_revoked_key_stays_in_the_list_and_says_who_revoked_it(sign_in: SignIn
     assert odoo.page.locator("button[name=action_replace]:visible").count() == 1
 
 
-def test_a_manager_chooses_the_bot_builders_and_changes_nothing_else(
-    sign_in: SignIn, world: World, name: str
-) -> None:
+def test_a_manager_chooses_the_bot_builders_and_changes_nothing_else(sign_in: SignIn, world: World, name: str) -> None:
     builder = person(world.stack, "builder", SPANISH)
     key = new_key(sign_in("administrator"), name)
     odoo = sign_in("manager")
@@ -115,9 +111,7 @@ def test_a_manager_chooses_the_bot_builders_and_changes_nothing_else(
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_a_bot_builder_sees_their_bots_requests_and_no_other_words(
-    sign_in: SignIn, world: World, phone: bool
-) -> None:
+def test_a_bot_builder_sees_their_bots_requests_and_no_other_words(sign_in: SignIn, world: World, phone: bool) -> None:
     builder = person(world.stack, "builder", SPANISH)
     (user,) = world.odoo("res.users", "search", [["login", "=", builder.login]])
     prefix = world.stack.webhook_key[:12]
