@@ -56,7 +56,7 @@ def let_jobs_run(env):
 
 
 def expire(keys):
-    """Let webhook keys expire, which takes time outside of tests: nobody may choose a date that has passed."""
+    """Let webhook keys expire, which takes time outside of tests: no user may choose a date that has passed."""
     keys.env.flush_all()
     keys.env.cr.execute(
         "UPDATE manychat_api_key SET expiration_date = now() AT TIME ZONE 'UTC' - interval '1 second' "
@@ -64,6 +64,18 @@ def expire(keys):
         [keys.ids],
     )
     keys.invalidate_recordset()
+
+
+def menu_paths(env):
+    """How people reach each menu, in the language of ``env``: dict of ``ir.ui.menu`` → “CRM ▸ Configuration ▸ …”."""
+    found = {}
+    for menu in env["ir.ui.menu"].sudo().with_context(**{"ir.ui.menu.full_list": True}).search([]):
+        names, each = [], menu
+        while each:
+            names.insert(0, each.name)
+            each = each.parent_id
+        found[menu.with_env(env)] = " ▸ ".join(names)
+    return found
 
 
 class QueueCase:
