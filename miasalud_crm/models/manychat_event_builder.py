@@ -28,6 +28,7 @@ class ManychatEvent(models.Model):
     warnings = fields.Json(groups=SALES)
     warning_text = fields.Text(groups=SALES)
     problem_text = fields.Text(groups=SALES)
+    details = fields.Char(groups=SALES)
     answer = fields.Text(groups=SALES)
     timeline = fields.Html(groups=SALES)
     attempts = fields.Json(groups=SALES)
@@ -74,7 +75,7 @@ class ManychatEvent(models.Model):
             event.my_payload = _pretty(sent.payload)
             event.my_request = sent.sent
             event.my_answer = sent.answer
-            event.my_message = sent.problem_text or sent.message or sent.reason
+            event.my_message = sent.problem_text or sent.details or sent.reason
             event.my_warnings = sent.warning_text
 
     @api.depends_context("uid")

@@ -234,6 +234,13 @@ class TestBotBuilder(HttpCase, ManychatCase):
         bodies = next(each["bodies"] for each in answer["webhooks"] if each["name"] == "opportunity")
         self.assertEqual(len(bodies), 11)
 
+    def test_a_request_that_they_try_says_nothing_of_the_pipeline(self):
+        body = json.dumps({"manychat_id": "MC-1", "state": {"stage_id": 17}})
+        result = self.rpc("manychat.request", "try_request", "opportunity", body)
+        self.assertEqual(result["status"], 200)
+        self.assertTrue(result["answer"]["message"])
+        self.assertTellsNothing(result)
+
     def test_stages_of_another_company_are_not_theirs(self):
         there = self.env["res.company"].create({"name": "Otra Empresa"})
         team = self.env["crm.team"].create({"name": "Lejos", "company_id": there.id})
