@@ -61,8 +61,8 @@ from . import manychat_setup_refused
 from . import manychat_setup_address
 from . import manychat_setup_pipeline
 from . import manychat_request
-from . import manychat_request_builder
 from . import manychat_request_try
+from . import manychat_request_builder
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
 from . import res_config_settings
