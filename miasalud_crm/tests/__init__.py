@@ -1,9 +1,11 @@
 from . import test_advisor
 from . import test_alert
+from . import test_alert_bots
 from . import test_answer_settings
 from . import test_api_key
 from . import test_apply_failures
 from . import test_automations
+from . import test_bot_builder
 from . import test_calls
 from . import test_chatter
 from . import test_company_rules
@@ -20,6 +22,7 @@ from . import test_hooks
 from . import test_identity
 from . import test_import
 from . import test_jobs
+from . import test_key_state
 from . import test_lost
 from . import test_manychat_apply
 from . import test_manychat_id
@@ -52,5 +55,6 @@ from . import test_waiting_plans
 from . import test_waiting_limits
 from . import test_waiting_notices
 from . import test_wake
+from . import test_wrong_key
 from . import test_webhook
 from . import test_working_time
