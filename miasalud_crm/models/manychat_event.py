@@ -155,13 +155,14 @@ class ManychatEvent(models.Model):
     # Computes
     # ------------------------------------------------------------
 
-    @api.depends("type", "manychat_id")
+    @api.depends("type", "manychat_id", "event_id")
     def _compute_display_name(self):
         types = dict(self._fields["type"]._description_selection(self.env))
         for event in self:
             # Not inside the f-string, where the collector of terms finds it from Python 3.12 on only.
-            person = event.manychat_id or self.env._("erased")
-            event.display_name = f"{types.get(event.type)} · {person}"
+            # A refused request may name no person.
+            person = event.manychat_id or ("" if event._is_refusal() else self.env._("erased"))
+            event.display_name = " · ".join(filter(None, [types.get(event.type), person]))
 
     @api.depends("message")
     @api.depends_context("lang")
