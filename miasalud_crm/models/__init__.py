@@ -36,6 +36,7 @@ from . import crm_lead_won
 from . import crm_lead_take_over
 from . import manychat_migration
 from . import manychat_setup
+from . import manychat_setup_address
 from . import manychat_setup_pipeline
 from . import manychat_request
 from . import crm_lead_salesperson

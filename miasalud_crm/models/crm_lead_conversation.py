@@ -42,10 +42,10 @@ class CrmLead(models.Model):
         :param list new_contacts: pairs of event and ``manychat.stage.map``
         :return dict: event id → (status, stage before)
         """
-        default_team = self._manychat_default_team() if new_contacts else None
+        defaults = (self._manychat_default_team(), self._manychat_default_user()) if new_contacts else ()
         by_company = defaultdict(list)
         for event, stage_map in new_contacts:
-            values = self._manychat_create_values(event, stage_map, batch, default_team)
+            values = self._manychat_create_values(event, stage_map, batch, *defaults)
             by_company[self._manychat_user(values).company_id].append((event, values))
         events_and_leads = []
         for company, group in by_company.items():
@@ -57,14 +57,17 @@ class CrmLead(models.Model):
         self._manychat_log_summaries(events_and_leads)
         return {event.id: ("created", self.env["crm.stage"]) for event, _stage_map in new_contacts}
 
-    def _manychat_create_values(self, event, stage_map, batch, default_team):
+    def _manychat_create_values(self, event, stage_map, batch, default_team, default_user):
         team = stage_map.team_id
         references = batch.references(event, team.company_id)
         if not team:
-            team = self._manychat_team(stage_map.stage_id, self._manychat_user(references), default_team)
+            salesperson = self._manychat_user(references) or default_user
+            team = self._manychat_team(stage_map.stage_id, salesperson, default_team)
             references = batch.references(event, team.company_id)
         said = merge.event_values(event.payload, references)
         values = {"name": event.manychat_id, **said, **merge.names(said)}
+        if not values.get("user_id") and self._manychat_falls_to(default_user, team):
+            values["user_id"] = default_user.id  # the chat chose this user, so an adviser may follow
         vals = {
             "type": "opportunity",
             "user_id": False,  # not the bridge's own user, which would be the default

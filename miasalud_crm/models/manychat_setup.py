@@ -14,7 +14,7 @@ from .ir_cron import ARCHIVED, DELETED
 _logger = logging.getLogger(__name__)
 
 #: The steps of the checklist, in order: each is the method ``_NAME_step``.
-STEPS = ("key", "queue", "bridge", "stage", "pipeline", "event")
+STEPS = ("key", "queue", "address", "bridge", "stage", "pipeline", "event")
 #: Bridges that the checklist names.
 SHOWN = 3
 #: Ids of the invented people of test events. ManyChat's own ids are numbers.
@@ -325,5 +325,9 @@ class ManychatSetup(models.AbstractModel):
 
 
 def _step(name, state, title, text, actions):
-    actions = [{"label": label, "action": action} for label, action in actions]
+    """What :meth:`ManychatSetup.checklist` says of one step.
+
+    :param actions: pairs of label and XML id of an action, or name of a method of ``manychat.setup``
+    """
+    actions = [{"label": label, "action" if "." in action else "method": action} for label, action in actions]
     return {"name": name, "state": state, "title": title, "text": text, "actions": actions}
