@@ -1,7 +1,6 @@
 from odoo import api, models
 from odoo.exceptions import UserError
 
-
 #: In the context where the stage map creates a stage: it comes last. Odoo's default puts it among the first.
 AT_THE_END = "manychat_stage_at_the_end"
 

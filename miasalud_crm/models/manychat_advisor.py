@@ -78,7 +78,7 @@ class ManychatAdvisor(models.Model):
             is_named = advisor.name and not advisor.name.strip().isdigit()
             # In a form, the user who was chosen before. A record that is saved gives it up in write().
             was_of_user = advisor._origin.user_id != advisor.user_id and advisor.name == advisor._origin.user_id.name
-            if not is_named or was_of_user and advisor.user_id:
+            if not is_named or (was_of_user and advisor.user_id):
                 advisor.name = advisor.user_id.name or (str(advisor.external_id) if advisor.external_id else False)
 
     @api.depends("role", "user_id", "name", "external_id")
