@@ -29,11 +29,13 @@ def rows(world: World) -> Iterator[list[dict[str, Any]]]:
     known = [row["id"] for row in before]
     new = world.odoo("manychat.stage.map", "search", [*everything, ["id", "not in", known]])
     world.odoo("manychat.stage.map", "unlink", new)
-    columns = [".id", "name", "manychat_stage_id", "stage_id/.id", "sequence", "active"]
+    archived = world.odoo("manychat.stage.map", "search", [["active", "=", False], ["id", "in", known]])
+    world.odoo("manychat.stage.map", "write", archived, {"active": True})
+    columns = [".id", "name", "manychat_stage_id", "stage_id/.id", "sequence"]
     lines = [
         [
             str(value)
-            for value in (row["id"], row["name"], row["manychat_stage_id"], row["stage_id"][0], row["sequence"], 1)
+            for value in (row["id"], row["name"], row["manychat_stage_id"], row["stage_id"][0], row["sequence"])
         ]
         for row in before
     ]
