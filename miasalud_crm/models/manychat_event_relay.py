@@ -7,16 +7,18 @@ from datetime import timedelta
 import psycopg2
 from psycopg2.extras import Json
 
-from odoo import api, models
+from odoo import api, fields, models
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
+from bridge.contract.sentences import sentence
 from bridge.errors import BadQueueAccount, MessageRefused, QueueUnavailable
 
 from .. import configuration, cron_threads, job_thread, private_sql
 from ..moments import naive_utc
 from ..queues import Queues, is_neutralized, queue_account
 from .ir_cron import KEEP_NOTIFY_CONNECTION, RELAY_JOB
+from .manychat_event_attempts import RETRIED, moment
 
 _logger = logging.getLogger(__name__)
 
@@ -104,8 +106,11 @@ class ManychatEvent(models.Model):
         if self.env["ir.cron"]._manychat_stopped([RELAY_JOB]):
             job_thread.run_after_commit(self.env.cr)
 
-    def _requeue(self):
-        """Send these events again. Applied and erased events stay as they are."""
+    def _requeue(self, why=RETRIED):
+        """Send these events again. Applied and erased events stay as they are.
+
+        :param str why: the code of the entry among the attempts
+        """
         events = self.filtered(lambda event: event.state != "done" and event.payload)
         events.write(
             {
@@ -121,7 +126,8 @@ class ManychatEvent(models.Model):
             }
         )
         for event in events:
-            event.retries += 1
+            attempts = event._with_attempt(why, by_user=why == RETRIED)
+            event.write({"retries": event.retries + 1, "attempts": attempts})
         if events:
             events._wake_relay()
 
@@ -185,7 +191,7 @@ class ManychatEvent(models.Model):
                 queues.put(queue, content)
                 return row_id
             except MessageRefused as error:
-                undeliverable[row_id] = f"The queue refuses this event: {error}."
+                undeliverable[row_id] = sentence("The queue refuses this event: %(what)s.", what=error)
             except QueueUnavailable as error:
                 failures.append(error)
             return None
@@ -196,10 +202,12 @@ class ManychatEvent(models.Model):
             self._commit_statement(
                 """
                 UPDATE manychat_event
-                   SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s
+                   SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s,
+                       attempts = COALESCE(attempts, '[]') || jsonb_build_array(jsonb_build_object(
+                           'at', %(at)s::text, 'code', 'undeliverable', 'message', %(text)s::text))
                  WHERE id = %(id)s AND state = 'pending' RETURNING id
                 """,
-                {"id": row_id, "text": message},
+                {"id": row_id, "text": message, "at": moment(fields.Datetime.now())},
             )
             _logger.error("The queue cannot take a ManyChat event, which has now failed: row %s.", row_id)
         self._commit_statement(
@@ -293,6 +301,6 @@ class ManychatEvent(models.Model):
 def _damage(error):
     """What is wrong with the row of an event that cannot be put on a queue, without its values."""
     if not isinstance(error, ContractError):
-        return f"The event's row is damaged ({type(error).__name__})."
+        return sentence("The event's row is damaged (%(kind)s).", kind=type(error).__name__)
     fields = "; ".join(f"{problem['field']}: {problem['message']}" for problem in error.errors)
-    return f"The event's row is damaged. {fields or error.message}"
+    return sentence("The event's row is damaged. %(what)s", what=fields or error.message)
