@@ -29,7 +29,8 @@ class ManychatSetup(models.AbstractModel):
             state, actions = "done", [choose, *undo] if undo else []
             text = self.env._("No unused stage stands in front of your customers' opportunities.")
             if kept := decisions.filtered(lambda decision: decision.choice == KEEP).stage_id:
-                text = f"{text} {self.env._('Kept as they are: %s.', self._stage_names(kept))}"
+                # Not inside an f-string, where the collector of terms finds it from Python 3.12 on only.
+                text = text + " " + self.env._("Kept as they are: %s.", self._stage_names(kept))
         return _step("pipeline", state, self.env._("The pipeline"), text, actions)
 
     def _stage_names(self, stages):
