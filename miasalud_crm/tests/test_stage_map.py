@@ -89,4 +89,4 @@ class TestStageMap(ManychatCase):
         self.assertTrue(self.map.with_user(salesperson).has_access("read"))
         self.assertFalse(self.map.with_user(salesperson).has_access("write"))
         self.row.with_user(manager).name = "Pendiente"
-        self.assertFalse(self.env["manychat.api.key"].with_user(manager).has_access("read"))
+        self.assertFalse(self.env["manychat.api.key"].with_user(manager).has_access("create"))
