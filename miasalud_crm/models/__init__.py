@@ -30,7 +30,11 @@ from . import crm_lead_waiting
 from . import crm_lead_take_over
 from . import manychat_migration
 from . import manychat_setup
+from . import manychat_setup_request
+from . import manychat_setup_jobs
 from . import manychat_setup_address
+from . import manychat_setup_people
+from . import manychat_setup_event
 from . import manychat_request
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
