@@ -44,7 +44,7 @@ export class GettingStarted extends Component {
 
     get progress() {
         const values = { done: this.doneCount, all: this.state.steps.length };
-        return _t("%(done)s of %(all)s steps are done", values);
+        return _t("%(done)s of %(all)s steps done", values);
     }
 
     /** Load the checklist, now and again after a while. A failure shows no dialog, since the next call may work. */
