@@ -17,6 +17,7 @@
         "data/mail_message_subtype.xml",
         "data/manychat_stage_history.xml",
         "wizards/manychat_api_key_create_views.xml",
+        "wizards/manychat_stage_cleanup_views.xml",
         "views/manychat_stage_map_views.xml",
         "views/manychat_stage_map_answer_views.xml",
         "views/manychat_stage_alias_views.xml",

@@ -3,9 +3,11 @@ from . import manychat_api_key
 from . import manychat_bridge
 from . import manychat_advisor
 from . import crm_stage
+from . import crm_stage_unused
 from . import manychat_stage_map
 from . import manychat_stage_map_answer
 from . import manychat_stage_alias
+from . import manychat_stage_decision
 from . import manychat_identity
 from . import manychat_stage_history
 from . import manychat_funnel
@@ -27,6 +29,7 @@ from . import crm_lead_conversation
 from . import crm_lead_apply
 from . import crm_lead_team
 from . import crm_lead_waiting
+from . import crm_lead_won
 from . import crm_lead_take_over
 from . import manychat_migration
 from . import manychat_setup
@@ -35,6 +38,7 @@ from . import manychat_setup_jobs
 from . import manychat_setup_address
 from . import manychat_setup_people
 from . import manychat_setup_event
+from . import manychat_setup_pipeline
 from . import manychat_request
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency

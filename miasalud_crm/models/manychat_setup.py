@@ -19,6 +19,7 @@ STEPS = (
     "address",
     "bridge",
     "stage",
+    "pipeline",
     "people",
     "chat_link",
     "alert_receiver",

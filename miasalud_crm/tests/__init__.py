@@ -40,6 +40,8 @@ from . import test_waiting
 from . import test_wake
 from . import test_webhook
 from . import test_other_apps
+from . import test_pipeline_order
+from . import test_pipeline_step
 from . import test_readers
 from . import test_plans
 from . import test_private_sql

@@ -11,7 +11,19 @@ from .. import queues
 from ..models import manychat_setup
 from .common import ManychatCase, QueueCase, at, let_jobs_run, opportunity
 
-STEPS = ["key", "queue", "jobs", "address", "bridge", "stages", "people", "chat_link", "alert_receiver", "event"]
+STEPS = [
+    "key",
+    "queue",
+    "jobs",
+    "address",
+    "bridge",
+    "stages",
+    "pipeline",
+    "people",
+    "chat_link",
+    "alert_receiver",
+    "event",
+]
 
 
 class ChecklistCase(TransactionCase):

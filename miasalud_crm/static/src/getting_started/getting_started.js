@@ -75,7 +75,8 @@ export class GettingStarted extends Component {
         if (shown) {
             await this.action.doAction(shown);
         }
-        if (method) {
+        // A server action or a method may have changed a step's state.
+        if (!this.isDestroyed) {
             await this.load();
         }
     }
