@@ -17,7 +17,14 @@ from . import ir_http
 from . import mail_message_subtype
 from . import utm_source
 from . import manychat_event
+from . import manychat_event_attempts
+from . import manychat_event_request
 from . import manychat_event_refused
+from . import manychat_event_correct
+from . import manychat_event_actions
+from . import manychat_event_status
+from . import manychat_resend
+from . import manychat_delivery_report
 from . import manychat_event_relay
 from . import manychat_event_rpc
 from . import manychat_event_lost

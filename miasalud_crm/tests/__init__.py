@@ -8,6 +8,7 @@ from . import test_calls
 from . import test_chatter
 from . import test_company_rules
 from . import test_configuration
+from . import test_deliveries
 from . import test_demo
 from . import test_erase
 from . import test_event_history
@@ -25,6 +26,7 @@ from . import test_migrations
 from . import test_refusal
 from . import test_relay
 from . import test_requests
+from . import test_resend
 from . import test_retention
 from . import test_rights
 from . import test_settings
