@@ -108,7 +108,8 @@ class TestChecklist(ChecklistCase):
         for number in range(30):
             self.env["manychat.advisor"].create({"external_id": 9000 + number})
         user = self.manager
-        own = [name.replace("stages", "stage") for name in STEPS]
+        # The step of the pipeline has a test of its own.
+        own = [name.replace("stages", "stage") for name in STEPS if name != "pipeline"]
         self.patch(manychat_setup, "STEPS", own)
         self.steps()
         self.env.flush_all()
