@@ -8,6 +8,7 @@ from bridge.contract.payloads import DEAD_LETTER_QUEUE
 from .. import configuration
 from ..queues import queue_report, recent_queue_report
 from ..rights import managers_only
+from ..sentences import in_language, menu_path
 
 _logger = logging.getLogger(__name__)
 
@@ -78,8 +79,8 @@ class ManychatSetup(models.AbstractModel):
             text = text or self.env._("Bots send events with a key. Create one; it is shown once.")
             if not is_admin:
                 text = self.env._(
-                    "Bots send events with a key. Ask an administrator to create one under CRM ▸ Configuration ▸ "
-                    "ManyChat ▸ Keys."
+                    "Bots send events with a key. Ask an administrator to create one under %s.",
+                    menu_path(self.env, "miasalud_crm.manychat_api_key_menu"),
                 )
         title = self.env._("A key for your bots")
         ask = "" if valid or is_admin else self._key_request(title, text)
@@ -147,9 +148,9 @@ class ManychatSetup(models.AbstractModel):
         if status == "malformed":
             return self.env._(
                 "The setting of the queue is not valid (%s). The server's administrator corrects it in odoo.conf.",
-                report["error"],
+                in_language(self.env, report["error"]),
             )
-        what = report["error"].partition(": ")[0]
+        what = in_language(self.env, report["error"].partition(": ")[0])
         if status in ("refused", "not_allowed") and report.get("login") == "identity":
             return self._identity_sentence(status, what)
         if status == "refused":

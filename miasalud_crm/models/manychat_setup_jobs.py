@@ -1,5 +1,6 @@
 from odoo import api, models
 
+from ..sentences import menu_path
 from .ir_cron import ARCHIVED, DELETED
 from .manychat_setup import _step
 
@@ -27,9 +28,9 @@ class ManychatSetup(models.AbstractModel):
         names = ", ".join(f"“{name}”" for name, _why in stopped)
         if {why for _name, why in stopped} == {ARCHIVED}:
             return self.env._(
-                "These scheduled actions are archived: %s. An administrator activates them under Settings ▸ Technical "
-                "▸ Scheduled Actions.",
-                names,
+                "These scheduled actions are archived: %(names)s. An administrator activates them under %(menu)s.",
+                names=names,
+                menu=menu_path(self.env, "base.menu_ir_cron_act"),
             )
         if DELETED in {why for _name, why in stopped}:
             return self.env._("These scheduled actions do not exist or do not run: %s. Upgrade the app.", names)
