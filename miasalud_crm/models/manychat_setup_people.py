@@ -1,6 +1,6 @@
 from odoo import api, models
 
-from .crm_lead import CHAT_URL_PARAMETER
+from .crm_lead_links import CHAT_URL_PARAMETER
 from .crm_lead_salesperson import DEFAULT_USER_PARAMETER
 from .crm_lead_team import RULES_PARAMETER
 from .manychat_advisor import COMMERCIAL

@@ -1,6 +1,10 @@
 from odoo import api, models
 
 from ..public_address import webhook_address
+from ..sentences import menu_path
+
+KEYS = "miasalud_crm.manychat_api_key_menu"
+SETTINGS = "miasalud_crm.manychat_settings_menu"
 
 
 class ManychatSetup(models.AbstractModel):
@@ -41,9 +45,9 @@ class ManychatSetup(models.AbstractModel):
                 self.env._("Why: %s", why),
                 "",
                 self.env._(
-                    "When it is done, the step “%s” turns green by itself, under CRM ▸ Configuration ▸ ManyChat ▸ "
-                    "Getting Started.",
-                    title,
+                    "When it is done, the step “%(step)s” turns green by itself, under %(menu)s.",
+                    step=title,
+                    menu=menu_path(self.env, "miasalud_crm.manychat_getting_started_menu"),
                 ),
                 "",
                 self.env._("Thank you, %s", self.env.user.name),
@@ -54,7 +58,7 @@ class ManychatSetup(models.AbstractModel):
     def _key_request(self, title, text):
         why = self.env._("Odoo refuses each event of our bots that comes without a valid key, with the answer 401.")
         to_do = [
-            self.env._("In Odoo, open CRM ▸ Configuration ▸ ManyChat ▸ Keys, and press New Key."),
+            self.env._("In Odoo, open %s, and press New Key.", menu_path(self.env, KEYS)),
             self.env._(
                 "Choose “For a bot”, the time zone of our ManyChat account, and a description such as “ManyChat bot”."
             ),
@@ -100,8 +104,8 @@ class ManychatSetup(models.AbstractModel):
                 "server runs the scheduled actions, start that one."
             ),
             self.env._(
-                "In Odoo, open Settings ▸ Technical ▸ Scheduled Actions (in developer mode), and activate those whose "
-                "name begins with “ManyChat”."
+                "In Odoo, open %s (in developer mode), and activate those whose name begins with “ManyChat”.",
+                menu_path(self.env, "base.menu_ir_cron_act"),
             ),
             self.env._("If one of them is missing, upgrade the app MiaSalud CRM."),
         ]
@@ -123,7 +127,7 @@ class ManychatSetup(models.AbstractModel):
                 "If the server has several databases, set db_name in odoo.conf, section [options], to %s.",
                 self.env.cr.dbname,
             ),
-            self.env._("Tell me the address. It goes into CRM ▸ Configuration ▸ ManyChat ▸ Settings ▸ Public address."),
+            self.env._("Tell me the address. It goes into %s.", menu_path(self.env, SETTINGS)),
         ]
         return self._request(title, text, why, to_do)
 
@@ -131,9 +135,7 @@ class ManychatSetup(models.AbstractModel):
     def _bridge_request(self, title, text):
         why = self.env._("The bridge takes the events off the queue, stores them in SQL, and moves the opportunities.")
         to_do = [
-            self.env._(
-                "In Odoo, open CRM ▸ Configuration ▸ ManyChat ▸ Keys, press New Key, and choose “For the bridge”."
-            ),
+            self.env._("In Odoo, open %s, press New Key, and choose “For the bridge”.", menu_path(self.env, KEYS)),
             self.env._(
                 "On the bridge's server, set BRIDGE_ODOO_URL, BRIDGE_ODOO_DATABASE=%s, BRIDGE_ODOO_API_KEY (the new "
                 "key), BRIDGE_QUEUE_CONNECTION_STRING (the queue of Odoo) and BRIDGE_DATABASE_URL (Azure SQL).",
