@@ -41,6 +41,7 @@ class ManychatHealth(http.Controller):
                 "failed": request.env["manychat.setup"]._failed_count(),
                 "last_received": _iso(newest.received_at),
             },
+            "last_24_hours": request.env["manychat.bridge"]._refusals(),
             "bridge": {"last_heartbeat": _iso(bridge.last_seen), "version": bridge.version or None},
         }
 

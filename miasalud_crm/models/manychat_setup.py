@@ -24,6 +24,7 @@ STEPS = (
     "people",
     "chat_link",
     "alert_receiver",
+    "refused",
     "event",
 )
 #: System parameter: names of the optional steps that a user has put aside, with commas.

@@ -5,7 +5,7 @@ from odoo.exceptions import AccessError
 from odoo.tests import TransactionCase, new_test_user, tagged
 
 from .. import configuration, queues
-from .common import QueueCase, let_jobs_run
+from .common import QueueCase, expire, let_jobs_run
 
 
 @tagged("post_install", "-at_install")
@@ -36,7 +36,7 @@ class TestSetup(QueueCase, TransactionCase):
         soon = fields.Datetime.now() + timedelta(days=1)
         key = self.env["manychat.api.key"]._generate("Prueba", soon)
         self.assertEqual(self.step("key")["state"], "done")
-        self.env["manychat.api.key"]._authenticate(key).expiration_date = fields.Datetime.now() - timedelta(days=1)
+        expire(self.env["manychat.api.key"]._authenticate(key))
         self.assertEqual(self.step("key")["state"], "warning")
 
     def test_the_key_of_a_test_event_is_no_key_for_bots(self):
@@ -180,8 +180,9 @@ class TestSettings(QueueCase, TransactionCase):
         keys = self.env["manychat.api.key"]
         before = self.settings().manychat_expiring_key_count
         now = fields.Datetime.now()
-        for days in (-1, 3, 13, 15):
+        for days in (3, 13, 15):
             keys._generate(f"{days}", now + timedelta(days=days))
+        expire(keys._authenticate(keys._generate("expired")))
         keys._generate("never")
         keys._generate("test", now + timedelta(minutes=5), "TEST-0123456789ab")
         revoked = keys._authenticate(keys._generate("revoked", now + timedelta(days=3)))
