@@ -38,7 +38,7 @@ class ManychatHealth(http.Controller):
                 "waiting": events.search_count([("state", "=", "pending")]),
                 "oldest_waiting": _iso(since),
                 "stuck": stuck,
-                "failed": events.search_count([("state", "=", "failed")]),
+                "failed": request.env["manychat.setup"]._failed_count(),
                 "last_received": _iso(newest.received_at),
             },
             "last_24_hours": request.env["manychat.bridge"]._refusals(),

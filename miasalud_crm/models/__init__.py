@@ -60,8 +60,12 @@ from . import manychat_waiting
 from . import manychat_waiting_notice
 from . import mail_activity
 from . import manychat_setup
+from . import manychat_setup_request
+from . import manychat_setup_jobs
 from . import manychat_setup_refused
 from . import manychat_setup_address
+from . import manychat_setup_people
+from . import manychat_setup_event
 from . import manychat_setup_pipeline
 from . import manychat_request
 from . import manychat_request_try

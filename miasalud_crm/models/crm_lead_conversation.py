@@ -11,6 +11,7 @@ from bridge.contract.newest import order_of, unsaid_by_newer
 from ..apply import merge
 from ..moments import naive_utc
 from .manychat_identity import is_applying
+from .manychat_setup import is_test_person
 from .manychat_stage_history import CHAT
 
 #: The id of the team of new opportunities whose stage names none.
@@ -70,7 +71,8 @@ class CrmLead(models.Model):
             references = batch.references(event, team.company_id)
         said = merge.event_values(event.payload, references)
         values = {"name": event.manychat_id, **said, **merge.names(said)}
-        if not values.get("user_id") and self._manychat_falls_to(default_user, team):
+        is_test = is_test_person(event.manychat_id)
+        if not (is_test or values.get("user_id")) and self._manychat_falls_to(default_user, team):
             values["user_id"] = default_user.id  # the chat chose this user, so an adviser may follow
         vals = {
             "type": "opportunity",
@@ -193,8 +195,9 @@ class CrmLead(models.Model):
     def _manychat_record_stages(self, events_and_leads):
         """Write the stages to which events have moved opportunities into the stage history.
 
-        :param list events_and_leads: pairs of event and lead
+        :param list events_and_leads: pairs of event and lead; those of test events count in no funnel
         """
+        events_and_leads = [pair for pair in events_and_leads if not is_test_person(pair[0].manychat_id)]
         if events_and_leads:
             self.env["manychat.stage.history"]._record(
                 [

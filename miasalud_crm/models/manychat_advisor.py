@@ -160,7 +160,8 @@ class ManychatAdvisor(models.Model):
         """
         assigned = 0
         for advisor in self.filtered(lambda advisor: advisor.role == COMMERCIAL and advisor.active):
-            domain = [(LEAD_FIELDS[COMMERCIAL], "=", advisor.id), ("user_id", "=", False), *OPEN]
+            without = [False, *self.env["crm.lead"]._manychat_default_user().ids]
+            domain = [(LEAD_FIELDS[COMMERCIAL], "=", advisor.id), ("user_id", "in", without), *OPEN]
             # As superuser: a user who may edit advisers may not see all of the adviser's opportunities.
             leads = self.env["crm.lead"].sudo().search(domain, order="id")
             leads = leads.filtered(lambda lead, advisor=advisor: advisor._salesperson(lead.company_id))

@@ -194,7 +194,7 @@ class ManychatAlert(models.Model):
         self._update_alert(kind, *getattr(self, f"_find_{kind}")())
 
     def _find_failed(self):
-        count = self.env["manychat.event"].search_count([("state", "=", "failed")])
+        count = self.env["manychat.setup"]._failed_count()
         return bool(count), count
 
     def _find_silent(self):

@@ -6,22 +6,40 @@ from odoo import api, fields, models
 from bridge.contract.payloads import DEAD_LETTER_QUEUE
 
 from .. import configuration
-from ..deliveries import ACCEPTED
 from ..queues import queue_report, recent_queue_report
 from ..rights import managers_only
 from ..sentences import in_language, menu_path
-from .ir_cron import ARCHIVED, DELETED
 
 _logger = logging.getLogger(__name__)
 
 #: The steps of the checklist, in order: each is the method ``_NAME_step``.
-STEPS = ("key", "queue", "address", "bridge", "stage", "pipeline", "refused", "event")
+STEPS = (
+    "key",
+    "queue",
+    "jobs",
+    "address",
+    "bridge",
+    "stage",
+    "pipeline",
+    "people",
+    "chat_link",
+    "alert_receiver",
+    "refused",
+    "event",
+)
+#: System parameter: names of the optional steps that a user has put aside, with commas.
+SKIPPED_PARAMETER = "miasalud_crm.setup_skipped"
 #: Bridges that the checklist names.
 SHOWN = 3
 #: Ids of the invented people of test events. ManyChat's own ids are numbers.
 TEST_ID = re.compile(r"TEST-[0-9a-f]{12}")
 #: The same for SQL's LIKE.
 TEST_ID_PATTERN = "TEST-" + "_" * 12
+
+
+def is_test_person(manychat_id):
+    """Whether this is the invented person of a test event: their opportunity counts nowhere, and has no salesperson."""
+    return bool(TEST_ID.fullmatch(manychat_id or ""))
 
 
 class ManychatSetup(models.AbstractModel):
@@ -65,7 +83,9 @@ class ManychatSetup(models.AbstractModel):
                     "Bots send events with a key. Ask an administrator to create one under %s.",
                     menu_path(self.env, "miasalud_crm.manychat_api_key_menu"),
                 )
-        return _step("key", state, self.env._("A key for your bots"), text, actions)
+        title = self.env._("A key for your bots")
+        ask = "" if valid or is_admin else self._key_request(title, text)
+        return _step("key", state, title, text, actions, ask=ask)
 
     def _queue_step(self):
         report = recent_queue_report(self.env)
@@ -77,11 +97,18 @@ class ManychatSetup(models.AbstractModel):
                 unknown,
             )
             text = f"{text} {sentence}"
-        if stopped := self._jobs_sentence():
-            state, text = "warning", f"{stopped} {text}"
-            if self.env.user.has_group("base.group_system"):
-                actions = [(self.env._("Scheduled Actions"), "base.ir_cron_act")]
-        return _step("queue", state, self.env._("The queue"), text, actions)
+        if report["status"] == "ok" and self._failed_count():
+            state = "warning"
+            actions = [(self.env._("Failed Events"), "open_failed")]
+        title = self.env._("The queue")
+        ask = "" if report["status"] in ("ok", "neutralized") else self._queue_request(title, text)
+        return _step("queue", state, title, text, actions, ask=ask)
+
+    @api.model
+    def _failed_count(self):
+        """How many events have failed and wait for a user; those of test events do not count."""
+        people = ["!", ("manychat_id", "=like", TEST_ID_PATTERN)]
+        return self.env["manychat.event"].sudo().search_count([("state", "=", "failed"), *people])
 
     @api.model
     def _unknown_settings(self):
@@ -89,28 +116,6 @@ class ManychatSetup(models.AbstractModel):
         return ", ".join(
             self.env._("%(name)s (did you mean %(meant)s?)", name=name, meant=meant) if meant else name
             for name, meant in configuration.unknown()
-        )
-
-    @api.model
-    def _jobs_sentence(self):
-        """Which of our scheduled actions do not run, and what to do; empty if all run."""
-        stopped = self.env["ir.cron"]._manychat_stopped()
-        if not stopped:
-            return ""
-        names = ", ".join(f"“{name}”" for name, _why in stopped)
-        if {why for _name, why in stopped} == {ARCHIVED}:
-            return self.env._(
-                "These scheduled actions are archived: %(names)s. An administrator activates them under %(menu)s.",
-                names=names,
-                menu=menu_path(self.env, "base.menu_ir_cron_act"),
-            )
-        if DELETED in {why for _name, why in stopped}:
-            return self.env._("These scheduled actions do not exist or do not run: %s. Upgrade the app.", names)
-        return self.env._(
-            "Odoo does not run its scheduled actions: %s. The server's administrator sets max_cron_threads in odoo.conf"
-            " to 1 or more, or starts the server that runs them. Until then, each webhook call sends the events that "
-            "wait.",
-            names,
         )
 
     @api.model
@@ -122,12 +127,12 @@ class ManychatSetup(models.AbstractModel):
         report = report or queue_report(self.env)
         status = report["status"]
         if status == "ok":
-            dead_letters = report["depth"][DEAD_LETTER_QUEUE]
-            waiting = sum(report["depth"].values()) - dead_letters
+            # The queue of dead letters keeps notices of those that are closed, too.
+            waiting = sum(report["depth"].values()) - report["depth"][DEAD_LETTER_QUEUE]
             return self.env._(
-                "The queue answers. Messages on it: %(waiting)s; dead letters: %(dead_letters)s.",
+                "The queue answers. Messages on it: %(waiting)s; open dead letters: %(failed)s.",
                 waiting=waiting,
-                dead_letters=dead_letters,
+                failed=self._failed_count(),
             )
         if status == "neutralized":
             return self.env._(
@@ -210,7 +215,9 @@ class ManychatSetup(models.AbstractModel):
             )
         is_admin = self.env.user.has_group("base.group_system")
         new = (self.env._("New Key"), "miasalud_crm.manychat_api_key_create_bridge_action")
-        return _step("bridge", state, self.env._("The bridge"), text, [new] if is_admin and not bridges else [])
+        title = self.env._("The bridge")
+        ask = "" if state == "done" else self._bridge_request(title, text)
+        return _step("bridge", state, title, text, [new] if is_admin and not bridges else [], ask=ask)
 
     def _stuck_sentence(self, bridge):
         return self.env._(
@@ -265,29 +272,6 @@ class ManychatSetup(models.AbstractModel):
             text = self.env._("Mapped stages: %s, each to one stage of your pipeline.", len(rows))
         return _step("stages", state, self.env._("The stages"), text, actions)
 
-    def _event_step(self):
-        events = self.env["manychat.event"].sudo()
-        latest = events.search(ACCEPTED, limit=1)
-        real = events.search([*ACCEPTED, "!", ("manychat_id", "=like", TEST_ID_PATTERN)], limit=1)
-        actions = [(self.env._("Requests for ManyChat"), "miasalud_crm.manychat_request_action")]
-        if real:
-            state = "done"
-            text = self.env._("The latest event was received %s.", self._ago(real.received_at))
-            actions = [(self.env._("Events"), "miasalud_crm.manychat_event_action")]
-        elif latest:
-            state = "done"
-            text = self.env._(
-                "A test event was received %s. Now paste the requests into your bot in ManyChat.",
-                self._ago(latest.received_at),
-            )
-        else:
-            state = "todo"
-            text = self.env._(
-                "No event has been received yet. Send a test event below; then paste the requests into your bot in "
-                "ManyChat."
-            )
-        return _step("event", state, self.env._("The first event"), text, actions)
-
     def _ago(self, moment):
         """How long ago ``moment`` was, in words.
 
@@ -317,18 +301,59 @@ class ManychatSetup(models.AbstractModel):
 
         Cheap enough for a call every few seconds: the answer of the queue service is cached.
 
-        :return list: dicts of ``name``; ``state`` (``done``, ``todo``, or ``warning``: it was done, or half done, and
-            needs attention); ``title``; ``text``: the present state, and what to do; ``actions``: a list of ``label``
-            and ``action`` (an XML id)
+        :return list: dicts of ``name``; ``state`` (``done``, ``todo``, ``skipped``, or ``warning``: it was done, or
+            half done, and needs attention); ``title``; ``text``: the present state, and what to do; ``actions``: a
+            list of ``label`` and ``action`` (an XML id) or ``method`` of this model; ``optional``; ``ask``: a message
+            to an administrator, or ""; ``is_next``: whether it is the first open step
         :raises AccessError: the user is not a sales manager
         """
-        return [getattr(self, f"_{name}_step")() for name in STEPS]
+        steps = [getattr(self, f"_{name}_step")() for name in STEPS]
+        skipped = self._skipped()
+        for step in steps:
+            # What needs attention is shown, also after it was put aside.
+            if step["optional"] and step["state"] == "todo" and step["name"] in skipped:
+                step["state"] = "skipped"
+        following = next((step for step in steps if step["state"] in ("todo", "warning")), None)
+        return [{**step, "is_next": step is following} for step in steps]
+
+    @api.model
+    @managers_only
+    def open_failed(self):
+        """The action that lists the events that have failed. For sales managers."""
+        action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
+        return {**action, "context": {"search_default_failed": 1}}
+
+    @api.model
+    @managers_only
+    def skip(self, name, skipped=True):
+        """Put an optional step aside, or take it up again. For sales managers.
+
+        :param str name: of the step
+        :param bool skipped: ``False`` to take it up again
+        :raises AccessError: the user is not a sales manager
+        """
+        names = self._skipped() - {name} | ({name} if skipped and name in STEPS else set())
+        self.env["ir.config_parameter"].sudo().set_param(SKIPPED_PARAMETER, ",".join(sorted(names)) or False)
+
+    @api.model
+    def _skipped(self):
+        return set((self.env["ir.config_parameter"].sudo().get_param(SKIPPED_PARAMETER) or "").split(",")) - {""}
 
 
-def _step(name, state, title, text, actions):
+def _step(name, state, title, text, actions, *, optional=False, ask=""):
     """What :meth:`ManychatSetup.checklist` says of one step.
 
     :param actions: pairs of label and XML id of an action, or name of a method of ``manychat.setup``
+    :param bool optional: whether a user may put it aside
+    :param str ask: a message to an administrator, of ``_request``, where an administrator has to do it
     """
     actions = [{"label": label, "action" if "." in action else "method": action} for label, action in actions]
-    return {"name": name, "state": state, "title": title, "text": text, "actions": actions}
+    return {
+        "name": name,
+        "state": state,
+        "title": title,
+        "text": text,
+        "actions": actions,
+        "optional": optional,
+        "ask": ask,
+    }

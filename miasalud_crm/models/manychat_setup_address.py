@@ -41,7 +41,9 @@ class ManychatSetup(models.AbstractModel):
             if not answered:
                 text = self.env._("The webhooks' address is %s. Test whether they answer there.", address)
             actions.insert(0, (self.env._("Test"), "test_address"))
-        return _step("address", state, self.env._("The public address"), text, actions)
+        title = self.env._("The public address")
+        ask = "" if state == "done" or (not what and not own) else self._address_request(title, text)
+        return _step("address", state, title, text, actions, ask=ask)
 
     @api.model
     def _address_sentence(self, what, address):

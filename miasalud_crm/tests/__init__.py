@@ -43,6 +43,7 @@ from . import test_rights
 from . import test_settings
 from . import test_sentences
 from . import test_setup
+from . import test_setup_steps
 from . import test_stage_history
 from . import test_stage_map
 from . import test_stage_map_rows

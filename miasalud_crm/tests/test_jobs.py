@@ -54,19 +54,20 @@ class TestJobs(QueueCase, TransactionCase):
             self.assertEqual(self.reasons(), [LATE] * len(JOBS))
 
     def test_the_checklist_says_it_and_what_to_do(self):
-        def queue_step(user):
+        def jobs_step(user):
             steps = self.env["manychat.setup"].with_user(user).checklist()
-            return next(step for step in steps if step["name"] == "queue")
+            return next(step for step in steps if step["name"] == "jobs")
 
         self.relay.active = False
-        step = queue_step(self.manager)
+        step = jobs_step(self.manager)
         self.assertEqual(step["state"], "warning")
         self.assertIn(self.relay.name, step["text"])
         self.assertFalse(step["actions"])
+        self.assertIn("max_cron_threads", step["ask"])
         self.relay.active = True
         self.due(hours=1)
         admin = new_test_user(self.env, "admina", "sales_team.group_sale_manager,base.group_system")
-        step = queue_step(admin)
+        step = jobs_step(admin)
         self.assertIn("max_cron_threads", step["text"])
         self.assertTrue(self.env.ref(step["actions"][0]["action"]))
 

@@ -40,7 +40,7 @@ class ManychatSettings(models.TransientModel):
         config_parameter=DEFAULT_USER_PARAMETER,
         domain=[("share", "=", False)],
         help="Gets new opportunities whose event names no adviser with an Odoo user, if they may be in the "
-        "opportunity's company. Empty: Odoo's own assignment rules, or nobody.",
+        "opportunity's company. Empty: Odoo's own assignment rules assign them, or no salesperson.",
     )
     chat_url = fields.Char(
         "Address of a Chat",

@@ -10,6 +10,8 @@ from ..rights import managers_only
 
 #: How long the key of a test is valid.
 KEY_LIFETIME = timedelta(minutes=10)
+#: How long an opportunity stays that a user keeps to look at, or that a closed browser has left.
+LEFTOVER_LIFETIME = timedelta(days=1)
 #: A hop takes less than a second if all works. After this time the test shows what delays the event.
 PATIENCE = timedelta(seconds=12)
 
@@ -56,13 +58,23 @@ class ManychatTestEvent(models.TransientModel):
         return self.env["manychat.identity"].search([("manychat_id", "=", self.manychat_id)]).lead_id
 
     @api.model
-    def _delete_leftovers(self):
-        """As superuser: the opportunity may belong to any team or company."""
+    def _leftovers(self):
+        """The test persons, as superuser: their opportunities may belong to any team or company."""
         identities = self.env["manychat.identity"].sudo().search([("manychat_id", "=like", TEST_ID_PATTERN)])
-        identities = identities.filtered(lambda identity: TEST_ID.fullmatch(identity.manychat_id))
+        return identities.filtered(lambda identity: TEST_ID.fullmatch(identity.manychat_id))
+
+    @api.model
+    def _delete_leftovers(self, person=("manychat_id", "=like", TEST_ID_PATTERN)):
+        """Delete the opportunities of test persons. Their waiting events are discarded.
+
+        :param tuple person: condition on the ManyChat ID
+        """
+        identities = self._leftovers().filtered_domain([person])
         # Keep an opportunity that a user merged with a real person's.
         leads = identities.lead_id.filtered(lambda lead: lead.manychat_identity_ids <= identities)
-        events = self.env["manychat.event"].sudo().search([*ACCEPTED, ("manychat_id", "=like", TEST_ID_PATTERN)])
+        # The pattern is that of the index.
+        domain = [*ACCEPTED, ("manychat_id", "=like", TEST_ID_PATTERN), person]
+        events = self.env["manychat.event"].sudo().search(domain)
         events.filtered(lambda event: event.state != "done").write({"state": "discarded", "alias_id": False})
         leads.unlink()
 
@@ -109,9 +121,9 @@ class ManychatTestEvent(models.TransientModel):
         """Why ``event`` waits at ``hop``, and what to do."""
         setup = self.env["manychat.setup"]
         if hop == "queued":
-            queue = setup._queue_step()
-            if queue["state"] != "done":
-                return queue["text"]
+            for step in (setup._jobs_step(), setup._queue_step()):
+                if step["state"] != "done":
+                    return step["text"]
             job = self.env.ref("miasalud_crm.cron_relay")
             return self.env._(
                 "The queue answers, but the scheduled action “%s” has not put the event there. The server's "
@@ -193,12 +205,48 @@ class ManychatTestEvent(models.TransientModel):
         }
 
     @managers_only
-    def finish(self):
-        """End the test: delete its key."""
+    def finish(self, keep=False):
+        """End the test: delete its key and its opportunity.
+
+        :param bool keep: whether the opportunity stays, for the user to look at
+        """
         test = self._own()
         test.key_id.unlink()
+        if not keep:
+            test._delete_leftovers(("manychat_id", "=", test.manychat_id))
 
     @managers_only
     def delete_opportunity(self):
-        """Delete what this test and earlier tests left in Odoo. Their waiting events are discarded."""
-        self._own()._delete_leftovers()
+        """Delete what this test left in Odoo. Its waiting events are discarded."""
+        test = self._own()
+        test._delete_leftovers(("manychat_id", "=", test.manychat_id))
+
+    @api.model
+    @managers_only
+    def leftovers(self):
+        """How many opportunities of tests there are: kept ones, and those of tests that were broken off.
+
+        :return int: their number
+        :raises AccessError: the user is not a sales manager
+        """
+        return len(self._leftovers().lead_id)
+
+    @api.model
+    @managers_only
+    def delete_leftovers(self):
+        """Delete what all tests left in Odoo. For sales managers.
+
+        :raises AccessError: the user is not a sales manager
+        """
+        self._delete_leftovers()
+
+    # ------------------------------------------------------------
+    # Cron
+    # ------------------------------------------------------------
+
+    @api.autovacuum
+    def _gc_leftovers(self):
+        """Delete what tests of earlier days left, as when the browser was closed."""
+        limit = fields.Datetime.now() - LEFTOVER_LIFETIME
+        for identity in self._leftovers().filtered(lambda identity: identity.create_date < limit):
+            self._delete_leftovers(("manychat_id", "=", identity.manychat_id))

@@ -45,20 +45,49 @@ def hop(odoo: OdooPage, event: int, name: str) -> Any:
 def test_from_the_checklist_to_the_first_moved_opportunity(sign_in: SignIn, world: World, no_leftovers: None) -> None:
     odoo = sign_in("manager")
     odoo.open(GETTING_STARTED)
-    for name in ("key", "queue", "bridge"):
+    for name in ("key", "queue", "jobs", "bridge"):
         expect(step(odoo, name)).to_have_attribute("data-state", "done")
+    before = step(odoo, "event").get_attribute("data-state")
+    odoo.page.locator("#o_manychat_test_keep").check()
     odoo.page.locator("[name=start_test]").click()
     expect(odoo.page.locator(".o_manychat_test")).to_have_attribute("data-status", "moved")
     expect(odoo.page.locator(".o_manychat_hop[data-state=done]")).to_have_count(8)
-    expect(step(odoo, "event")).to_have_attribute("data-state", "done")
-    fields = ["contact_name", "stage_id"]
+    # A test event is no customer, and no figure counts its opportunity.
+    expect(step(odoo, "event")).to_have_attribute("data-state", str(before))
+    fields = ["contact_name", "stage_id", "user_id"]
     (lead,) = world.odoo("crm.lead", "search_read", TEST_LEADS, fields=fields)
     rows = world.odoo("manychat.stage.map", "search_read", [], fields=["stage_id"], limit=2)
     assert (lead["contact_name"], lead["stage_id"]) == ("ManyChat Test", rows[1]["stage_id"])
+    assert world.odoo("manychat.funnel", "search_count", [["lead_id", "=", lead["id"]]]) == 0
     # The key that it was given for this is gone.
     assert world.odoo("manychat.api.key", "search_count", [["test_manychat_id", "!=", False]]) == 0
 
     odoo.click("[name=undo_test]")
+    expect(odoo.page.locator(".o_manychat_test")).to_have_attribute("data-status", "deleted")
+    assert world.odoo("crm.lead", "search_count", TEST_LEADS) == 0
+
+
+def test_a_test_leaves_nothing(sign_in: SignIn, world: World, no_leftovers: None) -> None:
+    odoo = sign_in("manager")
+    odoo.open(GETTING_STARTED)
+    odoo.page.locator("[name=start_test]").click()
+    expect(odoo.page.locator(".o_manychat_test")).to_have_attribute("data-status", "moved")
+    expect(odoo.page.locator("[name=open_lead]")).to_have_count(0)
+    assert world.odoo("crm.lead", "search_count", TEST_LEADS) == 0
+
+
+def test_a_kept_test_opportunity_is_deleted_by_a_button_later(
+    sign_in: SignIn, world: World, no_leftovers: None
+) -> None:
+    odoo = sign_in("manager")
+    odoo.open(GETTING_STARTED)
+    odoo.page.locator("#o_manychat_test_keep").check()
+    odoo.page.locator("[name=start_test]").click()
+    odoo.page.locator("[name=open_lead]").click()
+    expect(odoo.page.locator(".o_form_view")).to_be_visible()
+    odoo.open(GETTING_STARTED)
+    assert world.odoo("crm.lead", "search_count", TEST_LEADS) == 1
+    odoo.click("[name=delete_leftovers]")
     expect(odoo.page.locator(".o_manychat_test")).to_have_attribute("data-status", "deleted")
     assert world.odoo("crm.lead", "search_count", TEST_LEADS) == 0
 

@@ -89,12 +89,6 @@ def failed_event(odoo: OdooPage, world: World) -> None:
     odoo.open(f"{ADDON}.manychat_event_action", record=failed[0])
 
 
-def settings(odoo: OdooPage, _world: World) -> None:
-    odoo.open("crm.crm_config_settings_action")
-    odoo.page.locator("[name=manychat], [name^=manychat]").first.scroll_into_view_if_needed()
-    odoo.settle()
-
-
 SHOTS = [
     Shot("pipeline", pipeline, size=(1680, 800)),
     Shot("pipeline_phone", pipeline, phone=True),
@@ -114,7 +108,7 @@ SHOTS = [
     Shot("funnel", action("manychat_funnel_action")),
     Shot("funnel_pivot", action("manychat_funnel_action", "pivot")),
     Shot("funnel_phone", action("manychat_funnel_action"), phone=True),
-    Shot("settings", settings, role="administrator", size=(1280, 900)),
+    Shot("settings", action("manychat_settings_action"), size=(1280, 900)),
     Shot("keys", action("manychat_api_key_action"), role="administrator", size=(1280, 460)),
     Shot("getting_started_es", action("manychat_getting_started_action"), role="administrator", language=SPANISH),
     Shot("funnel_es", action("manychat_funnel_action"), language=SPANISH),

@@ -1,5 +1,7 @@
 import { Component, onWillDestroy, onWillStart, useState } from "@odoo/owl";
 import { browser } from "@web/core/browser/browser";
+import { AlertDialog } from "@web/core/confirmation_dialog/confirmation_dialog";
+import { _t } from "@web/core/l10n/translation";
 import { registry } from "@web/core/registry";
 import { useService } from "@web/core/utils/hooks";
 import { Layout } from "@web/search/layout";
@@ -9,7 +11,7 @@ import { TestEvent } from "./test_event";
 // Milliseconds between two updates of the checklist.
 const INTERVAL = 3000;
 
-/** The checklist from a fresh installation to the first moved opportunity. It updates itself. */
+/** The checklist from a fresh installation to a salesperson who sees a customer. It updates itself. */
 export class GettingStarted extends Component {
     static template = "miasalud_crm.GettingStarted";
     static components = { Layout, TestEvent };
@@ -18,19 +20,31 @@ export class GettingStarted extends Component {
     icons = {
         done: "fa-check-circle text-success",
         todo: "fa-circle-o text-muted",
+        skipped: "fa-minus-circle text-muted",
         warning: "fa-exclamation-triangle text-warning",
     };
+    names = { done: _t("Done"), todo: _t("To do"), skipped: _t("Not needed"), warning: _t("Needs attention") };
 
     setup() {
         this.action = useService("action");
+        this.dialog = useService("dialog");
+        this.notification = useService("notification");
         this.orm = useService("orm");
         this.state = useState({ steps: [], lost: false });
         onWillStart(() => this.load());
-        onWillDestroy(() => browser.clearTimeout(this.timer));
+        onWillDestroy(() => {
+            this.isDestroyed = true;
+            browser.clearTimeout(this.timer);
+        });
     }
 
     get doneCount() {
-        return this.state.steps.filter((step) => step.state === "done").length;
+        return this.state.steps.filter((step) => ["done", "skipped"].includes(step.state)).length;
+    }
+
+    get progress() {
+        const values = { done: this.doneCount, all: this.state.steps.length };
+        return _t("%(done)s of %(all)s steps done", values);
     }
 
     /** Load the checklist, now and again after a while. A failure shows no dialog, since the next call may work. */
@@ -45,7 +59,14 @@ export class GettingStarted extends Component {
             }
             this.state.lost = true;
         }
-        this.timer = browser.setTimeout(() => this.load(), INTERVAL);
+        if (!this.isDestroyed) {
+            this.timer = browser.setTimeout(() => this.load(), INTERVAL);
+        }
+    }
+
+    /** The look of one of a step's buttons: the first one of the next open step has the colour. */
+    look(step, isFirst) {
+        return step.is_next && isFirst ? "btn-primary" : "btn-secondary";
     }
 
     /** Open the action of a step's button, or call its method and show what that says. */
@@ -54,9 +75,26 @@ export class GettingStarted extends Component {
         if (shown) {
             await this.action.doAction(shown);
         }
-        if (method) {
+        // A server action or a method may have changed a step's state.
+        if (!this.isDestroyed) {
             await this.load();
         }
+    }
+
+    async skip(step, skipped) {
+        await this.orm.call("manychat.setup", "skip", [step.name, skipped]);
+        await this.load();
+    }
+
+    /** Copy the message to an administrator; show it where the browser lets no page copy, as without https. */
+    async ask(step) {
+        try {
+            await browser.navigator.clipboard.writeText(step.ask);
+        } catch {
+            this.dialog.add(AlertDialog, { title: _t("For your administrator"), body: step.ask, contentClass: "o_manychat_ask" });
+            return;
+        }
+        this.notification.add(_t("Copied. Send it to your administrator."), { type: "success" });
     }
 }
 

@@ -25,9 +25,10 @@ export class TestEvent extends Component {
     setup() {
         this.action = useService("action");
         this.orm = useService("orm");
-        this.state = useState({ stages: [], first: false, second: false });
+        this.state = useState({ stages: [], first: false, second: false, keep: false, leftovers: 0 });
         this.reset();
         onWillStart(async () => {
+            this.state.leftovers = await this.orm.call("manychat.test.event", "leftovers", []);
             this.state.stages = await this.orm.call("manychat.test.event", "stages", []);
             this.state.first = this.state.stages[0]?.id;
             this.state.second = this.state.stages[1]?.id;
@@ -46,6 +47,10 @@ export class TestEvent extends Component {
 
     get canStart() {
         return this.state.first && this.state.second && this.state.first !== this.state.second;
+    }
+
+    keepIt(ev) {
+        this.state.keep = ev.target.checked;
     }
 
     choose(which, ev) {
@@ -154,14 +159,16 @@ export class TestEvent extends Component {
         this.state.leadId = progress.lead_id;
     }
 
-    /** End the test: delete its key now, before it expires. */
+    /** End the test: delete its key now, before it expires, and its opportunity unless the user wants to see it. */
     async leave() {
         browser.clearTimeout(this.timer);
         const test = this.test;
         if (test) {
             this.test = null;
             this.lastTestId = test.id;
-            await this.orm.silent.call("manychat.test.event", "finish", [[test.id]]);
+            const kept = this.state.keep && this.state.status === "moved";
+            await this.orm.silent.call("manychat.test.event", "finish", [[test.id]], { keep: kept });
+            this.state.leadId = kept && this.state.leadId;
         }
     }
 
@@ -179,6 +186,13 @@ export class TestEvent extends Component {
         await this.leave();
         await this.orm.call("manychat.test.event", "delete_opportunity", [[this.lastTestId]]);
         this.reset();
+        this.state.status = "deleted";
+    }
+
+    /** Delete what earlier tests have left: kept opportunities, and those of tests that were broken off. */
+    async deleteLeftovers() {
+        await this.orm.call("manychat.test.event", "delete_leftovers", []);
+        this.state.leftovers = 0;
         this.state.status = "deleted";
     }
 }
