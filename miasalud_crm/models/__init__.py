@@ -6,10 +6,12 @@ from . import crm_stage
 from . import crm_team
 from . import crm_stage_unused
 from . import manychat_stage_map
+from . import manychat_stage_map_request
 from . import manychat_stage_map_answer
 from . import manychat_stage_alias
 from . import manychat_stage_decision
 from . import manychat_identity
+from . import manychat_identity_trace
 from . import manychat_stage_history
 from . import manychat_funnel
 from . import ir_actions_server
@@ -38,6 +40,9 @@ from . import crm_lead_conversation
 from . import crm_lead_apply
 from . import crm_lead_team
 from . import crm_lead_waiting
+from . import crm_lead_links
+from . import crm_lead_internal
+from . import manychat_event_words
 from . import crm_lead_answer
 from . import crm_lead_won
 from . import crm_lead_take_over
@@ -49,6 +54,7 @@ from . import manychat_setup
 from . import manychat_setup_address
 from . import manychat_setup_pipeline
 from . import manychat_request
+from . import manychat_request_try
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency
 from . import res_config_settings

@@ -11,6 +11,7 @@ from bridge.contract.agreements import retry_within
 from bridge.contract.outcomes import ErrorCode
 
 from ..moments import from_iso
+from ..sentences import in_language
 
 #: Entries kept of one event: the newest.
 KEPT = 50
@@ -74,7 +75,12 @@ class ManychatEvent(models.Model):
         for event in self:
             entries = [(moment(event.received_at), "info", *event._received_entry())]
             entries += [
-                (each["at"], _KINDS.get(code, "danger"), event._attempt_title(titles, each), each.get("message") or "")
+                (
+                    each["at"],
+                    _KINDS.get(code, "danger"),
+                    event._attempt_title(titles, each),
+                    in_language(self.env, each.get("message")) or "",
+                )
                 for each in event.attempts or ()
                 for code in [each.get("code")]
             ]
@@ -108,7 +114,7 @@ class ManychatEvent(models.Model):
 
     def _received_entry(self):
         if self.state in ("refused", "corrected"):
-            return self.env._("Received and refused"), self.message or ""
+            return self.env._("Received and refused"), self.details or ""
         if self.source == "odoo":
             return self.env._("Received and accepted"), ""
         return self.env._("Received"), ""

@@ -11,6 +11,7 @@ from odoo import api, fields, models
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
+from bridge.contract.sentences import sentence
 from bridge.errors import BadQueueAccount, MessageRefused, QueueUnavailable
 
 from .. import configuration, cron_threads, job_thread, private_sql
@@ -190,7 +191,7 @@ class ManychatEvent(models.Model):
                 queues.put(queue, content)
                 return row_id
             except MessageRefused as error:
-                undeliverable[row_id] = f"The queue refuses this event: {error}."
+                undeliverable[row_id] = sentence("The queue refuses this event: %(what)s.", what=error)
             except QueueUnavailable as error:
                 failures.append(error)
             return None
@@ -300,6 +301,6 @@ class ManychatEvent(models.Model):
 def _damage(error):
     """What is wrong with the row of an event that cannot be put on a queue, without its values."""
     if not isinstance(error, ContractError):
-        return f"The event's row is damaged ({type(error).__name__})."
+        return sentence("The event's row is damaged (%(kind)s).", kind=type(error).__name__)
     fields = "; ".join(f"{problem['field']}: {problem['message']}" for problem in error.errors)
-    return f"The event's row is damaged. {fields or error.message}"
+    return sentence("The event's row is damaged. %(what)s", what=fields or error.message)

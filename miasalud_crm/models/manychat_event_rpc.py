@@ -143,6 +143,7 @@ class ManychatEvent(models.Model):
         :raises AccessError: the caller is not in that group
         """
         identity = self.env["manychat.identity"].search([("manychat_id", "=", manychat_id)])
+        identity.phone = False
         refused = self._refused_about(manychat_id)
         events = self.search([("manychat_id", "=", manychat_id)]) - refused
         unfinished = events.filtered(lambda event: event.state in ("pending", "failed"))

@@ -9,6 +9,7 @@ from . import test_chatter
 from . import test_company_rules
 from . import test_configuration
 from . import test_deliveries
+from . import test_conversation_links
 from . import test_demo
 from . import test_erase
 from . import test_event_history
@@ -21,6 +22,7 @@ from . import test_import
 from . import test_jobs
 from . import test_lost
 from . import test_manychat_apply
+from . import test_manychat_id
 from . import test_migration
 from . import test_migrations
 from . import test_other_apps
@@ -36,6 +38,7 @@ from . import test_resend
 from . import test_retention
 from . import test_rights
 from . import test_settings
+from . import test_sentences
 from . import test_setup
 from . import test_stage_history
 from . import test_stage_map
@@ -45,6 +48,7 @@ from . import test_teams_and_companies
 from . import test_test_event
 from . import test_translations
 from . import test_waiting
+from . import test_waiting_plans
 from . import test_waiting_limits
 from . import test_waiting_notices
 from . import test_wake

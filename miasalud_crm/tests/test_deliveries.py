@@ -52,7 +52,8 @@ class TestRequest(DeliveryCase):
     def test_where_json_breaks_is_marked(self):
         event = self.refused('{"manychat_id": "1", "first_name": "Ana "la" Roja"}', code="not_json")
         (mark,) = self.marked(event)
-        self.assertTrue(mark.endswith(">la"), mark)
+        # From the quotation mark on at which the text ended too early.
+        self.assertTrue(mark.endswith(">&#34;la&#34;"), mark)
 
     def test_where_a_masked_body_broke_is_marked_by_the_line_that_the_message_names(self):
         message = "The body is not JSON: Expecting ',' delimiter (line 2, column 9)."

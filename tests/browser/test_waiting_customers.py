@@ -1,8 +1,8 @@
-"""A customer writes: the salesperson hears of it, and when the answer is overdue, the team leader too."""
+"""What a salesperson sees of a customer who wrote: on the card, in the form, in the list of those who wait."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import expect
@@ -11,166 +11,203 @@ from tests.world import Chat, World
 
 from .conftest import SignIn
 from .odoo_page import PATIENCE, OdooPage
-from .people import SPANISH, person
+from .people import SPANISH
 
+PIPELINE = "crm.crm_lead_action_pipeline"
+WAITING = "miasalud_crm.crm_lead_waiting_action"
+CHAT_URL = "https://app.manychat.com/fb1/chat/{manychat_id}"
+WORDS = "¿Tienen citas el jueves por la tarde?\nMe duele la espalda desde hace dos semanas y no puedo dormir."
 expect.set_options(timeout=PATIENCE * 1000)
 
-MAP = "miasalud_crm.manychat_stage_map_action"
-STAGE = 18
-LONG_AGO = "2020-01-01 00:00:00"
+
+@pytest.fixture(autouse=True)
+def chat_link(world: World) -> Iterator[None]:
+    world.odoo("ir.config_parameter", "set_param", "miasalud_crm.chat_url", CHAT_URL)
+    yield
+    world.odoo("ir.config_parameter", "set_param", "miasalud_crm.chat_url", "")
 
 
-@dataclass
-class Team:
-    """A sales team that works at all hours, so that the tests run at night too."""
-
-    id: int
-    calendar: str
-    salesperson: int
-
-
-@pytest.fixture
-def team(world: World, sign_in: SignIn) -> Iterator[Team]:
-    for role in ("manager", "salesperson"):
-        person(world.stack, role, SPANISH)
-    users = {
-        role: world.odoo("res.users", "search", [["login", "=", f"{role}-{SPANISH}".lower()]])[0]
-        for role in ("manager", "salesperson")
-    }
-    day = {"name": "x", "hour_from": 0, "hour_to": 24, "day_period": "morning"}
-    hours = [[5, 0, 0], *([0, 0, {**day, "dayofweek": str(number)}] for number in range(7))]
-    calendar = world.odoo("resource.calendar", "create", {"name": "Día y noche", "tz": "UTC", "attendance_ids": hours})
-    team = world.odoo("crm.team", "create", {"name": "Turno de prueba", "user_id": users["manager"]})
-    (row,) = _row(world)
-    world.odoo("manychat.stage.map", "write", [row], {"tells_since": LONG_AGO})
-    yield Team(team, "Día y noche", users["salesperson"])
-    world.odoo("manychat.stage.map", "write", [row], {"answer_hours": 0, "tells_salesperson": True})
-    leads = world.odoo("crm.lead", "search", [["team_id", "=", team], ["active", "in", [True, False]]])
-    world.odoo("crm.lead", "unlink", leads)
-    world.odoo("crm.team", "unlink", [team])
-    world.odoo("resource.calendar", "unlink", [calendar])
+def wrote(world: World, chat: Chat, minute: float = 0, summary: str = WORDS, stage: int = 17) -> int:
+    """The customer writes, and Vera Ventas is their salesperson. Returns the opportunity's id."""
+    number = f"+52155{abs(hash(chat.manychat_id)) % 10**8:08d}"
+    world.settled(chat.enters(stage, minute, summary=summary, phone=number, channel="WhatsApp"))
+    lead = chat.lead["id"]
+    (vera,) = world.odoo("res.users", "search", [["login", "=", f"salesperson-{SPANISH}".lower()]])
+    world.odoo("crm.lead", "write", [lead], {"user_id": vera, "name": f"Cliente {chat.manychat_id}"})
+    return int(lead)
 
 
-def _row(world: World) -> list[int]:
-    return world.odoo("manychat.stage.map", "search", [["manychat_stage_id", "=", STAGE]])
+def waits(world: World, lead: int) -> Any:
+    return world.odoo("crm.lead", "read", [lead], ["manychat_waits_since"])[0]["manychat_waits_since"]
 
 
-def customer_writes(world: World, chat: Chat, team: Team, words: str, minute: float = 0) -> None:
-    """In the chat, that many minutes into it: it began an hour ago."""
-    world.settled(chat.enters(STAGE, minute, summary=words))
-    world.odoo("crm.lead", "write", [chat.lead["id"]], {"user_id": team.salesperson, "team_id": team.id})
+def bar(odoo: OdooPage) -> Any:
+    return odoo.page.locator("[name=manychat_bar]")
 
 
-def a_minute_passes(world: World) -> None:
-    """The scheduled action runs, as it does each minute by itself."""
-    domain = [["module", "=", "miasalud_crm"], ["name", "=", "cron_waiting"]]
-    (row,) = world.odoo("ir.model.data", "search_read", domain, fields=["res_id"])
-    world.odoo("ir.cron", "method_direct_trigger", [row["res_id"]])
+def filter_name(world: World, name: str) -> str:
+    """What the filter is called on the screen of the tests' users."""
+    view = world.odoo("crm.lead", "get_view", False, "search", context={"lang": SPANISH})
+    (node,) = ElementTree.fromstring(view["arch"]).findall(f".//filter[@name='{name}']")
+    return str(node.get("string"))
 
 
-def activities(world: World, chat: Chat) -> list[dict[str, Any]]:
-    domain = [["res_model", "=", "crm.lead"], ["res_id", "=", chat.lead["id"]]]
-    return world.odoo("mail.activity", "search_read", domain, fields=["user_id", "summary"], order="id")
+def card(odoo: OdooPage, chat: Chat) -> Any:
+    return odoo.page.locator(".o_kanban_record", has_text=chat.manychat_id)
 
 
-def has(world: World, chat: Chat, count: int) -> list[dict[str, Any]]:
-    """The opportunity's activities, once there are so many."""
-
-    def seen() -> bool:
-        a_minute_passes(world)
-        return len(activities(world, chat)) == count
-
-    world.eventually(seen)
-    return activities(world, chat)
-
-
-def set_limit(odoo: OdooPage, world: World, hours: str) -> None:
-    """A sales manager types the limit into the stage map. It then counts as if it had been there since yesterday."""
-    odoo.open(MAP)
-    label = world.odoo("manychat.stage.map", "read", _row(world), ["name"])[0]["name"]
-    odoo.click(f".o_data_row:has-text('{label}') td[name=answer_hours]")
-    odoo.page.locator(".o_selected_row [name=answer_hours] input").fill(hours)
-    odoo.click(".o_list_button_save")
-    world.odoo("manychat.stage.map", "write", _row(world), {"limited_since": LONG_AGO})
-
-
-def choose_calendar(odoo: OdooPage, team: Team) -> None:
-    odoo.open("sales_team.crm_team_action_config", record=team.id)
-    odoo.field("manychat_calendar_id").locator("input").fill(team.calendar)
-    odoo.page.locator(".o-autocomplete--dropdown-item a", has_text=team.calendar).first.click()
-    odoo.click(".o_form_button_save")
-
-
-def open_activities_menu(odoo: OdooPage) -> None:
-    """Beside the clock, the salesperson's activities by kind of record; a click opens the opportunities."""
-    odoo.click(".o_menu_systray .o-mail-ActivityMenu-counter, .o_menu_systray i.fa-clock-o")
-    expect(odoo.page.locator(".o-mail-ActivityGroup").first).to_be_visible()
+def search(odoo: OdooPage, text: str) -> None:
+    odoo.page.locator(".o_searchview_input").first.fill(text)
+    odoo.page.keyboard.press("Enter")
+    odoo.settle()
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_the_salesperson_hears_of_it_answers_and_it_is_gone(
-    sign_in: SignIn, world: World, chat: Chat, team: Team, phone: bool
+def test_from_the_card_to_the_chat_and_back_to_a_customer_who_waits_no_longer(
+    sign_in: SignIn, world: World, chat: Chat, phone: bool
 ) -> None:
-    customer_writes(world, chat, team, "¿Cuánto cuesta la consulta?", 58)
-    customer_writes(world, chat, team, "¿Hay alguien?", 59)
-    (activity,) = has(world, chat, 1)
-    assert activity["user_id"][0] == team.salesperson
-    assert "2" in activity["summary"]
-    assert "¿Hay alguien?" in activity["summary"]
-    vera = sign_in("salesperson", phone=phone)
-    vera.go("/odoo/crm")
-    open_activities_menu(vera)
-    vera.go(f"/odoo/crm/{chat.lead['id']}")
-    expect(vera.page.locator(".o-mail-Activity", has_text="¿Hay alguien?")).to_have_count(1)
-    vera.click(".o-mail-Chatter-sendMessage")
-    vera.page.locator(".o-mail-Composer-input").first.fill("Cuesta 50 dólares.")
-    vera.click(".o-mail-Composer-send")
-    expect(vera.page.locator(".o-mail-Message", has_text="Cuesta 50 dólares.").first).to_be_visible()
-    has(world, chat, 0)
-    vera.go(f"/odoo/crm/{chat.lead['id']}")
-    expect(vera.page.locator(".o-mail-Activity")).to_have_count(0)
+    odoo = sign_in("salesperson", phone=phone)
+    lead = wrote(world, chat)
+    odoo.open(WAITING, view="kanban")
+    mine = card(odoo, chat)
+    expect(mine.locator(".o_manychat_words")).to_contain_text("Me duele la espalda")
+    expect(mine.locator("time")).to_have_text("hace 1 hora")
+    expect(mine.locator(".badge")).to_be_visible()
+    assert mine.locator(".o_manychat_words").evaluate("words => getComputedStyle(words).webkitLineClamp") == "2"
+
+    mine.click()  # the first tap
+    odoo.settle()
+    links = bar(odoo).locator("a.o_manychat_link")
+    expect(links).to_have_count(2)
+    assert odoo.overflow() == 0
+    assert links.nth(0).get_attribute("href") == CHAT_URL.replace("{manychat_id}", chat.manychat_id)
+    assert str(links.nth(1).get_attribute("href")).startswith("https://wa.me/52155")
+    odoo.page.context.route("https://app.manychat.com/**", lambda route: route.fulfill(body="El chat"))
+    with odoo.page.context.expect_page() as opened:
+        links.nth(0).click()  # the second tap
+    expect(opened.value.locator("body")).to_have_text("El chat")
+    opened.value.close()
+    assert waits(world, lead), "opening a chat is no answer"
+
+    odoo.click("[name=manychat_bar] button[name=action_manychat_answered]")
+    expect(bar(odoo).locator(".badge")).to_be_hidden()
+    assert not waits(world, lead)
 
 
-def test_a_limit_passes_then_the_leader_hears_of_it(sign_in: SignIn, world: World, chat: Chat, team: Team) -> None:
-    mara, vera = sign_in("manager"), sign_in("salesperson")
-    choose_calendar(mara, team)
-    set_limit(mara, world, "2:00")
-    customer_writes(world, chat, team, "Quiero una cita")  # an hour ago
-    assert "Quiero una cita" in has(world, chat, 1)[0]["summary"]
-    lead = world.odoo("crm.lead", "read", [chat.lead["id"]], ["manychat_answer_due", "manychat_answer_overdue"])[0]
-    assert lead["manychat_answer_due"]
-    assert not lead["manychat_answer_overdue"]
-    # Time passes: instead of an hour more, the limit becomes shorter.
-    set_limit(mara, world, "0:45")
-    world.eventually(lambda: has(world, chat, 1) and chat_is_overdue(world, chat))
-    vera.open("crm.crm_lead_action_pipeline", view="list", search_default_manychat_answer_overdue=1)
-    set_limit(mara, world, "0:20")
-    notices = has(world, chat, 2)
-    assert [notice["user_id"][1] for notice in notices] == ["Vera Ventas", "Mara Mando"]
-    mara.go(f"/odoo/crm/{chat.lead['id']}")
-    expect(mara.page.locator(".o-mail-Activity")).to_have_count(2)
-    mara.click(".nav-link[name=manychat]")
-    expect(mara.field("manychat_answer_due")).to_be_visible()
-    vera.go(f"/odoo/crm/{chat.lead['id']}")
-    vera.click(".o-mail-Activity-markDone >> nth=0")
-    vera.click(".o-mail-ActivityMarkAsDone button[aria-label='Done'], .o-mail-ActivityMarkAsDone .btn-primary")
-    has(world, chat, 0)
-    mara.open("miasalud_crm.manychat_funnel_action", view="list")
-    rows = world.odoo("manychat.funnel", "search_read", [["lead_id", "=", chat.lead["id"]]], fields=["answers_late"])
-    assert sum(row["answers_late"] for row in rows) == 1
+def test_a_note_in_the_chatter_answers(sign_in: SignIn, world: World, chat: Chat) -> None:
+    odoo = sign_in("salesperson")
+    lead = wrote(world, chat)
+    odoo.open(PIPELINE, record=lead)
+    odoo.click(".o-mail-Chatter-logNote")
+    odoo.page.locator(".o-mail-Composer-input").fill("Le llamé por teléfono")
+    odoo.click(".o-mail-Composer-send")
+    world.eventually(lambda: not waits(world, lead))
 
 
-def chat_is_overdue(world: World, chat: Chat) -> bool:
-    (lead,) = world.odoo("crm.lead", "read", [chat.lead["id"]], ["manychat_answer_overdue"])
-    return bool(lead["manychat_answer_overdue"])
+def test_the_card_of_another_opportunity_shows_nothing_of_ours(sign_in: SignIn, world: World, chat: Chat) -> None:
+    odoo = sign_in("salesperson")
+    wrote(world, chat)
+    (vera,) = world.odoo("res.users", "search", [["login", "=", f"salesperson-{SPANISH}".lower()]])
+    name = f"Sin chat {chat.manychat_id}"
+    plain = world.odoo("crm.lead", "create", {"name": name, "type": "opportunity", "user_id": vera})
+    odoo.open(PIPELINE, view="kanban")
+    search(odoo, chat.manychat_id)
+    expect(odoo.page.locator(".o_kanban_record:visible", has_text=name)).to_have_count(1)
+    expect(odoo.page.locator(".o_manychat_card")).to_have_count(1)
+    odoo.open(PIPELINE, record=plain)
+    expect(bar(odoo)).to_be_hidden()
 
 
-def test_a_limit_below_zero_is_refused(sign_in: SignIn, world: World) -> None:
-    odoo = sign_in("manager")
-    odoo.open(MAP, record=_row(world)[0])
-    odoo.field("answer_hours").locator("input").fill("-1:00")
-    odoo.click(".o_form_button_save")
-    expect(odoo.page.locator(".o_error_dialog")).to_be_visible()
-    odoo.click(".modal .btn-primary")
-    odoo.click(".o_form_button_cancel")
-    assert world.odoo("manychat.stage.map", "read", _row(world), ["answer_hours"])[0]["answer_hours"] == 0
+def test_the_list_of_those_who_wait_begins_with_the_longest_wait(sign_in: SignIn, world: World) -> None:
+    odoo = sign_in("salesperson")
+    late, early = world.chat(), world.chat()
+    second, first = wrote(world, late, minute=30), wrote(world, early, minute=10)
+    odoo.open(WAITING)
+    names = [row for row in odoo.rows() if early.manychat_id in row or late.manychat_id in row]
+    assert early.manychat_id in names[0]
+    assert late.manychat_id in names[1]
+    row = odoo.page.locator(".o_data_row", has_text=early.manychat_id)
+    row.locator("button[name=action_manychat_answered]").click()
+    expect(row).to_have_count(0)
+    assert not waits(world, first)
+    assert waits(world, second)
+
+
+def test_the_filters_find_who_waits_and_whose_window_closes(sign_in: SignIn, world: World) -> None:
+    odoo = sign_in("salesperson")
+    now, soon, closed = world.chat(), world.chat(), world.chat()
+    leads = [wrote(world, now), wrote(world, soon, minute=-21 * 60), wrote(world, closed, minute=-25 * 60)]
+    world.odoo("crm.lead", "action_manychat_answered", [leads[0]])
+    expected = {
+        "manychat_waits": {soon, closed},
+        "manychat_window_closes": {soon},
+        "manychat_window_closed": {closed},
+    }
+    for name, chats in expected.items():
+        odoo.open(PIPELINE, view="list")
+        odoo.click(".o_searchview_dropdown_toggler")
+        odoo.page.locator(".o_filter_menu .o_menu_item", has_text=filter_name(world, name)).first.click()
+        odoo.settle()
+        shown = "\n".join(odoo.rows())
+        assert {chat for chat in (now, soon, closed) if chat.manychat_id in shown} == chats, name
+
+
+def test_a_merged_opportunity_offers_each_chat_the_newest_first(sign_in: SignIn, world: World) -> None:
+    odoo = sign_in("salesperson")
+    old, new = world.chat(), world.chat()
+    kept, gone = wrote(world, old, minute=0), wrote(world, new, minute=20)
+    world.odoo("crm.lead", "merge_opportunity", [kept, gone])
+    odoo.open(PIPELINE, record=old.lead["id"])
+    buttons = bar(odoo).locator("button.o_manychat_links")
+    expect(buttons).to_have_count(2)
+    buttons.first.click()
+    links = odoo.page.locator(".o-dropdown--menu a.o_manychat_link")
+    expect(links).to_have_count(2)
+    assert [str(link.get_attribute("href")).rpartition("/")[2] for link in links.all()] == [
+        new.manychat_id,
+        old.manychat_id,
+    ]
+    expect(links.first).to_contain_text("hace")
+
+
+def test_the_events_of_the_chat_show_what_the_customer_said(sign_in: SignIn, world: World, chat: Chat) -> None:
+    lead = None
+    for phone in (False, True):
+        odoo = sign_in("salesperson", phone=phone)
+        lead = lead or wrote(world, chat)
+        odoo.open(PIPELINE, record=lead)
+        if phone:
+            odoo.click(".o_button_more")
+        odoo.click("button[name=action_view_manychat_events]")
+        shown = odoo.page.locator(".o_kanban_record:visible" if phone else ".o_data_row")
+        expect(shown.first).to_contain_text("Me duele la espalda")
+        assert odoo.overflow() == 0
+
+
+def test_who_changes_the_id_of_a_chat_is_asked_and_the_chatter_says_so(
+    sign_in: SignIn, world: World, chat: Chat
+) -> None:
+    odoo = sign_in("salesperson")
+    lead = wrote(world, chat)
+    odoo.open(PIPELINE, record=lead)
+    odoo.click(".nav-link[name=manychat]")
+    expect(odoo.field("x_manychat_id").locator("input")).to_have_count(0)
+    change = ".tab-pane.active button[name=action_manychat_change_id]"
+    odoo.click(change)
+    expect(odoo.field("effect")).to_contain_text(chat.manychat_id)
+    odoo.click(".modal-footer button[special=cancel], .modal-footer .btn-secondary")
+    assert chat.lead["x_manychat_id"] == chat.manychat_id
+
+    odoo.click(change)
+    odoo.field("manychat_id").locator("input").fill(f"{chat.manychat_id}-B")
+    odoo.page.keyboard.press("Tab")
+    odoo.settle()
+    odoo.click(".modal-footer button[name=action_change]")
+    tracked = odoo.page.locator(".o-mail-Message-tracking", has_text=f"{chat.manychat_id}-B")
+    expect(tracked).to_contain_text(chat.manychat_id)
+    expect(odoo.field("x_manychat_id")).to_have_text(f"{chat.manychat_id}-B")
+
+    odoo.click(change)
+    odoo.click(".modal-footer button[name=action_remove]")
+    assert not world.odoo("crm.lead", "read", [lead], ["x_manychat_id"])[0]["x_manychat_id"]
+    expect(odoo.page.locator(".o-mail-Message-tracking")).not_to_have_count(1)
