@@ -160,6 +160,11 @@ class TestPlans(ManychatCase):
             f"SELECT n, {columns} FROM mail_activity, generate_series(1, %s) AS n",
             [ROWS],
         )
+        columns = "name, type, active, stage_id, user_id, team_id"
+        self.env.cr.execute(
+            f"INSERT INTO crm_lead ({columns}) SELECT {columns} FROM crm_lead, generate_series(1, 200) AS n "
+            "WHERE x_manychat_id IS NOT NULL"
+        )
         for table in ("crm_lead", "mail_activity"):
             self.env.cr.execute(f"ANALYZE {table}")
         # The table of those who wait now is small.
