@@ -204,7 +204,9 @@ class CrmLead(models.Model):
         )
         result = _result(event.id, "error", code=ErrorCode.UNMAPPED_STAGE.value, message=message)
         _complete_row(row, result)
-        row.write({"alias_id": alias.id, "attempts": row._with_attempt(ErrorCode.UNMAPPED_STAGE.value, message)})
+        row.write(
+            {"alias_id": alias.id, "attempts": row._with_attempt(ErrorCode.UNMAPPED_STAGE.value, alias.display_name)}
+        )
         return result
 
     # ------------------------------------------------------------

@@ -92,7 +92,7 @@ class ManychatEvent(models.Model):
     claimed_until = fields.Datetime(readonly=True)
     # The name of the key, not a link: a foreign key would conflict with the update of “last used” on the key.
     key_name = fields.Char("Bot", readonly=True, groups="sales_team.group_sale_manager", help="The key that it sent.")
-    key_prefix = fields.Char("Beginning of the Key", readonly=True, index="btree_not_null")
+    key_prefix = fields.Char("Beginning of the Key", readonly=True)
     request = fields.Json(
         "Request as JSON",
         readonly=True,
@@ -155,13 +155,14 @@ class ManychatEvent(models.Model):
     # Computes
     # ------------------------------------------------------------
 
-    @api.depends("type", "manychat_id")
+    @api.depends("type", "manychat_id", "event_id")
     def _compute_display_name(self):
         types = dict(self._fields["type"]._description_selection(self.env))
         for event in self:
             # Not inside the f-string, where the collector of terms finds it from Python 3.12 on only.
-            person = event.manychat_id or self.env._("erased")
-            event.display_name = f"{types.get(event.type)} · {person}"
+            # A refused request may name no person.
+            person = event.manychat_id or ("" if event._is_refusal() else self.env._("erased"))
+            event.display_name = " · ".join(filter(None, [types.get(event.type), person]))
 
     @api.depends("message")
     @api.depends_context("lang")
@@ -249,6 +250,10 @@ class ManychatEvent(models.Model):
             CREATE INDEX IF NOT EXISTS manychat_event_queued
                 ON manychat_event (COALESCE(queued_at, create_date)) WHERE state = 'queued';
             CREATE INDEX IF NOT EXISTS manychat_event_failed ON manychat_event (id) WHERE state = 'failed';
+            -- What a bot sent today, and its latest event.
+            CREATE INDEX IF NOT EXISTS manychat_event_key ON manychat_event (key_prefix, received_at)
+                WHERE key_prefix IS NOT NULL;
+            CREATE INDEX IF NOT EXISTS manychat_event_standby ON manychat_event (received_at) WHERE source = 'api';
             CREATE INDEX IF NOT EXISTS manychat_event_discard_to_report ON manychat_event (id) WHERE discard_to_report;
             -- For questions about both: neither of the two indices above serves them.
             CREATE INDEX IF NOT EXISTS manychat_event_on_their_way ON manychat_event (id)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg2
 from psycopg2.extras import Json
 
-from odoo import api, fields, models
+from odoo import api, models
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
@@ -18,7 +18,7 @@ from .. import configuration, cron_threads, job_thread, private_sql
 from ..moments import naive_utc
 from ..queues import Queues, is_neutralized, queue_account
 from .ir_cron import KEEP_NOTIFY_CONNECTION, RELAY_JOB
-from .manychat_event_attempts import RETRIED, moment
+from .manychat_event_attempts import RETRIED, now
 
 _logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ RELAY_SECONDS = 30
 
 
 class ManychatEvent(models.Model):
-    _inherit = "manychat.event"
+    _inherit = "manychat.event"  # pylint: disable=consider-merging-classes-inherited
 
     # ------------------------------------------------------------
     # Business: the outbox
@@ -207,7 +207,7 @@ class ManychatEvent(models.Model):
                            'at', %(at)s::text, 'code', 'undeliverable', 'message', %(text)s::text))
                  WHERE id = %(id)s AND state = 'pending' RETURNING id
                 """,
-                {"id": row_id, "text": message, "at": moment(fields.Datetime.now())},
+                {"id": row_id, "text": message, "at": now()},
             )
             _logger.error("The queue cannot take a ManyChat event, which has now failed: row %s.", row_id)
         self._commit_statement(

@@ -3,13 +3,13 @@
 import json
 from datetime import timedelta
 
-from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, new_test_user, tagged
 
 from bridge.contract.agreements import retry_within
 from bridge.contract.payloads import EventType
 
+from ..moments import from_iso
 from .common import ManychatCase, opportunity, refuse
 
 OPPORTUNITY = EventType.OPPORTUNITY
@@ -132,8 +132,7 @@ class TestAttempts(DeliveryCase):
         event.sudo().state = "queued"
         self.assertEqual(self.codes(event), ["refused"] * 3)
         self.assertEqual(event.attempts[-1]["message"], "Falta el equipo")
-        last = fields.Datetime.to_datetime(event.attempts[-1]["at"].replace("T", " ").rstrip("Z"))
-        self.assertEqual(event.next_try_at, last + retry_within(3))
+        self.assertEqual(event.next_try_at, from_iso(event.attempts[-1]["at"]) + retry_within(3))
         self.assertIn("Falta el equipo", str(event.timeline))
         self.assertIn('data-kind="next"', str(event.timeline))
 
