@@ -68,8 +68,6 @@ class CrmLead(models.Model):
         # Each serves one question of the scheduled action, and has only the rows that answer it.
         self.env.cr.execute(
             """
-            CREATE INDEX IF NOT EXISTS crm_lead_manychat_waiting ON crm_lead (stage_id)
-                WHERE manychat_waits_since IS NOT NULL;
             CREATE INDEX IF NOT EXISTS crm_lead_manychat_unreported ON crm_lead (stage_id, manychat_words_at)
                 WHERE manychat_waits_since IS NOT NULL AND user_id IS NOT NULL
                 AND (manychat_noticed_at IS NULL OR manychat_noticed_at < manychat_words_at);

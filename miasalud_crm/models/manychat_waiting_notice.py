@@ -250,7 +250,7 @@ class ManychatWaiting(models.Model):
         )
         ids = [row["id"] for row in private_sql.fetch(self.env.cr, query)]
         activities = self.env["mail.activity"].with_context(**SILENT).browse(ids)
-        leads = self.env["crm.lead"].browse(activities.mapped("res_id")).exists()
+        leads = self.env["crm.lead"].browse(set(activities.mapped("res_id"))).exists()
         news, over = self._news(leads, now), activities.browse()
         for activity in activities:
             lead = leads.browse(activity.res_id) & leads

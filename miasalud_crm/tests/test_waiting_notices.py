@@ -247,6 +247,14 @@ class TestWaitingNotices(WaitingCase):
         self.lead("Beto").unlink()
         self.assertFalse(self.minute(2))
 
+    def test_uninstalling_leaves_no_activity_and_no_index(self):
+        self.writes("Hola")
+        self.minute(1)
+        self.env["manychat.waiting"]._delete_activities()
+        self.assertFalse(self.activities())
+        self.env.cr.execute("SELECT to_regclass('mail_activity_manychat')")
+        self.assertEqual(self.env.cr.fetchone(), (None,))
+
     def test_a_merged_opportunity_has_one_activity(self):
         for name in ("Ana", "Beto"):
             self.writes("Hola", name=name)

@@ -149,8 +149,7 @@ def test_a_limit_passes_then_the_leader_hears_of_it(sign_in: SignIn, world: Worl
     assert [notice["user_id"][1] for notice in notices] == ["Vera Ventas", "Mara Mando"]
     mara.go(f"/odoo/crm/{chat.lead['id']}")
     expect(mara.page.locator(".o-mail-Activity")).to_have_count(2)
-    mara.click(".nav-link[name=manychat]")
-    expect(mara.field("manychat_answer_due")).to_be_visible()
+    expect(mara.page.locator(".o_manychat_bar .o_manychat_overdue")).to_be_visible()
     vera.go(f"/odoo/crm/{chat.lead['id']}")
     vera.click(".o-mail-Activity-markDone >> nth=0")
     vera.click(".o-mail-ActivityMarkAsDone button[aria-label='Done'], .o-mail-ActivityMarkAsDone .btn-primary")
