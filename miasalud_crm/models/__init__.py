@@ -20,9 +20,15 @@ from . import manychat_event_rpc
 from . import manychat_event_lost
 from . import manychat_event_retention
 from . import manychat_event_restore
+from . import manychat_event_fields
+from . import manychat_field_record
+from . import manychat_field_map
+from . import manychat_field_seen
+from . import manychat_field_fill
 from . import manychat_alert
 from . import crm_lead
 from . import crm_lead_conversation
+from . import crm_lead_custom_fields
 from . import crm_lead_apply
 from . import crm_lead_team
 from . import crm_lead_waiting

@@ -12,6 +12,7 @@ from . import test_erase
 from . import test_event_history
 from . import test_event_log
 from . import test_event_report
+from . import test_field_map
 from . import test_funnel
 from . import test_hooks
 from . import test_identity
@@ -21,6 +22,10 @@ from . import test_lost
 from . import test_manychat_apply
 from . import test_migration
 from . import test_migrations
+from . import test_other_apps
+from . import test_plans
+from . import test_private_sql
+from . import test_readers
 from . import test_refusal
 from . import test_relay
 from . import test_requests
@@ -31,12 +36,8 @@ from . import test_stage_history
 from . import test_stage_map
 from . import test_stage_map_screen
 from . import test_take_over
+from . import test_teams_and_companies
 from . import test_test_event
 from . import test_translations
 from . import test_wake
 from . import test_webhook
-from . import test_other_apps
-from . import test_readers
-from . import test_plans
-from . import test_private_sql
-from . import test_teams_and_companies
