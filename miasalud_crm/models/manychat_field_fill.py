@@ -140,6 +140,7 @@ class ManychatFieldMap(models.Model):
         )
 
     def _kept_page(self):
+        """The next page of kept events with unknown fields."""
         order, than = ("id", ">") if self.keep_first else ("id DESC", "<")
         self.env.cr.execute(
             SQL(

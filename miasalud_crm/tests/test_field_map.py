@@ -293,7 +293,7 @@ class TestFieldMap(FieldCase):
 
 
 def _refuse(self, vals_list):
-    raise UserError(self.env._("More is needed."))
+    raise UserError(self.env._("Only sales managers may do this."))
 
 
 @tagged("post_install", "-at_install")
@@ -405,14 +405,14 @@ class TestFillFromKept(FieldCase):
 
         def write(leads, vals):
             if vals.get("city") == "Prohibida":
-                raise UserError(leads.env._("That city is not served."))
+                raise UserError(leads.env._("Only sales managers may do this."))
             return plain(leads, vals)
 
         self.patch(type(self.env["crm.lead"]), "write", write)
         self.fill(row)
         self.assertFalse(self.lead("MC-1").city)
         self.assertEqual(self.lead("MC-2").city, "Toluca")
-        self.assertIn("That city is not served.", self.event("MC-1").warning_text)
+        self.assertIn("Only sales managers may do this.", self.event("MC-1").warning_text)
         self.assertEqual(self.event("MC-1").state, "done")
 
     def test_a_stopped_field_ends_the_filling(self):

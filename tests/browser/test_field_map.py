@@ -1,4 +1,4 @@
-"""A field that the bot sends and the contract does not know: a manager chooses what takes it, for now and for before."""
+"""A field that the bot sends and the contract does not know: a manager chooses what takes it, also for kept events."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ def city(world: World, chat: Chat) -> str:
 def test_an_unknown_field_is_used_from_now_on_and_for_kept_events(
     odoo: OdooPage, world: World, chat: Chat, name: str
 ) -> None:
-    assert world.settled(chat.enters(17, **{name: "Mérida"})) == ["done"]
+    assert world.settled(chat.enters(17, **{name: "Mérida"})) == ["created"]
     odoo.open(FIELDS)
     row = odoo.page.locator(".o_data_row", has_text=name)
     expect(row.locator("td[name=seen_count]")).to_have_text("1")
@@ -43,7 +43,7 @@ def test_an_unknown_field_is_used_from_now_on_and_for_kept_events(
     odoo.click(".modal button[name=action_use]")
     expect(row.locator("td[name=state] .badge")).to_have_class("badge rounded-pill text-bg-success")
     world.eventually(lambda: city(world, chat) == "Mérida")
-    assert world.settled(chat.enters(18, minute=5, **{name: "Puebla"})) == ["done"]
+    assert world.settled(chat.enters(18, minute=5, **{name: "Puebla"})) == ["moved"]
     assert city(world, chat) == "Puebla"
     odoo.open(FIELDS)
     odoo.click(f".o_data_row:has-text('{name}') td[name=name]")
@@ -55,17 +55,17 @@ def test_a_value_that_does_not_fit_is_seen_at_the_field_and_at_the_event(
 ) -> None:
     row = world.odoo("manychat.field.map", "create", {"name": name, "field_name": "expected_revenue"})
     world.odoo("manychat.field.map", "action_use", [row])
-    assert world.settled(chat.enters(17, **{name: "mucho"})) == ["done"]
+    assert world.settled(chat.enters(17, **{name: "mucho"})) == ["created"]
     odoo.open(FIELDS)
     expect(odoo.page.locator(f".o_data_row:has-text('{name}') td[name=warning_count]")).to_have_text("1")
     odoo.click(f".o_data_row:has-text('{name}') td[name=warning_count] button")
-    odoo.click(f".o_data_row:has-text('{chat.manychat_id}') td")
+    odoo.click(f".o_data_row:has-text('{chat.manychat_id}') td.o_data_cell")
     expect(odoo.page.locator("[name=warning_text]")).to_contain_text(name)
     assert "mucho" not in odoo.page.locator("[name=warning_text]").inner_text()
 
 
 def test_an_ignored_field_leaves_the_suggestions(odoo: OdooPage, world: World, chat: Chat, name: str) -> None:
-    assert world.settled(chat.enters(17, **{name: "algo"})) == ["done"]
+    assert world.settled(chat.enters(17, **{name: "algo"})) == ["created"]
     odoo.open(FIELDS)
     odoo.click(f".o_data_row:has-text('{name}') button[name=action_ignore]")
     expect(odoo.page.locator(".o_data_row", has_text=name)).to_have_count(0)
