@@ -1,7 +1,7 @@
 """``.env.example`` and ``docs/settings.md``, from the settings' own descriptions.
 
 The bridge's settings describe themselves in ``bridge/settings.py``, the addon's in ``odoo.conf.example`` and in
-``res_config_settings.py``.
+``manychat_settings.py``.
 """
 
 import ast
@@ -20,7 +20,7 @@ from bridge.settings import Settings, secrets, variable
 
 ROOT = Path(__file__).parents[2]
 ODOO_CONF = ROOT / "odoo.conf.example"
-ODOO_SETTINGS = ROOT / "miasalud_crm" / "models" / "res_config_settings.py"
+ODOO_SETTINGS = ROOT / "miasalud_crm" / "wizards" / "manychat_settings.py"
 
 #: The fields of :class:`Settings` by heading, in the order of both files.
 SECTIONS = {
@@ -89,7 +89,7 @@ def page() -> str:
         parts += [f"### {title}", *([NEEDED_BY[title]] if title in NEEDED_BY else []), _table(names)]
         parts += _examples(names)
     parts += ["## Addon: environment or odoo.conf", *_odoo_conf()]
-    parts += ["## Addon: CRM ▸ Settings", _odoo_settings()]
+    parts += ["## Addon: CRM ▸ Configuration ▸ ManyChat ▸ Settings", _odoo_settings()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -173,7 +173,7 @@ def _odoo_settings() -> str:
 
 def _odoo_fields() -> Iterator[tuple[str, str, str]]:
     """Label, default and help of each field that a user edits. Read from the source, because Odoo is not here."""
-    models = ODOO_SETTINGS.parent
+    models = ODOO_SETTINGS.parents[1] / "models"
     for statement in ast.walk(ast.parse(ODOO_SETTINGS.read_text(encoding="utf-8"))):
         if not (isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)):
             continue

@@ -10,6 +10,7 @@ from bridge.contract.payloads import EventType
 from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.webhook import WebhookError
 
+from .. import sent_request
 from ..rights import company_language
 from .api import authenticate, route
 
@@ -46,24 +47,24 @@ class ManychatWebhook(http.Controller):
                 raise WebhookError(403, "test_key", "This key is for one test event. Bots need a key of their own.")
         except WebhookError as error:
             if headers.is_recorded or not headers.is_dry_run:
-                request.env["manychat.rejection"]._record(
-                    http_request.path, error.code, error.message, body, key, error.errors
-                )
+                sent = sent_request.of(http_request, body)
+                request.env["manychat.event"]._record_refusal(event_type, error, sent, key)
             raise
         if headers.is_dry_run:
             return 200, self._forecast(event, headers.is_recorded)
-        self._store(event, key)
+        self._store(event, key, sent_request.of(http_request, body))
         return 200, webhook.accepted(event)
 
-    def _store(self, event, key):
+    def _store(self, event, key, sent):
         """Put ``event`` into the outbox, unless it is there.
 
+        :param dict sent: the request, see :func:`.sent_request.of`
         :raises psycopg2.errors.SerializationFailure: it is not there, because another transaction was in the way
         """
         webhook_user = request.env.ref("miasalud_crm.user_webhook")
         events = request.env["manychat.event"].with_user(webhook_user)
         try:
-            events._enqueue(event, key)
+            events._enqueue(event, key, sent)
         except psycopg2.errors.SerializationFailure:
             # Most conflicts are with a request that stores the same event. A new transaction sees what it stored.
             request.env.cr.rollback()

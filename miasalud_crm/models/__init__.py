@@ -1,10 +1,10 @@
 from . import manychat_unique
 from . import manychat_api_key
-from . import manychat_rejection
 from . import manychat_bridge
 from . import manychat_advisor
 from . import crm_stage
 from . import manychat_stage_map
+from . import manychat_stage_map_answer
 from . import manychat_stage_alias
 from . import manychat_identity
 from . import manychat_stage_history
@@ -15,6 +15,7 @@ from . import ir_http
 from . import mail_message_subtype
 from . import utm_source
 from . import manychat_event
+from . import manychat_event_refused
 from . import manychat_event_relay
 from . import manychat_event_rpc
 from . import manychat_event_lost
@@ -35,6 +36,7 @@ from . import crm_lead_waiting
 from . import crm_lead_take_over
 from . import manychat_migration
 from . import manychat_setup
+from . import manychat_setup_address
 from . import manychat_request
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency

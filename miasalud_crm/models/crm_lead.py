@@ -25,6 +25,9 @@ BOOKKEEPING = (
     "manychat_last_event_date",
     "manychat_values",
     "manychat_versions",
+    "manychat_words_at",
+    "manychat_answered_at",
+    "manychat_waits_since",
 )
 #: What the conversation said. Sales managers may correct it.
 SAID_BY_THE_CHAT = (
@@ -221,6 +224,7 @@ class CrmLead(models.Model):
         result = super().write(vals)
         now = datetime.now(timezone.utc)
         moved._manychat_mark_manual_move(now)
+        moved._manychat_answer_by_move(now)
         moved._manychat_record_manual_move(now)
         return result
 
@@ -329,6 +333,7 @@ class CrmLead(models.Model):
                 (date for date in (survivor | others).mapped("manychat_last_event_date") if date), default=False
             ),
             "manychat_summary": newest.manychat_summary or survivor.manychat_summary,
+            **(survivor | others)._manychat_merged_waiting(),
             # The chat may still change the values that the survivor takes over.
             **{
                 memory: {name: value for lead in (*others, survivor) for name, value in (lead[memory] or {}).items()}

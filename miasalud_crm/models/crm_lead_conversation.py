@@ -42,10 +42,10 @@ class CrmLead(models.Model):
         :param list new_contacts: pairs of event and ``manychat.stage.map``
         :return dict: event id → (status, stage before)
         """
-        default_team = self._manychat_default_team() if new_contacts else None
+        defaults = (self._manychat_default_team(), self._manychat_default_user()) if new_contacts else ()
         by_company = defaultdict(list)
         for event, stage_map in new_contacts:
-            values = self._manychat_create_values(event, stage_map, batch, default_team)
+            values = self._manychat_create_values(event, stage_map, batch, *defaults)
             by_company[self._manychat_user(values).company_id].append((event, values))
         events_and_leads = []
         for company, group in by_company.items():
@@ -60,16 +60,19 @@ class CrmLead(models.Model):
         self._manychat_log_summaries(events_and_leads)
         return {event.id: ("created", self.env["crm.stage"]) for event, _stage_map in new_contacts}
 
-    def _manychat_create_values(self, event, stage_map, batch, default_team):
+    def _manychat_create_values(self, event, stage_map, batch, default_team, default_user):
         team = stage_map.team_id
         references = batch.references(event, team.company_id)
         if not team:
-            team = self._manychat_team(stage_map.stage_id, self._manychat_user(references), default_team)
+            salesperson = self._manychat_user(references) or default_user
+            team = self._manychat_team(stage_map.stage_id, salesperson, default_team)
             references = batch.references(event, team.company_id)
         said = merge.event_values(event.payload, references)
         custom = batch.custom.said(event, self._manychat_within(self._manychat_user(references).company_id).browse())
         said, _earlier = merge.with_custom(said, custom, order_of(event), {})
         values = {"name": event.manychat_id, **said, **merge.names(said)}
+        if not values.get("user_id") and self._manychat_falls_to(default_user, team):
+            values["user_id"] = default_user.id  # the chat chose this user, so an adviser may follow
         vals = {
             "type": "opportunity",
             "user_id": False,  # not the bridge's own user, which would be the default
@@ -115,8 +118,10 @@ class CrmLead(models.Model):
             is_converted = lead.type == "lead"
             if is_converted:
                 lead._manychat_make_opportunity(stage_map)
-            is_updated = lead._manychat_update(event, batch, is_newer) or is_restored or is_converted
             is_moved = is_newer and stage_before != stage_map.stage_id
+            entered = stage_map if is_moved or is_restored else stage_map.browse()
+            stage = stage_map.stage_id if is_newer else stage_before
+            is_updated = lead._manychat_update(event, batch, is_newer, entered, stage) or is_restored or is_converted
             if is_moved:
                 stage_moves[stage_map.stage_id] |= lead
                 if event.payload.state.summary:
@@ -133,10 +138,12 @@ class CrmLead(models.Model):
         self._manychat_log_summaries(notes)
         return outcomes
 
-    def _manychat_update(self, event, batch, is_newer):
+    def _manychat_update(self, event, batch, is_newer, entered, stage):
         """Write what an event says to its opportunity, except for the stage.
 
         :param bool is_newer: whether the event is newer than all that is known, users' moves included
+        :param entered: ``manychat.stage.map`` of the stage that the opportunity moves into, or an empty one
+        :param stage: ``crm.stage`` after the event
         :return bool: whether the event said something new
         """
         self.ensure_one()
@@ -151,6 +158,7 @@ class CrmLead(models.Model):
         occurred_at = naive_utc(event.occurred_at)
         if not self.manychat_last_event_date or occurred_at > self.manychat_last_event_date:
             vals["manychat_last_event_date"] = occurred_at
+        vals |= self._manychat_waiting_values(event, entered, stage, is_newest="manychat_summary" in taken)
         vals = {name: value for name, value in vals.items() if name not in merge.MEMORY or value != self[name]}
         if vals:
             lead = self._manychat_within(salesperson.company_id)

@@ -3,9 +3,15 @@ from odoo import models
 from ..moments import naive_utc
 from .manychat_identity import APPLYING
 
+#: The id of the user who gets new opportunities of no known adviser.
+DEFAULT_USER_PARAMETER = "miasalud_crm.default_user_id"
+
 
 class CrmLead(models.Model):
-    """The salesperson: the user of the chat's commercial adviser, unless an Odoo user chooses another one."""
+    """The salesperson: the user of the chat's commercial adviser, unless an Odoo user chooses another one.
+
+    Without such a user it is the default salesperson, unless Odoo's own rules assign the opportunities.
+    """
 
     _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
@@ -35,7 +41,8 @@ class CrmLead(models.Model):
         self.env.flush_all()
         self.env.cr.precommit.run()  # the changes of this transaction become history too
         decided = self._manychat_salesperson_dates()
-        leads = self.filtered(lambda lead: not lead.user_id and lead.id not in decided)
+        replaceable = (self.env["res.users"], self._manychat_default_user())
+        leads = self.filtered(lambda lead: lead.user_id in replaceable and lead.id not in decided)
         # Do not wait for the mail server.
         leads = leads.with_context(**APPLYING, mail_notify_force_send=False)._manychat_within(user.company_id)
         for group in leads.grouped("team_id").values():
@@ -45,6 +52,12 @@ class CrmLead(models.Model):
         for lead in leads:  # the chat chose this user, so the chat may change it again
             lead.manychat_values = {**(lead.manychat_values or {}), "user_id": user.id}
         return len(leads)
+
+    def _manychat_default_user(self):
+        """The user that the settings name for opportunities of no known adviser, or an empty one."""
+        user_id = self.env["ir.config_parameter"].sudo().get_param(DEFAULT_USER_PARAMETER)
+        # A search does not find a user who has been archived since.
+        return self.env["res.users"].search([("id", "=", int(user_id))]) if user_id else self.env["res.users"]
 
     def _manychat_salesperson_dates(self):
         """When each opportunity's salesperson last changed, according to its chatter.

@@ -4,6 +4,8 @@ from .manychat_identity import is_applying
 
 #: In the context while Odoo merges opportunities.
 MERGING = "manychat_merging"
+#: Odoo's own setting “Rule-Based Assignment” of CRM.
+RULES_PARAMETER = "crm.lead.auto.assignment"
 
 
 class CrmLead(models.Model):
@@ -66,6 +68,19 @@ class CrmLead(models.Model):
         own = reserved_for.filtered(lambda team: salesperson and salesperson in (team.member_ids | team.user_id))
         usable = reserved_for.filtered(lambda team: _is_open_to(team, salesperson))
         return (own or (default_team & usable) or usable or reserved_for)[:1]
+
+    def _manychat_falls_to(self, salesperson, team):
+        """Whether a new opportunity of ``team`` that has no salesperson falls to ``salesperson``, the default one.
+
+        It does not where Odoo's own rules assign it, nor where Odoo keeps the two companies apart.
+
+        :param salesperson: ``res.users``, or an empty one
+        :param team: ``crm.team``, or an empty one: then Odoo's rules choose one first
+        """
+        if not salesperson or not _is_open_to(team, salesperson):
+            return False
+        by_rules = self.env["ir.config_parameter"].sudo().get_param(RULES_PARAMETER)
+        return not by_rules or (bool(team) and (team.assignment_optout or not team.assignment_max))
 
     def _manychat_keeps_team(self, salesperson):
         """Whether the opportunity's team stays when ``salesperson`` comes. Odoo would replace it by their own."""

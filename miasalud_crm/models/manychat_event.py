@@ -47,13 +47,15 @@ class ManychatEvent(models.Model):
             (ReportedState.FAILED.value, "Failed"),
             (ReportedState.DISCARDED.value, "Discarded"),
             ("refused", "Refused"),
+            ("corrected", "Corrected"),
         ],
         required=True,
         readonly=True,
         default="pending",
         help="Waiting for the Queue: Odoo has the event. On the Queue: the bridge will take it or try it again. Done: "
         "it is stored or has changed its opportunity. Failed: the bridge has given up, until a user fixes the cause "
-        "and retries. Discarded: a user gave it up. Refused: the request broke the contract, and the bot got an error.",
+        "and retries. Discarded: a user gave it up. Refused: the request broke the contract, and the bot got an error. "
+        "Corrected: a user corrected the refused request and sent it as a new event.",
     )
     payload = fields.Json("Payload as JSON", readonly=True, groups="sales_team.group_sale_manager")
     payload_text = fields.Text("Payload", compute="_compute_payload_text", groups="sales_team.group_sale_manager")
@@ -115,6 +117,7 @@ class ManychatEvent(models.Model):
     )
     code = fields.Char(readonly=True)
     message = fields.Char("Details", readonly=True)
+    problems = fields.Json("Problems as JSON", readonly=True)
     reason = fields.Char("Why", compute="_compute_reason", help="What is wrong, and how to fix it.")
     retries = fields.Integer(
         readonly=True,
@@ -170,6 +173,8 @@ class ManychatEvent(models.Model):
                 reason = self.env._(
                     "Odoo did not accept it (attempts: %s). The bridge tries again by itself.", event.attempt_count
                 )
+            elif event.state in ("refused", "corrected"):
+                reason = event.message
             event.reason = reason
 
     def _reasons(self):
@@ -239,6 +244,8 @@ class ManychatEvent(models.Model):
             CREATE INDEX IF NOT EXISTS manychat_event_on_their_way ON manychat_event (id)
                 WHERE state IN ('pending', 'queued');
             -- For filters that find few rows: without these, they read the log of a year.
+            CREATE INDEX IF NOT EXISTS manychat_event_refused ON manychat_event (id) WHERE state = 'refused';
+            CREATE INDEX IF NOT EXISTS manychat_event_corrected ON manychat_event (id) WHERE state = 'corrected';
             CREATE INDEX IF NOT EXISTS manychat_event_discarded ON manychat_event (id) WHERE state = 'discarded';
             CREATE INDEX IF NOT EXISTS manychat_event_warnings ON manychat_event (id) WHERE warnings IS NOT NULL;
             CREATE INDEX IF NOT EXISTS manychat_event_extra ON manychat_event (id) WHERE extra IS NOT NULL

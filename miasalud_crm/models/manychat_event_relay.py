@@ -36,17 +36,18 @@ class ManychatEvent(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _enqueue(self, event, key):
+    def _enqueue(self, event, key, sent=None):
         """Put ``event`` into the outbox. The commit of the request's transaction wakes the relay.
 
         :param bridge.contract.event.Event event: a valid event
         :param key: the ``manychat.api.key`` of the caller
+        :param dict sent: the request, see :func:`.sent_request.of`
         :return bool: False if the event is already there
         :raises psycopg2.errors.SerializationFailure: another request is inserting the same event; roll back and try
             again
         """
         self.check_access("create")
-        inserted = self._insert(event, "pending", key)
+        inserted = self._insert(event, "pending", key, sent)
         if inserted:
             self._wake_relay()
         return inserted
@@ -56,7 +57,7 @@ class ManychatEvent(models.Model):
         return bool(self.search_count([("event_id", "=", event_id)], limit=1))
 
     @api.model
-    def _insert(self, event, state, key=None):
+    def _insert(self, event, state, key=None, sent=None):
         """Create the row of ``event``, unless there is one.
 
         One INSERT instead of ``create()``: it takes half the time, and raises no exception for a known event.
@@ -66,9 +67,9 @@ class ManychatEvent(models.Model):
         self.env.cr.execute(
             """
             INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, warnings, extra, source,
-                                        received_at, occurred_at, key_name, key_prefix, retries, create_uid, create_date,
-                                        write_uid, write_date)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                                        received_at, occurred_at, key_name, key_prefix, request, retries, create_uid,
+                                        create_date, write_uid, write_date)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (event_id) DO NOTHING
             """,
             [
@@ -84,6 +85,7 @@ class ManychatEvent(models.Model):
                 naive_utc(event.occurred_at),
                 (key and key.name) or None,
                 (key and key.prefix) or None,
+                Json(sent) if sent else None,
                 event.retries,
                 self.env.uid,
                 self.env.cr.now(),

@@ -13,6 +13,7 @@ from bridge.contract.event import from_envelope
 from bridge.contract.outcomes import ErrorCode, EventOutcome, ReportedState
 
 from .. import private_sql
+from ..deliveries import ACCEPTED
 from ..moments import iso_utc
 from ..rights import bridge_only
 from .manychat_event import ManychatEvent as Event
@@ -22,7 +23,7 @@ _logger = logging.getLogger(__name__)
 #: Longest message kept: it may quote a long error of a database.
 MESSAGE_KEPT_CHARS = 2000
 #: What a row says of its person.
-PERSONAL = ("manychat_id", "payload", "message", "extra", "warnings", "field_warnings")
+PERSONAL = ("manychat_id", "payload", "message", "extra", "warnings", "field_warnings", "request", "attempts")
 #: Most events in one answer of ``get_history``, which a person reads on a terminal.
 MOST = 50
 
@@ -126,22 +127,22 @@ class ManychatEvent(models.Model):
         person are discarded.
 
         :param str manychat_id: ManyChat id of the person to erase
-        :return dict: ``events``, how many rows were emptied; ``rejections``, how many were deleted; ``lead_ids``, the
-            opportunities, which an Odoo user keeps or deletes
+        :return dict: ``events``, how many rows were emptied; ``rejections``, how many refused requests were deleted;
+            ``lead_ids``, the opportunities, which an Odoo user keeps or deletes
         :raises AccessError: the caller is not in that group
         """
         identity = self.env["manychat.identity"].search([("manychat_id", "=", manychat_id)])
-        events = self.search([("manychat_id", "=", manychat_id)])
+        refused = self._refused_about(manychat_id)
+        events = self.search([("manychat_id", "=", manychat_id)]) - refused
         unfinished = events.filtered(lambda event: event.state in ("pending", "failed"))
         # Discarded, not failed: without its payload, no user can fix it.
         labels = {(event.payload or {}).get("state", {}).get("stage") for event in events}
         unfinished.write({"state": "discarded", "outcome": "error", "code": ErrorCode.ERASED.value, "alias_id": False})
         self.env["manychat.stage.alias"]._forget(labels - {None})
         events.write({name: False for name in PERSONAL if name in self._fields})
-        rejections = self.env["manychat.rejection"].search([("body", "!=", False)])._about(manychat_id)
         self.env["manychat.migration.line"].search([("manychat_id", "=", manychat_id)]).unlink()
-        result = {"events": len(events), "rejections": len(rejections), "lead_ids": identity.lead_id.ids}
-        rejections.unlink()
+        result = {"events": len(events), "rejections": len(refused), "lead_ids": identity.lead_id.ids}
+        refused.unlink()
         return result
 
     @api.model
@@ -161,7 +162,7 @@ class ManychatEvent(models.Model):
             # A range and not a pattern, which an index would not serve; “g” comes after all hexadecimal digits.
             domain = [("event_id", ">=", str(event_id)), ("event_id", "<", f"{event_id}g")]
         elif manychat_id:
-            domain = [("manychat_id", "=", str(manychat_id))]
+            domain = [*ACCEPTED, ("manychat_id", "=", str(manychat_id))]
         else:
             return []
         events = self.search(domain, limit=MOST, order="id desc")

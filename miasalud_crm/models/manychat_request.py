@@ -1,16 +1,12 @@
-import ipaddress
 import json
-from urllib.parse import urlsplit
 
 from odoo import api, models
 
 from bridge.contract.payloads import EventType
 
+from ..public_address import fault, normalized, webhook_address
 from ..rights import managers_only
 
-#: System parameter: what the webhooks' addresses begin with, if not with ``web.base.url``. They may be public, and
-#: Odoo's pages not.
-ADDRESS_PARAMETER = "miasalud_crm.webhook_base_url"
 #: The place for the key. Keys are shown once and not stored, so the page cannot fill it in.
 KEY_PLACEHOLDER = "<your key>"
 
@@ -32,9 +28,7 @@ class ManychatRequest(models.AbstractModel):
             JSONPath and its meaning
         :raises AccessError: the user is not a sales manager
         """
-        parameters = self.env["ir.config_parameter"].sudo()
-        base_url = parameters.get_param(ADDRESS_PARAMETER) or parameters.get_param("web.base.url", "")
-        base_url = base_url.rstrip("/")
+        base_url = webhook_address(self.env)
         described = {
             EventType.OPPORTUNITY: self._opportunity(),
             EventType.CONTACT: self._contact(),
@@ -68,21 +62,13 @@ class ManychatRequest(models.AbstractModel):
         }
 
     def _address_warning(self, base_url):
-        """Why ManyChat could not reach ``base_url``, or ""."""
-        address = urlsplit(base_url)
-        if _is_private(address.hostname or ""):
-            return self.env._(
-                "ManyChat cannot reach %s: that is an address inside your own network. Set the public one as the "
-                "system parameter “web.base.url”, and open this page again.",
-                base_url,
-            )
-        if address.scheme != "https":
-            return self.env._(
-                "ManyChat needs an address that begins with https://, and this Odoo says that it is %s. Set the right "
-                "one as the system parameter “web.base.url”, and open this page again.",
-                base_url,
-            )
-        return ""
+        """Why ManyChat could not reach ``base_url``, and what to do; or ""."""
+        what = fault(normalized(base_url))
+        if not what:
+            return ""
+        sentence = self.env["manychat.setup"]._address_sentence(what, base_url)
+        where = self.env._("Set the right one under CRM ▸ Configuration ▸ ManyChat ▸ Settings.")
+        return f"{sentence} {where}"
 
     # ------------------------------------------------------------
     # The webhooks: title, purpose, what to fill in by hand, bodies (id, label, body)
@@ -214,11 +200,3 @@ def _written(body):
     for item in raw:
         lines = lines.replace(json.dumps(item, ensure_ascii=False), item)
     return lines
-
-
-def _is_private(host):
-    """Whether ``host`` is not public, judged by its name."""
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return "." not in host or host.endswith((".local", ".localhost", ".internal", ".lan"))

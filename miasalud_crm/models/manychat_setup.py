@@ -6,6 +6,7 @@ from odoo import api, fields, models
 from bridge.contract.payloads import DEAD_LETTER_QUEUE
 
 from .. import configuration
+from ..deliveries import ACCEPTED
 from ..queues import queue_report, recent_queue_report
 from ..rights import managers_only
 from .ir_cron import ARCHIVED, DELETED
@@ -13,7 +14,7 @@ from .ir_cron import ARCHIVED, DELETED
 _logger = logging.getLogger(__name__)
 
 #: The steps of the checklist, in order: each is the method ``_NAME_step``.
-STEPS = ("key", "queue", "bridge", "stage", "event")
+STEPS = ("key", "queue", "address", "bridge", "stage", "event")
 #: Bridges that the checklist names.
 SHOWN = 3
 #: Ids of the invented people of test events. ManyChat's own ids are numbers.
@@ -265,8 +266,8 @@ class ManychatSetup(models.AbstractModel):
 
     def _event_step(self):
         events = self.env["manychat.event"].sudo()
-        latest = events.search([], limit=1)
-        real = events.search(["!", ("manychat_id", "=like", TEST_ID_PATTERN)], limit=1)
+        latest = events.search(ACCEPTED, limit=1)
+        real = events.search([*ACCEPTED, "!", ("manychat_id", "=like", TEST_ID_PATTERN)], limit=1)
         actions = [(self.env._("Requests for ManyChat"), "miasalud_crm.manychat_request_action")]
         if real:
             state = "done"
@@ -324,5 +325,9 @@ class ManychatSetup(models.AbstractModel):
 
 
 def _step(name, state, title, text, actions):
-    actions = [{"label": label, "action": action} for label, action in actions]
+    """What :meth:`ManychatSetup.checklist` says of one step.
+
+    :param actions: pairs of label and XML id of an action, or name of a method of ``manychat.setup``
+    """
+    actions = [{"label": label, "action" if "." in action else "method": action} for label, action in actions]
     return {"name": name, "state": state, "title": title, "text": text, "actions": actions}

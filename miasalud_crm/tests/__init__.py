@@ -1,5 +1,6 @@
 from . import test_advisor
 from . import test_alert
+from . import test_answer_settings
 from . import test_api_key
 from . import test_apply_failures
 from . import test_automations
@@ -31,6 +32,7 @@ from . import test_relay
 from . import test_requests
 from . import test_retention
 from . import test_rights
+from . import test_settings
 from . import test_setup
 from . import test_stage_history
 from . import test_stage_map
@@ -39,5 +41,6 @@ from . import test_take_over
 from . import test_teams_and_companies
 from . import test_test_event
 from . import test_translations
+from . import test_waiting
 from . import test_wake
 from . import test_webhook

@@ -7,7 +7,9 @@ from odoo.tests import TransactionCase
 
 from bridge.contract.event import accept
 from bridge.contract.payloads import EventType
+from bridge.contract.webhook import WebhookError
 
+from ..deliveries import REFUSALS
 from ..models.ir_cron import JOBS
 
 #: The day on which the conversations of the tests take place.
@@ -35,6 +37,16 @@ def opportunity(manychat_id="MC-TEST-1", stage=17, minutes=0, *, received=None, 
     received_at = at(minutes if received is None else received)
     event = accept(EventType.OPPORTUNITY, payload, received_at=received_at, source="odoo", idempotency_key=key)
     return event.envelope()
+
+
+def refuse(env, body, key=None, *, code="invalid", message="It is wrong.", errors=(), event_type=EventType.CONTACT):
+    """A refused request with this body, as the webhook keeps it."""
+    sent = {"method": event_type.spec.method, "path": event_type.spec.path, "headers": [], "body": body}
+    error = WebhookError(400 if code == "not_json" else 422, code, message, errors)
+    events = env["manychat.event"]
+    before = set(events.search(REFUSALS).ids)
+    events._record_refusal(event_type, error, sent, key or env["manychat.api.key"])
+    return events.search(REFUSALS).filtered(lambda event: event.id not in before)
 
 
 def let_jobs_run(env):

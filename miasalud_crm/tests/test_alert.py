@@ -15,9 +15,7 @@ class TestAlert(ManychatCase):
         super().setUp()
         let_jobs_run(self.env)
         self.receiver = new_test_user(self.env, "guardia", "sales_team.group_sale_manager")
-        self.env["res.config.settings"].create(
-            {"manychat_alert_user_id": self.receiver.id, "manychat_silent_minutes": 10}
-        ).execute()
+        self.env["manychat.settings"].create({"alert_user_id": self.receiver.id, "silent_minutes": 10}).execute()
         self.env["manychat.event"].search([]).unlink()
         self.bridge_seen(minutes_ago=0)
 
@@ -104,9 +102,9 @@ class TestAlert(ManychatCase):
 
     def test_silence_is_no_problem_where_the_settings_say_so(self):
         self.bridge_seen(minutes_ago=1000)
-        self.env["res.config.settings"].create({"manychat_silent_minutes": 0}).execute()
+        self.env["manychat.settings"].create({"silent_minutes": 0}).execute()
         self.assertFalse(self.check())
-        self.assertEqual(self.env["res.config.settings"].create({}).manychat_silent_minutes, 0)
+        self.assertEqual(self.env["manychat.settings"].create({}).silent_minutes, 0)
 
     def test_a_bridge_that_never_ran_is_missed_once_events_wait_for_it(self):
         self.env["manychat.bridge"].search([]).unlink()

@@ -2,8 +2,8 @@ from odoo.exceptions import AccessError
 from odoo.tests import tagged
 from odoo.tools import SQL
 
-from .common import ManychatCase, opportunity
-from .test_migrations import script
+from ..deliveries import REFUSALS
+from .common import ManychatCase, opportunity, refuse
 
 
 @tagged("post_install", "-at_install")
@@ -11,26 +11,25 @@ class TestErase(ManychatCase):
     def erase(self, manychat_id):
         return self.env["manychat.event"].with_user(self.bridge_user).erase(manychat_id)
 
+    def refused_bodies(self):
+        return [event.request["body"] for event in self.env["manychat.event"].search(REFUSALS)]
+
     def test_a_persons_data_leaves_the_log_and_the_opportunity_stays(self):
         event = opportunity("MC-A", first_name="Ana", summary="Algo privado")
         event |= {"extra": {"email": "privado@ejemplo.co"}, "warnings": [{"field": "privado", "message": "x"}]}
         self.apply(event, opportunity("MC-AB", first_name="Beto"))
-        key = self.env["manychat.api.key"]
         for manychat_id in ("MC-A", "MC-AB"):
-            self.env["manychat.rejection"]._record(
-                "/x", "invalid", "", f'{{"manychat_id":"{manychat_id}"}}'.encode(), key
-            )
+            refuse(self.env, f'{{"manychat_id":"{manychat_id}"}}')
         self.assertEqual(self.erase("MC-A"), {"events": 1, "rejections": 1, "lead_ids": self.lead("MC-A").ids})
         self.env.flush_all()
         self.env.cr.execute("SELECT row_to_json(e)::text FROM manychat_event e WHERE event_id = %s", [event["id"]])
         row = self.env.cr.fetchone()[0]
         for text in ("Ana", "privado", "MC-A"):
             self.assertNotIn(text, row)
-        self.assertEqual(self.env["manychat.event"].search_count([("manychat_id", "=", "MC-AB")]), 1)
-        self.assertEqual(self.env["manychat.rejection"].search([]).mapped("body"), ['{"manychat_id":"MC-AB"}'])
+        self.assertEqual(self.env["manychat.event"].search_count([("manychat_id", "=", "MC-AB")]), 2)
+        self.assertEqual(self.refused_bodies(), ['{"manychat_id":"MC-AB"}'])
 
     def test_a_refused_request_is_found_whatever_the_form_of_its_id(self):
-        key = self.env["manychat.api.key"]
         bodies = [
             '{"manychat_id": "712"}',
             '{"manychat_id": 712.0}',
@@ -41,27 +40,16 @@ class TestErase(ManychatCase):
             '{"nombre_lead": "' + "x" * 5000 + '", "manychat_id": " 712 "}',
         ]
         for body in [*bodies, '{"manychat_id": "7123"}', '{"id": 5}']:
-            self.env["manychat.rejection"]._record("/x", "invalid", "", body.encode(), key)
+            refuse(self.env, body)
         self.assertEqual(self.erase("712")["rejections"], len(bodies))
-        left = self.env["manychat.rejection"].search([])
-        self.assertEqual(set(left.mapped("body")), {'{"manychat_id": "7123"}', '{"id": 5}'})
+        self.assertEqual(set(self.refused_bodies()), {'{"manychat_id": "7123"}', '{"id": 5}'})
 
     def test_of_a_refused_request_whose_person_is_unknown_only_the_form_is_kept(self):
-        body = b'{"manychat_id": "{{user_id}}", "nombre_lead": "Ana Inventada", "whatsapp": "+520000000001",}'
-        self.env["manychat.rejection"]._record("/x", "not_json", "", body, self.env["manychat.api.key"])
-        kept = self.env["manychat.rejection"].search([], limit=1)
+        body = '{"manychat_id": "{{user_id}}", "nombre_lead": "Ana Inventada", "whatsapp": "+520000000001",}'
+        kept = refuse(self.env, body, code="not_json").request
+        self.assertTrue(kept["masked"])
         self.assertEqual(
-            kept.body, '{"manychat_id": "{{user_id}}", "nombre_lead": "xxx xxxxxxxxx", "whatsapp": "+000000000000",}'
-        )
-
-    def test_requests_from_before_get_their_person_or_lose_their_words(self):
-        found, unknown = self.env["manychat.rejection"].create([{"body": '{"manychat_id": "0712"}'}, {"body": "Ana"}])
-        upgrade = script("0.3.0/post-rejections.py")
-        for _again in range(2):
-            upgrade.migrate(self.env.cr, "0.2.0")
-        self.assertRecordValues(
-            found | unknown,
-            [{"manychat_id": "712", "body": '{"manychat_id": "0712"}'}, {"manychat_id": False, "body": "xxx"}],
+            kept["body"], '{"manychat_id": "{{user_id}}", "nombre_lead": "xxx xxxxxxxxx", "whatsapp": "+000000000000",}'
         )
 
     def test_the_label_of_an_unknown_stage_goes_with_the_only_person_who_sent_it(self):
@@ -79,8 +67,7 @@ class TestErase(ManychatCase):
     def test_nothing_in_our_tables_speaks_of_a_person_who_is_erased(self):
         said = {"first_name": "Zacarías", "phone": "+520000000077", "summary": "Le duele la rodilla"}
         self.apply(opportunity("MC-77", **said), opportunity("MC-77", None, minutes=1, label="Zacarías no contesta"))
-        body = b'{"manychat_id": "MC-77", "nombre_lead": "Zacar\xc3\xadas", "campaign_id": "x"}'
-        self.env["manychat.rejection"]._record("/x", "invalid", "", body, self.env["manychat.api.key"])
+        refuse(self.env, '{"manychat_id": "MC-77", "nombre_lead": "Zacarías", "campaign_id": "x"}')
         self.erase("MC-77")
         self.env.flush_all()
         # The opportunity and what belongs to it stay: an Odoo user decides about them.
@@ -94,15 +81,15 @@ class TestErase(ManychatCase):
 
     def test_open_stages_and_refused_requests_are_not_kept_for_ever(self):
         self.apply(opportunity("MC-A", None, label="Ana Inventada llamó"), opportunity("MC-B", 99))
-        self.env["manychat.rejection"].create({"body": "{}"})
+        refuse(self.env, "{}")
         self.env["manychat.event"].search([("manychat_id", "=", "MC-A")]).unlink()
-        for table in ("manychat_stage_alias", "manychat_rejection"):
+        for table in ("manychat_stage_alias", "manychat_event"):
             self.env.cr.execute(SQL("UPDATE %s SET create_date = '2020-01-01'", SQL.identifier(table)))
         self.env.invalidate_all()
         self.env["manychat.stage.alias"]._gc_open()
-        self.env["manychat.rejection"]._trim()
+        self.env["manychat.event"]._trim_refused()
         self.assertEqual(self.env["manychat.stage.alias"].search([("is_open", "=", True)]).manychat_stage_id, 99)
-        self.assertFalse(self.env["manychat.rejection"].search([]))
+        self.assertFalse(self.refused_bodies())
 
     def test_an_erased_event_is_still_not_applied_again(self):
         event = opportunity("MC-A", 17)

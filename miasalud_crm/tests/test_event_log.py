@@ -97,9 +97,7 @@ class TestEventLog(ManychatCase):
                 action()
 
     def test_the_opportunity_leads_to_its_events_and_to_the_chat(self):
-        self.env["res.config.settings"].create(
-            {"manychat_chat_url": "https://app.manychat.com/fb1/chat/{manychat_id}"}
-        ).execute()
+        self.env["manychat.settings"].create({"chat_url": "https://app.manychat.com/fb1/chat/{manychat_id}"}).execute()
         self.apply(opportunity("MC A/1", phone="+52 000 000 0001"), opportunity("MC-B", phone="0001"))
         lead = self.lead("MC A/1").with_user(self.salesperson)
         self.assertEqual(lead.manychat_event_count, 1)
@@ -115,6 +113,6 @@ class TestEventLog(ManychatCase):
         self.assertFalse(lead.manychat_chat_url or lead.manychat_whatsapp_url or lead.manychat_event_count)
 
     def test_settings_that_make_no_sense_are_refused(self):
-        for values in ({"manychat_chat_url": "javascript:{manychat_id}"}, {"manychat_retention_days": 0}):
+        for values in ({"chat_url": "javascript:{manychat_id}"}, {"retention_days": 0}):
             with self.assertRaises(UserError):
-                self.env["res.config.settings"].create(values)
+                self.env["manychat.settings"].create(values)

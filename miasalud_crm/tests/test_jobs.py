@@ -71,7 +71,7 @@ class TestJobs(QueueCase, TransactionCase):
         self.assertTrue(self.env.ref(step["actions"][0]["action"]))
 
     def test_they_are_an_alert_until_they_run(self):
-        self.env["res.config.settings"].create({"manychat_alert_user_id": self.manager.id}).execute()
+        self.env["manychat.settings"].create({"alert_user_id": self.manager.id}).execute()
 
         def activities():
             self.env["manychat.alert"]._cron_check()

@@ -75,12 +75,12 @@ class TestLost(TransactionCase):
 
     def test_the_setting_says_after_how_long_and_0_never(self):
         event = self.event(minutes=3)
-        settings = self.env["res.config.settings"]
-        settings.create({"manychat_overdue_minutes": 2}).execute()
+        settings = self.env["manychat.settings"]
+        settings.create({"overdue_minutes": 2}).execute()
         self.assertEqual(self.overdue(), [event.event_id])
-        settings.create({"manychat_overdue_minutes": 0}).execute()
+        settings.create({"overdue_minutes": 0}).execute()
         self.assertEqual(self.env["ir.config_parameter"].get_param(OVERDUE_PARAMETER), "0")
-        self.assertEqual(settings.create({}).manychat_overdue_minutes, 0)
+        self.assertEqual(settings.create({}).overdue_minutes, 0)
         self.assertEqual(self.overdue(), [])
 
     def test_a_lost_event_of_an_erased_person_is_discarded(self):
@@ -91,7 +91,7 @@ class TestLost(TransactionCase):
 
     def test_events_that_are_lost_again_and_again_are_an_alert(self):
         receiver = new_test_user(self.env, "guardia", "sales_team.group_sale_manager")
-        self.env["res.config.settings"].create({"manychat_alert_user_id": receiver.id}).execute()
+        self.env["manychat.settings"].create({"alert_user_id": receiver.id}).execute()
         event = self.event(minutes=60, resends=LOST_TOO_OFTEN - 2)
 
         def activities():

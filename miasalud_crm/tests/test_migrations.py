@@ -1,12 +1,16 @@
 import importlib.util
 from pathlib import Path
 
+from odoo import fields
 from odoo.tests import tagged
 from odoo.tools import SQL
-from odoo.tools.sql import column_exists
+from odoo.tools.sql import column_exists, table_exists
 
 from bridge.contract.fields import normalize_label
+from bridge.contract.payloads import EventType
 
+from ..deliveries import REFUSALS
+from ..models.manychat_event_refused import KEPT
 from .common import ManychatCase, opportunity
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -157,3 +161,74 @@ class TestRules(ManychatCase):
         for _time in range(2):
             rules.migrate(self.env.cr, "0.3.0")
         self.assertEqual((event.domain_force, identity.domain_force), (rules.NEW, "[(1, '=', 1)]"))
+
+
+@tagged("post_install", "-at_install")
+class TestRefused(ManychatCase):
+    """0.5.0 makes refused requests rows of the list of deliveries. Their table of before is made here."""
+
+    def setUp(self):
+        super().setUp()
+        self.upgrade = script("0.5.0/post-refused.py")
+        self.env.cr.execute(
+            "CREATE TABLE manychat_rejection (id serial PRIMARY KEY, path varchar, code varchar, message varchar, "
+            "problems text, body text, manychat_id varchar, key_name varchar, create_uid int, create_date timestamp, "
+            "write_uid int, write_date timestamp)"
+        )
+
+    def before(self, path, body, manychat_id=None, problems=None):
+        self.env.cr.execute(
+            "INSERT INTO manychat_rejection (path, code, message, problems, body, manychat_id, key_name, create_date) "
+            "VALUES (%s, 'invalid', 'It is wrong.', %s, %s, %s, 'Bot', '2026-03-02 09:00:00')",
+            [path, problems, body, manychat_id],
+        )
+
+    def upgraded(self):
+        for _time in range(2):  # an upgrade that was interrupted begins again
+            self.upgrade.migrate(self.env.cr, "0.4.0")
+        self.env.invalidate_all()
+        return self.env["manychat.event"].search(REFUSALS, order="id")
+
+    def test_each_refused_request_is_a_row_of_the_log(self):
+        path = EventType.CONTACT.spec.path
+        self.before(path, '{"manychat_id": "712"}', "712", "state: is required\nmanychat_id: must be a text: no list")
+        event = self.upgraded()
+        self.assertRecordValues(
+            event,
+            [
+                {
+                    "state": "refused",
+                    "type": "contact",
+                    "manychat_id": "712",
+                    "code": "invalid",
+                    "message": "It is wrong.",
+                    "key_name": "Bot",
+                    "received_at": fields.Datetime.to_datetime("2026-03-02 09:00:00"),
+                    "problems": [
+                        {"field": "state", "message": "is required"},
+                        {"field": "manychat_id", "message": "must be a text: no list"},
+                    ],
+                }
+            ],
+        )
+        sent = {"method": "POST", "path": path, "headers": [], "body": '{"manychat_id": "712"}'}
+        self.assertEqual(event.request, sent)
+        self.assertFalse(table_exists(self.env.cr, "manychat_rejection"))
+
+    def test_rows_of_before_people_were_noted_get_theirs_or_lose_their_words(self):
+        self.before("/somewhere", '{"manychat_id": "0712"}')
+        self.before("/somewhere", "Ana llamó")
+        self.before("/somewhere", None)
+        found, unknown, _empty = self.upgraded()
+        self.assertEqual((found.manychat_id, found.request["body"]), ("712", '{"manychat_id": "0712"}'))
+        self.assertEqual((unknown.manychat_id, unknown.request["body"]), (False, "xxx xxxxx"))
+        self.assertEqual(self.env["manychat.event"].with_user(self.bridge_user).erase("712")["rejections"], 1)
+
+    def test_of_very_many_the_newest_stay(self):
+        self.env.cr.execute(
+            "INSERT INTO manychat_rejection (path, body, message) "
+            "SELECT '/x', '{}', n::text FROM generate_series(1, %s) AS n",
+            [KEPT + 50],
+        )
+        left = self.upgraded()
+        self.assertEqual((len(left), left[:1].message, left[-1:].message), (KEPT, "51", str(KEPT + 50)))

@@ -8,7 +8,7 @@ from bridge.contract.event import accept
 from bridge.contract.payloads import EventType
 
 from .. import configuration, queues
-from .common import ManychatCase, QueueCase, at, let_jobs_run, opportunity
+from .common import QueueCase, at, let_jobs_run
 
 
 @tagged("post_install", "-at_install")
@@ -22,7 +22,7 @@ class TestSetup(QueueCase, TransactionCase):
 
     def step(self, name, user=None):
         steps = self.env["manychat.setup"].with_user(user or self.manager).checklist()
-        self.assertEqual([step["name"] for step in steps], ["key", "queue", "bridge", "stages", "event"])
+        self.assertEqual([step["name"] for step in steps], ["key", "queue", "address", "bridge", "stages", "event"])
         return next(step for step in steps if step["name"] == name)
 
     def queue_at(self, connection_string="", account_url=""):
@@ -194,53 +194,3 @@ class TestSettings(QueueCase, TransactionCase):
         soon = keys.search([("expires_soon", "=", True)])
         self.assertEqual(soon.filtered("expires_soon"), soon)
         self.assertFalse(keys.search([("expires_soon", "=", False)]) & soon)
-
-    def test_a_team_of_another_company_is_not_removed_by_saving(self):
-        company = self.env["res.company"].create({"name": "Otra empresa de prueba"})
-        team = self.env["crm.team"].create({"name": "Equipo de la otra", "company_id": company.id})
-        settings = self.settings(manychat_default_team_id=team.id)
-        settings.set_values()
-        user = new_test_user(self.env, "admina", "sales_team.group_sale_manager,base.group_system")
-        theirs = self.env["res.config.settings"].with_user(user).create({})
-        self.assertFalse(theirs.manychat_default_team_id)
-        theirs.set_values()
-        parameter = self.env["ir.config_parameter"].sudo().get_param("miasalud_crm.default_team_id")
-        self.assertEqual(int(parameter), team.id)
-        self.settings(manychat_default_team_id=False).set_values()
-        self.assertFalse(self.env["ir.config_parameter"].sudo().get_param("miasalud_crm.default_team_id"))
-
-
-@tagged("post_install", "-at_install")
-class TestDefaultTeam(ManychatCase):
-    def setUp(self):
-        super().setUp()
-        self.team = self.env["crm.team"].create({"name": "Equipo de prueba"})
-        self.env["res.config.settings"].create({"manychat_default_team_id": self.team.id}).set_values()
-        self.row = self.env["manychat.stage.map"].search([("manychat_stage_id", "=", 17)])
-
-    def test_new_opportunities_fall_to_the_default_team(self):
-        self.apply(opportunity())
-        self.assertEqual(self.lead().team_id, self.team)
-
-    def test_the_stages_own_team_comes_first(self):
-        self.row.team_id = own = self.env["crm.team"].create({"name": "Equipo propio"})
-        self.apply(opportunity())
-        self.assertEqual(self.lead().team_id, own)
-
-    def test_an_archived_default_team_gets_nothing(self):
-        self.team.active = False
-        self.apply(opportunity())
-        self.assertNotEqual(self.lead().team_id, self.team)
-
-    def test_a_stage_of_other_teams_does_not_get_the_default_team(self):
-        other = self.env["crm.team"].create({"name": "Otro equipo"})
-        stage = self.row.stage_id
-        stage["team_ids" if "team_ids" in stage._fields else "team_id"] = other
-        self.apply(opportunity())
-        self.assertNotEqual(self.lead().team_id, self.team)
-
-    def test_the_opportunity_belongs_to_the_teams_company(self):
-        company = self.env["res.company"].create({"name": "Otra empresa de prueba"})
-        self.team.company_id = company
-        self.apply(opportunity())
-        self.assertEqual((self.lead().team_id, self.lead().company_id), (self.team, company))

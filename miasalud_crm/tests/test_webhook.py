@@ -13,8 +13,9 @@ from bridge.contract.payloads import EventType
 from bridge.contract.reading import MAX_MESSAGE_CHARS
 
 from ..controllers.api import throttle
-from ..models.manychat_rejection import KEPT, TRIMMED_EVERY
-from .common import QueueCase
+from ..deliveries import ACCEPTED, REFUSALS
+from ..models.manychat_event_refused import KEPT, TRIMMED_EVERY
+from .common import QueueCase, refuse
 
 CONTACT = "/api/v1/manychat/webhook/contact"
 OPPORTUNITY = "/api/v1/manychat/webhook/crm-opportunity"
@@ -43,7 +44,10 @@ class TestWebhook(QueueCase, HttpCase):
         )
 
     def events(self):
-        return self.env["manychat.event"].search([])
+        return self.env["manychat.event"].search(ACCEPTED)
+
+    def refused(self):
+        return self.env["manychat.event"].search(REFUSALS)
 
     def assertError(self, response, status, code):
         self.assertEqual(response.status_code, status, response.text)
@@ -109,8 +113,8 @@ class TestWebhook(QueueCase, HttpCase):
         error = self.assertError(self.call(CONTACT, EXAMPLES[OPPORTUNITY][1]), 422, "wrong_endpoint")
         self.assertIn(f"POST {OPPORTUNITY}", error["message"])
         self.assertFalse(self.events())
-        refused = self.env["manychat.rejection"].search([], limit=1)
-        self.assertEqual((refused.path, refused.code), (CONTACT, "wrong_endpoint"))
+        refused = self.refused()
+        self.assertEqual((refused.state, refused.type, refused.code), ("refused", "contact", "wrong_endpoint"))
 
     def test_accepted_events_wake_the_relay(self):
         trigger = self.env["ir.cron.trigger"]
@@ -160,9 +164,11 @@ class TestWebhook(QueueCase, HttpCase):
         body = {**EXAMPLES[OPPORTUNITY][1], "state": {"stage_id": "diecisiete", "date": "ayer"}}
         errors = self.assertError(self.call(OPPORTUNITY, body), 422, "invalid")["errors"]
         self.assertEqual([error["field"] for error in errors], ["state.stage_id", "state.date"])
-        rejection = self.env["manychat.rejection"].search([], limit=1)
-        self.assertEqual((rejection.path, rejection.code), (OPPORTUNITY, "invalid"))
-        self.assertIn("diecisiete", rejection.body)
+        refused = self.refused()
+        self.assertEqual((refused.type, refused.code, refused.key_name), ("opportunity", "invalid", "Prueba"))
+        self.assertEqual(refused.problems, errors)
+        self.assertEqual(refused.manychat_id, body["manychat_id"])
+        self.assertEqual(json.loads(refused.request["body"]), body)
         self.assertFalse(self.events())
 
     def test_every_kind_of_bad_request_has_its_answer(self):
@@ -184,12 +190,14 @@ class TestWebhook(QueueCase, HttpCase):
         self.assertFalse(self.events())
 
     def test_of_refused_requests_only_the_newest_are_kept(self):
-        rejections = self.env["manychat.rejection"]
+        events = self.env["manychat.event"]
         key = self.env["manychat.api.key"].search([], limit=1)
+        self.call(CONTACT, EXAMPLES[CONTACT][1])
         for number in range(KEPT + 2 * TRIMMED_EVERY):
-            rejections._record(CONTACT, "invalid", str(number), b"{}", key)
-        self.assertLessEqual(rejections.search_count([]), KEPT + TRIMMED_EVERY)
-        self.assertEqual(rejections.search([], limit=1).message, str(KEPT + 2 * TRIMMED_EVERY - 1))
+            refuse(self.env, "{}", key, message=str(number))
+        self.assertLessEqual(events.search_count(REFUSALS), KEPT + TRIMMED_EVERY)
+        self.assertEqual(self.refused()[:1].message, str(KEPT + 2 * TRIMMED_EVERY - 1))
+        self.assertEqual(len(self.events()), 1)
 
     def test_a_wrong_method_is_answered_in_the_same_shape(self):
         self.assertEqual(self.call(CONTACT, method="GET").headers["Allow"], "POST")
@@ -262,7 +270,7 @@ class TestWebhook(QueueCase, HttpCase):
         self.assertEqual(response.json()["stage"], "Recién Suscrito Pendiente AC")
         self.assertError(self.call(OPPORTUNITY, {}, X_Dry_Run="1"), 422, "invalid")
         self.assertFalse(self.events())
-        self.assertFalse(self.env["manychat.rejection"].search([]))
+        self.assertFalse(self.refused())
 
     def test_a_recorded_dry_run_keeps_what_stands_in_the_way_and_no_event(self):
         aliases = self.env["manychat.stage.alias"]
@@ -271,7 +279,7 @@ class TestWebhook(QueueCase, HttpCase):
             self.assertFalse(self.call(OPPORTUNITY, body, X_Dry_Run="record").json()["stage"])
         self.assertEqual(len(aliases.search([("name", "=", "Etapa desconocida"), ("is_open", "=", True)])), 1)
         self.assertError(self.call(OPPORTUNITY, {}, X_Dry_Run="Record"), 422, "invalid")
-        self.assertEqual(self.env["manychat.rejection"].search([]).code, "invalid")
+        self.assertEqual(self.refused().code, "invalid")
         self.assertFalse(self.events())
         self.call(OPPORTUNITY, {**body, "state": {"stage": "Otra más"}}, X_Dry_Run="1")
         self.assertFalse(aliases.search([("name", "=", "Otra más")]))

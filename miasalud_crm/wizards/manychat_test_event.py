@@ -4,6 +4,7 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from ..deliveries import ACCEPTED
 from ..models.manychat_setup import TEST_ID, TEST_ID_PATTERN
 from ..rights import managers_only
 
@@ -61,7 +62,7 @@ class ManychatTestEvent(models.TransientModel):
         identities = identities.filtered(lambda identity: TEST_ID.fullmatch(identity.manychat_id))
         # Keep an opportunity that a user merged with a real person's.
         leads = identities.lead_id.filtered(lambda lead: lead.manychat_identity_ids <= identities)
-        events = self.env["manychat.event"].sudo().search([("manychat_id", "=like", TEST_ID_PATTERN)])
+        events = self.env["manychat.event"].sudo().search([*ACCEPTED, ("manychat_id", "=like", TEST_ID_PATTERN)])
         events.filtered(lambda event: event.state != "done").write({"state": "discarded", "alias_id": False})
         leads.unlink()
 
@@ -180,7 +181,8 @@ class ManychatTestEvent(models.TransientModel):
             events the webhook has received; ``applied``: how many are done; ``lead_id`` of the opportunity, or False
         """
         test = self._own()
-        events = self.env["manychat.event"].sudo().search([("manychat_id", "=", test.manychat_id)], order="id", limit=2)
+        domain = [*ACCEPTED, ("manychat_id", "=", test.manychat_id)]
+        events = self.env["manychat.event"].sudo().search(domain, order="id", limit=2)
         rows = [*events, *[events.browse()] * (2 - len(events))]
         lead = test._lead()
         return {

@@ -99,8 +99,8 @@ def test_what_stands_in_the_way_is_seen_in_odoo(world: World, chat: Chat, front:
     found = [["name", "=", label], ["is_open", "=", True]]
     assert world.eventually(lambda: world.odoo("manychat.stage.alias", "search_count", found)) == 1
     send(front, f"{WEBHOOK}contact", {"nombre_lead": "Prueba"}, key)
-    refused = [["code", "=", "invalid"], ["key_name", "=", "Old bots"]]
-    world.eventually(lambda: world.odoo("manychat.rejection", "search_count", refused))
+    refused = [["state", "=", "refused"], ["code", "=", "invalid"], ["key_name", "=", "Old bots"]]
+    world.eventually(lambda: world.odoo("manychat.event", "search_count", refused))
     assert world.odoo("manychat.event", "search_count", [["manychat_id", "=", chat.manychat_id]]) == 0
 
 

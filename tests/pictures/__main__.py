@@ -111,7 +111,7 @@ SHOTS = [
     Shot("advisers", action("manychat_advisor_action"), size=(1280, 460)),
     Shot("events", action("manychat_event_action")),
     Shot("failed_event", failed_event),
-    Shot("refused_requests", action("manychat_rejection_action"), size=(1280, 460)),
+    Shot("refused_requests", action("manychat_event_refused_action"), size=(1280, 460)),
     Shot("funnel", action("manychat_funnel_action")),
     Shot("funnel_pivot", action("manychat_funnel_action", "pivot")),
     Shot("funnel_phone", action("manychat_funnel_action"), phone=True),

@@ -48,8 +48,15 @@ export class GettingStarted extends Component {
         this.timer = browser.setTimeout(() => this.load(), INTERVAL);
     }
 
-    open(action) {
-        return this.action.doAction(action);
+    /** Open the action of a step's button, or call its method and show what that says. */
+    async run({ action, method }) {
+        const shown = action || (await this.orm.call("manychat.setup", method, []));
+        if (shown) {
+            await this.action.doAction(shown);
+        }
+        if (method) {
+            await this.load();
+        }
     }
 }
 
