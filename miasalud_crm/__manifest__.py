@@ -30,6 +30,7 @@
         "views/manychat_funnel_views.xml",
         "views/manychat_migration_views.xml",
         "views/crm_lead_views.xml",
+        "views/manychat_same_person_views.xml",
         "views/manychat_setup_views.xml",
         "wizards/manychat_settings_views.xml",
         "views/res_config_settings_views.xml",

@@ -34,6 +34,9 @@ from . import crm_lead_apply
 from . import crm_lead_team
 from . import crm_lead_waiting
 from . import crm_lead_take_over
+from . import crm_lead_same_person
+from . import manychat_distinct_person
+from . import manychat_same_person
 from . import manychat_migration
 from . import manychat_setup
 from . import manychat_setup_address

@@ -158,7 +158,8 @@ class CrmLead(models.Model):
         occurred_at = naive_utc(event.occurred_at)
         if not self.manychat_last_event_date or occurred_at > self.manychat_last_event_date:
             vals["manychat_last_event_date"] = occurred_at
-        vals |= self._manychat_waiting_values(event, entered, stage, is_newest="manychat_summary" in taken)
+        is_newest = vals["manychat_versions"].get("manychat_summary") == order_of(event)
+        vals |= self._manychat_waiting_values(event, entered, stage, is_newest=is_newest)
         vals = {name: value for name, value in vals.items() if name not in merge.MEMORY or value != self[name]}
         if vals:
             lead = self._manychat_within(salesperson.company_id)

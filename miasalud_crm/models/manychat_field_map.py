@@ -19,7 +19,7 @@ TYPES = (
 #: the customer, and what Odoo counts.
 NEVER = frozenset(
     (
-        *("name", "contact_name", "phone", "stage_id", "active", "type", "user_id", "team_id", "company_id"),
+        *("id", "create_uid", "create_date", "write_uid", "write_date", "name", "contact_name", "phone", "stage_id", "active", "type", "user_id", "team_id", "company_id"),
         *("partner_id", "lost_reason_id", "probability", "color", "message_partner_ids", "date_closed", "date_open"),
         *("date_conversion", "date_last_stage_update", "date_automation_last", "reveal_id", "iap_enrich_done"),
         *("lead_mining_request_id", "is_automated_probability", "recurring_plan", "email_cc", "lang_id", "title"),
@@ -241,7 +241,7 @@ class ManychatFieldMap(models.Model):
         field = self.env["crm.lead"]._fields.get(name or "")
         if field is None or field.type not in TYPES or name in NEVER or not field.store:
             return False
-        if field.automatic or field.related or name.startswith(("manychat_", "x_manychat_", "message_", "activity_")):
+        if field.related or name.startswith(("manychat_", "x_manychat_", "message_", "activity_")):
             return False
         if field.readonly:
             return False

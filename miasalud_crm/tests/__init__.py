@@ -32,6 +32,7 @@ from . import test_relay
 from . import test_requests
 from . import test_retention
 from . import test_rights
+from . import test_same_person
 from . import test_settings
 from . import test_setup
 from . import test_stage_history
