@@ -16,11 +16,12 @@ from tenacity import (
 )
 from tenacity.wait import wait_base
 
+from .contract.agreements import FIRST_RETRY, LAST_RETRY
 from .results import Failure
 
 #: Seconds before the second attempt of a failed event. Doubles with each further attempt, up to the last value.
-FIRST_DELAY = 2
-LAST_DELAY = 300
+FIRST_DELAY = FIRST_RETRY.total_seconds()
+LAST_DELAY = LAST_RETRY.total_seconds()
 #: A failed event. Half of the delay is random, so that events that failed together do not return together.
 FAILED_EVENT = wait_exponential(multiplier=FIRST_DELAY / 2, max=LAST_DELAY / 2) + wait_random_exponential(
     multiplier=FIRST_DELAY / 2, max=LAST_DELAY / 2

@@ -6,3 +6,14 @@ REFUSED_PREFIX = "refused-"
 REFUSALS = [("event_id", ">=", REFUSED_PREFIX)]
 #: All events, as a domain: what a webhook, a queue or a command took.
 ACCEPTED = [("event_id", "<", REFUSED_PREFIX)]
+
+
+def notification(message, kind, **more):
+    """The action that shows ``message`` in a corner, and the present screen anew.
+
+    :param str kind: ``success``, ``warning``, ``danger`` or ``info``
+    :param more: further parameters: ``title``, ``sticky``
+    """
+    close = {"type": "ir.actions.act_window_close"}  # after a button, the view then loads its records again
+    parameters = {"message": message, "type": kind, "next": close, **more}
+    return {"type": "ir.actions.client", "tag": "display_notification", "params": parameters}

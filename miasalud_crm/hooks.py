@@ -10,6 +10,7 @@ from bridge.contract.fields import normalize_label
 
 from . import earlier_field
 from .apply import known_people
+from .pipeline_order import make_room
 
 _logger = logging.getLogger(__name__)
 
@@ -70,22 +71,32 @@ def create_users(env):
 def map_stages(env):
     """Map the eleven ManyChat stages to the existing stages of those names, or to new ones.
 
-    New stages come after all others, so that the first stage of the pipeline stays the same. They have no XML id: with
-    one, Odoo would delete them when the app is uninstalled.
+    New open stages come before the first won stage, and a new won stage comes last. The order of the existing stages
+    and the first stage of the pipeline stay the same. New stages have no XML id: with one, Odoo would delete them when
+    the app is uninstalled.
     """
-    existing = _stages_by_name(env)
-    sequence = max(env["crm.stage"].search([]).mapped("sequence"), default=0)
+    found = _stages_by_name(env)
+    named = {number: found.get(normalize_label(name)) for _label, number, name in STAGES}
+    adopted = {number: _choose(stages, number) for number, stages in named.items() if stages}
+    pipeline = env["crm.stage"].with_context(active_test=False).search([])
+    new = [number for _label, number, _name in STAGES if number not in adopted and number != WON_STAGE]
+    sequence = make_room(pipeline, len(new), env["crm.stage"].union(*adopted.values())) if new else 0
     for position, (label, number, name) in enumerate(STAGES):
-        adopted = existing.get(normalize_label(name))
-        if adopted:
-            # If several stages have the name: the one whose id is the number in the customer's table.
-            stage = next((stage for stage in adopted if stage.id == number), adopted[0])
-        else:
-            sequence += 1
+        stage = adopted.get(number)
+        if not stage:
+            if number == WON_STAGE:
+                stages = env["crm.stage"].with_context(active_test=False).search([])
+                sequence = max(stages.mapped("sequence"), default=0) + 1
             stage = env["crm.stage"].create({"name": name, "sequence": sequence, "is_won": number == WON_STAGE})
+            sequence += 1
         env["manychat.stage.map"].create(
             {"name": label, "manychat_stage_id": number, "stage_id": stage.id, "sequence": 10 * (position + 1)}
         )
+
+
+def _choose(stages, number):
+    """If several stages have the name: the one whose id is the number in the customer's table."""
+    return next((stage for stage in stages if stage.id == number), stages[0])
 
 
 def _stages_by_name(env):

@@ -3,9 +3,11 @@ from . import manychat_api_key
 from . import manychat_bridge
 from . import manychat_advisor
 from . import crm_stage
+from . import crm_stage_unused
 from . import manychat_stage_map
 from . import manychat_stage_map_answer
 from . import manychat_stage_alias
+from . import manychat_stage_decision
 from . import manychat_identity
 from . import manychat_stage_history
 from . import manychat_funnel
@@ -15,7 +17,14 @@ from . import ir_http
 from . import mail_message_subtype
 from . import utm_source
 from . import manychat_event
+from . import manychat_event_attempts
+from . import manychat_event_request
 from . import manychat_event_refused
+from . import manychat_event_correct
+from . import manychat_event_actions
+from . import manychat_event_status
+from . import manychat_resend
+from . import manychat_delivery_report
 from . import manychat_event_relay
 from . import manychat_event_rpc
 from . import manychat_event_lost
@@ -33,6 +42,7 @@ from . import crm_lead_custom_fields
 from . import crm_lead_apply
 from . import crm_lead_team
 from . import crm_lead_waiting
+from . import crm_lead_won
 from . import crm_lead_take_over
 from . import crm_lead_same_person
 from . import manychat_distinct_person
@@ -40,6 +50,7 @@ from . import manychat_same_person
 from . import manychat_migration
 from . import manychat_setup
 from . import manychat_setup_address
+from . import manychat_setup_pipeline
 from . import manychat_request
 from . import crm_lead_salesperson
 from . import crm_lead_scoring_frequency

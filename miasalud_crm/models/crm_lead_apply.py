@@ -125,7 +125,8 @@ class CrmLead(models.Model):
                 rows, _busy_event_ids = lock_rows(self.env, [event])
                 if row := rows.get(event.id):
                     values = {"code": ErrorCode.REFUSED.value, "message": message, "alias_id": False}
-                    row.write({**values, "attempt_count": row.attempt_count + 1})
+                    attempts = row._with_attempt(ErrorCode.REFUSED.value, message)
+                    row.write({**values, "attempt_count": row.attempt_count + 1, "attempts": attempts})
         except psycopg2.Error as log_error:
             if not _is_conflict(log_error):
                 raise
@@ -200,7 +201,7 @@ class CrmLead(models.Model):
         )
         result = _result(event.id, "error", code=ErrorCode.UNMAPPED_STAGE.value, message=message)
         _complete_row(row, result)
-        row.alias_id = alias
+        row.write({"alias_id": alias.id, "attempts": row._with_attempt(ErrorCode.UNMAPPED_STAGE.value, message)})
         return result
 
     # ------------------------------------------------------------

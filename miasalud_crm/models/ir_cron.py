@@ -15,7 +15,13 @@ _logger = logging.getLogger(__name__)
 KEEP_NOTIFY_CONNECTION = "manychat_keep_notify_connection"
 #: Our jobs; each is due every minute. The first one sends the events.
 RELAY_JOB = "miasalud_crm.cron_relay"
-JOBS = (RELAY_JOB, "miasalud_crm.cron_release", "miasalud_crm.cron_alerts", "miasalud_crm.cron_retention")
+JOBS = (
+    RELAY_JOB,
+    "miasalud_crm.cron_release",
+    "miasalud_crm.cron_alerts",
+    "miasalud_crm.cron_resend",
+    "miasalud_crm.cron_retention",
+)
 #: A job that has been due for so long does not run: no server runs scheduled actions, or all are busy.
 LATE_AFTER = timedelta(minutes=3)
 #: The same on a server that itself runs none: only another one could.

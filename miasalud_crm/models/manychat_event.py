@@ -1,12 +1,10 @@
 import json
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
 
 from bridge.contract.outcomes import ErrorCode, EventOutcome, ReportedState
 from bridge.contract.payloads import EventType
 
-from ..rights import managers_only
 from .manychat_setup import TEST_ID_PATTERN
 
 RETENTION_PARAMETER = "miasalud_crm.event_retention_days"
@@ -91,7 +89,7 @@ class ManychatEvent(models.Model):
     )
     claimed_until = fields.Datetime(readonly=True)
     # The name of the key, not a link: a foreign key would conflict with the update of “last used” on the key.
-    key_name = fields.Char("Key", readonly=True, groups="base.group_system")
+    key_name = fields.Char("Bot", readonly=True, groups="sales_team.group_sale_manager", help="The key that it sent.")
     key_prefix = fields.Char("Beginning of the Key", readonly=True, index="btree_not_null")
     request = fields.Json(
         "Request as JSON",
@@ -276,33 +274,3 @@ class ManychatEvent(models.Model):
                     CASE WHEN state = 'done' THEN EXTRACT(EPOCH FROM applied_at - received_at)::numeric END) STORED
                 """
             )
-
-    # ------------------------------------------------------------
-    # Actions
-    # ------------------------------------------------------------
-
-    @managers_only
-    def action_retry(self):
-        """Send failed and discarded events again.
-
-        This includes events on their queue: it replaces a message that was lost there, and a second message does no
-        harm.
-        """
-        events = self.filtered(lambda event: event.state in ("queued", "failed", "discarded") and event.sudo().payload)
-        if not events:
-            raise UserError(
-                self.env._(
-                    "None of the selected events can be sent again: they are done, waiting for the queue, or erased."
-                )
-            )
-        events.sudo()._requeue()
-
-    @managers_only
-    def action_discard(self):
-        """Give up failed events: Odoo and the bridge no longer wait for them. *Retry* undoes this."""
-        events = self.filtered(lambda event: event.state == "failed")
-        if not events:
-            raise UserError(self.env._("Only failed events can be discarded. None of the selected events has failed."))
-        events.sudo().write({"state": "discarded", "alias_id": False})
-        # The bridge does not know an event that never reached its queue.
-        events.sudo().filtered(lambda event: event.code != ErrorCode.UNDELIVERABLE).discard_to_report = True

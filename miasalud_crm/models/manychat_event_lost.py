@@ -9,6 +9,7 @@ from bridge.contract.outcomes import ErrorCode
 from .. import private_sql
 from ..moments import iso_utc
 from ..rights import bridge_only
+from .manychat_event_attempts import LOST
 
 _logger = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ class ManychatEvent(models.Model):
         erased.write({"state": "discarded", "outcome": "error", "code": ErrorCode.ERASED.value})
         lost -= erased
         for event in lost:
-            event.write({"state": "pending", "claimed_until": False, "resends": event.resends + 1})
+            values = {"state": "pending", "claimed_until": False, "resends": event.resends + 1}
+            event.write({**values, "attempts": event._with_attempt(LOST)})
         if lost:
             _logger.warning("The queue has lost %s ManyChat events. They are sent again.", len(lost))
             lost._wake_relay()

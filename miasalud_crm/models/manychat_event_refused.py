@@ -5,6 +5,7 @@ import secrets
 from odoo import api, fields, models
 
 from bridge.contract import attribution
+from bridge.contract.outcomes import ErrorCode
 
 from .. import sent_request
 from ..deliveries import REFUSALS, REFUSED_PREFIX
@@ -18,6 +19,31 @@ TRIMMED_EVERY = 100
 
 class ManychatEvent(models.Model):
     _inherit = "manychat.event"  # pylint: disable=consider-merging-classes-inherited
+
+    advice = fields.Char("What to Do", compute="_compute_advice")
+
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
+    @api.depends("state", "code")
+    def _compute_advice(self):
+        advice = {
+            ErrorCode.NOT_JSON: self.env._(
+                "The body is not a JSON object. Compare it with the one under Requests for ManyChat: check quotes and "
+                "commas."
+            ),
+            ErrorCode.INVALID: self.env._("In ManyChat, open the External Request and correct the fields named here."),
+            "too_large": self.env._("Make the External Request send fewer or shorter fields."),
+            "unsupported_media_type": self.env._(
+                "In ManyChat, add the header Content-Type with the value application/json to the External Request."
+            ),
+        }
+        for event in self:
+            event.advice = event.state == "refused" and (
+                advice.get(event.code)
+                or self.env._("Compare the External Request in ManyChat with the one under Requests for ManyChat.")
+            )
 
     # ------------------------------------------------------------
     # Business

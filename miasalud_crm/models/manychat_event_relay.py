@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg2
 from psycopg2.extras import Json
 
-from odoo import api, models
+from odoo import api, fields, models
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
@@ -17,6 +17,7 @@ from .. import configuration, cron_threads, job_thread, private_sql
 from ..moments import naive_utc
 from ..queues import Queues, is_neutralized, queue_account
 from .ir_cron import KEEP_NOTIFY_CONNECTION, RELAY_JOB
+from .manychat_event_attempts import RETRIED, moment
 
 _logger = logging.getLogger(__name__)
 
@@ -104,8 +105,11 @@ class ManychatEvent(models.Model):
         if self.env["ir.cron"]._manychat_stopped([RELAY_JOB]):
             job_thread.run_after_commit(self.env.cr)
 
-    def _requeue(self):
-        """Send these events again. Applied and erased events stay as they are."""
+    def _requeue(self, why=RETRIED):
+        """Send these events again. Applied and erased events stay as they are.
+
+        :param str why: the code of the entry among the attempts
+        """
         events = self.filtered(lambda event: event.state != "done" and event.payload)
         events.write(
             {
@@ -121,7 +125,8 @@ class ManychatEvent(models.Model):
             }
         )
         for event in events:
-            event.retries += 1
+            attempts = event._with_attempt(why, by_user=why == RETRIED)
+            event.write({"retries": event.retries + 1, "attempts": attempts})
         if events:
             events._wake_relay()
 
@@ -196,10 +201,12 @@ class ManychatEvent(models.Model):
             self._commit_statement(
                 """
                 UPDATE manychat_event
-                   SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s
+                   SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s,
+                       attempts = COALESCE(attempts, '[]') || jsonb_build_array(jsonb_build_object(
+                           'at', %(at)s::text, 'code', 'undeliverable', 'message', %(text)s::text))
                  WHERE id = %(id)s AND state = 'pending' RETURNING id
                 """,
-                {"id": row_id, "text": message},
+                {"id": row_id, "text": message, "at": moment(fields.Datetime.now())},
             )
             _logger.error("The queue cannot take a ManyChat event, which has now failed: row %s.", row_id)
         self._commit_statement(

@@ -104,6 +104,17 @@ class ManychatEvent(models.Model):
                                   ELSE COALESCE(reported.message, event.message) END,
                    applied_at = COALESCE(reported.finished_at AT TIME ZONE 'UTC', event.applied_at),
                    alias_id = CASE reported.state WHEN 'failed' THEN event.alias_id END,
+                   -- Odoo knows its own attempts; of them the bridge reports that it has given up.
+                   attempts = CASE
+                       WHEN reported.state = 'erased' THEN NULL
+                       WHEN reported.state <> 'failed' OR event.state = 'failed' AND event.code = reported.code
+                       THEN event.attempts
+                       ELSE COALESCE(event.attempts, '[]') || jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
+                           'at', to_char(COALESCE(reported.finished_at, now()) AT TIME ZONE 'UTC',
+                                         'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                           'code', CASE WHEN event.code = reported.code THEN 'given_up' ELSE reported.code END,
+                           'message', CASE WHEN event.code IS DISTINCT FROM reported.code THEN reported.message END)))
+                       END,
                    discard_to_report = FALSE
               FROM jsonb_to_recordset(%(reported)s) AS reported (
                    event_id text, state text, outcome text, code text, message text, finished_at timestamptz,
@@ -140,6 +151,7 @@ class ManychatEvent(models.Model):
         unfinished.write({"state": "discarded", "outcome": "error", "code": ErrorCode.ERASED.value, "alias_id": False})
         self.env["manychat.stage.alias"]._forget(labels - {None})
         events.write({name: False for name in PERSONAL if name in self._fields})
+        self.env["manychat.correction"]._forget(manychat_id)
         self.env["manychat.migration.line"].search([("manychat_id", "=", manychat_id)]).unlink()
         result = {"events": len(events), "rejections": len(refused), "lead_ids": identity.lead_id.ids}
         refused.unlink()

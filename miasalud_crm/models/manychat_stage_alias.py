@@ -6,6 +6,7 @@ from bridge.contract.outcomes import ErrorCode
 
 from ..rights import access_required
 from .manychat_event import retention_limit
+from .manychat_event_attempts import MAPPED
 
 
 class ManychatStageAlias(models.Model):
@@ -200,7 +201,7 @@ class ManychatStageAlias(models.Model):
     def _release_events(self):
         """Send the events again that waited for these aliases."""
         events = self.env["manychat.event"].sudo().search([("alias_id", "in", self.ids), ("state", "=", "failed")])
-        events._requeue()
+        events._requeue(MAPPED)
         if events:
             # A list that is edited in place has no other way to show a message.
             self.env.user._bus_send(
@@ -233,4 +234,4 @@ class ManychatStageAlias(models.Model):
             # A damaged row must not stop the job, nor the release of the others.
             return isinstance(state, dict) and resolve(state.get("stage_id"), state.get("stage"))
 
-        events.filtered(is_mapped)._requeue()
+        events.filtered(is_mapped)._requeue(MAPPED)

@@ -246,6 +246,11 @@ class ManychatStageMap(models.Model):
         return resolve
 
     @api.model
+    def _mapped_stages(self):
+        """The pipeline stages of the map, those of rows of other companies included."""
+        return self.sudo().search([("active", "=", True)]).stage_id
+
+    @api.model
     def _events_on_their_way(self):
         """Ids of the events that are not applied yet: dict of their row of the map → list."""
         self.env["manychat.event"].flush_model()

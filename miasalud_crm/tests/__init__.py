@@ -8,6 +8,7 @@ from . import test_calls
 from . import test_chatter
 from . import test_company_rules
 from . import test_configuration
+from . import test_deliveries
 from . import test_demo
 from . import test_erase
 from . import test_event_history
@@ -24,12 +25,15 @@ from . import test_manychat_apply
 from . import test_migration
 from . import test_migrations
 from . import test_other_apps
+from . import test_pipeline_order
+from . import test_pipeline_step
 from . import test_plans
 from . import test_private_sql
 from . import test_readers
 from . import test_refusal
 from . import test_relay
 from . import test_requests
+from . import test_resend
 from . import test_retention
 from . import test_rights
 from . import test_same_person

@@ -22,7 +22,8 @@ class TestSetup(QueueCase, TransactionCase):
 
     def step(self, name, user=None):
         steps = self.env["manychat.setup"].with_user(user or self.manager).checklist()
-        self.assertEqual([step["name"] for step in steps], ["key", "queue", "address", "bridge", "stages", "event"])
+        names = ["key", "queue", "address", "bridge", "stages", "pipeline", "event"]
+        self.assertEqual([step["name"] for step in steps], names)
         return next(step for step in steps if step["name"] == name)
 
     def queue_at(self, connection_string="", account_url=""):

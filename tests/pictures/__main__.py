@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from PIL import Image
@@ -158,9 +157,8 @@ def fill(world: World) -> None:
     # Frozen, or the administrator's next sign-in would put this machine's address in its place.
     for key, value in {"web.base.url": ADDRESS, "web.base.url.freeze": "True"}.items():
         world.odoo("ir.config_parameter", "set_param", key, value)
-    # Odoo's own stages, which nobody here uses.
-    used = world.odoo("manychat.stage.map", "search_read", [], fields=["stage_id"])
-    world.odoo("crm.stage", "unlink", world.odoo("crm.stage", "search", [["id", "not in", [_id(row) for row in used]]]))
+    # What the checklist's button does.
+    world.odoo("manychat.stage.cleanup", "action_fold_all")
     # The pipeline shows everybody's, not only one's own.
     (pipeline,) = world.odoo(
         "ir.model.data", "search_read", [["name", "=", "crm_lead_action_pipeline"]], fields=["res_id"]
@@ -174,10 +172,6 @@ def fill(world: World) -> None:
     invented.troubles(world)
     for number, lead in enumerate(world.odoo("crm.lead", "search", [], order="id")):
         world.odoo("crm.lead", "write", [lead], {"expected_revenue": 400 + 150 * (number % 7)})
-
-
-def _id(row: dict[str, Any]) -> int:
-    return row["stage_id"][0]
 
 
 def take(window: BrowserContext, world: World, shot: Shot) -> None:
