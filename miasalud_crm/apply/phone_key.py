@@ -8,8 +8,8 @@ import re
 #: A number with fewer digits is an extension or a slip, and no one person's.
 FEWEST_DIGITS = 8
 MOST_DIGITS = 15  # ITU-T E.164
-#: WhatsApp still writes the 1 that Mexico gave up in 2019, and the 9 of Argentina's mobile numbers; Brazil put a 9 before
-#: its mobile numbers. https://faq.whatsapp.com/1294841057948784, https://www.anatel.gov.br (nono dígito)
+#: WhatsApp still writes the 1 that Mexico gave up in 2019, and the 9 of Argentina's mobile numbers; Brazil put a 9
+#: before its mobile numbers. https://faq.whatsapp.com/1294841057948784, https://www.anatel.gov.br (nono dígito)
 _SPARE = (
     (re.compile(r"^521(\d{10})$"), r"52\1"),
     (re.compile(r"^549(\d{10})$"), r"54\1"),
@@ -35,9 +35,7 @@ def phone_key(number, country_code=None):
     text = _EXTENSION.sub("", (number or "").strip()).strip()
     digits = re.sub(r"\D", "", text)
     code = str(country_code or "")
-    if text.startswith("+") or text.startswith("(+"):
-        digits = digits.lstrip("0")
-    elif digits.startswith("00"):
+    if text.startswith(("+", "(+")) or digits.startswith("00"):
         digits = digits.lstrip("0")
     elif code:
         digits = _with_code(digits, code)

@@ -19,7 +19,22 @@ TYPES = (
 #: the customer, and what Odoo counts.
 NEVER = frozenset(
     (
-        *("id", "create_uid", "create_date", "write_uid", "write_date", "name", "contact_name", "phone", "stage_id", "active", "type", "user_id", "team_id", "company_id"),
+        *(
+            "id",
+            "create_uid",
+            "create_date",
+            "write_uid",
+            "write_date",
+            "name",
+            "contact_name",
+            "phone",
+            "stage_id",
+            "active",
+            "type",
+            "user_id",
+            "team_id",
+            "company_id",
+        ),
         *("partner_id", "lost_reason_id", "probability", "color", "message_partner_ids", "date_closed", "date_open"),
         *("date_conversion", "date_last_stage_update", "date_automation_last", "reveal_id", "iap_enrich_done"),
         *("lead_mining_request_id", "is_automated_probability", "recurring_plan", "email_cc", "lang_id", "title"),

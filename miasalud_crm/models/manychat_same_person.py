@@ -84,7 +84,7 @@ class ManychatSamePerson(models.Model):
         for row in self:
             found = by_key.get(row.phone_key, leads.browse())
             oldest = found.filtered(lambda lead, row=row: lead.id == row.id)
-            companies = (False, oldest.company_id.id) if oldest.company_id else found.company_id.ids[:1] + [False]
+            companies = (False, oldest.company_id.id) if oldest.company_id else (*found.company_id.ids[:1], False)
             row.lead_ids = found.filtered(lambda lead, ids=companies: lead.company_id.id in ids)
             row.places = "\n".join(row.lead_ids.mapped(_place))
 
