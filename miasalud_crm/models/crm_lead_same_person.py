@@ -29,6 +29,7 @@ class CrmLead(models.Model):
     manychat_same_person_ids = fields.Many2many(
         "crm.lead", string="Same Person", compute="_compute_manychat_same_person_ids"
     )
+    manychat_same_person_places = fields.Text("Where They Are", compute="_compute_manychat_same_person_ids")
 
     # ------------------------------------------------------------
     # Computes
@@ -46,6 +47,7 @@ class CrmLead(models.Model):
         for lead in self:
             # A form asks for this, of one opportunity. One without a conversation costs no query.
             lead.manychat_same_person_ids = lead.x_manychat_id and lead._origin._manychat_same_person()
+            lead.manychat_same_person_places = lead.manychat_same_person_ids._manychat_places()
 
     # ------------------------------------------------------------
     # ORM
@@ -111,6 +113,11 @@ class CrmLead(models.Model):
             domain.append(("company_id", "in", [False, self.company_id.id]))
         found = self.search(domain, limit=limit, order="id desc")
         return found and found - self.env["manychat.distinct.person"].sudo()._distinct_from(self)
+
+    def _manychat_places(self):
+        """A line for each: the opportunity, its stage and its salesperson."""
+        parts = [(lead.name, lead.stage_id.name, lead.user_id.name) for lead in self]
+        return "\n".join(" · ".join(filter(None, line)) for line in parts) or False
 
     def _manychat_merge_action(self):
         action = self.env["ir.actions.act_window"]._for_xml_id("crm.action_merge_opportunities")

@@ -86,7 +86,7 @@ class ManychatSamePerson(models.Model):
             oldest = found.filtered(lambda lead, row=row: lead.id == row.id)
             companies = (False, oldest.company_id.id) if oldest.company_id else (*found.company_id.ids[:1], False)
             row.lead_ids = found.filtered(lambda lead, ids=companies: lead.company_id.id in ids)
-            row.places = "\n".join(row.lead_ids.mapped(_place))
+            row.places = row.lead_ids._manychat_places()
 
     # ------------------------------------------------------------
     # Actions
@@ -114,9 +114,3 @@ class ManychatSamePerson(models.Model):
         """Open these opportunities."""
         self.ensure_one()
         return self.env["crm.lead"]._manychat_list_action(self.name, [("id", "in", self.lead_ids.ids)])
-
-
-def _place(lead):
-    """One line: the opportunity, its stage and its salesperson."""
-    parts = [lead.name, lead.stage_id.name, lead.user_id.name]
-    return " · ".join(part for part in parts if part)

@@ -54,7 +54,7 @@ def test_a_form_shows_the_other_one_until_a_user_says_that_they_are_two_people(
     one, other = twins
     odoo.open("crm.crm_lead_action_pipeline", record=one.lead["id"])
     banner = odoo.page.locator(".o_manychat_same_person")
-    expect(banner.locator("[name=manychat_same_person_ids] .o_tag")).to_have_count(1)
+    expect(banner.locator("[name=manychat_same_person_places]")).to_contain_text("Retornó en AC")
     odoo.click(".o_manychat_same_person button[name=action_manychat_distinct]")
     odoo.click(".modal footer .btn-primary")
     expect(banner).to_have_count(0)
