@@ -11,9 +11,11 @@ import binascii
 import re
 from urllib.parse import urlsplit
 
+from .contract.sentences import sentence
+
 _FORM = "AccountName=ACCOUNT;AccountKey=KEY;EndpointSuffix=core.windows.net"
 _SAS_FORM = "QueueEndpoint=https://ACCOUNT.queue.core.windows.net;SharedAccessSignature=SAS"
-_COPY = "Copy the connection string from the Azure portal: storage account, Access keys"
+_COPY = sentence("Copy the connection string from the Azure portal: storage account, Access keys")
 _NAMES = {"AccountName", "AccountKey", "SharedAccessSignature", "QueueEndpoint", "DefaultEndpointsProtocol"}
 
 
@@ -25,16 +27,16 @@ def fault_in(text: str) -> str | None:
     for part in filter(None, text.split(";")):
         name, found, value = part.partition("=")
         if not found:
-            return "not an Azure Storage connection string: a part of it has no equals sign"
+            return sentence("not an Azure Storage connection string: a part of it has no equals sign")
         if name != name.strip() or value != value.strip():
-            return "there is a blank beside a semicolon or an equals sign"
+            return sentence("there is a blank beside a semicolon or an equals sign")
         if parts.setdefault(name.lower(), value) != value:
-            shown = next((known for known in _NAMES if known.lower() == name.lower()), "a part")
-            return f"{shown} stands twice in it"
+            shown = next((known for known in _NAMES if known.lower() == name.lower()), sentence("a part"))
+            return sentence("%(name)s stands twice in it", name=shown)
         if re.fullmatch(r"[<{].*[>}]", value):
-            return f"it has a placeholder such as <key>. {_COPY}"
+            return sentence("it has a placeholder such as <key>. %(advice)s", advice=_COPY)
     if parts.keys() == {"defaultendpointsprotocol"}:
-        return "it ends at its first semicolon. A shell needs it between quotes"
+        return sentence("it ends at its first semicolon. A shell needs it between quotes")
     if parts.get("usedevelopmentstorage", "").lower() == "true":
         return None
     return _fault_of_login(parts) or _fault_of_place(parts)
@@ -43,13 +45,13 @@ def fault_in(text: str) -> str | None:
 def _fault_of_another_thing(text: str) -> str | None:
     """What ``text`` is, if it is another secret that Azure shows."""
     if re.fullmatch(r"[A-Za-z0-9+/]{40,}={0,2}", text):
-        return f"this is a key alone. {_COPY}"
+        return sentence("this is a key alone. %(advice)s", advice=_COPY)
     if re.match(r"\??s[vrs]=[^;]*&", text):
-        return f"this is a SAS alone. Write {_SAS_FORM}"
+        return sentence("this is a SAS alone. Write %(form)s", form=_SAS_FORM)
     if re.search(r"endpoint=sb://", text, re.IGNORECASE):
-        return f"this is of Service Bus or Event Hubs. {_COPY}"
+        return sentence("this is of Service Bus or Event Hubs. %(advice)s", advice=_COPY)
     if "=" not in text:
-        return f"not an Azure Storage connection string. {_COPY}"
+        return sentence("not an Azure Storage connection string. %(advice)s", advice=_COPY)
     return None
 
 
@@ -57,32 +59,39 @@ def _fault_of_login(parts: dict[str, str]) -> str | None:
     if parts.get("sharedaccesssignature"):
         if parts.get("queueendpoint") or parts.get("accountname"):
             return None
-        return f"it has a SAS and no QueueEndpoint. Write {_SAS_FORM}"
+        return sentence("it has a SAS and no QueueEndpoint. Write %(form)s", form=_SAS_FORM)
     for name in ("AccountName", "AccountKey"):
         if not parts.get(name.lower()):
-            return f"not an Azure Storage connection string: {name} is missing. It has the form {_FORM}"
+            return sentence(
+                "not an Azure Storage connection string: %(name)s is missing. It has the form %(form)s",
+                name=name,
+                form=_FORM,
+            )
     try:
         base64.b64decode(parts["accountkey"], validate=True)
     except binascii.Error:
-        return f"AccountKey is not whole: it is Base64, most often 88 characters with == at the end. {_COPY}"
+        return sentence(
+            "AccountKey is not whole: it is Base64, most often 88 characters with == at the end. %(advice)s",
+            advice=_COPY,
+        )
     return None
 
 
 def _fault_of_place(parts: dict[str, str]) -> str | None:
     if parts.get("defaultendpointsprotocol", "https").lower() not in ("http", "https"):
-        return "DefaultEndpointsProtocol must be https"
+        return sentence("DefaultEndpointsProtocol must be https")
     endpoint = parts.get("queueendpoint")
     if not endpoint:
         # https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name
         is_name = re.fullmatch(r"[a-z0-9]{3,24}", parts.get("accountname", ""), re.IGNORECASE)
-        return None if is_name else "AccountName must be 3 to 24 letters and digits"
+        return None if is_name else sentence("AccountName must be 3 to 24 letters and digits")
     try:
         address = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
         is_address = address.scheme in ("http", "https") and address.hostname and (address.port or True)
     except ValueError:
         is_address = None
     if not is_address or re.search(r"\s", endpoint):
-        return "QueueEndpoint is no address such as https://ACCOUNT.queue.core.windows.net"
+        return sentence("QueueEndpoint is no address such as https://ACCOUNT.queue.core.windows.net")
     if ".blob." in endpoint:
-        return "QueueEndpoint is the address of the blobs: write .queue. for .blob."
+        return sentence("QueueEndpoint is the address of the blobs: write .queue. for .blob.")
     return None

@@ -18,6 +18,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError
 
+from .contract.sentences import sentence
 from .errors import BadQueueAccount, QueueDenied, QueueUnavailable
 
 #: Seconds for connecting to what issues tokens, and for its answer. The library's own limits are five minutes, and the
@@ -34,39 +35,60 @@ _OF_DEVELOPERS = (
 )
 #: The library's credentials, in the words of its documentation.
 _SOURCES = {
-    "EnvironmentCredential": "service principal",
-    "WorkloadIdentityCredential": "workload identity",
-    "ManagedIdentityCredential": "managed identity",
+    "EnvironmentCredential": sentence("service principal"),
+    "WorkloadIdentityCredential": sentence("workload identity"),
+    "ManagedIdentityCredential": sentence("managed identity"),
 }
-#: Signs in the texts of the library and of Entra ID; what they mean, and after a colon what to do. The texts themselves
-#: may name people, ids and addresses. https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+#: Signs in the texts of the library and of Entra ID; what they mean, and what to do. The texts themselves may name
+#: people, ids and addresses. https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 _MEANINGS = (
-    ("AADSTS7000215", "the secret is wrong: Set AZURE_CLIENT_SECRET to the secret's value, not to its id."),
-    ("AADSTS7000222", "the secret has expired: Create a new one for AZURE_CLIENT_SECRET."),
-    ("AADSTS7000112", "the application is disabled: Enable it in Entra ID."),
-    ("AADSTS700016", "the tenant has no such application: Are AZURE_CLIENT_ID and AZURE_TENANT_ID right?"),
-    ("AADSTS90002", "there is no such tenant: Is AZURE_TENANT_ID right?"),
-    ("AADSTS900023", "there is no such tenant: Is AZURE_TENANT_ID right?"),
-    ("AADSTS700027", "the certificate is not of the application: Upload it there."),
-    ("AADSTS700024", "the workload's token is out of date: Is this machine's clock right?"),
-    ("AADSTS70021", "no federated credential fits: Add one for the issuer and subject of the service account."),
+    (
+        "AADSTS7000215",
+        sentence("the secret is wrong"),
+        sentence("Set AZURE_CLIENT_SECRET to the secret's value, not to its id."),
+    ),
+    ("AADSTS7000222", sentence("the secret has expired"), sentence("Create a new one for AZURE_CLIENT_SECRET.")),
+    ("AADSTS7000112", sentence("the application is disabled"), sentence("Enable it in Entra ID.")),
+    (
+        "AADSTS700016",
+        sentence("the tenant has no such application"),
+        sentence("Are AZURE_CLIENT_ID and AZURE_TENANT_ID right?"),
+    ),
+    ("AADSTS90002", sentence("there is no such tenant"), sentence("Is AZURE_TENANT_ID right?")),
+    ("AADSTS900023", sentence("there is no such tenant"), sentence("Is AZURE_TENANT_ID right?")),
+    ("AADSTS700027", sentence("the certificate is not of the application"), sentence("Upload it there.")),
+    ("AADSTS700024", sentence("the workload's token is out of date"), sentence("Is this machine's clock right?")),
+    (
+        "AADSTS70021",
+        sentence("no federated credential fits"),
+        sentence("Add one for the issuer and subject of the service account."),
+    ),
     (
         "not configured to acquire tokens for tenant",
-        "the storage account belongs to another tenant: Use an identity of the storage account's tenant.",
+        sentence("the storage account belongs to another tenant"),
+        sentence("Use an identity of the storage account's tenant."),
     ),
-    ("Incomplete environment configuration", "only some AZURE_ variables set"),
-    ("Environment variables are not fully configured", "AZURE_CLIENT_SECRET and the like not set"),
-    ("WorkloadIdentityCredential authentication unavailable", "AZURE_FEDERATED_TOKEN_FILE not set"),
-    ("No identity has been assigned", "this machine has no such identity"),
-    ("Identity not found", "this machine has no such identity"),
-    ("No User Assigned or Delegated Managed Identity", "this machine has no such identity: Is AZURE_CLIENT_ID right?"),
-    ("ManagedIdentityCredential authentication unavailable", "no answer from Azure's identity endpoint"),
-    ("CERTIFICATE_VERIFY_FAILED", "its server's certificate is not trusted"),
-    ("Invalid tenant", "there is no such tenant: Is AZURE_TENANT_ID right?"),
-    ("invalid authority", "its server has no https address: Is AZURE_AUTHORITY_HOST right?"),
-    ("AZURE_TOKEN_CREDENTIALS", "AZURE_TOKEN_CREDENTIALS is wrong: Remove it, or see azure-identity for its values."),
-    ("No such file", "a file that is named by an AZURE_ variable is missing"),
-    ("az login", "not logged in: Run az login."),
+    ("Incomplete environment configuration", sentence("only some AZURE_ variables set"), ""),
+    ("Environment variables are not fully configured", sentence("AZURE_CLIENT_SECRET and the like not set"), ""),
+    ("WorkloadIdentityCredential authentication unavailable", sentence("AZURE_FEDERATED_TOKEN_FILE not set"), ""),
+    ("No identity has been assigned", sentence("this machine has no such identity"), ""),
+    ("Identity not found", sentence("this machine has no such identity"), ""),
+    (
+        "No User Assigned or Delegated Managed Identity",
+        sentence("this machine has no such identity"),
+        sentence("Is AZURE_CLIENT_ID right?"),
+    ),
+    ("ManagedIdentityCredential authentication unavailable", sentence("no answer from Azure's identity endpoint"), ""),
+    ("CERTIFICATE_VERIFY_FAILED", sentence("its server's certificate is not trusted"), ""),
+    ("Invalid tenant", sentence("there is no such tenant"), sentence("Is AZURE_TENANT_ID right?")),
+    ("invalid authority", sentence("its server has no https address"), sentence("Is AZURE_AUTHORITY_HOST right?")),
+    (
+        "AZURE_TOKEN_CREDENTIALS",
+        sentence("AZURE_TOKEN_CREDENTIALS is wrong"),
+        sentence("Remove it, or see azure-identity for its values."),
+    ),
+    ("No such file", sentence("a file that is named by an AZURE_ variable is missing"), ""),
+    ("az login", sentence("not logged in"), sentence("Run az login.")),
 )
 #: Signs of a network error, or of a server that fails.
 _NO_ANSWER = re.compile(
@@ -74,8 +96,8 @@ _NO_ANSWER = re.compile(
     r"Failed to (resolve|connect)|Name or service not known|IncompleteRead|RemoteDisconnected|\b(429|5\d\d)\b",
     re.IGNORECASE,
 )
-_ADVICE = "Give this machine a managed identity, or set the AZURE_ variables of a service principal."
-_ADVICE_DOWN = "Can this machine reach what issues its tokens?"
+_ADVICE = sentence("Give this machine a managed identity, or set the AZURE_ variables of a service principal.")
+_ADVICE_DOWN = sentence("Can this machine reach what issues its tokens?")
 
 
 class Identity:
@@ -91,8 +113,8 @@ class Identity:
         self._name = ""
 
     def __str__(self) -> str:
-        """In a sentence: ``the identity`` and what is known of it."""
-        return f"the identity {self._name}".strip()
+        """In a sentence, after “the identity”: what is known of it."""
+        return self._name or sentence("of this machine")
 
     def get_token_info(self, *scopes: str, options: Any = None) -> Any:
         """A token with its end, as ``azure.core.credentials.SupportsTokenInfo`` wants it.
@@ -131,7 +153,9 @@ def of_process() -> Identity:
     try:
         import azure.identity  # noqa: F401 - takes half a second: only where an identity logs in
     except ImportError:
-        raise BadQueueAccount(f"a login by identity needs the library azure-identity: {INSTALL}") from None
+        raise BadQueueAccount(
+            sentence("a login by identity needs the library azure-identity: %(command)s", command=INSTALL)
+        ) from None
     # They quote ids and addresses, on several lines, at each failure. Ours is one line.
     for name in ("azure.identity", "msal"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -154,7 +178,9 @@ def _failure(error: Exception) -> QueueUnavailable:
     text = str(error)
     # The library lists the credentials that it tried, each on a line that may go on for several.
     listed = re.findall(r"^\s+(\w+Credential): (.*(?:\n(?!\s+\w+Credential:).*)*)", text, re.MULTILINE)
-    tried = [(_SOURCES.get(name, name), *_meaning(said)) for name, said in listed] or [("identity", *_meaning(text))]
+    tried = [(_SOURCES.get(name, name), *_meaning(said)) for name, said in listed] or [
+        (sentence("identity"), *_meaning(text))
+    ]
     sources = ", ".join(f"{name} ({what})" for name, what, _advice in tried)
     last = listed[-1][1] if listed else text
     if is_down := bool(_NO_ANSWER.search(last)) and "AADSTS" not in last:
@@ -162,17 +188,16 @@ def _failure(error: Exception) -> QueueUnavailable:
     else:
         advice = tried[-1][2] or _ADVICE
     kind = QueueUnavailable if is_down else QueueDenied
-    return kind(f"no token to log in with; tried {sources}: {advice}")
+    return kind(f"{sentence('no token to log in with; tried %(sources)s', sources=sources)}: {advice}")
 
 
 def _meaning(text: str) -> tuple[str, str]:
     """What a text of the library or of Entra ID means, and what to do."""
-    if known := next((meaning for sign, meaning in _MEANINGS if sign in text), None):
-        what, _, advice = known.partition(": ")
-        return what, advice
+    if known := next(((what, advice) for sign, what, advice in _MEANINGS if sign in text), None):
+        return known
     if code := re.search(r"AADSTS\d+", text):
-        return f"refused with {code[0]}", ""
-    return ("no answer" if _NO_ANSWER.search(text) else "gives no token"), ""
+        return sentence("refused with %(code)s", code=code[0]), ""
+    return (sentence("no answer") if _NO_ANSWER.search(text) else sentence("gives no token")), ""
 
 
 def _name_in(token: str) -> str:
@@ -184,7 +209,7 @@ def _name_in(token: str) -> str:
         body = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         name = str(claims.get("xms_mirid") or claims.get("appid") or "").rsplit("/", 1)[-1]
-        ids = f"object id {claims['oid']}" if claims.get("oid") else ""
+        ids = sentence("object id %(id)s", id=claims["oid"]) if claims.get("oid") else ""
         return " ".join(filter(None, [name, f"({ids})" if ids else ""]))
     except (IndexError, ValueError, AttributeError):
         return ""

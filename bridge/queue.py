@@ -19,6 +19,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsE
 from azure.storage.queue import LinearRetry, QueueClient, QueueMessage
 
 from . import connection_string, identity, queue_account, queue_errors
+from .contract.sentences import sentence
 from .errors import BadQueueAccount, MessageRefused, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
 from .identity import Identity
 from .setting_value import fault_of
@@ -119,7 +120,7 @@ class Queue:
         except BadQueueAccount:
             raise
         except ValueError:
-            raise BadQueueAccount("not an Azure Storage connection string") from None
+            raise BadQueueAccount(sentence("not an Azure Storage connection string")) from None
 
     def _ask(self, request: Callable[[QueueClient], T]) -> T:
         """Send one request; once more if the account is refused and the settings have another one now.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from .contract.sentences import sentence
 from .errors import BadQueueAccount
 from .setting_value import fault_of
 
@@ -36,14 +37,18 @@ def choose(connection_string: str, account_url: str, names: tuple[str, str]) -> 
     """
     if connection_string and account_url:
         raise BadQueueAccount(
-            f"{names[0]} and {names[1]} are both set: remove one. The connection string logs in with its key or SAS, "
-            "the URL with the identity of this machine"
+            sentence(
+                "%(one)s and %(other)s are both set: remove one. The connection string logs in with its key or SAS, "
+                "the URL with the identity of this machine",
+                one=names[0],
+                other=names[1],
+            )
         )
     try:
         if account_url:
             return complete_url(account_url)
         if connection_string.lower().startswith(("https://", "http://")):
-            raise BadQueueAccount(f"this is a URL: set {names[1]} in its place")
+            raise BadQueueAccount(sentence("this is a URL: set %(name)s in its place", name=names[1]))
     except BadQueueAccount as error:
         raise BadQueueAccount(f"{names[1] if account_url else names[0]}: {error}") from None
     return connection_string
@@ -59,29 +64,36 @@ def complete_url(url: str) -> str:
     if fault := fault_of(url):
         raise BadQueueAccount(fault)
     if re.search(r"(AccountKey|SharedAccessSignature|AccountName)=", url, re.IGNORECASE):
-        raise BadQueueAccount(f"this is a connection string, and not a URL such as {EXAMPLE}")
+        raise BadQueueAccount(
+            sentence("this is a connection string, and not a URL such as %(example)s", example=EXAMPLE)
+        )
     if _NAME.fullmatch(url.lower()):
         return EXAMPLE.replace("ACCOUNT", url.lower())
     try:
         parts = urlsplit(url if "://" in url else f"https://{url}")
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
-        raise BadQueueAccount(f"not a URL such as {EXAMPLE}") from None
+        raise BadQueueAccount(sentence("not a URL such as %(example)s", example=EXAMPLE)) from None
     if parts.query or parts.username or parts.password:
         raise BadQueueAccount(
-            "the URL has a signature or a password in it. For a SAS, set the connection string "
-            "QueueEndpoint=URL;SharedAccessSignature=SIGNATURE instead"
+            sentence(
+                "the URL has a signature or a password in it. For a SAS, set the connection string "
+                "QueueEndpoint=URL;SharedAccessSignature=SIGNATURE instead"
+            )
         )
     if parts.scheme not in ("https", "http") or not host or " " in url:
-        raise BadQueueAccount(f"not a URL such as {EXAMPLE}")
+        raise BadQueueAccount(sentence("not a URL such as %(example)s", example=EXAMPLE))
     if azure := _AZURE_HOST.fullmatch(host):
         return f"https://{azure['account']}{azure['zone'] or ''}.queue.{azure['domain']}"
     if "-secondary." in host:
-        raise BadQueueAccount("this is the account's read-only copy: write the URL without -secondary")
+        raise BadQueueAccount(sentence("this is the account's read-only copy: write the URL without -secondary"))
     if parts.scheme == "http":
-        emulator = " For Azurite without TLS, set its connection string instead" if host in _LOOPBACK else ""
-        raise BadQueueAccount(f"a login by identity needs https.{emulator}")
+        if host in _LOOPBACK:
+            raise BadQueueAccount(
+                sentence("a login by identity needs https. For Azurite without TLS, set its connection string instead")
+            )
+        raise BadQueueAccount(sentence("a login by identity needs https."))
     if "." not in host and host not in _LOOPBACK and not port:
-        raise BadQueueAccount(f"not a URL such as {EXAMPLE}")
+        raise BadQueueAccount(sentence("not a URL such as %(example)s", example=EXAMPLE))
     # A host of one's own, or Azurite, which has the account in the path.
     return f"https://{parts.netloc.lower()}{parts.path.rstrip('/')}"

@@ -14,6 +14,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
+from .contract.sentences import sentence
 from .errors import PageUndelivered, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
 from .identity import Identity
 
@@ -33,35 +34,45 @@ _RIGHT_MISSING = {
     "AuthorizationServiceMismatch",
 }
 #: What a SAS must allow for each right: the URL parameters ``ss``, ``srt`` and ``sp``.
-SAS_ADVICE = (
+SAS_ADVICE = sentence(
     "Give the SAS the service queue (ss=q), the resource types container and object (srt=co) and the rights read, add, "
     "update and process (sp=raup); also create (c), unless all queues exist. Odoo needs read and add only."
 )
 #: The roles that have each right. Only Contributor may update a message (messages/write), which renews a lease, and
 #: create a queue (queues/write); Sender may add only, and Reader read only.
 #: https://learn.microsoft.com/azure/storage/queues/queues-auth-abac-attributes
-ROLE_ADVICE = (
+ROLE_ADVICE = sentence(
     "On the storage account, assign it the role “Storage Queue Data Contributor” for the bridge; for Odoo, “Storage "
     "Queue Data Message Sender” and “Storage Queue Data Reader” are enough if all queues exist. A new role takes up to "
     "30 minutes."
 )
-_DENIED_ADVICE = "Is the connection string's key or SAS of this account? A SAS may have expired, or not begun."
-_IDENTITY_DENIED_ADVICE = (
+_DENIED_ADVICE = sentence(
+    "Is the connection string's key or SAS of this account? A SAS may have expired, or not begun."
+)
+_NO_HOST = sentence("there is no host of its name")
+_NO_HOST_ADVICE = sentence("Is the storage account's name right?")
+_IDENTITY_DENIED_ADVICE = sentence(
     "The service does not accept its token. Is the storage account in the tenant of this identity, and this machine's "
     "clock right?"
 )
 #: Answers of the service that say more than “refused”, for a key and for an identity.
 _WORDS = {
     "KeyBasedAuthenticationNotPermitted": (
-        "the storage account takes no keys",
-        "Set the URL of the account in place of the connection string, so that an identity logs in.",
+        sentence("the storage account takes no keys"),
+        sentence("Set the URL of the account in place of the connection string, so that an identity logs in."),
     ),
     "AuthorizationFailure": (
-        "the storage account's network rules refuse this machine",
-        "Allow it under Networking of the storage account.",
+        sentence("the storage account's network rules refuse this machine"),
+        sentence("Allow it under Networking of the storage account."),
     ),
-    "AuthorizationSourceIPMismatch": ("the SAS is for other addresses", "Make a SAS for this machine's address."),
-    "AccountIsDisabled": ("the storage account is disabled", "Is its subscription active?"),
+    "AuthorizationSourceIPMismatch": (
+        sentence("the SAS is for other addresses"),
+        sentence("Make a SAS for this machine's address."),
+    ),
+    "AccountIsDisabled": (
+        sentence("the storage account is disabled"),
+        sentence("Is its subscription active?"),
+    ),
 }
 
 
@@ -72,20 +83,21 @@ def unavailable(error: AzureError, identity: Identity | None = None) -> QueueUna
     """
     if isinstance(error, (ServiceRequestError, ServiceResponseError)):
         if _is_name_unknown(error):
-            return QueueUnavailable("there is no host of its name: Is the storage account's name right?")
-        return QueueUnavailable("no answer")
+            return QueueUnavailable(f"{_NO_HOST}: {_NO_HOST_ADVICE}")
+        return QueueUnavailable(sentence("no answer"))
     if not isinstance(error, HttpResponseError):
         return QueueUnavailable(type(error).__name__)
     if code(error) in _RIGHT_MISSING:
-        return right_missing(f"a right ({code(error)})", identity)
+        return right_missing(sentence("a right (%(code)s)", code=code(error)), identity)
     if words := _WORDS.get(code(error) or ""):
-        return QueueDenied(f"{words[0]} ({answer(error).removeprefix('it answered ')}): {words[1]}")
+        return QueueDenied(f"{words[0]} ({_status(error)}): {words[1]}")
     if isinstance(error, ResourceNotFoundError):
         return QueueMissing(code(error) or "not found")
     if isinstance(error, ClientAuthenticationError) or error.status_code in (401, 403):
         if identity is None:
             return QueueDenied(f"{answer(error)}: {_DENIED_ADVICE}")
-        return QueueDenied(f"{answer(error)} to {identity}: {_IDENTITY_DENIED_ADVICE}")
+        what = sentence("it answered %(status)s to the identity %(name)s", status=_status(error), name=identity)
+        return QueueDenied(f"{what}: {_IDENTITY_DENIED_ADVICE}")
     return QueueUnavailable(answer(error))
 
 
@@ -99,17 +111,28 @@ def undelivered(error: AzureError, identity: Identity | None) -> QueueUnavailabl
 def right_missing(what: str, identity: Identity | None) -> QueueRightMissing:
     """:param what: is missing, and on which queue"""
     if identity is None:
-        return QueueRightMissing(f"the SAS lacks {what}: {SAS_ADVICE}")
-    return QueueRightMissing(f"{identity} lacks {what}: {ROLE_ADVICE}")
+        return QueueRightMissing(f"{sentence('the SAS lacks %(what)s', what=what)}: {SAS_ADVICE}")
+    return QueueRightMissing(
+        f"{sentence('the identity %(name)s lacks %(what)s', name=identity, what=what)}: {ROLE_ADVICE}"
+    )
 
 
 def may_not_create(queue: str, identity: Identity | None) -> QueueRightMissing:
     """:param queue: that does not exist"""
     if identity is None:
-        advice = "the SAS may not create it: Create the queue, or give the SAS the right to create (sp=c)."
+        text = sentence(
+            "%(queue)s does not exist, and the SAS may not create it: Create the queue, or give the SAS the right to "
+            "create (sp=c).",
+            queue=queue,
+        )
     else:
-        advice = f"{identity} may not create it: Create the queue, or assign the role “Storage Queue Data Contributor”."
-    return QueueRightMissing(f"{queue} does not exist, and {advice}")
+        text = sentence(
+            "%(queue)s does not exist, and the identity %(name)s may not create it: Create the queue, or assign the "
+            "role “Storage Queue Data Contributor”.",
+            queue=queue,
+            name=identity,
+        )
+    return QueueRightMissing(text)
 
 
 def is_lease_lost(error: AzureError) -> bool:
@@ -126,8 +149,12 @@ def code(error: HttpResponseError) -> str | None:
 def answer(error: HttpResponseError) -> str:
     """The status and the service's word."""
     if error.status_code is None:
-        return "the request could not be signed"
-    return f"it answered {error.status_code} {code(error) or ''}".strip()
+        return sentence("the request could not be signed")
+    return sentence("it answered %(status)s", status=_status(error))
+
+
+def _status(error: HttpResponseError) -> str:
+    return f"{error.status_code} {code(error) or ''}".strip()
 
 
 def _is_name_unknown(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from odoo.tools import config
 
 from bridge import setting_name
+from bridge.contract.sentences import sentence
 from bridge.errors import ConfigurationError
 from bridge.setting_file import UnreadableFile, read_text
 from bridge.setting_name import FILE_SUFFIX
@@ -71,16 +72,18 @@ def _value(values, name: str, file_name: str | None) -> str:
     """The value of ``name``, or that in the file whose path ``file_name`` has; empty if neither is set."""
     value, path = (strip_value(values.get(each or "", "")) for each in (name, file_name))
     if value and path:
-        raise ConfigurationError(f"{name} and {file_name} are both set: keep one of them")
+        raise ConfigurationError(
+            sentence("%(one)s and %(other)s are both set: keep one of them", one=name, other=file_name)
+        )
     if not path:
         return value
     try:
         value = strip_value(read_text(Path(path)))
     except FileNotFoundError:
-        raise ConfigurationError(f"{file_name}: there is no file {path}") from None
+        raise ConfigurationError(f"{file_name}: {sentence('there is no file %(file)s', file=path)}") from None
     except UnreadableFile as error:
         raise ConfigurationError(f"{file_name}: {error}") from None
-    if fault := fault_of(value) if value else "the file is empty":
+    if fault := fault_of(value) if value else sentence("the file is empty"):
         raise ConfigurationError(f"{file_name}: {fault} ({path})")
     return value
 
@@ -100,5 +103,7 @@ def _read() -> configparser.ConfigParser:
         with suppress(OSError):  # there is none: Odoo may have its settings from the command line
             parser.read_string(file.read_bytes().decode("utf-8-sig", "replace"))
     except configparser.Error as error:
-        raise ConfigurationError(f"{file} cannot be read ({type(error).__name__})") from None
+        raise ConfigurationError(
+            sentence("%(file)s cannot be read (%(error)s)", file=file, error=type(error).__name__)
+        ) from None
     return parser

@@ -46,6 +46,8 @@ def pre_init_hook(env):
 def uninstall_hook(env):
     earlier_field.give_back(env)
     known_people.drop_index(env.cr)
+    # Odoo deletes no activity type that activities still have.
+    env["manychat.waiting"]._delete_activities()
 
 
 def create_users(env):

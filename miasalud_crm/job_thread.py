@@ -47,6 +47,7 @@ def _run(database):
                     _checked[database] = time.monotonic()
                     env["manychat.stage.alias"]._cron_release()
                     env["manychat.alert"]._cron_check()
+                    env["manychat.waiting"]._cron_waiting()
                     env["manychat.resend"]._cron_resend()
                     env["manychat.event"]._cron_retention()
         except Exception as error:

@@ -35,6 +35,9 @@ LISTED_CALLS = {
     "miasalud_crm.group_webhook": set(),
 }
 
+#: The groups that may read and try the requests of bots.
+BOT_BUILDERS = ("sales_team.group_sale_manager", "miasalud_crm.group_bot_builder")
+
 
 def bridge_only(method):
     """Refuse callers outside the group “ManyChat Bridge”; run ``method`` as superuser for the others.
@@ -72,6 +75,18 @@ def managers_only(method):
     def guarded(self, *args, **kwargs):
         if not self.env.su and not self.env.user.has_group("sales_team.group_sale_manager"):
             raise AccessError(self.env._("Only sales managers may do this."))
+        return method(self, *args, **kwargs)
+
+    return guarded
+
+
+def bot_builders_only(method):
+    """Refuse callers that are neither bot builders nor sales managers. The method shows nothing of any sale."""
+
+    @wraps(method)
+    def guarded(self, *args, **kwargs):
+        if not self.env.su and not any(self.env.user.has_group(group) for group in BOT_BUILDERS):
+            raise AccessError(self.env._("Only bot builders and sales managers may do this."))
         return method(self, *args, **kwargs)
 
     return guarded

@@ -5,6 +5,8 @@ from bridge.contract.request_headers import API_KEY, IDEMPOTENCY_KEY
 
 #: Headers that are not kept: they let their holder in.
 _SECRET = {API_KEY.lower(), "authorization", "cookie", "proxy-authorization"}
+#: Headers about the connection, which the programs on the way set. A bot builder can change none of them.
+_OF_THE_WAY = {"accept-encoding", "connection", "content-length", "keep-alive", "te", "transfer-encoding", "via"}
 #: A server takes more and longer headers than a bot sends. They must not fill the database.
 _MOST_HEADERS = 50
 _HEADER_KEPT_CHARS = 1000
@@ -19,7 +21,7 @@ def of(http_request, body):
     headers = [
         [name, value[:_HEADER_KEPT_CHARS].replace("\x00", "")]
         for name, value in http_request.headers.items()
-        if name.lower() not in _SECRET and keys.TAG not in value
+        if name.lower() not in _SECRET | _OF_THE_WAY and keys.TAG not in value
     ]
     return {
         "method": http_request.method,

@@ -97,11 +97,23 @@ _NOT_JSON = {
     "half an object": b"{",
     "a list": b"[]",
     "null": b"null",
-    "NaN": b'{"manychat_id": NaN}',
     "a field twice": b'{"manychat_id": 1, "manychat_id": 2}',
     "no UTF-8": b'{"manychat_id": "\xff"}',
     "brackets": b"[" * 20_000,
     "too deep": b'{"a":' * 120 + b"1" + b"}" * 120,
+}
+#: What ManyChat makes of a body in which a field was inserted carelessly, and the field that the answer names.
+_BROKEN: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a quote in a text": ('{"manychat_id": "1", "nombre_lead": "Ana "La Güera"", "whatsapp": ""}', ("nombre_lead",)),
+    "a backslash": ('{"manychat_id": "1", "nombre_lead": "C:\\Ana", "whatsapp": ""}', ("nombre_lead",)),
+    "a text without quotes": ('{"manychat_id": "1", "nombre_lead": Ana García}', ("nombre_lead",)),
+    "a telephone number without quotes": ('{"manychat_id": "1", "whatsapp": +5215512345678}', ("whatsapp",)),
+    "an empty field": ('{"manychat_id": , "nombre_lead": "Ana"}', ("manychat_id",)),
+    "a comma at the end": ('{"manychat_id": "1", "nombre_lead": "Ana",}', ()),
+    "single quotes": ("{'manychat_id': '1'}", ()),
+    "Python's words": ('{"manychat_id": "1", "nombre_lead": None}', ("nombre_lead",)),
+    "NaN": ('{"manychat_id": NaN}', ("manychat_id",)),
+    "a comment": ('{"manychat_id": "1" /* ana */}', ()),
 }
 _INVALID: dict[str, tuple[tuple[str, str], Any, tuple[str, ...]]] = {
     "nobody": (CONTACT, {}, ("manychat_id",)),
@@ -175,6 +187,8 @@ _OF_A_STAGE = ("stage", "message")
 CASES = [
     *(Case(f"example {name}", route, body.encode(), 200) for name, (route, body) in _EXAMPLES.items()),
     *(Case(f"not json {name}", CONTACT, body, 400, "not_json") for name, body in _NOT_JSON.items()),
+    *(Case(f"broken by {name}", CONTACT, body.encode(), 400, "not_json", fields)
+      for name, (body, fields) in _BROKEN.items()),
     *(Case(f"invalid {name}", *case[:2], 422, "invalid", case[2]) for name, case in _INVALID.items()),
     *(Case(f"misdirected {name}", *case[:2], 422, "wrong_endpoint", case[2]) for name, case in _MISDIRECTED.items()),
     *(Case(f"warned of {name}", *case[:2], 200, warnings=case[2]) for name, case in _WARNED.items()),

@@ -18,6 +18,7 @@ from fastapi.responses import Response
 from ..contract import webhook
 from ..contract.event import Event
 from ..contract.payloads import EventType
+from ..contract.sentences import sentence
 from ..errors import Outage
 from ..store import audit
 from ..store.engine import read
@@ -108,5 +109,7 @@ def _forecast(context: Context, event: Event) -> dict[str, Any]:
     forecast = webhook.forecast(event, duplicate=known)
     if event.type is EventType.OPPORTUNITY:
         forecast["stage"] = None
-        forecast["message"] = "Odoo decides which stage the opportunity would enter. This standby does not ask it."
+        forecast["message"] = sentence(
+            "Odoo decides which stage the opportunity would enter. This standby does not ask it."
+        )
     return forecast

@@ -10,12 +10,14 @@ import unicodedata
 from datetime import datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
+from .sentences import sentence
+
 #: How far ahead of its event's receipt a date may lie. Beyond that it is not believed: a wrong clock must not freeze an
 #: opportunity or an adviser for ever.
 MAX_CLOCK_SKEW = timedelta(hours=24)
 
-UNREADABLE = "must be a date and time such as 2025-07-11T17:14:31Z"
-AMBIGUOUS = "can be a day in two months: write the month in letters, or the year first"
+UNREADABLE = sentence("must be a date and time such as 2025-07-11T17:14:31Z")
+AMBIGUOUS = sentence("can be a day in two months: write the month in letters, or the year first")
 
 #: A longer text is no date.
 _LONGEST = 100
@@ -60,7 +62,7 @@ def read(value: object, zone: tzinfo, first_year: int = 1970) -> datetime:
     except OverflowError:
         raise ValueError(UNREADABLE) from None
     if moment.year < first_year:
-        raise ValueError(f"must be after {first_year}")
+        raise ValueError(sentence("must be after 1970") if first_year == 1970 else UNREADABLE)
     return moment
 
 

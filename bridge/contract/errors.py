@@ -10,7 +10,8 @@ class ContractError(ValueError):
 
     :ivar code: ``not_json`` (the body is not a JSON object), ``invalid`` (it cannot be applied), ``wrong_endpoint`` or
         ``wrong_queue``, as plain text
-    :ivar errors: ``[{"field": "state.stage_id", "message": "…"}]``, empty for ``not_json``
+    :ivar errors: ``[{"field": "state.stage_id", "message": "…"}]``; for ``not_json`` the field that broke the JSON, if
+        there is one
     :ivar queue: of the last two: name of the queue that carries such events
     """
 

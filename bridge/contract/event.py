@@ -33,6 +33,7 @@ from .fields import MAX_INT, format_datetime, is_nobody, to_datetime
 from .outcomes import ErrorCode
 from .payloads import EventType, Payload, field_errors, type_of
 from .reading import MAX_WARNINGS, read, read_sent
+from .sentences import sentence
 from .strict_json import parse_json
 
 
@@ -171,13 +172,15 @@ def from_envelope(envelope: Mapping[str, Any]) -> Event:
     except ValidationError as error:
         errors = field_errors(error)
         fields = ", ".join(item["field"] for item in errors)
-        raise ContractError(ErrorCode.INVALID, f"The envelope is damaged: {fields}.", errors) from None
+        raise ContractError(
+            ErrorCode.INVALID, sentence("The envelope is damaged: %(fields)s.", fields=fields), errors
+        ) from None
     if checked.received_at - datetime.now(timezone.utc) > MAX_CLOCK_SKEW:
         # The product's own clocks are never off by a day. This event would count as newer than all others for ever.
-        message = "must not be in the future"
+        message = sentence("must not be in the future")
         raise ContractError(
             ErrorCode.INVALID,
-            f"The envelope is damaged: received_at {message}.",
+            sentence("The envelope is damaged: %(fields)s.", fields=f"received_at {message}"),
             [{"field": "received_at", "message": message}],
         )
     # An old envelope may hold what is left out now. One that was written since gives back what it holds.
@@ -219,7 +222,7 @@ def decode(content: str, *, queue: str, inserted_at: datetime) -> Event:
         return accept(type_of(message, queue), message, received_at=inserted_at, source="queue")
     except ContractError as error:
         if error.queue:
-            text = f"It has the fields of an event of {error.queue}."
+            text = sentence("It has the fields of an event of %(queue)s.", queue=error.queue)
             raise ContractError(ErrorCode.WRONG_QUEUE, text, queue=error.queue) from None
         raise
 
@@ -241,7 +244,7 @@ def _from_base64(text: str) -> bytes | str:
         content = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
         return content.decode("utf-16") if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else content
     except ValueError as error:  # of a character that Base64 has not, of a length that it cannot have, of UTF-16
-        raise ContractError(ErrorCode.NOT_JSON, "The message is neither Base64 nor a JSON object.") from error
+        raise ContractError(ErrorCode.NOT_JSON, sentence("The message is neither Base64 nor a JSON object.")) from error
 
 
 def _dumps(value: Any) -> bytes:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from .sentences import sentence
 from .text import clean, cut, visible, without_placeholders
 
 #: Room for the unknown fields of one event, as JSON in UTF-8.
@@ -34,7 +35,9 @@ def keep(unknown: Mapping[str, Any], room: int, warnings: list[dict[str, str]]) 
         elif found is not None:
             rest.is_whole = False
         if not rest.is_whole:
-            message = f"left out, wholly or in part: unknown fields have room for {MAX_EXTRA_BYTES // 1024} KiB"
+            message = sentence(
+                "left out, wholly or in part: unknown fields have room for %(size)s KiB", size=MAX_EXTRA_BYTES // 1024
+            )
             warnings.append({"field": cut(name, 64), "message": message})
     return kept
 

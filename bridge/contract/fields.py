@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from . import dates, text
+from .sentences import sentence
 
 #: Largest request body, in bytes. It still fits on a queue after normalising, enveloping and Base64.
 MAX_BODY_BYTES = 32 * 1024
@@ -28,7 +29,7 @@ class TooLong(ValueError):
     """
 
     def __init__(self, value: str, limit: int):
-        super().__init__(f"must have at most {limit} characters")
+        super().__init__(sentence("must have at most %(limit)s characters", limit=limit))
         self.limit = limit
         self.rest = text.cut(value, limit)
 
@@ -92,7 +93,7 @@ def _whole(value: Any) -> Any:
     if isinstance(value, str):
         value, has_gaps = text.without_placeholders(text.visible(text.clean(value)))
         if has_gaps and value:
-            raise ValueError("has a placeholder that ManyChat did not fill in")
+            raise ValueError(sentence("has a placeholder that ManyChat did not fill in"))
         return text.visible(value) or None
     return value
 
@@ -102,10 +103,10 @@ def _digits_if_number(value: Any) -> Any:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("must be text")
+        raise ValueError(sentence("must be text"))
     if isinstance(value, float):
         if not math.isfinite(value):  # 1e400 is JSON; as text it would become a person named "inf"
-            raise ValueError("must be text, or a smaller number")
+            raise ValueError(sentence("must be text, or a smaller number"))
         if value.is_integer():
             value = int(value)
     return str(value)
@@ -126,7 +127,7 @@ def to_name(value: Any) -> Any:
     """
     value = to_text(value)
     if value is not None and text.visible(value) in _NO_VALUE:
-        raise ValueError("is a word that programs write for no value")
+        raise ValueError(sentence("is a word that programs write for no value"))
     return value
 
 
@@ -137,7 +138,7 @@ def to_email(value: Any) -> Any:
     """
     value = to_text(value)
     if value is not None and text.visible(value).casefold() in _NOBODY:
-        raise ValueError("is a word that programs write for no value")
+        raise ValueError(sentence("is a word that programs write for no value"))
     return value
 
 
@@ -178,20 +179,20 @@ def to_id(value: Any) -> Any:
     if value is None:
         return None
     if isinstance(value, bool):
-        raise ValueError("must be a whole number")
+        raise ValueError(sentence("must be a whole number"))
     if isinstance(value, str):
         # int() would also accept "1_000" and the digits of other alphabets. "1.000" may be a thousand.
         if not re.fullmatch(r"\+?[0-9]{1,20}(\.0{0,2})?", value):
-            raise ValueError("must be a whole number")
+            raise ValueError(sentence("must be a whole number"))
         value = int(value.split(".")[0])
     if isinstance(value, float):
         if not value.is_integer():
-            raise ValueError("must be a whole number")
+            raise ValueError(sentence("must be a whole number"))
         value = int(value)
     if not isinstance(value, int):
-        raise ValueError("must be a whole number")
+        raise ValueError(sentence("must be a whole number"))
     if not 0 <= value <= MAX_INT:
-        raise ValueError(f"must be between 0 and {MAX_INT}")
+        raise ValueError(sentence("must be between 0 and %(most)s", most=MAX_INT))
     return value or None
 
 
@@ -211,7 +212,7 @@ def _to_datetime_of_zone(value: Any, info: ValidationInfo) -> Any:
 
 def _required(value: Any) -> Any:
     if value is None:
-        raise ValueError("must not be empty")
+        raise ValueError(sentence("must not be empty"))
     return value
 
 

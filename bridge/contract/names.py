@@ -19,6 +19,7 @@ from .errors import ContractError
 from .fields import is_empty, is_id, is_nobody
 from .outcomes import ErrorCode
 from .payloads import EventType
+from .sentences import sentence
 from .text import clean, cut, normalized
 
 #: Fields that only *Full Contact Data* has. One of them is enough to know it.
@@ -207,8 +208,13 @@ def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
         fields = hits.get(other) or sorted((other.model.model_fields.keys() - own) & body.keys())
         raise ContractError(
             ErrorCode.WRONG_ENDPOINT,
-            f"These are the fields of another webhook. Send them to {method} {path}.",
-            [{"field": name, "message": f"belongs to {method} {path}"} for name in fields],
+            sentence(
+                "These are the fields of another webhook. Send them to %(method)s %(path)s.", method=method, path=path
+            ),
+            [
+                {"field": name, "message": sentence("belongs to %(method)s %(path)s", method=method, path=path)}
+                for name in fields
+            ],
             other.queue,
         )
 

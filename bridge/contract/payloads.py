@@ -19,6 +19,7 @@ from . import examples
 from .errors import ContractError
 from .fields import Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
 from .outcomes import ErrorCode
+from .sentences import sentence
 
 
 class EventQueue(str, Enum):
@@ -125,7 +126,7 @@ class CampaignAssignment(Payload):
     @model_validator(mode="after")
     def _needs_campaign(self) -> CampaignAssignment:
         if self.campaign_id is None:
-            raise ValueError("campaign_id: must not be empty")
+            raise ValueError(f"campaign_id: {sentence('must not be empty')}")
         return self
 
 
@@ -167,7 +168,8 @@ class State(BaseModel):
     @model_validator(mode="after")
     def _needs_stage(self) -> State:
         if self.stage_id is None and self.stage is None:
-            raise ValueError("stage_id: give the ManyChat stage as stage_id (a number) or as stage (its label)")
+            text = sentence("give the ManyChat stage as stage_id (a number) or as stage (its label)")
+            raise ValueError(f"stage_id: {text}")
         return self
 
 
@@ -347,7 +349,7 @@ def type_of(payload: Mapping[str, Any], queue: str) -> EventType:
     """
     candidates = [each for each in EventType if each.queue == queue]
     if not candidates:
-        raise ContractError(ErrorCode.INVALID, f"The queue {queue} carries no events.")
+        raise ContractError(ErrorCode.INVALID, sentence("The queue %(queue)s carries no events.", queue=queue))
     *others, assumed = candidates
     for event_type in others:
         if own_fields(event_type, candidates) & payload.keys():
@@ -379,9 +381,9 @@ def field_error(item: Any) -> dict[str, str]:
         path.append(named[1])
         message = named[2]
     elif item["type"] == "missing":
-        message = "must not be empty"
+        message = sentence("must not be empty")
     elif item["type"] == "extra_forbidden":
-        message = "is not known here"
+        message = sentence("is not known here")
     elif item["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        message = "must be an object: {…}"
+        message = sentence("must be an object: {…}")
     return {"field": ".".join(path), "message": message}

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
+from .broken_json import fault_in
 from .errors import ContractError
 from .strict_json import parse_json
 
@@ -48,10 +49,9 @@ def broken_at(text: str) -> Span | None:
     """The place at which ``text`` stops being the one JSON object that it should be; ``None`` if there is none."""
     try:
         parse_json(text.removeprefix("\ufeff").encode("utf-8", "replace"))
-    except ContractError as error:
-        cause = error.__cause__
-        if isinstance(cause, json.JSONDecodeError):
-            start = min(cause.pos + text.startswith("\ufeff"), max(len(text) - 1, 0))
+    except ContractError:
+        if fault := fault_in(text.removeprefix("\ufeff")):
+            start = min(fault.position + text.startswith("\ufeff"), max(len(text) - 1, 0))
             token = _TOKEN.match(text, start)
             # Up to the end of the line: a text that is not closed would mark all that follows.
             end = min(token.end() if token else start + 1, start + len(text[start:].partition("\n")[0]) or start + 1)

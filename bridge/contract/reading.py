@@ -24,6 +24,7 @@ from .fields import ZONE, TooLong, is_empty
 from .names import Candidate
 from .outcomes import ErrorCode
 from .payloads import CampaignContact, EventType, Payload, field_error
+from .sentences import sentence
 from .text import cut, length
 
 #: Azure Storage Queue's own limit for one message, in characters of its (Base64) text.
@@ -61,9 +62,9 @@ def read_sent(event_type: EventType, body: Mapping[str, Any], zone: tzinfo, rece
     names.refuse_misdirected(event_type, body)
     found = read(event_type, body, zone, received_at)
     if isinstance(found.payload, CampaignContact) and not found.payload.has_news:
-        message = "give at least one of adviser, assignment date, last_state and summary"
+        message = sentence("give at least one of adviser, assignment date, last_state and summary")
         errors = [*map(dict, found.warnings), {"field": "last_state", "message": message}]
-        raise ContractError(ErrorCode.INVALID, f"The update says nothing: {message}.", errors)
+        raise ContractError(ErrorCode.INVALID, sentence("The update says nothing: %(what)s.", what=message), errors)
     return found
 
 
@@ -157,7 +158,7 @@ class _Reading:
         message = field_error(fault)["message"]
         cause = (fault.get("ctx") or {}).get("error")
         if isinstance(cause, TooLong) and path != "manychat_id":
-            self._warn(failed.name, f"cut to {cause.limit} characters")
+            self._warn(failed.name, sentence("cut to %(limit)s characters", limit=cause.limit))
             self.chosen[path] = Candidate(failed.name, cause.rest, failed.is_contract)
             return True
         self._first_faults.setdefault(path, message)
@@ -167,7 +168,11 @@ class _Reading:
         else:
             del self.chosen[path]
         is_date = path == self._type.model.date_field and path not in self.chosen
-        message = f"left out{', so the event counts as of its receipt' * is_date}: {message}"
+        message = (
+            sentence("left out, so the event counts as of its receipt: %(why)s", why=message)
+            if is_date
+            else sentence("left out: %(why)s", why=message)
+        )
         if failed.is_contract:
             self._warn(failed.name, message)
         else:
@@ -198,7 +203,7 @@ class _Reading:
                     if same:
                         self._same.add(other.name)
                     else:
-                        self._warn(other.name, f"differs from {chosen.name}, which counts")
+                        self._warn(other.name, sentence("differs from %(field)s, which counts", field=chosen.name))
 
     def tell_unread(self) -> None:
         """Warn of ManyChat's own fields that could not be read.
@@ -223,13 +228,16 @@ class _Reading:
                 unknown += [f"{outer}.{name}" for name in inner]
                 rest |= {outer: inner} if inner else {}
             elif not is_empty(inside):
-                self._warn(outer, "left out: must be an object: {…}")
+                self._warn(outer, sentence("left out: %(why)s", why=sentence("must be an object: {…}")))
                 rest[outer] = inside
         if names.is_contact_data(self._body):
             unknown = [name for name in unknown if name not in names.MANYCHAT]
         unknown = [name for name in unknown if name not in self._type.spec.aliases.values()]
         slips = names.slips(self._type, unknown, set(self.chosen))
-        return rest, [{"field": names.shown(name), "message": f"did you mean {path}?"} for name, path in slips]
+        return rest, [
+            {"field": names.shown(name), "message": sentence("did you mean %(field)s?", field=path)}
+            for name, path in slips
+        ]
 
 
 def _without_disbelieved(payload: Payload, received_at: datetime, warnings: Warnings) -> Payload:
@@ -238,15 +246,16 @@ def _without_disbelieved(payload: Payload, received_at: datetime, warnings: Warn
     The event's own date stays: :attr:`.event.Event.occurred_at` ignores it, and the audit counts it.
     """
     latest = received_at + MAX_CLOCK_SKEW
-    doubt = "is more than 24 hours in the future"
     if payload.date is not None and payload.date > latest:
-        warnings.append({"field": payload.date_field, "message": f"{doubt}, so the event counts as of its receipt"})
+        message = sentence("is more than 24 hours in the future, so the event counts as of its receipt")
+        warnings.append({"field": payload.date_field, "message": message})
     late = [
         name
         for name in type(payload).model_fields
         if isinstance(moment := getattr(payload, name), datetime) and moment > latest and name != payload.date_field
     ]
-    warnings += ({"field": name, "message": f"left out: {doubt}"} for name in late)
+    doubt = sentence("is more than 24 hours in the future")
+    warnings += ({"field": name, "message": sentence("left out: %(why)s", why=doubt)} for name in late)
     return payload.model_copy(update=dict.fromkeys(late)) if late else payload
 
 
@@ -254,16 +263,18 @@ def _fitting(payload: Payload, warnings: Warnings, extra: Mapping[str, Any]) -> 
     """What fits on a queue: first without the unknown fields, then with a shorter summary."""
     if len(warnings) > MAX_WARNINGS:
         more = len(warnings) - MAX_WARNINGS + 1
-        warnings = [*warnings[: MAX_WARNINGS - 1], {"field": "", "message": f"and {more} more warnings"}]
+        message = sentence("warnings that are not shown: %(count)s", count=more)
+        warnings = [*warnings[: MAX_WARNINGS - 1], {"field": "", "message": message}]
     if not extra and len(_summary(payload)) < _SHORT_SUMMARY:
         return ReadPayload(payload, tuple(warnings), extra)
     if _excess(payload, warnings, extra) > 0 and extra:
         extra = {}
-        warnings = [*warnings, {"field": "", "message": "the unknown fields were left out: the event is too long"}]
+        message = sentence("the unknown fields were left out: the event is too long")
+        warnings = [*warnings, {"field": "", "message": message}]
     if _excess(payload, warnings, extra) > 0:
         field = "state.summary" if hasattr(payload, "state") else "summary"
         warnings = [each for each in warnings if each["field"] != field]
-        warnings.append({"field": field, "message": "cut: the event is too long for its queue"})
+        warnings.append({"field": field, "message": sentence("cut: the event is too long for its queue")})
     while (excess := _excess(payload, warnings, extra)) > 0 and _summary(payload):
         payload = _with_shorter_summary(payload, excess)  # the only long text
     return ReadPayload(payload, tuple(warnings), extra)

@@ -7,8 +7,10 @@ import re
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
+from .broken_json import fault_in
 from .errors import ContractError
 from .outcomes import ErrorCode
+from .sentences import sentence
 from .text import clean
 
 #: Deepest nesting of a body. The contract needs two levels, and a field that it does not know refuses no event. Python
@@ -25,23 +27,39 @@ def parse_json(body: bytes | str) -> dict[str, Any]:
     is an empty field, and a text may contain a line break.
 
     :raises ContractError: ``not_json``: not UTF-8, not JSON (``NaN`` is not JSON), not an object, a duplicate key, or
-        nested deeper than :data:`MAX_JSON_DEPTH`
+        nested deeper than :data:`MAX_JSON_DEPTH`. ``errors`` names the field that broke the JSON, if there is one
     """
     try:
-        value = _loads(body if isinstance(body, str) else body.decode("utf-8-sig"))
+        text = body if isinstance(body, str) else body.decode("utf-8-sig")
+        value = _loads(text)
     except UnicodeDecodeError as error:
-        raise ContractError(ErrorCode.NOT_JSON, "The body is not UTF-8 text.") from error
+        raise ContractError(ErrorCode.NOT_JSON, sentence("The body is not UTF-8 text.")) from error
     except json.JSONDecodeError as error:
-        raise ContractError(
-            ErrorCode.NOT_JSON, f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
-        ) from error
+        raise _not_json(text, error) from error
     except RecursionError as error:
-        raise ContractError(ErrorCode.NOT_JSON, "The body is nested too deeply.") from error
+        raise _too_deep() from error
     if not isinstance(value, dict):
-        raise ContractError(ErrorCode.NOT_JSON, "The body must be a JSON object: {…}.")
+        raise ContractError(ErrorCode.NOT_JSON, sentence("The body must be a JSON object: {…}."))
     if _depth(value) > MAX_JSON_DEPTH:
-        raise ContractError(ErrorCode.NOT_JSON, "The body is nested too deeply.")
+        raise _too_deep()
     return value
+
+
+def _not_json(text: str, error: json.JSONDecodeError) -> ContractError:
+    if fault := fault_in(text):
+        before, what = text[: fault.position], fault.message
+        line, column = before.count("\n") + 1, fault.position - before.rfind("\n")
+    else:
+        line, column, what = error.lineno, error.colno, error.msg
+    message = sentence(
+        "The body is not JSON (line %(line)s, column %(column)s): %(what)s.", line=line, column=column, what=what
+    )
+    errors = [{"field": fault.field, "message": what}] if fault and fault.field else []
+    return ContractError(ErrorCode.NOT_JSON, message, errors)
+
+
+def _too_deep() -> ContractError:
+    return ContractError(ErrorCode.NOT_JSON, sentence("The body is nested too deeply."))
 
 
 # The beginning of a JSON text, or an unresolved placeholder without quotation marks:
@@ -84,12 +102,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ContractError(ErrorCode.NOT_JSON, f"Duplicate key “{clean(twice)[:64]}” in the body.")
+        message = sentence("Duplicate key “%(field)s” in the body.", field=clean(twice)[:64])
+        raise ContractError(ErrorCode.NOT_JSON, message)
     return value
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ContractError(ErrorCode.NOT_JSON, f"The body is not JSON: {name} is not a JSON value.")
+    raise json.JSONDecodeError(f"{name} is no JSON value", "", 0)
 
 
 def _integer(digits: str) -> int | float:

@@ -18,6 +18,7 @@ from .fields import MAX_BODY_BYTES
 from .outcomes import ErrorCode
 from .payloads import EventType
 from .request_headers import RequestHeaders
+from .sentences import sentence
 from .strict_json import parse_json
 
 #: Seconds after which a sender should try again what could not be stored.
@@ -59,17 +60,20 @@ class WebhookError(Exception):
 
 def wrong_method(allowed: str) -> WebhookError:
     """The 405."""
-    return WebhookError(405, "method_not_allowed", f"Use {allowed} here.", headers=[("Allow", allowed)])
+    return WebhookError(
+        405, "method_not_allowed", sentence("Use %(allowed)s here.", allowed=allowed), headers=[("Allow", allowed)]
+    )
 
 
 def no_valid_key() -> WebhookError:
     """The 401 for a missing or wrong key. It does not say how the key is wrong."""
-    return WebhookError(401, "unauthorized", "The header X-API-KEY is missing, or the key in it is not valid.")
+    message = sentence("The header X-API-KEY is missing, or the key in it is not valid.")
+    return WebhookError(401, "unauthorized", message)
 
 
 def key_in_address() -> WebhookError:
     """The 401 for a key in the query string."""
-    message = (
+    message = sentence(
         "The address contains a key, and logs keep addresses. "
         "Revoke the key and send a new one in the header X-API-KEY."
     )
@@ -81,29 +85,31 @@ def too_many_wrong_keys(seconds: int) -> WebhookError:
 
     :param seconds: until the address may try again
     """
-    message = f"Too many requests without a valid key. Try again in {seconds} seconds."
+    message = sentence(
+        "Too many requests without a valid key. Seconds until you may try again: %(seconds)s.", seconds=seconds
+    )
     return WebhookError(429, "too_many_wrong_keys", message, headers=[("Retry-After", str(seconds))])
 
 
 def too_large() -> WebhookError:
     """The 413."""
-    return WebhookError(413, "too_large", f"The body has more than {MAX_BODY_BYTES} bytes.")
+    return WebhookError(413, "too_large", sentence("The body has more than %(limit)s bytes.", limit=MAX_BODY_BYTES))
 
 
 def unavailable() -> WebhookError:
     """The 503: a dependency is down."""
-    message = "The service is not available at the moment. Please send the request again."
+    message = sentence("The service is not available at the moment. Please send the request again.")
     return WebhookError(503, "unavailable", message, headers=[("Retry-After", str(RETRY_AFTER))])
 
 
 def malformed() -> WebhookError:
     """The 400 for what is no HTTP request."""
-    return WebhookError(400, "invalid", "The request is malformed.")
+    return WebhookError(400, "invalid", sentence("The request is malformed."))
 
 
 def incomplete() -> WebhookError:
     """The 400 for a body that is shorter than its ``Content-Length``, or whose last chunk is missing."""
-    return WebhookError(400, ErrorCode.NOT_JSON.value, "The body is incomplete.")
+    return WebhookError(400, ErrorCode.NOT_JSON.value, sentence("The body is incomplete."))
 
 
 def of_contract(error: ContractError) -> WebhookError:
@@ -135,7 +141,7 @@ def check_headers(content_length: int | None, content_type: str) -> None:
     # The parameters do not matter: JSON has one encoding (RFC 8259, 8.1), and the body shows whether it is JSON.
     media_types = {each.partition(";")[0].strip().lower() for each in content_type.split(",")}
     if media_types != {"application/json"}:
-        raise WebhookError(415, "unsupported_media_type", "Send the header Content-Type: application/json.")
+        raise WebhookError(415, "unsupported_media_type", sentence("Send the header Content-Type: application/json."))
 
 
 def read_event(

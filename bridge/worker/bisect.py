@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ..contract.event import Event
 from ..contract.outcomes import ErrorCode
+from ..contract.sentences import sentence
 from ..errors import OdooRefused, Outage
 from ..log import kind
 from ..results import Failure, Outcome
@@ -42,9 +43,10 @@ def bisect_batch(
 def failure_of(error: Exception) -> Failure:
     """What ``error`` says of the event that raised it."""
     if isinstance(error, OdooRefused):
-        code, message = ErrorCode.REFUSED, f"Odoo refused it: {error.message} ({error.name})"
+        code = ErrorCode.REFUSED
+        message = sentence("Odoo refused it: %(what)s (%(kind)s)", what=error.message, kind=error.name)
     elif isinstance(error, DBAPIError):
-        code, message = ErrorCode.SQL_REFUSED, f"The database refused it: {error.orig}"
+        code, message = ErrorCode.SQL_REFUSED, sentence("The database refused it: %(what)s", what=error.orig)
     else:
         code, message = ErrorCode.FAILED, f"{kind(error)}: {error}"
     # PostgreSQL stores no NUL in a text.

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from ..contract.event import Event
 from ..contract.fields import format_datetime
 from ..contract.outcomes import ErrorCode
+from ..contract.sentences import sentence
 from ..errors import QueueDenied, QueueMissing
 from ..queue import Message, Queue
 from ..results import Failure
@@ -171,7 +172,9 @@ def last_failure(known: AttemptState | AuditRow) -> Failure:
     :param known: its earlier attempts
     """
     if known.attempt_in_progress or not known.error_code:
-        message = f"Each of its {known.attempts} attempts ended because the bridge was killed."
+        message = sentence(
+            "Each of its attempts ended because the bridge was killed. Attempts: %(count)s.", count=known.attempts
+        )
         return Failure(ErrorCode.CRASHED.value, message, permanent=True)
     return Failure(known.error_code, known.error or "", permanent=True)
 

@@ -25,6 +25,7 @@ from .. import retry
 from ..contract.errors import ContractError
 from ..contract.event import Event, decode
 from ..contract.outcomes import ErrorCode
+from ..contract.sentences import sentence
 from ..errors import Outage
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
@@ -253,7 +254,11 @@ class BatchProcessor:
         events = [delivery.event for delivery in group if delivery not in misplaced]
         outcomes = bisect_batch(events, self._handler.handle) if events else {}
         for delivery in misplaced:
-            message = f"Events of type {delivery.event.type.value} belong on {delivery.event.type.queue}."
+            message = sentence(
+                "Events of type %(type)s belong on %(queue)s.",
+                type=delivery.event.type.value,
+                queue=delivery.event.type.queue,
+            )
             outcomes[delivery.event.id] = Failure(ErrorCode.WRONG_QUEUE.value, message, permanent=True)
         self._settle(batch, group, outcomes)
 

@@ -8,6 +8,8 @@ import psycopg2
 
 from odoo.exceptions import RedirectWarning, UserError
 
+from ..sentences import say
+
 #: Longest reason kept: another module's message may be of any length.
 MOST_CHARS = 2000
 
@@ -25,7 +27,8 @@ def reason(env, error):
     elif isinstance(error, psycopg2.Error):
         text = _of_database(env, error)
     else:
-        text = env._(
+        text = say(
+            env,
             "An error in the program: %(kind)s in %(place)s. Odoo's log has the place in the code.",
             kind=type(error).__name__,
             place=_place(env, error),
@@ -36,26 +39,33 @@ def reason(env, error):
 
 def _of_database(env, error):
     diag, labels = error.diag, _labels(env, error)
-    named = {"model": _model_label(env, diag.table_name), "fields": ", ".join(f"“{label}”" for label in labels)}
+    named = {"model": _model_label(env, diag.table_name), "labels": _quoted(labels)}
     if message := _message_of_constraint(env, diag.constraint_name):
         return message
     if isinstance(error, psycopg2.errors.NotNullViolation):
-        return env._("%(fields)s is required (%(model)s), and the event does not fill it.", **named)
+        return say(env, "%(labels)s is required (%(model)s), and the event does not fill it.", **named)
     if isinstance(error, psycopg2.errors.UniqueViolation | psycopg2.errors.ExclusionViolation) and labels:
-        return env._("There is another record with the same value of %(fields)s (%(model)s).", **named)
+        return say(env, "There is another record with the same value of %(labels)s (%(model)s).", **named)
     if isinstance(error, psycopg2.errors.ForeignKeyViolation) and labels:
-        return env._("%(fields)s does not exist any more, or is still in use (%(model)s).", **named)
+        return say(env, "%(labels)s does not exist any more, or is still in use (%(model)s).", **named)
     if isinstance(error, psycopg2.errors.StringDataRightTruncation):
         return _too_long(env, error)
     if isinstance(error, psycopg2.errors.RaiseException):
-        return env._("A trigger of the database does not allow it.")  # its own words may quote the event
+        return say(env, "A trigger of the database does not allow it.")  # its own words may quote the event
     if diag.constraint_name:
-        rule = env._(
-            "The rule “%(rule)s” of the database does not allow it (%(model)s).", rule=diag.constraint_name, **named
-        )
-        fields = labels and env._("It is about %s.", named["fields"])
-        return f"{rule} {fields}" if fields else rule
-    return env._("The database does not accept a value: %s.", type(error).__name__)
+        named["rule"] = diag.constraint_name
+        if labels:
+            return say(
+                env,
+                "The rule “%(rule)s” of the database does not allow it (%(model)s). It is about %(labels)s.",
+                **named,
+            )
+        return say(env, "The rule “%(rule)s” of the database does not allow it (%(model)s).", **named)
+    return say(env, "The database does not accept a value: %(kind)s.", kind=type(error).__name__)
+
+
+def _quoted(labels):
+    return ", ".join(f"“{label}”" for label in labels)
 
 
 def _too_long(env, error):
@@ -71,13 +81,13 @@ def _too_long(env, error):
     )
     labels = [_label(env, "crm_lead", column) for (column,) in env.cr.fetchall()]
     if labels:
-        fields = ", ".join(f"“{label}”" for label in labels)
-        return env._(
-            "A value is longer than %(length)s characters, which is the limit of %(fields)s.",
+        return say(
+            env,
+            "A value is longer than %(length)s characters, which is the limit of %(labels)s.",
             length=length,
-            fields=fields,
+            labels=_quoted(labels),
         )
-    return env._("A value is longer than its field in the database allows (%s characters).", length)
+    return say(env, "A value is longer than its field in the database allows (%(length)s characters).", length=length)
 
 
 def _message_of_constraint(env, name):
@@ -155,7 +165,7 @@ def _place(env, error):
     actions = [re.fullmatch(r"ir\.actions\.server\((\d+),\)", frame.filename) for frame in frames]
     if found := [match for match in actions if match]:
         action = env["ir.actions.server"].sudo().browse(int(found[-1].group(1)))
-        return env._("the server action “%s”", action.display_name)
+        return say(env, "the server action “%(name)s”", name=action.display_name)
     path = frames[-1].filename
     folder = os.path.dirname(path)
     while folder != os.path.dirname(folder):

@@ -14,6 +14,8 @@ from bridge.contract.throttle import Throttle
 from bridge.contract.webhook import WebhookError
 
 from ..private_sql import failure, private
+from ..rights import company_language
+from ..sentences import answer_in_language
 from .dispatcher import ManychatDispatcher, make_answer
 
 _logger = logging.getLogger(__name__)
@@ -45,9 +47,10 @@ def route(path, method):
                 used = request.httprequest.method
                 if used != method and (used, method) != ("HEAD", "GET"):
                     raise webhook.wrong_method(method)
-                return make_answer(*_with_retries(endpoint, self))
+                status, body = _with_retries(endpoint, self)
+                return make_answer(status, _for_bot_builder(body))
             except WebhookError as error:
-                return make_answer(error.status, error.body, error.headers)
+                return make_answer(error.status, _for_bot_builder(error.body), error.headers)
             except Exception as error:
                 request.env.cr.rollback()
                 _logger.error("%s failed: %s", path, failure(error))
@@ -57,6 +60,19 @@ def route(path, method):
         return respond
 
     return decorate
+
+
+def webhook_env():
+    """The environment of the addon's own user for webhooks, in the language of its company."""
+    env = request.env(user=request.env.ref("miasalud_crm.user_webhook").id, su=True)
+    return env(context={**env.context, "lang": company_language(env)})
+
+
+def _for_bot_builder(body):
+    """``body`` in the company's language, if it has words for people. Most answers have none, and cost no query."""
+    if not (body.get("warnings") or body.get("errors") or body.get("message")):
+        return body
+    return answer_in_language(webhook_env(), body)
 
 
 def _with_retries(endpoint, controller):

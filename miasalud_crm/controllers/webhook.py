@@ -8,11 +8,11 @@ from odoo.http import request
 from bridge.contract import webhook
 from bridge.contract.payloads import EventType
 from bridge.contract.request_headers import RequestHeaders
+from bridge.contract.sentences import sentence
 from bridge.contract.webhook import WebhookError
 
 from .. import sent_request
-from ..rights import company_language
-from .api import authenticate, route
+from .api import authenticate, route, webhook_env
 
 
 class ManychatWebhook(http.Controller):
@@ -44,14 +44,15 @@ class ManychatWebhook(http.Controller):
                 zone=key._zone(),
             )
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
-                raise WebhookError(403, "test_key", "This key is for one test event. Bots need a key of their own.")
+                message = sentence("This key is for one test event. Bots need a key of their own.")
+                raise WebhookError(403, "test_key", message)
         except WebhookError as error:
             if headers.is_recorded or not headers.is_dry_run:
                 sent = sent_request.of(http_request, body)
                 request.env["manychat.event"]._record_refusal(event_type, error, sent, key)
             raise
         if headers.is_dry_run:
-            return 200, self._forecast(event, headers.is_recorded)
+            return 200, webhook_env()["manychat.request"]._forecast(event, headers.is_recorded)
         self._store(event, key, sent_request.of(http_request, body))
         return 200, webhook.accepted(event)
 
@@ -71,25 +72,6 @@ class ManychatWebhook(http.Controller):
             request.env.transaction.clear()
             if not events.sudo()._is_known(event.id):
                 raise
-
-    def _forecast(self, event, is_recorded):
-        """What would happen to ``event``. Stores nothing; if ``is_recorded``, an unknown stage for people to map."""
-        forecast = webhook.forecast(event, duplicate=request.env["manychat.event"].sudo()._is_known(event.id))
-        if event.type is EventType.OPPORTUNITY:
-            state = event.payload.state
-            stage = request.env["manychat.stage.map"].sudo()._resolver()(state.stage_id, state.stage)
-            if is_recorded and not stage:
-                request.env["manychat.stage.alias"].sudo()._open(state.stage_id, state.stage)
-            webhook_user = request.env.ref("miasalud_crm.user_webhook")
-            language = company_language(request.env(user=webhook_user.id, su=True))
-            name = stage.stage_id.with_context(lang=language).name
-            forecast["stage"] = name or None
-            forecast["message"] = (
-                f"The opportunity would enter the stage “{name}”."
-                if stage
-                else "This ManyChat stage is not mapped yet: the event would wait until a manager maps it in Odoo."
-            )
-        return forecast
 
 
 def _add_route(event_type):

@@ -1,6 +1,4 @@
-import re
 from datetime import datetime, timezone
-from urllib.parse import quote
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
@@ -13,10 +11,6 @@ from ..rights import access_required
 from .manychat_advisor import COMMERCIAL, MEDICAL
 from .manychat_identity import is_applying
 from .manychat_stage_history import PERSON
-
-#: The address of a conversation in ManyChat, with a placeholder for the person's id.
-CHAT_URL_PARAMETER = "miasalud_crm.chat_url"
-CHAT_URL_ID = "{manychat_id}"
 
 #: What the addon keeps to apply events in order. A wrong value would freeze the opportunity.
 BOOKKEEPING = (
@@ -87,8 +81,6 @@ class CrmLead(models.Model):
     )
     manychat_event_count = fields.Integer("Chat Events", compute="_compute_manychat_event_count")
     manychat_stage_count = fields.Integer("Stages Entered", compute="_compute_manychat_stage_count")
-    manychat_chat_url = fields.Char("Chat in ManyChat", compute="_compute_manychat_urls")
-    manychat_whatsapp_url = fields.Char("Chat in WhatsApp", compute="_compute_manychat_urls")
     manychat_summary = fields.Text("Last Summary", readonly=True, copy=False)
     manychat_values = fields.Json(
         "Values from the Chat",
@@ -173,16 +165,6 @@ class CrmLead(models.Model):
         for lead in self:
             lead.manychat_stage_count = counts.get(lead.id, 0)
 
-    @api.depends("x_manychat_id", "phone")
-    def _compute_manychat_urls(self):
-        template = self.env["ir.config_parameter"].sudo().get_param(CHAT_URL_PARAMETER) or ""
-        for lead in self:
-            manychat_id = lead.x_manychat_id and quote(lead.x_manychat_id, safe="")
-            lead.manychat_chat_url = template.replace(CHAT_URL_ID, manychat_id) if template and manychat_id else False
-            # https://faq.whatsapp.com/5913398998672934: the number in international form, digits only
-            digits = re.sub(r"\D", "", lead.phone or "") if (lead.phone or "").strip().startswith("+") else ""
-            lead.manychat_whatsapp_url = f"https://wa.me/{digits}" if digits and manychat_id else False
-
     def _inverse_phone(self):
         # Odoo copies a new phone number to the linked customer, but the chat must not change customers.
         if is_applying(self.env):
@@ -257,10 +239,14 @@ class CrmLead(models.Model):
 
     @access_required("read")
     def action_view_manychat_events(self):
-        """Open the events of the conversation."""
+        """Open the events of the conversation, with what the customer said."""
         self.ensure_one()
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
-        return {**action, "domain": [("lead_id", "=", self.id)], "context": {}}
+        names = ("manychat_event_conversation_view_list", "manychat_event_conversation_view_kanban")
+        views = [(self.env.ref(f"miasalud_crm.{name}").id, name.rpartition("_")[2]) for name in names]
+        title = {"name": self.env._("Chat Events"), "display_name": self.env._("Chat Events")}
+        domain = [("lead_id", "=", self.id)]
+        return {**action, **title, "views": [*views, (False, "form")], "domain": domain, "context": {}}
 
     @access_required("read")
     def action_view_manychat_stages(self):
@@ -321,6 +307,8 @@ class CrmLead(models.Model):
         """Make ``self`` follow the conversations of ``opportunities`` too."""
         self.ensure_one()
         survivor, others = self.sudo(), opportunities.sudo()
+        for identity in (survivor | others).manychat_identity_ids.filtered(lambda identity: not identity.phone):
+            identity.phone = identity.lead_id.phone  # Odoo's merge keeps one number only
         last = max(survivor.manychat_identity_ids.mapped("sequence"), default=0)
         for offset, identity in enumerate(others.manychat_identity_ids.sorted("sequence"), start=1):
             identity.write({"lead_id": survivor.id, "sequence": last + offset})

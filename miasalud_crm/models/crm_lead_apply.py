@@ -13,6 +13,7 @@ from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
 from bridge.contract.outcomes import ErrorCode
 from bridge.contract.payloads import EventType
+from bridge.contract.sentences import sentence
 
 from ..apply import refusal
 from ..apply.batch import EventBatch, lock_rows
@@ -21,6 +22,7 @@ from ..apply.transaction import undivided
 from ..moments import naive_utc
 from ..private_sql import failure
 from ..rights import bridge_only
+from ..sentences import menu_path, say
 from .manychat_identity import APPLYING
 
 _logger = logging.getLogger(__name__)
@@ -194,14 +196,18 @@ class CrmLead(models.Model):
         """
         state = event.payload.state
         alias = self.env["manychat.stage.alias"]._open(state.stage_id, state.stage)
-        message = self.env._(
-            "The ManyChat stage “%s” is not mapped to a pipeline stage. Map it under CRM ▸ Configuration ▸ ManyChat ▸ "
-            "Stage Aliases; the event then continues by itself.",
-            alias.display_name,
+        message = say(
+            self.env,
+            "The ManyChat stage “%(stage)s” is not mapped to a pipeline stage. Map it under %(menu)s; the event then "
+            "continues by itself.",
+            stage=alias.display_name,
+            menu=menu_path(self.env, "miasalud_crm.manychat_stage_alias_menu"),
         )
         result = _result(event.id, "error", code=ErrorCode.UNMAPPED_STAGE.value, message=message)
         _complete_row(row, result)
-        row.write({"alias_id": alias.id, "attempts": row._with_attempt(ErrorCode.UNMAPPED_STAGE.value, message)})
+        row.write(
+            {"alias_id": alias.id, "attempts": row._with_attempt(ErrorCode.UNMAPPED_STAGE.value, alias.display_name)}
+        )
         return result
 
     # ------------------------------------------------------------
@@ -238,9 +244,8 @@ class CrmLead(models.Model):
             try:
                 event = from_envelope(envelope)
                 if event.type is not EventType.OPPORTUNITY:
-                    raise ContractError(
-                        ErrorCode.INVALID, f"An event of type “{event.type.value}” concerns no opportunity."
-                    )
+                    message = sentence("An event of type “%(type)s” concerns no opportunity.", type=event.type.value)
+                    raise ContractError(ErrorCode.INVALID, message)
                 valid.setdefault(event.id, (event, []))[1].append(position)
             except ContractError as error:
                 event_id = envelope.get("id") if isinstance(envelope, dict) else False

@@ -1,8 +1,10 @@
 from collections import defaultdict
+from datetime import datetime, timedelta, timezone
 
 from markupsafe import Markup, escape
 
 from odoo import fields, models
+from odoo.tools import format_datetime
 
 from bridge.contract.newest import order_of
 
@@ -13,6 +15,8 @@ from .manychat_stage_history import CHAT
 
 #: The id of the team of new opportunities whose stage names none.
 DEFAULT_TEAM_PARAMETER = "miasalud_crm.default_team_id"
+#: The chatter's own date tells when an event happened, unless it came later than this.
+LATE = timedelta(minutes=10)
 
 
 class CrmLead(models.Model):
@@ -57,7 +61,7 @@ class CrmLead(models.Model):
             events_and_leads += zip((event for event, _values in group), created.with_env(self.env), strict=True)
         batch.leads |= {event.manychat_id: lead for event, lead in events_and_leads}
         self._manychat_record_stages(events_and_leads)
-        self._manychat_log_summaries(events_and_leads)
+        self._manychat_log_lines(events_and_leads)
         return {event.id: ("created", self.env["crm.stage"]) for event, _stage_map in new_contacts}
 
     def _manychat_create_values(self, event, stage_map, batch, default_team, default_user):
@@ -124,9 +128,9 @@ class CrmLead(models.Model):
             is_updated = lead._manychat_update(event, batch, is_newer, entered, stage) or is_restored or is_converted
             if is_moved:
                 stage_moves[stage_map.stage_id] |= lead
-                if event.payload.state.summary:
-                    lead._track_set_log_message(_as_html(event.payload.state.summary))
-            else:
+                if line := lead._manychat_line(event):
+                    lead._track_set_log_message(line)
+            elif event.payload.state.summary:
                 notes.append((event, lead))
             if is_moved or is_restored:
                 changed.append((event, lead))
@@ -135,7 +139,7 @@ class CrmLead(models.Model):
         for stage, group in stage_moves.items():
             group.write({"stage_id": stage.id})
         self._manychat_record_stages(changed)
-        self._manychat_log_summaries(notes)
+        self._manychat_log_lines(notes)
         return outcomes
 
     def _manychat_update(self, event, batch, is_newer, entered, stage):
@@ -200,15 +204,23 @@ class CrmLead(models.Model):
                 ]
             )
 
-    def _manychat_log_summaries(self, events_and_leads):
-        """Write the summaries of pairs of event and lead into the chatter, as text."""
-        bodies = {
-            lead.id: _as_html(event.payload.state.summary)
-            for event, lead in events_and_leads
-            if event.payload.state.summary
-        }
+    def _manychat_log_lines(self, events_and_leads):
+        """Write what the events of pairs of event and lead say into the chatter."""
+        lines = {lead.id: lead._manychat_line(event) for event, lead in events_and_leads}
+        bodies = {lead_id: line for lead_id, line in lines.items() if line}
         if bodies:
             self.browse(bodies)._message_log_batch(bodies=bodies)
+
+    def _manychat_line(self, event):
+        """What the chatter says of an event: its summary as text, and its own date if it comes late. May be empty."""
+        parts = [_as_html(event.payload.state.summary)] if event.payload.state.summary else []
+        if datetime.now(timezone.utc) - event.occurred_at > LATE:
+            company = self.company_id or self.env.company
+            zone = company.partner_id.tz or company.resource_calendar_id.tz or "UTC"
+            moment = format_datetime(self.env, naive_utc(event.occurred_at), tz=zone, dt_format="d MMM y, HH:mm")
+            date = self.env._("This happened on %(moment)s (%(zone)s).", moment=moment, zone=zone)
+            parts.append(Markup("<em>%s</em>") % date)
+        return Markup("<br/>").join(parts)
 
 
 def _order_values(event):

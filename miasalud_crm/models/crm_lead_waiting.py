@@ -1,6 +1,7 @@
 from datetime import datetime, timezone
+from textwrap import shorten
 
-from odoo import SUPERUSER_ID, fields, models
+from odoo import SUPERUSER_ID, api, fields, models
 
 from ..moments import naive_utc
 from ..rights import access_required
@@ -10,6 +11,9 @@ from .manychat_migration import migrating
 
 #: Types of messages that a user writes. *Notification* is Odoo's own, and counts only for a completed activity.
 WRITTEN = ("comment", "email", "sms", "whatsapp_message", "snailmail")
+
+#: Characters of the last words on a card. More do not fit into two lines.
+WORDS_SHOWN = 240
 
 
 class CrmLead(models.Model):
@@ -26,6 +30,7 @@ class CrmLead(models.Model):
         "Customer Wrote",
         readonly=True,
         copy=False,
+        index="btree_not_null",
         help="When the newest event that brought words of the customer happened. The words are the last summary.",
     )
     manychat_answered_at = fields.Datetime(
@@ -41,6 +46,18 @@ class CrmLead(models.Model):
         index="btree_not_null",
         help="When the customer wrote first after our last action. Empty if we acted last.",
     )
+
+    manychat_words = fields.Char("Last Words", compute="_compute_manychat_words", exportable=False)
+
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
+    @api.depends("manychat_summary", "manychat_words_at")
+    def _compute_manychat_words(self):
+        for lead in self:
+            words = lead.manychat_words_at and " ".join((lead.manychat_summary or "").split())
+            lead.manychat_words = words and shorten(words, WORDS_SHOWN, placeholder="…")
 
     # ------------------------------------------------------------
     # ORM
@@ -140,13 +157,9 @@ class CrmLead(models.Model):
             values["manychat_waits_since"] = False
         elif migrating(self.env):
             pass  # the people of the old system have answered
-        elif is_unanswered and (has_words or self._manychat_is_timed(entered)):
+        elif is_unanswered and (has_words or entered.answer_hours > 0):
             values["manychat_waits_since"] = min(moment, self.manychat_waits_since or moment)
         return {name: value for name, value in values.items() if value != self[name]}
-
-    def _manychat_is_timed(self, stage_map):
-        """Whether opportunities that the chat moves into the stage of ``stage_map`` wait for an answer."""
-        return "answer_hours" in stage_map._fields and bool(stage_map.answer_hours)
 
     def _manychat_merged_waiting(self):
         """What the survivor of a merge of ``self`` says about the waiting: the newest words, the longest wait."""

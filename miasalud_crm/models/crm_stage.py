@@ -1,6 +1,8 @@
 from odoo import api, models
 from odoo.exceptions import UserError
 
+from ..sentences import menu_path
+
 
 class CrmStage(models.Model):
     _inherit = "crm.stage"
@@ -12,21 +14,23 @@ class CrmStage(models.Model):
             self.env["manychat.stage.map"].sudo().with_context(active_test=False).search([("stage_id", "in", self.ids)])
         )
         if rows:
+            menu = menu_path(self.env, "miasalud_crm.manychat_stage_map_menu")
             raise UserError(
                 "\n".join(
                     self.env._(
                         "The stage “%(stage)s” stands for the ManyChat stage “%(row)s”, whose opportunities arrive "
-                        "there. First choose another pipeline stage for it, or delete that row, under "
-                        "CRM ▸ Configuration ▸ ManyChat ▸ Stage Map.",
+                        "there. First choose another pipeline stage for it, or delete that row, under %(menu)s.",
                         stage=row.stage_id.display_name,
                         row=row.name,
+                        menu=menu,
                     )
                     if row.active
                     else self.env._(
                         "The stage “%(stage)s” is still named by the archived ManyChat stage “%(row)s”. Delete that "
-                        "row first, under CRM ▸ Configuration ▸ ManyChat ▸ Stage Map, filter “Archived”.",
+                        "row first, under %(menu)s, filter “Archived”.",
                         stage=row.stage_id.display_name,
                         row=row.name,
+                        menu=menu,
                     )
                     for row in rows
                 )

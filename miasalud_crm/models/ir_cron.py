@@ -19,6 +19,7 @@ JOBS = (
     RELAY_JOB,
     "miasalud_crm.cron_release",
     "miasalud_crm.cron_alerts",
+    "miasalud_crm.cron_waiting",
     "miasalud_crm.cron_resend",
     "miasalud_crm.cron_retention",
 )

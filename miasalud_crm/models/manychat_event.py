@@ -1,10 +1,12 @@
 import json
 
 from odoo import api, fields, models
+from odoo.tools import ormcache
 
 from bridge.contract.outcomes import ErrorCode, EventOutcome, ReportedState
 from bridge.contract.payloads import EventType
 
+from ..sentences import in_language, problems_in_language
 from .manychat_setup import TEST_ID_PATTERN
 
 RETENTION_PARAMETER = "miasalud_crm.event_retention_days"
@@ -114,7 +116,8 @@ class ManychatEvent(models.Model):
         "campaigns are kept in Azure SQL only.",
     )
     code = fields.Char(readonly=True)
-    message = fields.Char("Details", readonly=True)
+    message = fields.Char("Details as Stored", readonly=True)
+    details = fields.Char(compute="_compute_details", help="What the bridge, the database or Odoo said.")
     problems = fields.Json("Problems as JSON", readonly=True)
     reason = fields.Char("Why", compute="_compute_reason", help="What is wrong, and how to fix it.")
     retries = fields.Integer(
@@ -152,27 +155,35 @@ class ManychatEvent(models.Model):
     # Computes
     # ------------------------------------------------------------
 
-    @api.depends("type", "manychat_id")
+    @api.depends("type", "manychat_id", "event_id")
     def _compute_display_name(self):
         types = dict(self._fields["type"]._description_selection(self.env))
         for event in self:
             # Not inside the f-string, where the collector of terms finds it from Python 3.12 on only.
-            person = event.manychat_id or self.env._("erased")
-            event.display_name = f"{types.get(event.type)} · {person}"
+            # A refused request may name no person.
+            person = event.manychat_id or ("" if event._is_refusal() else self.env._("erased"))
+            event.display_name = " · ".join(filter(None, [types.get(event.type), person]))
 
-    @api.depends("state", "code", "message", "attempt_count")
+    @api.depends("message")
+    @api.depends_context("lang")
+    def _compute_details(self):
+        for event in self:
+            event.details = in_language(self.env, event.message)
+
+    @api.depends("state", "code", "details", "attempt_count")
+    @api.depends_context("lang")
     def _compute_reason(self):
         reasons = self._reasons()
         for event in self:
             reason = False
             if event.state in ("failed", "discarded"):
-                reason = event.code and (reasons.get(event.code) or event.message or event.code)
+                reason = event.code and (reasons.get(event.code) or event.details or event.code)
             elif event.state == "queued" and event.code:
                 reason = self.env._(
                     "Odoo did not accept it (attempts: %s). The bridge tries again by itself.", event.attempt_count
                 )
             elif event.state in ("refused", "corrected"):
-                reason = event.message
+                reason = event.details
             event.reason = reason
 
     def _reasons(self):
@@ -215,9 +226,11 @@ class ManychatEvent(models.Model):
             event.payload_text = json.dumps(event.payload, indent=2, ensure_ascii=False)
 
     @api.depends("warnings")
+    @api.depends_context("lang")
     def _compute_warning_text(self):
         for event in self:
-            lines = (f"{each['field']}: {each['message']}".removeprefix(": ") for each in event.warnings or ())
+            warnings = problems_in_language(self.env, event.warnings)
+            lines = (f"{each['field']}: {each['message']}".removeprefix(": ") for each in warnings)
             event.warning_text = "\n".join(lines) or False
 
     @api.depends("extra")
@@ -274,3 +287,16 @@ class ManychatEvent(models.Model):
                     CASE WHEN state = 'done' THEN EXTRACT(EPOCH FROM applied_at - received_at)::numeric END) STORED
                 """
             )
+
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    @api.model
+    @ormcache("label", "of_model", "written_in", "language")
+    def _label_in_language(self, label, of_model, written_in, language):
+        """The label of a field, or the name of a model, in another language; ``label`` itself if it is none."""
+        model, name = ("ir.model", "name") if of_model else ("ir.model.fields", "field_description")
+        records = self.env[model].sudo().with_context(lang=written_in).search([(name, "=", label)])
+        of_opportunity = records.filtered(lambda record: record.model == "crm.lead")
+        return (of_opportunity or records)[:1].with_context(lang=language)[name] or label

@@ -1,6 +1,6 @@
 """What happened to an event on its way: each attempt that failed, who sent it again, and the next try."""
 
-from datetime import timezone
+from datetime import datetime, timezone
 
 from markupsafe import Markup
 
@@ -10,7 +10,8 @@ from odoo.tools import format_datetime
 from bridge.contract.agreements import retry_within
 from bridge.contract.outcomes import ErrorCode
 
-from ..moments import from_iso
+from ..moments import from_iso, naive_utc
+from ..sentences import in_language
 
 #: Entries kept of one event: the newest.
 KEPT = 50
@@ -37,8 +38,13 @@ _ICONS = {
 
 
 def moment(naive):
-    """``naive`` (UTC) as entries have it: ISO 8601 in UTC, to the second."""
-    return naive.replace(tzinfo=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if naive else False
+    """``naive`` (UTC) as entries have it: ISO 8601 in UTC, to the millisecond, so that they sort as text."""
+    return f"{naive.isoformat(timespec='milliseconds')}Z" if naive else False
+
+
+def now():
+    """The present moment as entries have it. Not Odoo's, which is that of the second: several happen in one."""
+    return moment(naive_utc(datetime.now(timezone.utc)))
 
 
 class ManychatEvent(models.Model):
@@ -73,16 +79,20 @@ class ManychatEvent(models.Model):
         titles = self._attempt_titles()
         for event in self:
             entries = [(moment(event.received_at), "info", *event._received_entry())]
+            if event.queued_at:
+                entries.append((moment(event.queued_at), "info", self.env._("Put on the queue"), ""))
             entries += [
-                (each["at"], _KINDS.get(code, "danger"), event._attempt_title(titles, each), each.get("message") or "")
+                (
+                    each["at"],
+                    _KINDS.get(code, "danger"),
+                    event._attempt_title(titles, each),
+                    in_language(self.env, each.get("message")) or "",
+                )
                 for each in event.attempts or ()
                 for code in [each.get("code")]
             ]
-            if event.queued_at:
-                entries.append((moment(event.queued_at), "info", self.env._("Put on the queue"), ""))
             if event.state == "done":
                 entries.append((moment(event.applied_at), "success", *event._done_entry()))
-            # Python's sort is stable: what happened within a second stays in the order of its steps.
             in_order = sorted(entries, key=lambda entry: entry[0] or "")
             if event.next_try_at:
                 text = self.env._("At the latest, if a bridge runs.")
@@ -108,7 +118,7 @@ class ManychatEvent(models.Model):
 
     def _received_entry(self):
         if self.state in ("refused", "corrected"):
-            return self.env._("Received and refused"), self.message or ""
+            return self.env._("Received and refused"), self.details or ""
         if self.source == "odoo":
             return self.env._("Received and accepted"), ""
         return self.env._("Received"), ""
@@ -157,7 +167,7 @@ class ManychatEvent(models.Model):
         :param bool by_user: whether the present user did it
         """
         self.ensure_one()
-        entry = {"at": moment(fields.Datetime.now()), "code": str(code)}
+        entry = {"at": now(), "code": str(code)}
         if message:
             entry["message"] = message
         if by_user and not self.env.user._is_superuser():

@@ -12,6 +12,7 @@ from .. import sent_request
 from ..deliveries import REFUSED_PREFIX, notification
 from ..private_sql import private
 from ..rights import managers_only
+from ..sentences import refusal_in_language
 from .manychat_event_attempts import CORRECTED, REOPENED
 
 
@@ -47,8 +48,7 @@ class ManychatEvent(models.Model):
         if error is None:
             message, kind = self.env._("It is valid now. Press Correct and Send to send it."), "success"
         else:
-            lines = [error.message, *(f"{each['field']}: {each['message']}" for each in error.errors)]
-            message, kind = "\n".join(lines), "warning"
+            message, kind = refusal_in_language(self.env, error), "warning"
         title = self.env._("Valid") if error is None else self.env._("Still refused")
         return notification(message, kind, title=title, sticky=error is not None)
 

@@ -7,17 +7,18 @@ from datetime import timedelta
 import psycopg2
 from psycopg2.extras import Json
 
-from odoo import api, fields, models
+from odoo import api, models
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
+from bridge.contract.sentences import sentence
 from bridge.errors import BadQueueAccount, MessageRefused, QueueUnavailable
 
 from .. import configuration, cron_threads, job_thread, private_sql
 from ..moments import naive_utc
 from ..queues import Queues, is_neutralized, queue_account
 from .ir_cron import KEEP_NOTIFY_CONNECTION, RELAY_JOB
-from .manychat_event_attempts import RETRIED, moment
+from .manychat_event_attempts import RETRIED, now
 
 _logger = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ class ManychatEvent(models.Model):
                 queues.put(queue, content)
                 return row_id
             except MessageRefused as error:
-                undeliverable[row_id] = f"The queue refuses this event: {error}."
+                undeliverable[row_id] = sentence("The queue refuses this event: %(what)s.", what=error)
             except QueueUnavailable as error:
                 failures.append(error)
             return None
@@ -206,7 +207,7 @@ class ManychatEvent(models.Model):
                            'at', %(at)s::text, 'code', 'undeliverable', 'message', %(text)s::text))
                  WHERE id = %(id)s AND state = 'pending' RETURNING id
                 """,
-                {"id": row_id, "text": message, "at": moment(fields.Datetime.now())},
+                {"id": row_id, "text": message, "at": now()},
             )
             _logger.error("The queue cannot take a ManyChat event, which has now failed: row %s.", row_id)
         self._commit_statement(
@@ -300,6 +301,6 @@ class ManychatEvent(models.Model):
 def _damage(error):
     """What is wrong with the row of an event that cannot be put on a queue, without its values."""
     if not isinstance(error, ContractError):
-        return f"The event's row is damaged ({type(error).__name__})."
+        return sentence("The event's row is damaged (%(kind)s).", kind=type(error).__name__)
     fields = "; ".join(f"{problem['field']}: {problem['message']}" for problem in error.errors)
-    return f"The event's row is damaged. {fields or error.message}"
+    return sentence("The event's row is damaged. %(what)s", what=fields or error.message)

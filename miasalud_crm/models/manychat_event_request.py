@@ -11,6 +11,9 @@ from odoo import api, fields, models
 from bridge.contract import places
 from bridge.contract.outcomes import ErrorCode
 
+from ..rights import company_language
+from ..sentences import answer_in_language, problems_in_language
+
 #: HTTP status of a refusal by its code; of all others 422.
 STATUSES = {ErrorCode.NOT_JSON.value: 400, "test_key": 403, "too_large": 413, "unsupported_media_type": 415}
 #: Servers whose answer to an accepted event is known: both give the same.
@@ -76,18 +79,22 @@ class ManychatEvent(models.Model):
 
     @api.depends("state", "code", "message", "problems", "warnings", "event_id", "source")
     def _compute_answer(self):
+        of_company = self.env(context={**self.env.context, "lang": company_language(self.sudo().env)})
         for event in self:
             status, body = 200, {"status": "accepted", "event_id": event.event_id, "warnings": event.warnings or []}
             if event._is_refusal():
                 status = STATUSES.get(event.code, 422)
                 body = {"status": "error", "code": event.code, "message": event.message, "errors": event.problems or []}
+            body = answer_in_language(of_company, body)
             is_known = event.source in ANSWERING and not (status == 200 and event.code == ErrorCode.ERASED)
             event.answer = is_known and f"HTTP {status}\n{json.dumps(body, indent=2, ensure_ascii=False)}"
 
     @api.depends("problems")
+    @api.depends_context("lang")
     def _compute_problem_text(self):
         for event in self:
-            lines = (f"{each.get('field')}: {each.get('message')}".removeprefix(": ") for each in event.problems or ())
+            problems = problems_in_language(self.env, event.problems)
+            lines = (f"{each.get('field')}: {each.get('message')}".removeprefix(": ") for each in problems)
             event.problem_text = "\n".join(lines) or False
 
 

@@ -111,7 +111,7 @@ class ManychatEvent(models.Model):
                        THEN event.attempts
                        ELSE COALESCE(event.attempts, '[]') || jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
                            'at', to_char(COALESCE(reported.finished_at, now()) AT TIME ZONE 'UTC',
-                                         'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                                         'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
                            'code', CASE WHEN event.code = reported.code THEN 'given_up' ELSE reported.code END,
                            'message', CASE WHEN event.code IS DISTINCT FROM reported.code THEN reported.message END)))
                        END,
@@ -143,6 +143,7 @@ class ManychatEvent(models.Model):
         :raises AccessError: the caller is not in that group
         """
         identity = self.env["manychat.identity"].search([("manychat_id", "=", manychat_id)])
+        identity.phone = False
         refused = self._refused_about(manychat_id)
         events = self.search([("manychat_id", "=", manychat_id)]) - refused
         unfinished = events.filtered(lambda event: event.state in ("pending", "failed"))

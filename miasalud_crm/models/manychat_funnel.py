@@ -35,7 +35,11 @@ class ManychatFunnel(models.Model):
             "lost",
             "moved_by",
             "user_id",
+            "answers",
+            "answers_late",
+            "overdue_hours",
         ],
+        "manychat.waiting": ["period_id", "answered_at", "due", "overdue_hours"],
         "crm.lead": [
             "active",
             "stage_id",
@@ -117,6 +121,38 @@ class ManychatFunnel(models.Model):
         help="Half of the completed stage periods were shorter, half were longer, in hours and minutes. If an "
         "opportunity came more than once, each period counts.",
     )
+    # Time limits of the stage map. The stage periods have the waits that ended, the table of waits those that go on.
+    answers = fields.Integer(
+        "Answers with Time Limit",
+        readonly=True,
+        aggregator="sum",
+        help="How often users answered customers who waited in the stage while it had a time limit.",
+    )
+    answers_late = fields.Integer(
+        "Answered Late",
+        readonly=True,
+        aggregator="sum",
+        help="How many of these answers came after the time limit.",
+    )
+    answered_in_time = fields.Float(
+        "Answered in Time (%)",
+        readonly=True,
+        aggregator="avg",
+        digits=(5, 1),
+        help="The part of these answers that came within the time limit. Customers who still wait do not count.",
+    )
+    overdue_now = fields.Integer(
+        readonly=True,
+        aggregator="count_distinct",
+        help="How many opportunities wait for an answer now, after the time limit.",
+    )
+    overdue_hours = fields.Float(
+        "Time Overdue (hh:mm)",
+        readonly=True,
+        aggregator="sum",
+        help="Working hours that customers waited in the stage after the time limit, in hours and minutes. Those who "
+        "wait now are included, up to a quarter of an hour ago.",
+    )
 
     # ------------------------------------------------------------
     # ORM
@@ -181,12 +217,23 @@ class ManychatFunnel(models.Model):
                    CASE WHEN sp.position < 'infinity' THEN sp.lead_id END AS convertible,
                    CASE WHEN sp.position < 'infinity'
                         THEN CASE WHEN sp.furthest_later > sp.position THEN 100 ELSE 0 END END AS conversion,
-                   EXTRACT(EPOCH FROM sp.left_at - sp.entered_at) / 3600.0 AS hours
+                   EXTRACT(EPOCH FROM sp.left_at - sp.entered_at) / 3600.0 AS hours,
+                   sp.answers,
+                   sp.answers_late,
+                   100.0 * (sp.answers - sp.answers_late) / NULLIF(sp.answers, 0) AS answered_in_time,
+                   -- Subqueries and no join: PostgreSQL leaves them out where these measures are not asked for.
+                   CASE WHEN sp.left_at IS NULL
+                        THEN (SELECT sp.lead_id FROM manychat_waiting
+                               WHERE period_id = sp.id AND answered_at IS NULL AND due < %s) END AS overdue_now,
+                   COALESCE(sp.overdue_hours, 0) + CASE WHEN sp.left_at IS NULL
+                        THEN COALESCE((SELECT overdue_hours FROM manychat_waiting
+                                        WHERE period_id = sp.id AND answered_at IS NULL), 0) ELSE 0 END AS overdue_hours
               FROM stage_period sp
               JOIN crm_lead lead ON lead.id = sp.lead_id
          LEFT JOIN crm_stage now_in ON now_in.id = lead.stage_id
             """,
             asked_for if any(conditions) else SQL("lead_id IS NOT NULL"),
+            fields.Datetime.now(),
         )
 
     def _read_group_select(self, aggregate_spec, query):
@@ -196,6 +243,12 @@ class ManychatFunnel(models.Model):
                 "100.0 * COUNT(DISTINCT %s) / NULLIF(COUNT(DISTINCT %s), 0)",
                 self._field_to_sql(self._table, "advanced", query),
                 self._field_to_sql(self._table, "convertible", query),
+            )
+        if aggregate_spec == "answered_in_time:avg":
+            return SQL(
+                "100.0 * (SUM(%(all)s) - SUM(%(late)s)) / NULLIF(SUM(%(all)s), 0)",
+                all=self._field_to_sql(self._table, "answers", query),
+                late=self._field_to_sql(self._table, "answers_late", query),
             )
         if aggregate_spec == "hours:avg":
             return SQL(

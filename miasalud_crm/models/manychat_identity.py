@@ -36,6 +36,10 @@ class ManychatIdentity(models.Model):
     manychat_id = fields.Char("ManyChat ID", required=True)
     lead_id = fields.Many2one("crm.lead", "Opportunity", required=True, ondelete="cascade", index=True)
     sequence = fields.Integer(default=10, help="An opportunity shows the first of its IDs.")
+    phone = fields.Char(
+        readonly=True,
+        help="The telephone number of this conversation's opportunity when it was merged into another one.",
+    )
     duplicate_lead_ids = fields.Many2many(
         "crm.lead",
         "manychat_identity_duplicate_lead_rel",
@@ -90,3 +94,18 @@ class ManychatIdentity(models.Model):
         if "lead_id" in vals:
             self.env["manychat.stage.history"]._begin(self.lead_id)
         return result
+
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    def _conversation_dates(self):
+        """When the newest event of each conversation happened: dict of ManyChat id → datetime.
+
+        Without those whose events are no longer in the log.
+        """
+        if not self:
+            return {}
+        domain = [("manychat_id", "in", self.mapped("manychat_id"))]
+        events = self.env["manychat.event"].sudo()._read_group(domain, ["manychat_id"], ["occurred_at:max"])
+        return {manychat_id: moment for manychat_id, moment in events if moment}

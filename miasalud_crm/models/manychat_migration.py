@@ -6,6 +6,7 @@ from odoo.tools import SQL
 
 from ..apply import known_people
 from ..rights import managers_only
+from ..sentences import menu_path
 
 CREATED, TAKEN_OVER, FOLLOWED = "created", "taken_over", "followed"
 #: Why an undoing leaves an opportunity as it is.
@@ -161,8 +162,8 @@ class ManychatMigration(models.Model):
         if not migration:
             raise UserError(
                 self.env._(
-                    "No migration is open in Odoo. A sales manager opens one under CRM ▸ Configuration ▸ ManyChat ▸ "
-                    "Migrations: press New and save."
+                    "No migration is open in Odoo. A sales manager opens one under %s: press New and save.",
+                    menu_path(self.env, "miasalud_crm.manychat_migration_menu"),
                 )
             )
         return migration

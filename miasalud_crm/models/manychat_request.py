@@ -1,14 +1,39 @@
 import json
+import re
 
 from odoo import api, models
 
+from bridge.contract import request_headers
 from bridge.contract.payloads import EventType
 
 from ..public_address import fault, normalized, webhook_address
-from ..rights import managers_only
+from ..rights import bot_builders_only
+from ..sentences import menu_path
 
-#: The place for the key. Keys are shown once and not stored, so the page cannot fill it in.
-KEY_PLACEHOLDER = "<your key>"
+#: The channels to choose from, each with ManyChat's field for the telephone number. The first one is the default.
+#: Their names are names of companies, but for the last one.
+CHANNELS = {
+    "WhatsApp": "whatsapp_phone",
+    "Instagram": "phone",
+    "Messenger": "phone",
+    "Telegram": "phone",
+    "TikTok": "phone",
+    "SMS": "phone",
+    "Web": "phone",
+}
+#: Longest name of a channel that is written into a body: the contract cuts a longer one.
+CHANNEL_CHARS = 256
+#: The person of the examples, by ManyChat's fields. What people write has quotation marks, as in real life.
+EXAMPLE = {
+    "user_id": "1234567890",
+    "first_name": "Ana “Anita”",
+    "last_name": "García",
+    "whatsapp_phone": "+5215512345678",
+    "phone": "+5215512345678",
+    "email": "ana@example.com",
+    "last_input_text": 'Hola, ¿tienen el paquete "Básico"?',
+}
+_FIELD = re.compile(r"\{\{(\w+)([^{}]*)\}\}")
 
 
 class ManychatRequest(models.AbstractModel):
@@ -18,47 +43,57 @@ class ManychatRequest(models.AbstractModel):
     _description = "Requests for ManyChat"
 
     @api.model
-    @managers_only
-    def requests(self):
-        """All requests: one for each webhook, with one body for each mapped stage. For sales managers.
+    @bot_builders_only
+    def requests(self, channel=""):
+        """All requests: one for each webhook, with one body for each mapped stage. For sales managers and bot builders.
 
-        :return dict: ``warning``, what is wrong with the address of this Odoo, or ""; ``can_create_key``; ``webhooks``:
-            dicts of ``name``, ``title``, ``text``, ``method``, ``url``, ``headers`` (pairs), ``note``, and ``bodies``
-            (dicts of ``id``, ``label``, ``body``); ``answer``, what ManyChat can read from the answer: pairs of a
-            JSONPath and its meaning
-        :raises AccessError: the user is not a sales manager
+        :param str channel: through which the bot talks, as it is written into the bodies; the first one by default
+        :return dict: ``warning``, what is wrong with the address of this Odoo, or ""; ``can_create_key``;
+            ``can_map_stages``; ``key``, which stands for the key; ``channel`` and ``channels``; ``webhooks``: dicts of
+            ``name``, ``title``, ``text``, ``method``, ``url``, ``headers`` (pairs), ``note``, and ``bodies`` (dicts of
+            ``id``, ``label``, ``body``, and ``example``, the body for an invented person); ``dry_run``, the header for
+            a dry run; ``answer``, what ManyChat can read from the answer: pairs of a JSONPath and its meaning
+        :raises AccessError: the user is neither a sales manager nor a bot builder
         """
         base_url = webhook_address(self.env)
+        channel = str(channel or "").strip()[:CHANNEL_CHARS] or next(iter(CHANNELS))
         described = {
-            EventType.OPPORTUNITY: self._opportunity(),
-            EventType.CONTACT: self._contact(),
+            EventType.OPPORTUNITY: self._opportunity(channel),
+            EventType.CONTACT: self._contact(channel),
             EventType.CAMPAIGN_ASSIGNMENT: self._campaign_assignment(),
             EventType.CAMPAIGN_CONTACT: self._campaign_contact(),
         }
         # The most used one first.
         event_types = sorted(EventType, key=lambda event_type: event_type is not EventType.OPPORTUNITY)
+        # Keys are shown once and not stored, so the page cannot fill one in.
+        key = self.env._("<your key>")
         return {
             "warning": self._address_warning(base_url),
             "can_create_key": self.env.user.has_group("base.group_system"),
-            "webhooks": [self._webhook(event_type, base_url, *described[event_type]) for event_type in event_types],
+            "can_map_stages": self.env.user.has_group("sales_team.group_sale_manager"),
+            "key": key,
+            "channel": channel,
+            "channels": list(CHANNELS),
+            "webhooks": [self._webhook(each, base_url, key, *described[each]) for each in event_types],
+            "dry_run": [request_headers.DRY_RUN, "1"],
             # Lists, for Odoo 19 takes the parenthesis after a translated text for another text to translate.
             "answer": [
                 ["$.status", self.env._("“accepted” when the event is stored")],
-                ["$.event_id", self.env._("the event's id, as in the event log")],
+                ["$.event_id", self.env._("the event's id, as under Deliveries")],
                 ["$.warnings[0].message", self.env._("the first problem with a field; empty without one")],
             ],
         }
 
-    def _webhook(self, event_type, base_url, title, text, note, bodies):
+    def _webhook(self, event_type, base_url, key, title, text, note, bodies):
         return {
             "name": event_type.value,
             "title": title,
             "text": text,
             "method": event_type.spec.method,
             "url": base_url + event_type.spec.path,
-            "headers": [("X-API-KEY", KEY_PLACEHOLDER), ("Content-Type", "application/json")],
+            "headers": [(request_headers.API_KEY, key), ("Content-Type", "application/json")],
             "note": note,
-            "bodies": [{"id": key, "label": label, "body": _written(body)} for key, label, body in bodies],
+            "bodies": [_body(row_id, label, _written(body)) for row_id, label, body in bodies],
         }
 
     def _address_warning(self, base_url):
@@ -67,14 +102,14 @@ class ManychatRequest(models.AbstractModel):
         if not what:
             return ""
         sentence = self.env["manychat.setup"]._address_sentence(what, base_url)
-        where = self.env._("Set the right one under CRM ▸ Configuration ▸ ManyChat ▸ Settings.")
+        where = self.env._("Set the right one under %s.", menu_path(self.env, "miasalud_crm.manychat_settings_menu"))
         return f"{sentence} {where}"
 
     # ------------------------------------------------------------
     # The webhooks: title, purpose, what to fill in by hand, bodies (id, label, body)
     # ------------------------------------------------------------
 
-    def _opportunity(self):
+    def _opportunity(self, channel):
         return (
             self.env._("A conversation enters a stage"),
             self.env._(
@@ -85,34 +120,37 @@ class ManychatRequest(models.AbstractModel):
                 "their number, or by the custom field that holds it. Dates may stay empty: the event then counts as of "
                 "its arrival. If you fill them in, write them like 2026-01-31T10:00:00Z."
             ),
-            [(row.id, row.name, self._opportunity_body(row)) for row in self.env["manychat.stage.map"].search([])],
+            [
+                (row.id, row.name, self._opportunity_body(row, channel))
+                for row in self.env["manychat.stage.map"].sudo().search([])
+            ],
         )
 
-    def _opportunity_body(self, row):
+    def _opportunity_body(self, row, channel):
         state = {"stage_id": row.manychat_stage_id} if row.manychat_stage_id else {"stage": row.name}
         return {
             "manychat_id": _quoted("user_id"),
             "first_name": _text("first_name"),
             "last_name": _text("last_name"),
-            "phone": _quoted("whatsapp_phone"),
-            "channel": "WhatsApp",
+            "phone": _phone(channel),
+            "channel": channel,
             "entry_date": "",
             "medical_advisor_id": 0,
             "commercial_advisor_id": 0,
             "state": {**state, "summary": _text("last_input_text"), "date": ""},
         }
 
-    def _contact(self):
+    def _contact(self, channel):
         body = {
             "manychat_id": _quoted("user_id"),
             "nombre_lead": _text("first_name"),
             "apellido_lead": _text("last_name"),
-            "whatsapp": _quoted("whatsapp_phone"),
+            "whatsapp": _phone(channel),
             "email_lead": _quoted("email"),
             "datetime_suscripcion": "",
             "datetime_actual": "",
             "ultimo_estado": "",
-            "canal_entrada": "WhatsApp",
+            "canal_entrada": channel,
             "estado_inicial": "",
         }
         return (
@@ -183,6 +221,25 @@ def _text(field):
     The filter adds the quotation marks itself: https://manychat.github.io/dynamic_block_docs/
     """
     return _Raw("{{" + field + '|fallback:""|to_json:true}}')
+
+
+def _phone(channel):
+    """The person's telephone number, in quotation marks: only a chat on WhatsApp has its own."""
+    return _quoted(CHANNELS.get(channel, "phone"))
+
+
+def _body(row_id, label, text):
+    return {"id": row_id, "label": label, "body": text, "example": _filled(text)}
+
+
+def _filled(text):
+    """A body as ManyChat sends it for the person of the examples."""
+
+    def value(found):
+        known = EXAMPLE.get(found[1], "")
+        return json.dumps(known, ensure_ascii=False) if "to_json" in found[2] else known
+
+    return _FIELD.sub(value, text)
 
 
 def _written(body):

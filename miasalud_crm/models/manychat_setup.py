@@ -9,6 +9,7 @@ from .. import configuration
 from ..deliveries import ACCEPTED
 from ..queues import queue_report, recent_queue_report
 from ..rights import managers_only
+from ..sentences import in_language, menu_path
 from .ir_cron import ARCHIVED, DELETED
 
 _logger = logging.getLogger(__name__)
@@ -61,8 +62,8 @@ class ManychatSetup(models.AbstractModel):
             text = text or self.env._("Bots send events with a key. Create one; it is shown once.")
             if not is_admin:
                 text = self.env._(
-                    "Bots send events with a key. Ask an administrator to create one under CRM ▸ Configuration ▸ "
-                    "ManyChat ▸ Keys."
+                    "Bots send events with a key. Ask an administrator to create one under %s.",
+                    menu_path(self.env, "miasalud_crm.manychat_api_key_menu"),
                 )
         return _step("key", state, self.env._("A key for your bots"), text, actions)
 
@@ -99,9 +100,9 @@ class ManychatSetup(models.AbstractModel):
         names = ", ".join(f"“{name}”" for name, _why in stopped)
         if {why for _name, why in stopped} == {ARCHIVED}:
             return self.env._(
-                "These scheduled actions are archived: %s. An administrator activates them under Settings ▸ Technical "
-                "▸ Scheduled Actions.",
-                names,
+                "These scheduled actions are archived: %(names)s. An administrator activates them under %(menu)s.",
+                names=names,
+                menu=menu_path(self.env, "base.menu_ir_cron_act"),
             )
         if DELETED in {why for _name, why in stopped}:
             return self.env._("These scheduled actions do not exist or do not run: %s. Upgrade the app.", names)
@@ -143,9 +144,9 @@ class ManychatSetup(models.AbstractModel):
         if status == "malformed":
             return self.env._(
                 "The setting of the queue is not valid (%s). The server's administrator corrects it in odoo.conf.",
-                report["error"],
+                in_language(self.env, report["error"]),
             )
-        what = report["error"].partition(": ")[0]
+        what = in_language(self.env, report["error"].partition(": ")[0])
         if status in ("refused", "not_allowed") and report.get("login") == "identity":
             return self._identity_sentence(status, what)
         if status == "refused":

@@ -38,6 +38,10 @@ class ManychatStageHistory(models.Model):
     lost = fields.Boolean(readonly=True, help="The period ended because the opportunity was lost or archived.")
     moved_by = fields.Selection([(CHAT, "Chat"), (PERSON, "Person")], required=True, readonly=True)
     user_id = fields.Many2one("res.users", readonly=True, ondelete="set null", help="The person who moved it.")
+    # The scheduled action adds them when a waiting ends.
+    answers = fields.Integer(readonly=True, help="How often a customer who had waited here for an answer got one.")
+    answers_late = fields.Integer(readonly=True, help="How many of these answers came after the time limit.")
+    overdue_hours = fields.Float(readonly=True, help="Working hours that customers waited after the time limit.")
     event_id = fields.Char(
         "Event ID", readonly=True, help="The event that moved it. It may no longer be in the event log."
     )

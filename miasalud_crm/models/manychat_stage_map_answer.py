@@ -1,4 +1,4 @@
-from odoo import api, fields, models
+from odoo import api, fields, models, tools
 from odoo.exceptions import ValidationError
 
 
@@ -42,8 +42,34 @@ class ManychatStageMap(models.Model):
                 )
 
     # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
+    @api.depends("answer_hours", "team_id.user_id.active")
+    def _compute_warning(self):
+        return super()._compute_warning()
+
+    def _warnings(self, strangers):
+        warnings = super()._warnings(strangers)
+        team = self.team_id.sudo()
+        if self.active and self.answer_hours and team and not team.user_id.active:
+            warnings.append(
+                self.env._(
+                    "The sales team “%s” has no leader, so late answers of this stage reach its salespeople only. "
+                    "Choose a leader in the sales team.",
+                    team.display_name,
+                )
+            )
+        return warnings
+
+    # ------------------------------------------------------------
     # ORM
     # ------------------------------------------------------------
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        self.env.registry.clear_cache()
+        return super().create(vals_list)
 
     def write(self, vals):
         # Only what customers write from now on counts: switching it on must not report the words of a year.
@@ -52,4 +78,20 @@ class ManychatStageMap(models.Model):
             self.filtered(lambda row: not row.tells_salesperson).tells_since = now
         if (vals.get("answer_hours") or 0) > 0:
             self.filtered(lambda row: not row.answer_hours).limited_since = now
+        if {"answer_hours", "active", "stage_id"} & vals.keys():
+            self.env.registry.clear_cache()
         return super().write(vals)
+
+    def unlink(self):
+        self.env.registry.clear_cache()
+        return super().unlink()
+
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    @api.model
+    @tools.ormcache()
+    def _limited_stage_ids(self):
+        """Ids of the pipeline stages with a time limit."""
+        return frozenset(self.sudo().search([("answer_hours", ">", 0)]).stage_id.ids)

@@ -9,6 +9,7 @@ from . import test_chatter
 from . import test_company_rules
 from . import test_configuration
 from . import test_deliveries
+from . import test_conversation_links
 from . import test_demo
 from . import test_erase
 from . import test_event_history
@@ -22,6 +23,7 @@ from . import test_import
 from . import test_jobs
 from . import test_lost
 from . import test_manychat_apply
+from . import test_manychat_id
 from . import test_migration
 from . import test_migrations
 from . import test_other_apps
@@ -38,6 +40,7 @@ from . import test_retention
 from . import test_rights
 from . import test_same_person
 from . import test_settings
+from . import test_sentences
 from . import test_setup
 from . import test_stage_history
 from . import test_stage_map
@@ -47,5 +50,9 @@ from . import test_teams_and_companies
 from . import test_test_event
 from . import test_translations
 from . import test_waiting
+from . import test_waiting_plans
+from . import test_waiting_limits
+from . import test_waiting_notices
 from . import test_wake
 from . import test_webhook
+from . import test_working_time

@@ -55,6 +55,18 @@ def let_jobs_run(env):
         env.ref(name).write({"active": True, "nextcall": fields.Datetime.now()})
 
 
+def menu_paths(env):
+    """How people reach each menu, in the language of ``env``: dict of ``ir.ui.menu`` → “CRM ▸ Configuration ▸ …”."""
+    found = {}
+    for menu in env["ir.ui.menu"].sudo().with_context(**{"ir.ui.menu.full_list": True}).search([]):
+        names, each = [], menu
+        while each:
+            names.insert(0, each.name)
+            each = each.parent_id
+        found[menu.with_env(env)] = " ▸ ".join(names)
+    return found
+
+
 class QueueCase:
     """Mixed into tests that use the real queue service which odoo.conf names (Azurite)."""
 

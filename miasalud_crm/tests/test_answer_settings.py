@@ -32,6 +32,15 @@ class TestAnswerSettings(ManychatCase):
         )
         self.assertEqual((self.row().answer_hours, self.row().tells_salesperson), (4.5, False))
 
+    def test_a_limit_whose_team_has_no_leader_is_warned_of(self):
+        row = self.row()
+        row.write({"team_id": self.env["crm.team"].create({"name": "Sin líder", "user_id": False}).id})
+        self.assertFalse(row.warning)
+        row.answer_hours = 4
+        self.assertIn("Sin líder", row.warning)
+        row.team_id.user_id = self.env.ref("base.user_admin")
+        self.assertFalse(row.warning)
+
     def test_only_what_comes_after_the_switch_counts(self):
         row = self.row()
         with freeze_time("2026-03-02 09:00:00"):

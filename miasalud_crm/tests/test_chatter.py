@@ -32,8 +32,9 @@ class TestChatter(ManychatCase):
         self.env["res.lang"]._activate_lang("es_ES")
         subtype = self.env.ref("miasalud_crm.mt_chat_stage")
         subtype.with_context(lang="es_ES").description = "La conversación movió esta oportunidad"
-        self.apply(opportunity(stage=17))
-        self.apply(opportunity(stage=21, minutes=1))
+        with freeze_time(at(1).replace(tzinfo=None)):  # a late event tells its date
+            self.apply(opportunity(stage=17))
+            self.apply(opportunity(stage=21, minutes=1))
         message = self.newest()
         self.assertEqual(
             message.with_context(lang="es_ES").subtype_id.description, "La conversación movió esta oportunidad"
@@ -42,7 +43,8 @@ class TestChatter(ManychatCase):
         self.assertFalse(message.body)  # nothing in it is of one language
 
     def test_creating_winning_and_restoring_have_sentences_too(self):
-        self.apply(opportunity(stage=25))
+        with freeze_time(at(0).replace(tzinfo=None)):  # a late event tells its date in a line of its own
+            self.apply(opportunity(stage=25))
         self.assertEqual(self.newest().subtype_id, self.env.ref("miasalud_crm.mt_chat_create"))
         self.apply(opportunity(stage=26, minutes=1))
         self.assertEqual(self.newest().subtype_id, self.env.ref("miasalud_crm.mt_chat_won"))

@@ -3,13 +3,13 @@
 import json
 from datetime import timedelta
 
-from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, new_test_user, tagged
 
 from bridge.contract.agreements import retry_within
 from bridge.contract.payloads import EventType
 
+from ..moments import from_iso
 from .common import ManychatCase, opportunity, refuse
 
 OPPORTUNITY = EventType.OPPORTUNITY
@@ -52,7 +52,8 @@ class TestRequest(DeliveryCase):
     def test_where_json_breaks_is_marked(self):
         event = self.refused('{"manychat_id": "1", "first_name": "Ana "la" Roja"}', code="not_json")
         (mark,) = self.marked(event)
-        self.assertTrue(mark.endswith(">la"), mark)
+        # From the quotation mark on at which the text ended too early.
+        self.assertTrue(mark.endswith(">&#34;la&#34;"), mark)
 
     def test_where_a_masked_body_broke_is_marked_by_the_line_that_the_message_names(self):
         message = "The body is not JSON: Expecting ',' delimiter (line 2, column 9)."
@@ -131,8 +132,7 @@ class TestAttempts(DeliveryCase):
         event.sudo().state = "queued"
         self.assertEqual(self.codes(event), ["refused"] * 3)
         self.assertEqual(event.attempts[-1]["message"], "Falta el equipo")
-        last = fields.Datetime.to_datetime(event.attempts[-1]["at"].replace("T", " ").rstrip("Z"))
-        self.assertEqual(event.next_try_at, last + retry_within(3))
+        self.assertEqual(event.next_try_at, from_iso(event.attempts[-1]["at"]) + retry_within(3))
         self.assertIn("Falta el equipo", str(event.timeline))
         self.assertIn('data-kind="next"', str(event.timeline))
 

@@ -7,6 +7,7 @@ a little; so this needs no time and no year. `make year` measures the same actio
 import ast
 import json
 import re
+import sys
 from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
@@ -142,6 +143,36 @@ class TestPlans(ManychatCase):
         }.items():
             self.assertFindsByIndex(name, action)
 
+    def test_waiting_customers(self):
+        self.patch(sys.modules[__name__], "GROWING", (*GROWING, "crm_lead", "mail_activity"))
+        rows = self.env["manychat.stage.map"].search([])
+        rows.write({"answer_hours": 1, "tells_since": "2020-01-01", "limited_since": "2020-01-01"})
+        leads = [self.lead(f"MC-{number}") for number in range(9)]
+        for lead in leads:
+            lead.sudo().write({"user_id": self.manager.id, "manychat_waits_since": "2026-03-02 09:00:00"})
+            lead.sudo().manychat_words_at = "2026-03-02 09:00:00"
+        self.env["mail.activity"].search([]).unlink()
+        lead.activity_schedule("mail.mail_activity_data_todo", user_id=self.manager.id)
+        self.env.flush_all()
+        columns = "res_model_id, res_model, activity_type_id, user_id, date_deadline, active, automated"
+        self.env.cr.execute(
+            f"INSERT INTO mail_activity (res_id, {columns}) "
+            f"SELECT n, {columns} FROM mail_activity, generate_series(1, %s) AS n",
+            [ROWS],
+        )
+        for table in ("crm_lead", "mail_activity"):
+            self.env.cr.execute(f"ANALYZE {table}")
+        # The table of those who wait now is small.
+        for name in ("first run", "second run"):
+            self.assertFindsByIndex(name, self.env["manychat.waiting"]._cron_waiting)
+        self.assertEqual(self.env["manychat.waiting"].search_count([("salesperson_notified", "=", True)]), 9)
+        for lead in leads:
+            lead.with_user(self.manager).action_manychat_answered()
+        self.assertFindsByIndex("after the answers", self.env["manychat.waiting"]._cron_waiting)
+        self.assertFalse(self.env["manychat.waiting"].search_count([]))
+        domain = [("manychat_answer_overdue", "=", True)]
+        self.assertFindsByIndex("the filter", lambda: self.env["crm.lead"].search_count(domain))
+
     def test_screens(self):
         lead, alias = self.lead("MC-1"), self.env["manychat.stage.alias"].create({"name": "Desconocida"})
         for name, action in {
@@ -185,6 +216,7 @@ class TestPlans(ManychatCase):
         )
         since = fields.Datetime.to_string(fields.Datetime.now() - timedelta(hours=1))
         measures = ["entered:count_distinct", "advanced:count_distinct", "conversion:avg", "hours:avg"]
+        measures += ["answered_in_time:avg", "overdue_hours:sum", "overdue_now:count_distinct"]
         row = funnel.search([("lead_id", "=", lead.id)], limit=1)
         self.env.invalidate_all()
         for name, action in {
@@ -198,6 +230,15 @@ class TestPlans(ManychatCase):
             "a row": lambda: row.read(["lead_id", "stage_id", "advanced"]),
         }.items():
             self.assertFindsByIndex(name, action)
+
+    def test_the_funnel_reads_the_waiting_customers_only_for_their_measures(self):
+        for measure, is_read in (("hours:avg", False), ("answers:sum", False), ("overdue_hours:sum", True)):
+            with Witness(self.env.cr) as witness:
+                self.env["manychat.funnel"]._read_group([], ["map_id"], [measure])
+            [statement] = witness.statements.values()
+            self.env.cr.execute("EXPLAIN " + statement.replace("%", "%%"), ())
+            plan = str(self.env.cr.fetchall())
+            self.assertEqual("manychat_waiting" in plan, is_read, measure)
 
 
 def _read_as_a_whole(node):

@@ -9,6 +9,8 @@ from odoo.tests import TransactionCase, tagged
 from odoo.tools import file_path
 from odoo.tools.translate import TranslationModuleReader, code_translations
 
+from .common import menu_paths
+
 #: The same in both languages: names, and words that Spanish shares or has taken over.
 SAME = {
     "Error",
@@ -22,6 +24,9 @@ SAME = {
 ODOOS_OWN = {"Lead", "Lead/Opportunity", "Scheduled Actions"}
 #: What the translation must carry over unchanged: placeholders, tags with their attributes, names of headers.
 _CARRIED = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}|</?[a-z]+|class=\"[^\"]*\"|X-[A-Z-]+|BRIDGE_\w+")
+
+#: A path of menus, and what comes after it, that begins at one of the apps that our texts name.
+_PATH = re.compile(r"(?:CRM|Settings|Ajustes) ▸ .*")
 
 
 @tagged("post_install", "-at_install")
@@ -79,10 +84,10 @@ class TestTranslations(TransactionCase):
         for path in Path(file_path("miasalud_crm")).rglob("*.py"):
             if "tests" not in path.parts:
                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                    if isinstance(node, ast.Call) and "_" in (
+                    if isinstance(node, ast.Call) and {"_", "_lt"} & {
                         getattr(node.func, "attr", ""),
                         getattr(node.func, "id", ""),
-                    ):
+                    }:
                         written.setdefault(ast.literal_eval(node.args[0]), path.name)
         self.assertIn("And %s more.", written)
         self.assertEqual({text: name for text, name in written.items() if text not in self.terms | ODOOS_OWN}, {})
@@ -110,6 +115,17 @@ class TestTranslations(TransactionCase):
     def test_nothing_is_left_in_english(self):
         same = {entry.msgid for entry in self.spanish if entry.msgstr == entry.msgid}
         self.assertFalse(sorted(same - SAME), "translate it, or put it into SAME")
+
+    def test_each_path_of_menus_that_a_text_names_exists_in_the_language_of_the_text(self):
+        self.env["res.lang"]._activate_lang("es_ES")
+        self.env["ir.module.module"].search([("state", "=", "installed")])._update_translations(["es_ES"])
+        spanish = [entry.msgstr for entry in self.spanish if entry.msgid in self.terms]
+        for language, texts in (("en_US", self.terms), ("es_ES", spanish)):
+            env = self.env(context={"lang": language})
+            paths = {path for menu, path in menu_paths(env).items() if not menu.child_id}
+            for text in texts:
+                for named in _PATH.findall(" ".join(text.split())):
+                    self.assertTrue(any(named.startswith(path) for path in paths), f"{language}: {named}")
 
     def test_one_file_serves_every_spanish(self):
         for code in ("es_ES", "es_419", "es_MX", "es_CO"):

@@ -69,6 +69,21 @@ class TestWebhook(QueueCase, HttpCase):
         self.assertEqual(len(self.events()), 4)
         self.assertEqual(set(self.events().mapped("key_name")), {"Prueba"})
 
+    def test_the_request_is_kept_as_it_was_sent_without_what_lets_its_holder_in(self):
+        secret = {"Authorization": "Bearer abc", "Cookie": "session_id=abc", "X_Copy": self.key}
+        body = b' {"manychat_id": "1",\n"state": {"stage_id": 17}}\x00'.rstrip(b"\x00")
+        self.call(OPPORTUNITY, body, Idempotency_Key="k-1", **secret)
+        self.call(OPPORTUNITY, b"{" + body, Idempotency_Key="k-1", **secret)
+        accepted, refused = self.events(), self.refused()
+        for event, sent in ((accepted, body), (refused, b"{" + body)):
+            self.assertEqual(event.request["method"], "POST")
+            self.assertEqual(event.request["path"], OPPORTUNITY)
+            self.assertEqual(event.request["body"], sent.decode())
+            self.assertIn(["Idempotency-Key", "k-1"], event.request["headers"])
+            kept = json.dumps(event.request)
+            for hidden in (self.key, "Bearer", "session_id"):
+                self.assertNotIn(hidden, kept)
+
     def test_what_was_wrong_is_in_the_answer_on_the_row_and_on_the_queue(self):
         body = {
             **EXAMPLES[OPPORTUNITY][1],

@@ -10,6 +10,7 @@ from bridge.contract.strict_json import parse_json
 from bridge.contract.webhook import WebhookError
 
 from ..rights import managers_only
+from ..sentences import problems_in_language, refusal_in_language
 
 
 class ManychatCorrection(models.TransientModel):
@@ -20,7 +21,7 @@ class ManychatCorrection(models.TransientModel):
 
     event_id = fields.Many2one("manychat.event", required=True, readonly=True, ondelete="cascade")
     problem_text = fields.Text(related="event_id.problem_text")
-    message = fields.Char(related="event_id.message")
+    message = fields.Char(related="event_id.details")
     body = fields.Text(required=True, compute="_compute_body", store=True, precompute=True, readonly=False)
     verdict = fields.Text(compute="_compute_verdict")
     is_valid = fields.Boolean(compute="_compute_verdict")
@@ -44,10 +45,10 @@ class ManychatCorrection(models.TransientModel):
             try:
                 event = correction.event_id._read_body(correction.body or "")
             except WebhookError as error:
-                lines = [error.message, *(f"{each['field']}: {each['message']}" for each in error.errors)]
-                correction.verdict, correction.is_valid = "\n".join(lines), False
+                correction.verdict, correction.is_valid = refusal_in_language(self.env, error), False
                 continue
-            lines = [f"{each['field']}: {each['message']}".removeprefix(": ") for each in event.warnings]
+            warnings = problems_in_language(self.env, event.warnings)
+            lines = [f"{each['field']}: {each['message']}".removeprefix(": ") for each in warnings]
             correction.verdict = "\n".join(lines) or False
 
     # ------------------------------------------------------------
@@ -87,7 +88,6 @@ class ManychatCorrection(models.TransientModel):
         try:
             event = self.event_id._send_corrected(self.body or "")
         except WebhookError as error:
-            lines = [error.message, *(f"{each['field']}: {each['message']}" for each in error.errors)]
-            raise UserError("\n".join(lines)) from None
+            raise UserError(refusal_in_language(self.env, error)) from None
         self.unlink()
         return event._open_form()

@@ -1,8 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
-from ..models.crm_lead import CHAT_URL_ID, CHAT_URL_PARAMETER
 from ..models.crm_lead_conversation import DEFAULT_TEAM_PARAMETER
+from ..models.crm_lead_links import CHAT_URL_ID, CHAT_URL_PARAMETER
 from ..models.crm_lead_salesperson import DEFAULT_USER_PARAMETER
 from ..models.manychat_alert import DEFAULT_SILENT_MINUTES, RECEIVER_PARAMETER, SILENT_PARAMETER
 from ..models.manychat_event import DEFAULT_RETENTION_DAYS, RETENTION_PARAMETER

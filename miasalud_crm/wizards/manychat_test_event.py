@@ -96,9 +96,9 @@ class ManychatTestEvent(models.TransientModel):
                 open_before = True
                 state, text = "running", ""
                 if failed:
-                    state, text = "stopped", event.message or self.env._("The event was discarded.")
+                    state, text = "stopped", event.details or self.env._("The event was discarded.")
                 elif event.attempt_count:
-                    text = f"{event.reason} {event.message}"  # still running: the bridge tries again
+                    text = f"{event.reason} {event.details}"  # still running: the bridge tries again
                 elif fields.Datetime.now() - (event.queued_at or event.received_at) > PATIENCE:
                     state, text = "stopped", self._why_it_waits(name, event)
             at = done and moment and self._time_of_day(moment)

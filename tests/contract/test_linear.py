@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
-from bridge.contract import names, strict_json, text, webhook
+from bridge.contract import broken_json, names, strict_json, text, webhook
 from bridge.contract.errors import ContractError
 from bridge.contract.event import decode
 from bridge.contract.payloads import EventType
@@ -62,6 +62,10 @@ REPEATED = {
     "half an escape": ('{"a": "', "\\u"),
     "commas": ('{"a": [', ","),
     "byte order marks": ("", "\ufeff"),
+    "empty lists": ('{"a": [', "[],"),
+    "objects with a text": ("", '{"a": "b", "c": '),
+    "texts": ("{", '"a": "b", '),
+    "comments": ("{", "/* */"),
 }
 #: Texts, each the whole value of a field.
 TEXTS = {
@@ -204,6 +208,7 @@ def linear(monkeypatch: pytest.MonkeyPatch) -> Linear:
         with monkeypatch.context() as patched:
             patched.setattr(strict_json, "_TEXT_OR_PLACEHOLDER", counter.search(strict_json._TEXT_OR_PLACEHOLDER))
             patched.setattr(strict_json, "scanstring", counter.scan)
+            patched.setattr(broken_json, "scanstring", counter.scan)
             patched.setattr(text, "unicodedata", _Unicodedata(counter))
             patched.setattr(names, "get_close_matches", counter.close_matches)
             with counter.counting():

@@ -289,7 +289,7 @@ def test_unknown_fields_have_a_room_of_their_own() -> None:
 def test_thousands_of_unknown_fields_make_few_warnings() -> None:
     event = take(CONTACT, **{f"nombre_lea{number}": number for number in range(2_000)})
     assert len(event.warnings) == 20
-    assert "more warnings" in event.warnings[-1]["message"]
+    assert event.warnings[-1]["message"].startswith("warnings that are not shown: ")
     assert decode(event.encode(), queue=CONTACT_QUEUE, inserted_at=NOW) == event
 
 

@@ -15,6 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_af
 from ... import retry
 from ...contract.event import Event
 from ...contract.outcomes import APPLIED, ErrorCode
+from ...contract.sentences import sentence
 from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from ...odoo import Odoo
 from ...results import Conflict, Done, Failure, Outcome
@@ -108,7 +109,7 @@ def _outcome(result: dict[str, Any]) -> Outcome:
     if code == ErrorCode.DISCARDED:
         # An Odoo user discarded it while it was on its way: it is settled, and does not become a dead letter.
         return Done(audit.DISCARDED)
-    message = _text(result.get("message"), 10_000) or "Odoo gave no reason."
+    message = _text(result.get("message"), 10_000) or sentence("Odoo gave no reason.")
     return Failure(code, message, permanent=code in PERMANENT)
 
 

@@ -1,0 +1,15 @@
+from odoo import fields, models
+
+
+class CrmTeam(models.Model):
+    """The working hours by which the time limits of the stage map run."""
+
+    _inherit = "crm.team"
+
+    manychat_calendar_id = fields.Many2one(
+        "resource.calendar",
+        "Working Hours",
+        ondelete="set null",
+        help="Customers who write in a ManyChat conversation get an answer within working hours: these, in their own "
+        "time zone and without their public holidays. Empty: the working hours of the company.",
+    )
