@@ -35,6 +35,7 @@ from . import manychat_event_retention
 from . import manychat_event_restore
 from . import manychat_event_fields
 from . import manychat_field_record
+from . import manychat_field_look
 from . import manychat_field_map
 from . import manychat_field_seen
 from . import manychat_field_fill

@@ -232,8 +232,18 @@ class ManychatFieldMap(models.Model):
     @access_required("read")
     def action_view_warnings(self):
         """Open the events whose values could not be converted."""
+        self.env.cr.execute(
+            """
+            SELECT id FROM (SELECT id, field_warnings FROM manychat_event
+                             WHERE field_warnings IS NOT NULL ORDER BY id DESC LIMIT %s) AS event
+             WHERE EXISTS (SELECT FROM jsonb_array_elements(field_warnings) AS warning
+                            WHERE warning ->> 'name' = ANY(%s))
+            """,
+            [WARNINGS_FROM, self.mapped("name")],
+        )
+        events = [event_id for (event_id,) in self.env.cr.fetchall()]
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_event_action")
-        return {**action, "domain": [("field_warnings", "!=", False)], "context": {}}
+        return {**action, "domain": [("id", "in", events)], "context": {}}
 
     # ------------------------------------------------------------
     # Business

@@ -14,6 +14,8 @@ from .manychat_field_map import UsedField, shown
 PAGE = 1000
 #: Events that the first look on a database in use goes back.
 FIRST_LOOK = 20_000
+#: Most suggestions: a bot may put a new name into each request.
+MOST_NAMES = 1000
 #: Events among which the dialog looks for examples, and most examples.
 EXAMPLES_FROM, MOST_EXAMPLES = 500, 5
 #: What *Full Contact Data* always has and salespeople rarely need. It is in the list as ignored.
@@ -89,17 +91,21 @@ class ManychatFieldMap(models.Model):
                     "seen_at": received_at,
                     "example_event": event_id,
                 }
-                for key, (name, count, received_at, event_id) in found.items()
-                if key not in rows
+                for key, (name, count, received_at, event_id) in self._new_names(found, rows)
             ]
         )
+        if events:
+            self.env["manychat.field.look"]._look_to(events[-1][0])
         return len(events) == PAGE
+
+    def _new_names(self, found, rows):
+        """Those of ``found`` that have no row yet, as far as there is room for suggestions."""
+        new = [(key, each) for key, each in found.items() if key not in rows]
+        return new[: max(0, MOST_NAMES - self.search_count([("state", "=", "new")]))] if new else []
 
     def _looked_to(self):
         """The id of the last event that was looked at."""
-        self.flush_model(["example_event"])
-        self.env.cr.execute("SELECT COALESCE(max(example_event), 0) FROM manychat_field_map")
-        last = self.env.cr.fetchone()[0]
+        last = self.env["manychat.field.look"].search([], limit=1).looked_to
         if not last:
             self.env.cr.execute(
                 "SELECT id FROM manychat_event WHERE extra IS NOT NULL AND type = 'opportunity' "

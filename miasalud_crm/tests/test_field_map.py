@@ -4,6 +4,7 @@ from odoo import fields
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import new_test_user, tagged
 
+from ..models import manychat_field_seen
 from ..models.manychat_field_seen import ATTRIBUTION
 from .common import ManychatCase, opportunity
 
@@ -128,6 +129,9 @@ class TestFieldMap(FieldCase):
         self.assertNotIn("mucho", event.warning_text)
         self.assertEqual(revenue.warning_count, 1)
         self.assertIn("it is no number (1)", revenue.warning_text)
+        self.apply(opportunity("MC-2", minutes=1, cierre="nunca"))
+        domain = revenue.action_view_warnings()["domain"]
+        self.assertEqual(self.env["manychat.event"].search(domain), event)
 
     def test_dates_count_in_the_zone_of_the_key(self):
         self.env["manychat.api.key"]._generate("bot", tz="America/Bogota")
@@ -318,6 +322,17 @@ class TestUnknownFields(FieldCase):
         self.fields_._collect()
         self.fields_._collect()
         self.assertEqual(self.fields_.search([("name", "=", "talla")]).seen_count, 2)
+
+    def test_a_bot_that_invents_names_does_not_fill_the_list_nor_stop_the_look(self):
+        self.patch(manychat_field_seen, "MOST_NAMES", self.fields_.search_count([("state", "=", "new")]) + 2)
+        self.patch(manychat_field_seen, "PAGE", 2)
+        for number in range(5):
+            self.apply(opportunity(f"MC-{number}", **{f"campo_{number}": "x"}))
+        self.assertTrue(self.fields_._collect())
+        while self.fields_._collect():
+            pass
+        self.assertEqual(self.fields_.search_count([("name", "=like", "campo_%")]), 2)
+        self.assertEqual(self.fields_._looked_to(), self.env["manychat.event"].search([], limit=1).id)
 
     def test_what_manychat_always_sends_is_ignored_at_first(self):
         self.arrive(1, page_id="1", live_chat_url="https://example.com", custom_fields={"Talla": "40"})
