@@ -130,7 +130,7 @@ class CrmLead(models.Model):
         """Give all opportunities their key, as :meth:`_compute_manychat_phone_key` does, some thousands a statement."""
         mobile = SQL("lead.mobile") if column_exists(self.env.cr, self._table, "mobile") else SQL("NULL")
         last = 0
-        while rows := self._manychat_numbers(last, mobile):
+        while rows := self._manychat_phones_after(last, mobile):
             keys = [(lead_id, phone_key(phone or other, code)) for lead_id, phone, other, code in rows]
             keys = [(lead_id, key) for lead_id, key in keys if key]
             self.env.cr.execute(
@@ -140,7 +140,7 @@ class CrmLead(models.Model):
             )
             last = rows[-1][0]
 
-    def _manychat_numbers(self, last, mobile):
+    def _manychat_phones_after(self, last, mobile):
         self.env.cr.execute(
             SQL(
                 """

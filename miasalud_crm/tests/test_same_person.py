@@ -72,7 +72,7 @@ class TestPhoneKey(SamePersonCase):
         self.env.flush_all()
         computed = dict(zip(leads.ids, leads.mapped("manychat_phone_key"), strict=True))
         self.env.cr.execute("UPDATE crm_lead SET manychat_phone_key = NULL")
-        self.patch(type(leads), "_manychat_numbers", _by_sevens(type(leads)._manychat_numbers))
+        self.patch(type(leads), "_manychat_phones_after", _by_sevens(type(leads)._manychat_phones_after))
         self.env["crm.lead"]._manychat_fill_phone_keys()
         self.env.invalidate_all()
         self.assertEqual({lead.id: lead.manychat_phone_key for lead in leads}, computed)
