@@ -96,6 +96,6 @@ def test_axe_finds_a_button_without_a_name(odoo: OdooPage) -> None:
     odoo.open("miasalud_crm.manychat_field_map_action")
     odoo.page.evaluate(
         "document.querySelector('.o_action_manager').insertAdjacentHTML('beforeend', "
-        '\'<button><i class="fa fa-copy"></i></button><p style="color: #ccc; background: #fff">gray</p>\')'
+        "'<button><i class=fa></i></button>')"
     )
-    assert {fault.split(":")[0] for fault in violations(odoo)} >= {"button-name", "color-contrast"}
+    assert {fault.split(":")[0] for fault in violations(odoo)} == {"button-name"}
