@@ -34,6 +34,7 @@ WON_STAGE = 26
 def post_init_hook(env):
     create_users(env)
     map_stages(env)
+    env["manychat.field.map"]._make_attribution()
     adopt_manychat_ids(env)
     load_demo(env)
 

@@ -39,12 +39,13 @@ def zone_named(name: str) -> tzinfo:
         raise ValueError(f"There is no time zone “{name}”.") from None
 
 
-def read(value: object, zone: tzinfo) -> datetime:
+def read(value: object, zone: tzinfo, first_year: int = 1970) -> datetime:
     """The moment that ``value`` means, in UTC. A date without a time means its midnight.
 
     :param value: a text or number, or a ``datetime``
     :param zone: of a date without an offset
-    :raises ValueError: it is no date, it can mean two, or it lies before 1970
+    :param first_year: dates of events are not older than the product; a day of birth may be
+    :raises ValueError: it is no date, it can mean two, or it lies before ``first_year``
     """
     if isinstance(value, datetime):
         moment = value
@@ -60,8 +61,8 @@ def read(value: object, zone: tzinfo) -> datetime:
         moment = moment.astimezone(timezone.utc)
     except OverflowError:
         raise ValueError(UNREADABLE) from None
-    if moment.year < 1970:
-        raise ValueError(sentence("must be after 1970"))
+    if moment.year < first_year:
+        raise ValueError(sentence("must be after 1970") if first_year == 1970 else UNREADABLE)
     return moment
 
 

@@ -138,10 +138,11 @@ def _custom_fields(value: Any) -> dict[str, Any]:
         value = {each["name"]: each.get("value") for each in value if isinstance(each, dict) and "name" in each}
     if not isinstance(value, Mapping):
         return {}
-    return {_spelling(name): each for name, each in value.items() if isinstance(name, str)}
+    return {spelling(name): each for name, each in value.items() if isinstance(name, str)}
 
 
-def _spelling(name: str) -> str:
+def spelling(name: str) -> str:
+    """The form in which names of custom fields are compared: without letter case, accents, spaces and hyphens."""
     letters = normalized(name, "NFKD").casefold()
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return "_".join(plain.replace("-", " ").replace("_", " ").split())

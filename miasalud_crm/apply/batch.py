@@ -7,6 +7,7 @@ from bridge.contract.fields import channel_key
 from .. import private_sql
 from ..models.manychat_advisor import COMMERCIAL, MEDICAL
 from ..moments import naive_utc
+from .custom_fields import CustomFields
 
 
 class EventBatch:
@@ -16,6 +17,7 @@ class EventBatch:
     :ivar dict leads: ManyChat id → locked ``crm.lead``; the caller adds the ones that it creates
     :ivar dict advisors: (role, ManyChat id) → ``manychat.advisor``
     :ivar dict sources: channel, as :func:`channel_key` gives it → id of its ``utm.source``
+    :ivar CustomFields custom: what the events say of fields that a manager has chosen for unknown ones
     :ivar dict customers: ManyChat id → ``res.partner``, of people without an opportunity whom Odoo knows as contacts
     :ivar set taken_over: ManyChat ids whose opportunity was there before, without the id
     """
@@ -25,6 +27,7 @@ class EventBatch:
         self.rows, self._busy_event_ids = lock_rows(env, events)
         self.leads, self._busy_manychat_ids = lock_leads(env, {event.manychat_id for event in events})
         self.advisors, self.sources = {}, {}
+        self.custom = None
         self.customers, self.taken_over = {}, set()
 
     def is_busy(self, event):
@@ -36,6 +39,7 @@ class EventBatch:
         self.advisors = _advisors(self.env, events)
         channels = [event.payload.channel for event in events if event.payload.channel]
         self.sources = self.env["utm.source"]._manychat_find_or_create(channels)
+        self.custom = CustomFields(self.env, events, self.rows)
 
     def references(self, event, company):
         """Ids of the records that ``event`` names, by lead field; ``None`` or ``False`` where there is none.

@@ -37,6 +37,36 @@ def event_values(payload, references):
     return {name: value for name, value in values.items() if value}
 
 
+def with_custom(values, custom, order, versions):
+    """``values`` with those of the fields that a manager has chosen for unknown fields.
+
+    Such a field is no longer filled by what else an event says of it: the channel, once a ``utm_source`` has come.
+
+    :param dict values: as :func:`event_values` gives them
+    :param dict custom: field → pair of value and whether the first value is kept
+    :param str order: of the event
+    :param dict versions: order of the event that said each value; :func:`mark` → order of the one that chose it
+    :return tuple: the values; and the fields in which the event counts although a newer one came before
+    """
+    merged = {name: value for name, value in values.items() if mark(name) not in versions}
+    earlier = set()
+    for name, (value, keep_first) in custom.items():
+        said = versions.get(mark(name))
+        if keep_first and said is not None:
+            if said <= order:
+                continue
+            earlier.add(name)  # it happened before the one that arrived first
+        elif said is None and name in versions:
+            earlier.add(name)  # so far the field has what events say of it otherwise
+        merged[name] = value
+    return merged, earlier
+
+
+def mark(name):
+    """Key in the memory of a field that a manager has chosen for an unknown one, once an event has said it."""
+    return f"custom.{name}"
+
+
 def names(values):
     """Name of the opportunity and of its contact, from ``values``; without what they do not tell."""
     # An event may carry half a name. The other half comes from other events.
@@ -61,6 +91,12 @@ def writable_values(taken, order, memory, current, overruled=()):
     sent, writable = jsonable(taken), {}
     for name, value in taken.items():
         if name in NAME_PARTS:
+            continue
+        if isinstance(value, list):
+            # Tags and the like: added, never taken away; what a user took away does not come back.
+            if added := [each for each in value if each not in (known.get(name) or []) and each not in current[name]]:
+                writable[name] = added
+            sent[name] = sorted({*(known.get(name) or []), *value})
             continue
         is_edited = current[name] != known.get(name, False) and name not in overruled
         fills_empty = not current[name] and name not in known

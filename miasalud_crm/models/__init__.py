@@ -37,6 +37,12 @@ from . import manychat_event_rpc
 from . import manychat_event_lost
 from . import manychat_event_retention
 from . import manychat_event_restore
+from . import manychat_event_fields
+from . import manychat_field_record
+from . import manychat_field_look
+from . import manychat_field_map
+from . import manychat_field_seen
+from . import manychat_field_fill
 from . import manychat_event_builder
 from . import manychat_wrong_key
 from . import manychat_bridge_refusals
@@ -46,6 +52,7 @@ from . import manychat_alert_bots
 from . import manychat_alert_counter
 from . import crm_lead
 from . import crm_lead_conversation
+from . import crm_lead_custom_fields
 from . import crm_lead_apply
 from . import crm_lead_team
 from . import crm_lead_waiting
@@ -55,6 +62,9 @@ from . import manychat_event_words
 from . import crm_lead_answer
 from . import crm_lead_won
 from . import crm_lead_take_over
+from . import crm_lead_same_person
+from . import manychat_distinct_person
+from . import manychat_same_person
 from . import manychat_migration
 from . import manychat_waiting
 from . import manychat_waiting_notice

@@ -15,6 +15,7 @@ from .manychat_stage_history import PERSON
 #: What the addon keeps to apply events in order. A wrong value would freeze the opportunity.
 BOOKKEEPING = (
     "manychat_order",
+    "manychat_phone_key",
     "manychat_last_date",
     "manychat_last_event_date",
     "manychat_values",

@@ -185,7 +185,8 @@ class CrmLead(models.Model):
             results[event.id] = _result(
                 event.id, status, lead_id=lead.id, stage_before=stage_before.name, stage_after=lead.stage_id.name
             )
-            _complete_row(batch.rows[event.id], results[event.id], lead, stage_before)
+            warnings = batch.custom.warnings.get(event.id)
+            _complete_row(batch.rows[event.id], results[event.id], lead, stage_before, warnings)
         return results
 
     def _manychat_fail_unmapped(self, event, row):
@@ -282,7 +283,7 @@ def _known_result(row):
     )
 
 
-def _complete_row(row, result, lead=None, stage_before=None):
+def _complete_row(row, result, lead=None, stage_before=None, field_warnings=None):
     """Write the result of an event to its ``manychat.event`` row."""
     row.write(
         {
@@ -295,6 +296,7 @@ def _complete_row(row, result, lead=None, stage_before=None):
             "stage_before_id": stage_before and stage_before.id,
             "stage_after_id": lead and lead.stage_id.id,
             "alias_id": False,
+            "field_warnings": field_warnings or False,
         }
     )
 

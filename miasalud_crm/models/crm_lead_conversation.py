@@ -6,7 +6,7 @@ from markupsafe import Markup, escape
 from odoo import fields, models
 from odoo.tools import format_datetime
 
-from bridge.contract.newest import order_of, unsaid_by_newer
+from bridge.contract.newest import order_of
 
 from ..apply import merge
 from ..moments import naive_utc
@@ -54,8 +54,11 @@ class CrmLead(models.Model):
             by_company[self._manychat_user(values).company_id].append((event, values))
         events_and_leads = []
         for company, group in by_company.items():
+            apart = [self._manychat_pop_of_company(values) for _event, values in group]
             created = self._manychat_within(company).create([values for _event, values in group])
             created._manychat_settle()
+            for lead, values in zip(created, apart, strict=True):
+                lead._manychat_write_of_company(values)
             events_and_leads += zip((event for event, _values in group), created.with_env(self.env), strict=True)
         batch.leads |= {event.manychat_id: lead for event, lead in events_and_leads}
         self._manychat_record_stages(events_and_leads)
@@ -70,6 +73,8 @@ class CrmLead(models.Model):
             team = self._manychat_team(stage_map.stage_id, salesperson, default_team)
             references = batch.references(event, team.company_id)
         said = merge.event_values(event.payload, references)
+        custom = batch.custom.said(event, self._manychat_within(self._manychat_user(references).company_id).browse())
+        said, _earlier = merge.with_custom(said, custom, order_of(event), {})
         values = {"name": event.manychat_id, **said, **merge.names(said)}
         is_test = is_test_person(event.manychat_id)
         if not (is_test or values.get("user_id")) and self._manychat_falls_to(default_user, team):
@@ -79,11 +84,13 @@ class CrmLead(models.Model):
             "user_id": False,  # not the bridge's own user, which would be the default
             "stage_id": stage_map.stage_id.id,
             "manychat_identity_ids": [fields.Command.create({"manychat_id": event.manychat_id})],
-            **{name: value for name, value in values.items() if name not in merge.NAME_PARTS},
+            **self._manychat_as_commands(
+                {name: value for name, value in values.items() if name not in merge.NAME_PARTS}
+            ),
             **_order_values(event),
             "manychat_last_event_date": naive_utc(event.occurred_at),
             "manychat_values": merge.jsonable(values),
-            "manychat_versions": dict.fromkeys(said, order_of(event)),
+            "manychat_versions": dict.fromkeys([*said, *map(merge.mark, custom)], order_of(event)),
             **self._manychat_customer_values(event, team, batch),
         }
         if team:  # without one, Odoo finds the salesperson's own
@@ -147,13 +154,7 @@ class CrmLead(models.Model):
         """
         self.ensure_one()
         values = merge.event_values(event.payload, batch.references(event, self.company_id))
-        memory, order = self._manychat_memory(), order_of(event)
-        taken = unsaid_by_newer(values, order, memory[1])
-        overruled = {"manychat_summary"}  # no user edits it
-        if self._manychat_reassigned(taken, event):
-            overruled.add("user_id")
-        current = self._manychat_current_values({*taken, "name", "contact_name"})
-        vals = merge.writable_values(taken, order, memory, current, overruled)
+        vals = self._manychat_merged(event, values, batch.custom)
         is_updated = bool(vals.keys() - {*merge.MEMORY} or event.payload.state.summary)
         salesperson = self._manychat_user(vals)
         if "user_id" in vals and self._manychat_keeps_team(salesperson):
@@ -163,11 +164,12 @@ class CrmLead(models.Model):
         occurred_at = naive_utc(event.occurred_at)
         if not self.manychat_last_event_date or occurred_at > self.manychat_last_event_date:
             vals["manychat_last_event_date"] = occurred_at
-        vals |= self._manychat_waiting_values(event, entered, stage, is_newest="manychat_summary" in taken)
+        is_newest = vals["manychat_versions"].get("manychat_summary") == order_of(event)
+        vals |= self._manychat_waiting_values(event, entered, stage, is_newest=is_newest)
         vals = {name: value for name, value in vals.items() if name not in merge.MEMORY or value != self[name]}
         if vals:
             lead = self._manychat_within(salesperson.company_id)
-            lead.write(vals)
+            lead._manychat_write_custom(vals)
             lead._manychat_settle()
         return is_updated
 
@@ -180,13 +182,6 @@ class CrmLead(models.Model):
         if self.manychat_summary:
             known = {"manychat_summary": self.manychat_summary, **known}
         return known, dict.fromkeys(known, self.manychat_order or "") | versions
-
-    def _manychat_current_values(self, names):
-        """The present values of the fields ``names``, in the form of ``manychat_values``."""
-        values = {name: self[name] for name in names if name not in merge.NAME_PARTS}
-        return merge.jsonable(
-            {name: value.id if isinstance(value, models.BaseModel) else value for name, value in values.items()}
-        )
 
     # ------------------------------------------------------------
     # Business: history and chatter

@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 #: Longest message kept: it may quote a long error of a database.
 MESSAGE_KEPT_CHARS = 2000
 #: What a row says of its person.
-PERSONAL = ("manychat_id", "payload", "message", "extra", "warnings", "request", "attempts")
+PERSONAL = ("manychat_id", "payload", "message", "extra", "warnings", "field_warnings", "request", "attempts")
 #: Most events in one answer of ``get_history``, which a person reads on a terminal.
 MOST = 50
 

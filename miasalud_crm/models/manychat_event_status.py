@@ -12,6 +12,7 @@ INTERNAL = {
     "create_uid",
     "discard_to_report",
     "extra",
+    "field_warnings",
     "is_refusal",
     "key_prefix",
     "migration_id",
@@ -47,11 +48,11 @@ class ManychatEvent(models.Model):
     # Computes
     # ------------------------------------------------------------
 
-    @api.depends("state", "warnings")
+    @api.depends("state", "warnings", "field_warnings")
     def _compute_status(self):
         by_state = {"pending": "waiting", "queued": "waiting"}
         for event in self:
-            done = "warned" if event.warnings else "accepted"
+            done = "warned" if event.warnings or event.field_warnings else "accepted"
             event.status = done if event.state == "done" else by_state.get(event.state, event.state)
 
     # ------------------------------------------------------------

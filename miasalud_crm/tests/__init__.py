@@ -17,6 +17,7 @@ from . import test_erase
 from . import test_event_history
 from . import test_event_log
 from . import test_event_report
+from . import test_field_map
 from . import test_funnel
 from . import test_hooks
 from . import test_identity
@@ -40,6 +41,7 @@ from . import test_requests
 from . import test_resend
 from . import test_retention
 from . import test_rights
+from . import test_same_person
 from . import test_settings
 from . import test_sentences
 from . import test_setup

@@ -187,6 +187,9 @@ class TestPlans(ManychatCase):
             "form": lambda: lead.read(["manychat_event_count", "manychat_stage_count"]),
             "stage map": self.env["manychat.stage.map"]._events_on_their_way,
             "aliases": lambda: alias.read(["waiting_count"]),
+            "unknown fields": self.env["manychat.field.map"]._collect,
+            "unknown fields, not converted": self.env["manychat.field.map"]._warnings_of_events,
+            "kept events of a field": self.env["manychat.field.map"]._kept_page,
             "move by hand": lambda: lead.write({"stage_id": self.stages[20].id}),
         }.items():
             self.assertFindsByIndex(name, action)
