@@ -74,6 +74,7 @@ class TestWebhook(QueueCase, HttpCase):
         body = b' {"manychat_id": "1",\n"state": {"stage_id": 17}}\x00'.rstrip(b"\x00")
         self.call(OPPORTUNITY, body, Idempotency_Key="k-1", **secret)
         self.call(OPPORTUNITY, b"{" + body, Idempotency_Key="k-1", **secret)
+        self.env.invalidate_all()
         accepted, refused = self.events(), self.refused()
         for event, sent in ((accepted, body), (refused, b"{" + body)):
             self.assertEqual(event.request["method"], "POST")
