@@ -135,6 +135,19 @@ class Odoo:
             return []
         return list(answer) if isinstance(answer, list) else []
 
+    def get_refusals(self) -> dict[str, int] | None:
+        """``manychat.bridge.get_refusals``: what Odoo's webhooks refused in the last 24 hours.
+
+        :return: ``refused``, ``warned`` and ``wrong_keys``, each a number; ``None`` from an older addon, which does not
+            say
+        :raises OdooUnavailable:
+        """
+        try:
+            answer = self._call("manychat.bridge", "get_refusals")
+        except (OdooMisconfigured, OdooRefused):
+            return None
+        return {str(name): int(count) for name, count in answer.items()} if isinstance(answer, dict) else None
+
     def sign_off(self, name: str) -> None:
         """``manychat.bridge.sign_off``: show Odoo that a bridge ends.
 

@@ -16,6 +16,7 @@ LISTED_CALLS = {
         ("crm.lead", "manychat_apply"),
         ("manychat.bridge", "get_active"),
         ("manychat.bridge", "get_ended"),
+        ("manychat.bridge", "get_refusals"),
         ("manychat.bridge", "heartbeat"),
         ("manychat.bridge", "sign_off"),
         ("manychat.event", "erase"),

@@ -6,18 +6,24 @@ Odoo's webhook and the bridge's API each keep keys of their own, in this one for
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 #: Start of every key. It says what a leaked key is for, also to secret scanners.
 TAG = "mck_"
 #: Length of the part that lists show: enough to recognise a key, far too short to guess the rest from.
 PREFIX_LENGTH = len(TAG) + 8
+#: How often an address may be encoded: once by its sender, and once more by a program on the way.
+DECODED = 3
 #: Least number of characters of an existing key: a hash does not protect a word that can be guessed.
 SHORTEST = 20
+
+_IN_BYTES = re.compile(f"{TAG}[A-Za-z0-9_-]{{{PREFIX_LENGTH - len(TAG)}}}".encode())
 
 
 class Scope(str, Enum):
@@ -70,6 +76,15 @@ def existing_key(text: str) -> str:
     if len(key) < SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
         raise ValueError(f"This is not a key: give at least {SHORTEST} ASCII characters without spaces.")
     return key
+
+
+def found_in(query: bytes) -> str:
+    """The part that may be shown of a key in ``query``, as often encoded as its sender did; "" if none is found."""
+    for _ in range(DECODED):
+        if found := _IN_BYTES.search(query):
+            return found.group().decode()
+        query = unquote_to_bytes(query)
+    return ""
 
 
 def prefix(key: str) -> str:

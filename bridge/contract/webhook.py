@@ -23,8 +23,6 @@ from .strict_json import parse_json
 
 #: Seconds after which a sender should try again what could not be stored.
 RETRY_AFTER = 5
-#: How often an address may be encoded: once by its sender, and once more by a program on the way.
-_DECODED = 3
 
 
 class WebhookError(Exception):
@@ -123,7 +121,7 @@ def check_address(query: bytes) -> None:
     :param query: what follows the ``?``, as it was sent
     :raises WebhookError: 401
     """
-    for _ in range(_DECODED):
+    for _ in range(keys.DECODED):
         if keys.TAG.encode() in query:
             raise key_in_address()
         query = unquote_to_bytes(query)

@@ -14,7 +14,7 @@ from ..contract.payloads import DEAD_LETTER_QUEUE
 from ..results import description
 from ..settings import Settings
 from ..store.snapshot import WINDOW, QueueSnapshot, StoreSnapshot
-from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, CheckResult, HealthChecks, HealthSnapshot, age
+from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, CheckResult, HealthChecks, HealthSnapshot, OdooHealth, age
 
 #: Bridges that stand still and are named in words.
 SHOWN = 3
@@ -32,7 +32,8 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
 
     :return: JSON: ``status`` (``ok`` or ``degraded``), ``problems`` (why it is degraded) and ``notices`` (what the
         operator should know) in words, ``dependencies``, ``bridges`` (that run), ``ended_bridges``, ``paths``,
-        ``dead_letters``. A value that could not be found out is ``None``.
+        ``dead_letters``, ``refusals`` (of Odoo's webhooks in the last 24 hours). A value that could not be found out is
+        ``None``.
     """
     now = now or datetime.now(timezone.utc)
     paths = [_path(snapshot, queue, now) for queue in PATHS]
@@ -49,10 +50,11 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
         "version": __version__,
         "checked_at": format_datetime(now),
         "problems": problems,
-        "notices": notices(store) if store else [],
+        "notices": [*(notices(store) if store else []), *_refusals(odoo)],
         "dependencies": {name: _dependency(result) for name, result in dependencies.items()},
         "bridges": bridges,
         "ended_bridges": ended,
+        "refusals": odoo.refusals if odoo else None,
         "paths": paths,
         "dead_letters": {
             "open": sum(store.letters.values()) if store else None,
@@ -162,6 +164,21 @@ def _queue_problems(paths: Sequence[dict[str, Any]]) -> Iterator[str]:
         if not path["paused_since"] and (path["lag_seconds"] or 0) > STUCK_AFTER.total_seconds():
             minutes = int(path["lag_seconds"] // 60)
             yield f"{path['queue']}: its oldest event has waited for {minutes} minutes."
+
+
+_REFUSALS = {
+    "refused": "requests that Odoo refused in the last 24 hours",
+    "wrong_keys": "requests without a valid key in the last 24 hours",
+    "warned": "events of the last 24 hours taken with warnings",
+}
+
+
+def _refusals(odoo: OdooHealth | None) -> Iterator[str]:
+    """What bots lost, or nearly: for the bot builder, so no problem of the bridge."""
+    counts = (odoo.refusals if odoo else None) or {}
+    for name, about in _REFUSALS.items():
+        if count := counts.get(name):
+            yield f"{about} {count}"
 
 
 def meanings(by_reason: dict[str, int]) -> list[tuple[str, int, str]]:

@@ -109,6 +109,7 @@ class OdooHealth:
     """
     :ivar bridges: as :meth:`bridge.odoo.Odoo.get_active` returns them
     :ivar ended: as :meth:`bridge.odoo.Odoo.get_ended` returns them
+    :ivar refusals: as :meth:`bridge.odoo.Odoo.get_refusals` returns them
     """
 
     version: int
@@ -116,6 +117,7 @@ class OdooHealth:
     login: str
     bridges: list[dict[str, Any]]
     ended: list[dict[str, Any]]
+    refusals: dict[str, int] | None = None
 
 
 def check(question: Callable[[], T], advice: str) -> CheckResult[T]:
@@ -284,4 +286,5 @@ _head = functools.cache(migrate.head)
 def check_odoo(odoo: Odoo) -> OdooHealth:
     """:raises Outage:"""
     odoo.probe()
-    return OdooHealth(odoo.version(), odoo.database, odoo.login, odoo.get_active(), odoo.get_ended())
+    active, ended, refusals = odoo.get_active(), odoo.get_ended(), odoo.get_refusals()
+    return OdooHealth(odoo.version(), odoo.database, odoo.login, active, ended, refusals)

@@ -1,6 +1,7 @@
 """What all routes of the addon share: the check of the key, and one format of errors."""
 
 import logging
+import re
 from functools import wraps
 
 import psycopg2
@@ -9,10 +10,12 @@ from odoo import http
 from odoo.http import request
 
 from bridge.contract import webhook
+from bridge.contract.payloads import EventType
 from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.throttle import Throttle
 from bridge.contract.webhook import WebhookError
 
+from .. import wrong_keys
 from ..private_sql import failure, private
 from ..rights import company_language
 from ..sentences import answer_in_language
@@ -23,6 +26,10 @@ _logger = logging.getLogger(__name__)
 #: Tries when another request is inserting the same event. Odoo itself would sleep for seconds before the second try,
 #: which already sees what the other request did.
 TRIES = 5
+
+#: Answers to requests without a valid key. Such a request has written nothing.
+_WITHOUT_KEY = (401, 429)
+_WEBHOOKS = {each.spec.path for each in EventType}
 
 #: Addresses that sent wrong keys lately.
 throttle = Throttle()
@@ -50,7 +57,10 @@ def route(path, method):
                 status, body = _with_retries(endpoint, self)
                 return make_answer(status, _for_bot_builder(body))
             except WebhookError as error:
-                return make_answer(error.status, _for_bot_builder(error.body), error.headers)
+                answer = make_answer(error.status, _for_bot_builder(error.body), error.headers)
+                if error.status in _WITHOUT_KEY:
+                    wrong_keys.write_if_due(request.env.cr)
+                return answer
             except Exception as error:
                 request.env.cr.rollback()
                 _logger.error("%s failed: %s", path, failure(error))
@@ -96,14 +106,28 @@ def authenticate():
     :raises WebhookError: 401: the key is missing, unknown, revoked or expired (the answer does not say which), or it is
         in the address, and so in the logs of every server on the way; 429: too many wrong keys from this address
     """
-    http_request = request.httprequest
-    webhook.check_address(http_request.query_string)
-    key = request.env["manychat.api.key"]._authenticate(RequestHeaders(http_request.headers.get).api_key)
+    http_request, api_keys = request.httprequest, request.env["manychat.api.key"]
+    address = http_request.remote_addr or ""
+    try:
+        webhook.check_address(http_request.query_string)
+    except WebhookError:
+        _count(address, *api_keys._judge_address(http_request.query_string))
+        raise
+    text = RequestHeaders(http_request.headers.get).api_key
+    key = api_keys._authenticate(text)
     if not key:
-        address = http_request.remote_addr
-        if seconds := throttle.wrong_key(address):
+        seconds = throttle.wrong_key(address)
+        _count(address, *api_keys._judge(text))
+        if seconds:
             raise webhook.too_many_wrong_keys(seconds)
         _logger.info("A request to %s from %s has no valid key.", http_request.path, address)
         raise webhook.no_valid_key()
     key._touch()
     return key
+
+
+def _count(address, reason, prefix, key_name):
+    """Count a request without a valid key, for people to see. Monitors that ask for the report are no bots."""
+    path = re.sub(r"/+", "/", request.httprequest.path).removesuffix("/")
+    if path in _WEBHOOKS:
+        wrong_keys.note(request.env.cr.dbname, address, path, reason, prefix, key_name)

@@ -41,6 +41,7 @@ class ManychatHealth(http.Controller):
                 "failed": events.search_count([("state", "=", "failed")]),
                 "last_received": _iso(newest.received_at),
             },
+            "last_24_hours": request.env["manychat.bridge"]._refusals(),
             "bridge": {"last_heartbeat": _iso(bridge.last_seen), "version": bridge.version or None},
         }
 

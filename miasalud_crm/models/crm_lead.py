@@ -308,7 +308,7 @@ class CrmLead(models.Model):
         self.ensure_one()
         survivor, others = self.sudo(), opportunities.sudo()
         for identity in (survivor | others).manychat_identity_ids.filtered(lambda identity: not identity.phone):
-            identity.phone = identity.lead_id.phone  # Odoo's merge keeps one number only
+            identity.phone = identity.lead_id._manychat_number()  # Odoo's merge keeps one number only
         last = max(survivor.manychat_identity_ids.mapped("sequence"), default=0)
         for offset, identity in enumerate(others.manychat_identity_ids.sorted("sequence"), start=1):
             identity.write({"lead_id": survivor.id, "sequence": last + offset})

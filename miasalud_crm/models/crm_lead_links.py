@@ -42,12 +42,18 @@ class CrmLead(models.Model):
             lead.manychat_chat_url = chats[0]["url"] if chats else False
             lead.manychat_whatsapp_url = whatsapps[0]["url"] if whatsapps else False
 
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
     def _manychat_numbers(self, identities):
         """The telephone numbers of the person: the opportunity's own, and those of the chats that were merged."""
-        if not identities:
-            return []
-        own = self.phone if (self.phone or "").strip().startswith("+") else self.phone_sanitized
-        return [own, *identities.mapped("phone")]
+        return [self._manychat_number(), *identities.mapped("phone")] if identities else []
+
+    def _manychat_number(self):
+        """The opportunity's telephone number with its country code, which Odoo finds if it can; else as it is."""
+        is_international = (self.phone or "").strip().startswith("+")
+        return self.phone if is_international else self.phone_sanitized or self.phone
 
 
 def _chat(template, identity, moment):

@@ -89,6 +89,15 @@ class CrmLead(models.Model):
         note = self.env._("Marked as answered.")
         waiting._message_log_batch(bodies=dict.fromkeys(waiting.ids, note))
 
+    @access_required("write")
+    def action_manychat_waits_again(self):
+        """Undo *Answered*: the customer waits since their last words."""
+        answered = self.filtered(lambda lead: lead.manychat_words_at and lead._manychat_is_open())
+        for lead in answered:
+            lead.sudo().manychat_waits_since = lead.manychat_words_at
+        note = self.env._("Marked as not answered yet.")
+        answered._message_log_batch(bodies=dict.fromkeys(answered.ids, note))
+
     # ------------------------------------------------------------
     # Business: our actions
     # ------------------------------------------------------------
@@ -112,8 +121,11 @@ class CrmLead(models.Model):
         if self._manychat_is_person(self.env.user):
             self._manychat_answer(moment)
         else:
-            closed = self.filtered(lambda lead: not lead.active or lead.stage_id.is_won)
+            closed = self.filtered(lambda lead: not lead._manychat_is_open())
             closed.filtered("manychat_waits_since").sudo().write({"manychat_waits_since": False})
+
+    def _manychat_is_open(self):
+        return self.active and not self.stage_id.is_won
 
     def _manychat_has_written(self, message):
         """Whether a user wrote ``message``, or completed an activity by it."""

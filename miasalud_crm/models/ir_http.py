@@ -29,3 +29,10 @@ class IrHttp(models.AbstractModel):
         if not request.httprequest.path.startswith(RPC_PATH) and machine_calls(request.env) is not None:
             raise AccessDenied
         return result
+
+    def session_info(self):
+        """Of those who have the counter of problems, how many there are: the menu bar need not ask at once."""
+        info, alerts = super().session_info(), self.env["manychat.alert"]
+        if info.get("uid") and alerts._is_counted():
+            info["manychat_problems"] = alerts.sudo().search_count([("since", "!=", False)])
+        return info

@@ -43,7 +43,7 @@ class ManychatAlert(models.Model):
         readonly=True,
     )
     since = fields.Datetime(readonly=True, help="When the problem was noticed. Empty if there is none.")
-    count = fields.Integer("Events", readonly=True, aggregator=None, help="How many events are affected.")
+    count = fields.Integer("Affected", readonly=True, aggregator=None, help="How many events or keys are affected.")
 
     # ------------------------------------------------------------
     # Computes
@@ -89,9 +89,8 @@ class ManychatAlert(models.Model):
         alert = self.search([("kind", "=", kind)])
         if not found:
             if alert.since:
-                alert.write({"since": False, "count": 0})
-                alert._activity().action_feedback(feedback=alert._in_receivers_language().env._("It is over."))
-            return
+                alert._close(alert._in_receivers_language().env._("It is over."))
+            return alert
         alert = alert or self.create({"kind": kind})
         activity = alert._activity()
         # A user marked the activity as done while the problem lasts: they know it. Remind them only when it grows.
@@ -100,6 +99,15 @@ class ManychatAlert(models.Model):
         elif activity and count != alert.count:
             activity.write(alert._in_receivers_language()._activity_values(count))
         alert.write({"since": alert.since or fields.Datetime.now(), "count": count})
+        return alert
+
+    def _close(self, feedback):
+        """End the problem, and say why in the chatter.
+
+        :param str feedback: in the language of the alerts' receiver
+        """
+        self.write({"since": False, "count": 0})
+        self._activity().action_feedback(feedback=feedback)
 
     def _activity(self):
         """The alert's open activity, no matter to which user it belongs by now."""
@@ -169,23 +177,21 @@ class ManychatAlert(models.Model):
     @api.model
     def _cron_check(self):
         """Look for problems. Never raises: Odoo deactivates a job that keeps failing."""
-        for kind, find in (
-            ("failed", self._find_failed),
-            ("silent", self._find_silent),
-            ("stuck", self._find_stuck),
-            ("lost", self._find_lost),
-            ("jobs", self._find_jobs),
-        ):
+        for kind in self._fields["kind"].get_values(self.env):
             try:
                 with private(self.env.cr), self.env.cr.savepoint():
-                    found, count = find()
-                    self._update_alert(kind, found, count)
+                    self._check(kind)
             except psycopg2.errors.SerializationFailure:
                 _logger.debug("A user is changing the alert (%s); the check runs again in a minute.", kind)
             except Exception as error:
                 _logger.error(
                     "The check for ManyChat alerts (%s) failed; it runs again in a minute: %s", kind, failure(error)
                 )
+
+    @api.model
+    def _check(self, kind):
+        """Look for the problem ``kind``: its method ``_find_KIND`` says whether it exists, and how many it affects."""
+        self._update_alert(kind, *getattr(self, f"_find_{kind}")())
 
     def _find_failed(self):
         count = self.env["manychat.event"].search_count([("state", "=", "failed")])

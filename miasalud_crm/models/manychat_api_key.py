@@ -7,7 +7,7 @@ import psycopg2
 
 from odoo import api, fields, models
 from odoo.addons.base.models.res_partner import _tz_get
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 
 from bridge.contract import keys
 from bridge.contract.dates import zone_named
@@ -22,6 +22,19 @@ _logger = logging.getLogger(__name__)
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 #: A key with less time left than this "expires soon".
 EXPIRES_SOON = timedelta(days=14)
+#: What sales managers change on a key.
+BY_MANAGERS = {"builder_ids"}
+
+
+def check_future(env, moments):
+    """Refuse an expiry that has passed: the key would never be valid.
+
+    :param moments: naive, in UTC; ``False`` for a key that never expires
+    :raises ValidationError:
+    """
+    now = fields.Datetime.now()
+    if any(moment and moment <= now for moment in moments):
+        raise ValidationError(env._("This date has passed. Choose one in the future, or leave it empty: never."))
 
 
 class ManychatApiKey(models.Model):
@@ -46,7 +59,21 @@ class ManychatApiKey(models.Model):
         help="ManyChat writes dates in the time zone of its account, without naming it. Choose that zone here. Dates "
         "that name their zone don't need it.",
     )
-    active = fields.Boolean(default=True, help="A revoked key is refused at once.")
+    active = fields.Boolean(default=True, help="A revoked key is refused at once, and for good.")
+    revoked_at = fields.Datetime("Revoked On", readonly=True, copy=False)
+    revoked_uid = fields.Many2one("res.users", "Revoked By", readonly=True, copy=False, ondelete="set null")
+    replaced_by_id = fields.Many2one(
+        "manychat.api.key", readonly=True, copy=False, ondelete="set null", index="btree_not_null"
+    )
+    builder_ids = fields.Many2many(
+        "res.users",
+        "manychat_api_key_builder_rel",
+        "key_id",
+        "user_id",
+        "Bot Builders",
+        domain=[("share", "=", False)],
+        help="Users with the role “ManyChat Bot Builder” whose bot this is: they see what it sends.",
+    )
     test_manychat_id = fields.Char(
         "Test Person",
         readonly=True,
@@ -60,6 +87,24 @@ class ManychatApiKey(models.Model):
         self.env.cr.execute(
             "CREATE UNIQUE INDEX IF NOT EXISTS manychat_api_key_digest_unique ON manychat_api_key (digest)"
         )
+
+    @api.constrains("expiration_date")
+    def _check_expiration_date(self):
+        check_future(self.env, self.mapped("expiration_date"))
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_if_never_used(self):
+        for key in self.filtered(lambda key: not key.test_manychat_id):
+            if key.last_used or self.env["manychat.event"].sudo().search_count(
+                [("key_prefix", "=", key.prefix)], limit=1
+            ):
+                raise UserError(
+                    self.env._(
+                        "A bot has used the key “%s”, and its deliveries name it. Revoke it: it is refused from then "
+                        "on, and stays in the list.",
+                        key.name,
+                    )
+                )
 
     @api.depends("active", "expiration_date")
     def _compute_validity(self):
@@ -83,10 +128,42 @@ class ManychatApiKey(models.Model):
         soon = [("active", "=", True), ("expiration_date", ">", now), ("expiration_date", "<", now + EXPIRES_SOON)]
         return soon if wanted else ["!", *["&"] * (len(soon) - 1), *soon]
 
+    def write(self, vals):
+        if not self.env.su and not self.env.user.has_group("base.group_system") and set(vals) - BY_MANAGERS:
+            raise AccessError(
+                self.env._("Only administrators may change a key. Sales managers choose its bot builders.")
+            )
+        if vals.get("active") and not all(self.mapped("active")):
+            raise UserError(
+                self.env._(
+                    "A revoked key stays revoked: it may be in the wrong hands. Press Replace to get a new one for the "
+                    "bot."
+                )
+            )
+        if vals.get("active", True):
+            return super().write(vals)
+        revoked = self.filtered("active")
+        by_whom = {"revoked_at": fields.Datetime.now(), "revoked_uid": self.env.uid}
+        result = super(ManychatApiKey, revoked).write({**vals, **by_whom})
+        return super(ManychatApiKey, self - revoked).write(vals) and result
+
     @access_required("write")
     def action_revoke(self):
         """Refuse these keys from now on."""
         self.active = False
+
+    @access_required("create")
+    def action_replace(self):
+        """Open the dialog that makes a new key for the same bot."""
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Replace Key"),
+            "res_model": "manychat.api.key.replace",
+            "view_mode": "form",
+            "target": "new",
+            "context": {"default_key_id": self.id},
+        }
 
     @api.model
     def _for_bots(self):
@@ -123,9 +200,32 @@ class ManychatApiKey(models.Model):
         :return str: the key. Only its digest is stored, so it cannot be shown again.
         :raises AccessError: the user may not create keys
         """
+        return self._generate_record(name, expiration_date, test_manychat_id=test_manychat_id, tz=tz)[1]
+
+    @api.model
+    def _generate_record(self, name, expiration_date=False, **values):
+        """The same.
+
+        :return tuple: the record and the key
+        """
         self.check_access("create")
         key = keys.new_key()
-        self._store(name, keys.prefix(key), keys.digest(key), expiration_date, test_manychat_id, tz)
+        return self._store(name, keys.prefix(key), keys.digest(key), expiration_date, **values), key
+
+    def _replace(self, ends_at, expiration_date=False):
+        """Make a new key for the bot of this one.
+
+        :param datetime ends_at: until when the bot may send both
+        :param datetime expiration_date: of the new key; ``False`` for none
+        :return str: the new key
+        :raises AccessError: the user may not create keys
+        """
+        self.ensure_one()
+        values = {"tz": self.tz, "builder_ids": [fields.Command.set(self.builder_ids.ids)]}
+        record, key = self._generate_record(self.name, expiration_date, **values)
+        self.replaced_by_id = record
+        if self.is_valid and (not self.expiration_date or self.expiration_date > ends_at):
+            self.expiration_date = ends_at
         return key
 
     @api.model
@@ -134,27 +234,20 @@ class ManychatApiKey(models.Model):
 
         :param str prefix: see :func:`bridge.contract.keys.prefix`
         :param str digest: see :func:`bridge.contract.keys.digest`
+        :return: the record
         :raises AccessError: the user may not create keys
         :raises UserError: Odoo has this key, perhaps a revoked one
         """
         self.check_access("create")
         if known := self.sudo().with_context(active_test=False).search([("digest", "=", digest)]):
             raise UserError(self.env._("This key exists already: “%s”.", known.name))
-        self._store(name, prefix, digest, expiration_date, tz=tz)
+        return self._store(name, prefix, digest, expiration_date, tz=tz)
 
     @api.model
-    def _store(self, name, prefix, digest, expiration_date, test_manychat_id=False, tz="UTC"):
+    def _store(self, name, prefix, digest, expiration_date, **values):
         # As superuser: since Odoo 19 no other user may write the digest.
-        self.sudo().create(
-            {
-                "name": name,
-                "prefix": prefix,
-                "digest": digest,
-                "expiration_date": expiration_date,
-                "test_manychat_id": test_manychat_id,
-                "tz": tz,
-            }
-        )
+        values.update(name=name, prefix=prefix, digest=digest, expiration_date=expiration_date)
+        return self.sudo().create(values).with_env(self.env)
 
     @api.model
     def _generate_bridge_key(self, name, expiration_date=False):
@@ -186,6 +279,40 @@ class ManychatApiKey(models.Model):
             and (not candidate.expiration_date or candidate.expiration_date > now)
         ]
         return valid[0] if valid else self.sudo().browse()
+
+    @api.model
+    def _judge(self, key):
+        """How ``key``, which :meth:`_authenticate` does not take, is wrong.
+
+        :param str key: sent by the caller; "" without one
+        :return tuple: a reason of ``manychat.wrong.key``; the beginning that may be shown, or ""; the name of the key
+            of ours that begins like it, or ""
+        """
+        if not key:
+            return "missing", "", ""
+        prefix, digest = keys.prefix(key), keys.digest(key) if key.isascii() else ""
+        alike = self.sudo().with_context(active_test=False).search([("prefix", "=", prefix)]) if digest else self
+        same = alike.filtered(lambda candidate: hmac.compare_digest(candidate.digest, digest))
+        if same:
+            return "expired" if same[:1].active else "revoked", prefix, same[:1].name
+        if alike:
+            return "mistyped", prefix, alike[:1].name
+        # What is no key of our form may be a secret of another kind, in the wrong header.
+        is_ours = digest and prefix.startswith(keys.TAG) and prefix.isprintable()
+        return "unknown", prefix if is_ours else "", ""
+
+    @api.model
+    def _judge_address(self, query):
+        """The same for a key in the address.
+
+        :param bytes query: what follows the ``?``, as it was sent
+        """
+        key = keys.found_in(query)
+        return (
+            "in_address",
+            key,
+            self.sudo().with_context(active_test=False).search([("prefix", "=", key)])[:1].name or "",
+        )
 
     def _zone(self):
         """The zone of dates that do not name theirs, as a ``tzinfo``."""

@@ -92,7 +92,7 @@ class ManychatEvent(models.Model):
     claimed_until = fields.Datetime(readonly=True)
     # The name of the key, not a link: a foreign key would conflict with the update of “last used” on the key.
     key_name = fields.Char("Bot", readonly=True, groups="sales_team.group_sale_manager", help="The key that it sent.")
-    key_prefix = fields.Char("Beginning of the Key", readonly=True, index="btree_not_null")
+    key_prefix = fields.Char("Beginning of the Key", readonly=True)
     request = fields.Json(
         "Request as JSON",
         readonly=True,
@@ -250,6 +250,10 @@ class ManychatEvent(models.Model):
             CREATE INDEX IF NOT EXISTS manychat_event_queued
                 ON manychat_event (COALESCE(queued_at, create_date)) WHERE state = 'queued';
             CREATE INDEX IF NOT EXISTS manychat_event_failed ON manychat_event (id) WHERE state = 'failed';
+            -- What a bot sent today, and its latest event.
+            CREATE INDEX IF NOT EXISTS manychat_event_key ON manychat_event (key_prefix, received_at)
+                WHERE key_prefix IS NOT NULL;
+            CREATE INDEX IF NOT EXISTS manychat_event_standby ON manychat_event (received_at) WHERE source = 'api';
             CREATE INDEX IF NOT EXISTS manychat_event_discard_to_report ON manychat_event (id) WHERE discard_to_report;
             -- For questions about both: neither of the two indices above serves them.
             CREATE INDEX IF NOT EXISTS manychat_event_on_their_way ON manychat_event (id)

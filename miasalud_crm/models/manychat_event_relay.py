@@ -31,7 +31,7 @@ RELAY_SECONDS = 30
 
 
 class ManychatEvent(models.Model):
-    _inherit = "manychat.event"
+    _inherit = "manychat.event"  # pylint: disable=consider-merging-classes-inherited
 
     # ------------------------------------------------------------
     # Business: the outbox

@@ -15,7 +15,7 @@ from .ir_cron import ARCHIVED, DELETED
 _logger = logging.getLogger(__name__)
 
 #: The steps of the checklist, in order: each is the method ``_NAME_step``.
-STEPS = ("key", "queue", "address", "bridge", "stage", "pipeline", "event")
+STEPS = ("key", "queue", "address", "bridge", "stage", "pipeline", "refused", "event")
 #: Bridges that the checklist names.
 SHOWN = 3
 #: Ids of the invented people of test events. ManyChat's own ids are numbers.

@@ -45,4 +45,4 @@ class ResConfigSettings(models.TransientModel):
     def action_manychat_expiring_keys(self):
         """Open the keys that expire soon."""
         action = self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_api_key_action")
-        return {**action, "context": {"search_default_expires_soon": 1}}
+        return {**action, "context": {"active_test": False, "search_default_expires_soon": 1}}

@@ -55,6 +55,17 @@ def let_jobs_run(env):
         env.ref(name).write({"active": True, "nextcall": fields.Datetime.now()})
 
 
+def expire(keys):
+    """Let webhook keys expire, which takes time outside of tests: no user may choose a date that has passed."""
+    keys.env.flush_all()
+    keys.env.cr.execute(
+        "UPDATE manychat_api_key SET expiration_date = now() AT TIME ZONE 'UTC' - interval '1 second' "
+        "WHERE id = ANY(%s)",
+        [keys.ids],
+    )
+    keys.invalidate_recordset()
+
+
 def menu_paths(env):
     """How people reach each menu, in the language of ``env``: dict of ``ir.ui.menu`` → “CRM ▸ Configuration ▸ …”."""
     found = {}

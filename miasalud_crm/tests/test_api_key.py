@@ -6,6 +6,8 @@ from odoo.tests import TransactionCase, new_test_user, tagged
 
 from bridge.contract import keys
 
+from .common import expire
+
 
 @tagged("post_install", "-at_install")
 class TestApiKey(TransactionCase):
@@ -33,7 +35,7 @@ class TestApiKey(TransactionCase):
         key = self.keys._generate("Prueba", soon)
         record = self.keys._authenticate(key)
         self.assertEqual(record.name, "Prueba")
-        record.expiration_date = fields.Datetime.now() - timedelta(seconds=1)
+        expire(record)
         self.assertFalse(self.keys._authenticate(key))
         record.expiration_date = False
         record.action_revoke()
@@ -44,7 +46,7 @@ class TestApiKey(TransactionCase):
         later = fields.Datetime.now().replace(microsecond=0) + timedelta(hours=1)
         key = self.keys._generate("Bot", later, tz="America/Bogota")
         self.keys._generate("Prueba", later, test_manychat_id="MC1")
-        self.keys._generate("Caducada", later - timedelta(hours=2))
+        expire(self.keys._authenticate(self.keys._generate("Caducada")))
         self.keys._authenticate(self.keys._generate("Revocada")).action_revoke()
         bridge = self.env["manychat.bridge"].with_user(self.env.ref("miasalud_crm.user_bridge"))
         answer = bridge.heartbeat("host/1", "1")

@@ -37,6 +37,13 @@ class TestConversationLinks(ManychatCase):
         self.env.invalidate_all()
         self.assertEqual(self.names(lead.manychat_chats), ["MC-A", "MC-B", "MC-C"])
 
+    def test_a_number_without_country_code_is_the_one_that_odoo_finds(self):
+        self.apply(opportunity("MC-A", 17, phone="55 1234 5678"), opportunity("MC-B", 18, 5, phone="+525512345678"))
+        self.assertEqual(self.names(self.lead("MC-A").manychat_whatsapps), [])
+        self.lead("MC-A").phone_sanitized = "+525512345678"  # as with the library phonenumbers, which Odoo may lack
+        self.assertEqual(self.lead("MC-A").manychat_whatsapp_url, "https://wa.me/525512345678")
+        self.assertEqual(self.names(self.merge("MC-A", "MC-B").manychat_whatsapps), ["+525512345678"])
+
     def test_a_chat_whose_events_have_expired_comes_last(self):
         self.apply(opportunity("MC-A", 17), opportunity("MC-B", 18, 5))
         lead = self.merge("MC-A", "MC-B")

@@ -114,11 +114,15 @@ class TestRights(ManychatCase):
             for operation in ("write", "create", "unlink"):
                 self.assertFalse(self.env["manychat.event"].with_user(user).has_access(operation))
 
-    def test_only_administrators_see_keys(self):
-        for user in (self.vera, self.omar, self.jefa):
-            for model in ("manychat.api.key", "manychat.api.key.create"):
+    def test_salespeople_see_no_key_and_managers_make_none(self):
+        for model in ("manychat.api.key", "manychat.api.key.create", "manychat.api.key.replace", "manychat.wrong.key"):
+            for user in (self.vera, self.omar):
                 self.assertFalse(self.env[model].with_user(user).has_access("read"))
-        self.assertTrue(self.env["manychat.api.key"].with_user(self.admin).has_access("read"))
+            self.assertTrue(self.env[model].with_user(self.admin).has_access("read"))
+        for operation in ("create", "unlink"):
+            self.assertFalse(self.env["manychat.api.key"].with_user(self.jefa).has_access(operation))
+        for model in ("manychat.api.key.create", "manychat.api.key.replace"):
+            self.assertFalse(self.env[model].with_user(self.jefa).has_access("create"))
 
     def test_a_row_of_the_map_belongs_to_the_company_of_its_team(self):
         team = self.env["crm.team"].create({"name": "Lejos", "company_id": self.there.id})

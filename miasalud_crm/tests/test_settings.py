@@ -69,6 +69,7 @@ class TestSettings(TransactionCase):
             "chat_url": "https://app.manychat.com/fb1/chat/{manychat_id}",
             "alert_user_id": self.manager.id,
             "silent_minutes": 0,
+            "quiet_hours": 4.5,
             "retention_days": 30,
             "overdue_minutes": 5,
         }
@@ -117,6 +118,7 @@ class TestSettings(TransactionCase):
             ("chat_url", "https://app.manychat.com/"),
             ("retention_days", 0),
             ("silent_minutes", -1),
+            ("quiet_hours", -0.5),
             ("overdue_minutes", -1),
         ):
             with self.assertRaises(ValidationError, msg=name):

@@ -8,7 +8,7 @@ from bridge.contract.event import accept
 from bridge.contract.payloads import EventType
 
 from .. import configuration, queues
-from .common import QueueCase, at, let_jobs_run
+from .common import QueueCase, at, expire, let_jobs_run
 
 
 @tagged("post_install", "-at_install")
@@ -22,7 +22,7 @@ class TestSetup(QueueCase, TransactionCase):
 
     def step(self, name, user=None):
         steps = self.env["manychat.setup"].with_user(user or self.manager).checklist()
-        names = ["key", "queue", "address", "bridge", "stages", "pipeline", "event"]
+        names = ["key", "queue", "address", "bridge", "stages", "pipeline", "refused", "event"]
         self.assertEqual([step["name"] for step in steps], names)
         return next(step for step in steps if step["name"] == name)
 
@@ -40,7 +40,7 @@ class TestSetup(QueueCase, TransactionCase):
         soon = fields.Datetime.now() + timedelta(days=1)
         key = self.env["manychat.api.key"]._generate("Prueba", soon)
         self.assertEqual(self.step("key")["state"], "done")
-        self.env["manychat.api.key"]._authenticate(key).expiration_date = fields.Datetime.now() - timedelta(days=1)
+        expire(self.env["manychat.api.key"]._authenticate(key))
         self.assertEqual(self.step("key")["state"], "warning")
 
     def test_the_key_of_a_test_event_is_no_key_for_bots(self):
@@ -185,8 +185,9 @@ class TestSettings(QueueCase, TransactionCase):
         keys = self.env["manychat.api.key"]
         before = self.settings().manychat_expiring_key_count
         now = fields.Datetime.now()
-        for days in (-1, 3, 13, 15):
+        for days in (3, 13, 15):
             keys._generate(f"{days}", now + timedelta(days=days))
+        expire(keys._authenticate(keys._generate("expired")))
         keys._generate("never")
         keys._generate("test", now + timedelta(minutes=5), "TEST-0123456789ab")
         revoked = keys._authenticate(keys._generate("revoked", now + timedelta(days=3)))

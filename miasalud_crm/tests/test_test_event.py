@@ -9,7 +9,7 @@ from odoo.tools import mute_logger
 from bridge.contract.payloads import EventType
 
 from ..controllers.api import throttle
-from .common import ManychatCase, QueueCase, let_jobs_run, opportunity
+from .common import ManychatCase, QueueCase, expire, let_jobs_run, opportunity
 
 WEBHOOK = EventType.OPPORTUNITY.route[1]
 
@@ -95,7 +95,7 @@ class TestTestEvent(QueueCase, HttpCase, ManychatCase):
         begun, _test = self.start()
         key = self.env["manychat.api.key"]._authenticate(begun["key"])
         bots = self.env["manychat.api.key"]._authenticate(self.env["manychat.api.key"]._generate("Prueba"))
-        (key | bots).expiration_date = fields.Datetime.now() - timedelta(seconds=1)
+        expire(key | bots)
         self.env["manychat.api.key"]._gc_test_keys()
         self.assertEqual((key | bots).exists(), bots)
 

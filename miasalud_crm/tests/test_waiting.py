@@ -180,6 +180,16 @@ class TestWaiting(ManychatCase):
         self.assertEqual(line.author_id, self.vera.partner_id)
         self.assertIn("Marked as answered.", line.body)
 
+    def test_answered_can_be_undone(self):
+        lead = self.write_words(0)
+        lead.with_user(self.vera).action_manychat_answered()
+        lead.with_user(self.vera).action_manychat_waits_again()
+        self.assert_waits(lead, 0)
+        self.assertIn("Marked as not answered yet.", lead.message_ids.sorted("id")[-1].body)
+        lead.action_set_lost()
+        lead.with_user(self.vera).action_manychat_waits_again()
+        self.assertFalse(lead.manychat_waits_since)
+
     def test_answered_is_for_users_who_may_change_the_opportunity(self):
         lead = self.write_words(0)
         own = new_test_user(self.env, "omar", "sales_team.group_sale_salesman")

@@ -1,4 +1,5 @@
 from . import manychat_api_key_create
+from . import manychat_api_key_replace
 from . import manychat_correction
 from . import manychat_stage_cleanup
 from . import manychat_test_event

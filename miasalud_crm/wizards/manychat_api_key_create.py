@@ -1,9 +1,10 @@
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.addons.base.models.res_partner import _tz_get
 from odoo.exceptions import UserError
 
 from bridge.contract import keys
 
+from ..models.manychat_api_key import check_future
 from ..rights import access_required
 
 
@@ -31,6 +32,12 @@ class ManychatApiKeyCreate(models.TransientModel):
         help="ManyChat writes dates in the time zone of its account, without naming it. Choose that zone here. Dates "
         "that name their zone don't need it.",
     )
+    builder_ids = fields.Many2many(
+        "res.users",
+        string="Bot Builders",
+        domain=[("share", "=", False)],
+        help="Users with the role “ManyChat Bot Builder” whose bot this is: they see what it sends.",
+    )
     existing_key = fields.Char(
         compute="_compute_existing_key",
         inverse="_inverse_existing_key",
@@ -39,6 +46,10 @@ class ManychatApiKeyCreate(models.TransientModel):
     existing_prefix = fields.Char(readonly=True)
     existing_digest = fields.Char(readonly=True, groups=fields.NO_ACCESS)
     key = fields.Char(readonly=True)
+
+    @api.constrains("expiration_date")
+    def _check_expiration_date(self):
+        check_future(self.env, self.mapped("expiration_date"))
 
     def _compute_existing_key(self):
         self.existing_key = False
@@ -64,22 +75,27 @@ class ManychatApiKeyCreate(models.TransientModel):
         elif self.existing_prefix:
             return self._take_in()
         else:
-            key = api_keys._generate(self.name, self.expiration_date, tz=self.tz)
-        # The context carries the key: it is never stored, not even in this transient record.
+            record, key = api_keys._generate_record(self.name, self.expiration_date, tz=self.tz)
+            record.builder_ids = self.builder_ids
+        return self._show(key, self.purpose)
+
+    def _show(self, key, purpose):
+        """Show ``key``, once. The context carries it: it is never stored, not even in a transient record."""
         return {
             "type": "ir.actions.act_window",
             "name": self.env._("Key Ready"),
             "res_model": self._name,
             "views": [(self.env.ref("miasalud_crm.manychat_api_key_create_view_form_show").id, "form")],
             "target": "new",
-            "context": {"default_key": key, "default_purpose": self.purpose},
+            "context": {"default_key": key, "default_purpose": purpose},
         }
 
     def _take_in(self):
         """Store the existing key, and say so."""
-        self.env["manychat.api.key"]._take_in(
+        record = self.env["manychat.api.key"]._take_in(
             self.name, self.existing_prefix, self.sudo().existing_digest, self.expiration_date, self.tz
         )
+        record.builder_ids = self.builder_ids
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",

@@ -5,6 +5,7 @@ from ..models.crm_lead_conversation import DEFAULT_TEAM_PARAMETER
 from ..models.crm_lead_links import CHAT_URL_ID, CHAT_URL_PARAMETER
 from ..models.crm_lead_salesperson import DEFAULT_USER_PARAMETER
 from ..models.manychat_alert import DEFAULT_SILENT_MINUTES, RECEIVER_PARAMETER, SILENT_PARAMETER
+from ..models.manychat_api_key_state import DEFAULT_QUIET_HOURS, QUIET_PARAMETER
 from ..models.manychat_event import DEFAULT_RETENTION_DAYS, RETENTION_PARAMETER
 from ..models.manychat_event_lost import DEFAULT_OVERDUE_MINUTES, OVERDUE_PARAMETER
 from ..public_address import ADDRESS_PARAMETER, fault, normalized
@@ -60,6 +61,13 @@ class ManychatSettings(models.TransientModel):
         default=DEFAULT_SILENT_MINUTES,
         help="Alert after this many minutes without a heartbeat from any bridge. 0: never.",
     )
+    quiet_hours = fields.Float(
+        "Quiet After",
+        config_parameter=QUIET_PARAMETER,
+        default=DEFAULT_QUIET_HOURS,
+        help="Alert when a bot that has sent events sends none for so many working hours, by the working hours of the "
+        "company, and for longer than it usually does. 0: never.",
+    )
     retention_days = fields.Integer(
         "Keep ManyChat Events",
         config_parameter=RETENTION_PARAMETER,
@@ -97,6 +105,11 @@ class ManychatSettings(models.TransientModel):
                 raise ValidationError(
                     self.env._("The address of a chat must begin with https:// and contain %s.", CHAT_URL_ID)
                 )
+
+    @api.constrains("quiet_hours")
+    def _check_quiet_hours(self):
+        if any(settings.quiet_hours < 0 for settings in self):
+            raise ValidationError(self.env._("A number of hours is 0 or more. 0 means never."))
 
     @api.constrains("retention_days", "silent_minutes", "overdue_minutes")
     def _check_numbers(self):

@@ -31,6 +31,7 @@ class OdooStandIn:
     :ivar calls: event ids of every call of ``manychat_apply`` that was not empty
     :ivar signed_off: names of the bridges that said that they end
     :ivar ended: what ``manychat.bridge.get_ended`` answers
+    :ivar refusals: what ``manychat.bridge.get_refusals`` answers
     :ivar erased: ManyChat ids of those whom it was told to forget
     :ivar logged: what ``manychat.event.get_history`` knows
     :ivar reports: what it was told of events, in order
@@ -50,6 +51,7 @@ class OdooStandIn:
         self.heartbeats: list[dict[str, Any]] = []
         self.signed_off: list[str] = []
         self.ended: list[dict[str, Any]] = []
+        self.refusals = {"refused": 0, "warned": 0, "wrong_keys": 0}
         self.erased: list[str] = []
         self.logged: list[dict[str, Any]] = []
         self.reports: list[dict[str, Any]] = []
@@ -241,6 +243,8 @@ class OdooStandIn:
             return [{"seconds": 1, **beat} for beat in self.heartbeats if beat["name"] not in self.signed_off]
         if (model, method) == ("manychat.bridge", "get_ended") and self.takes_reports:
             return self.ended
+        if (model, method) == ("manychat.bridge", "get_refusals") and self.takes_reports:
+            return self.refusals
         if (model, method) == ("manychat.event", "get_history"):
             return self.get_history(**arguments)
         if (model, method) == ("manychat.event", "erase"):

@@ -281,3 +281,25 @@ def test_failed_attempts_count_as_lag_until_given_up(world: World, settings: Set
     with world.engine.begin() as connection:
         audit.fail(connection, {event.id: Failure("refused", "No.")}, dead=True)
     assert path(look(settings, later), OPPORTUNITY_QUEUE)["lag_seconds"] == 0
+
+
+def test_what_odoo_refused_is_in_the_report_and_on_the_terminal(world: World, settings: Settings) -> None:
+    alive(world)
+    world.odoo.refusals = {"refused": 3, "warned": 0, "wrong_keys": 12}
+    report = look(settings)
+    assert report["refusals"] == world.odoo.refusals
+    assert report["status"] == "ok", "the bridge has no fault"
+    assert report["notices"] == [
+        "requests that Odoo refused in the last 24 hours 3",
+        "requests without a valid key in the last 24 hours 12",
+    ]
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(status.view(report))
+    assert "! requests without a valid key in the last 24 hours 12" in console.export_text()
+
+
+def test_an_addon_that_counts_no_refusals_is_no_problem(world: World, settings: Settings) -> None:
+    alive(world)
+    world.odoo.takes_reports = False
+    report = look(settings)
+    assert (report["refusals"], report["status"]) == (None, "ok")

@@ -13,9 +13,15 @@ LANGUAGES = ["en_US", SPANISH]
 GROUPS = {
     "salesperson": ["sales_team.group_sale_salesman"],
     "manager": ["sales_team.group_sale_manager"],
+    "builder": ["miasalud_crm.group_bot_builder"],
     "administrator": ["sales_team.group_sale_manager", "base.group_system"],
 }
-_NAMES = {"salesperson": "Vera Ventas", "manager": "Mara Mando", "administrator": "Ada Administra"}
+_NAMES = {
+    "salesperson": "Vera Ventas",
+    "manager": "Mara Mando",
+    "builder": "Bruno Bots",
+    "administrator": "Ada Administra",
+}
 PASSWORD = "prueba-de-navegador"
 
 

@@ -92,6 +92,9 @@ def test_from_the_card_to_the_chat_and_back_to_a_customer_who_waits_no_longer(
     odoo.click("[name=manychat_bar] button[name=action_manychat_answered]")
     expect(bar(odoo).locator(".badge")).to_be_hidden()
     assert not waits(world, lead)
+    odoo.click("[name=manychat_bar] button[name=action_manychat_waits_again]")
+    expect(bar(odoo).locator(".badge")).to_be_visible()
+    assert waits(world, lead)
 
 
 def test_a_note_in_the_chatter_answers(sign_in: SignIn, world: World, chat: Chat) -> None:

@@ -25,11 +25,11 @@ ADDON = ROOT / "miasalud_crm"
 #: Words in italics that the screens of other products have, Odoo's CRM and settings among them.
 FOREIGN = {
     *("CRM", "Configuration", "Reporting", "Settings", "Merge", "Duplicate", "Delete", "External Request"),
-    *("Dashboards", "New", "Import", "Security", "Report a vulnerability", "Full Contact Data"),
+    *("Dashboards", "New", "Import", "Security", "Report a vulnerability", "Full Contact Data", "Sales"),
 }
 
 #: The same in Spanish.
-SPANISH_FOREIGN = {"Configuración", "Fusionar"}
+SPANISH_FOREIGN = {"Configuración", "Fusionar", "Ventas"}
 
 #: Files that operators start from.
 EXAMPLES = {".yml", ".json", ".template"}
