@@ -21,7 +21,6 @@
         "wizards/manychat_api_key_replace_views.xml",
         "wizards/manychat_correction_views.xml",
         "wizards/manychat_id_change_views.xml",
-        "wizards/manychat_correction_views.xml",
         "wizards/manychat_stage_cleanup_views.xml",
         "views/manychat_stage_map_views.xml",
         "views/manychat_stage_map_answer_views.xml",
