@@ -232,3 +232,9 @@ class TestRefused(ManychatCase):
         )
         left = self.upgraded()
         self.assertEqual((len(left), left[:1].message, left[-1:].message), (KEPT, "51", str(KEPT + 50)))
+
+    def test_the_table_of_the_first_release_has_fewer_columns(self):
+        self.env.cr.execute("ALTER TABLE manychat_rejection DROP COLUMN problems, DROP COLUMN manychat_id")
+        self.env.cr.execute("INSERT INTO manychat_rejection (path, body) VALUES ('/x', '{\"manychat_id\": \"712\"}')")
+        event = self.upgraded()
+        self.assertEqual((event.manychat_id, event.problems), ("712", False))

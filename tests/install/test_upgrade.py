@@ -149,8 +149,8 @@ def test_a_script_of_a_later_release_runs_when_its_version_comes(upgraded: Upgra
     shutil.copytree(ROOT / "miasalud_crm", later)
     manifest = (later / "__manifest__.py").read_text()
     (later / "__manifest__.py").write_text(manifest.replace('"version": "0.5.0"', '"version": "0.5.1"'))
-    (later / "migrations" / "0.4.1").mkdir()
-    (later / "migrations" / "0.4.1" / "post-probe.py").write_text(SCRIPT)
+    (later / "migrations" / "0.5.1").mkdir()
+    (later / "migrations" / "0.5.1" / "post-probe.py").write_text(SCRIPT)
     odoo, database = upgraded.odoo, upgraded.database
     configuration = tmp_path / "odoo.conf"
     odoo.write_configuration(configuration, database, addons_path=",".join(map(str, [*odoo.source.addons, tmp_path])))

@@ -4,22 +4,27 @@ from psycopg2.extras import Json
 
 from odoo.addons.miasalud_crm.deliveries import REFUSED_PREFIX
 from odoo.addons.miasalud_crm.models.manychat_event_refused import KEPT
-from odoo.tools.sql import table_exists
+from odoo.tools import SQL
+from odoo.tools.sql import table_columns, table_exists
 
 from bridge.contract import attribution
 from bridge.contract.payloads import EventType
 
+#: Of the former table, in the order of the arguments of :func:`_move`.
+COLUMNS = (
+    *("id", "path", "code", "message", "problems", "body", "manychat_id"),
+    *("key_name", "create_date", "create_uid"),
+)
 TYPES = {each.spec.path: each for each in EventType}
 
 
 def migrate(cr, version):
     if not table_exists(cr, "manychat_rejection"):
         return
-    cr.execute(
-        "SELECT id, path, code, message, problems, body, manychat_id, key_name, create_date, create_uid "
-        "FROM manychat_rejection ORDER BY id DESC LIMIT %s",
-        [KEPT],
-    )
+    # Older releases had fewer columns.
+    known = table_columns(cr, "manychat_rejection")
+    columns = SQL(", ").join(SQL.identifier(name) if name in known else SQL("NULL") for name in COLUMNS)
+    cr.execute(SQL("SELECT %s FROM manychat_rejection ORDER BY id DESC LIMIT %s", columns, KEPT))
     for row in reversed(cr.fetchall()):
         _move(cr, *row)
     cr.execute("DELETE FROM ir_filters WHERE model_id = 'manychat.rejection'")
