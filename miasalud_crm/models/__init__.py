@@ -7,9 +7,12 @@ from . import crm_stage
 from . import crm_team
 from . import crm_stage_unused
 from . import manychat_stage_map
+from . import manychat_stage_map_retire
+from . import manychat_stage_map_swap
 from . import manychat_stage_map_request
 from . import manychat_stage_map_answer
 from . import manychat_stage_alias
+from . import manychat_stage_alias_waiting
 from . import manychat_stage_decision
 from . import manychat_identity
 from . import manychat_identity_trace

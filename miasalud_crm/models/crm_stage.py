@@ -3,9 +3,52 @@ from odoo.exceptions import UserError
 
 from ..sentences import menu_path
 
+#: In the context where the stage map creates a stage: it comes last. Odoo's default puts it among the first.
+AT_THE_END = "manychat_stage_at_the_end"
+
 
 class CrmStage(models.Model):
     _inherit = "crm.stage"
+
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
+    @api.onchange("is_won", "fold")
+    def _onchange_mapped(self):
+        """Say what the change of a mapped stage means for the chat, before it is saved."""
+        before = self._origin
+        row = before and self.env["manychat.stage.map"].sudo().search([("stage_id", "=", before.id)], limit=1)
+        if not row:
+            return None
+        if self.is_won and not before.is_won:
+            message = self.env._(
+                "The ManyChat stage “%s” leads here. Each of its events will mark its opportunity as won.", row.name
+            )
+        elif before.is_won and not self.is_won:
+            message = self.env._(
+                "The ManyChat stage “%s” leads here. Its events will no longer mark opportunities as won.", row.name
+            )
+        elif self.fold and not before.fold:
+            message = self.env._(
+                "The ManyChat stage “%s” leads here. Its opportunities go on to arrive, in a column that is folded.",
+                row.name,
+            )
+        else:
+            return None
+        return {"warning": {"title": self.env._("This stage belongs to the chat"), "message": message}}
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
+    @api.model
+    def default_get(self, fields_list):
+        defaults = super().default_get(fields_list)
+        if self.env.context.get(AT_THE_END) and "sequence" in fields_list:
+            last = self.with_context(active_test=False).search([], order="sequence desc", limit=1)
+            defaults["sequence"] = last.sequence + 1
+        return defaults
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_mapped(self):

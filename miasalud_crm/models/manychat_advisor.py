@@ -1,6 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
+from ..chat_number import ChatNumber
 from ..rights import access_required
 
 COMMERCIAL = "commercial"
@@ -21,7 +22,7 @@ class ManychatAdvisor(models.Model):
     _order = "to_complete desc, role, name, external_id"
 
     name = fields.Char(compute="_compute_name", store=True, readonly=False, required=True, precompute=True)
-    external_id = fields.Integer("ManyChat Adviser ID", required=True, help="The number that the chat sends.")
+    external_id = ChatNumber("ManyChat Adviser ID", required=True, help="The number that the chat sends.")
     role = fields.Selection([(COMMERCIAL, "Commercial"), (MEDICAL, "Medical")], required=True, default=COMMERCIAL)
     user_id = fields.Many2one(
         "res.users",
@@ -73,8 +74,12 @@ class ManychatAdvisor(models.Model):
     @api.depends("external_id", "user_id")
     def _compute_name(self):
         for advisor in self:
-            if not advisor.name and (advisor.user_id or advisor.external_id):
-                advisor.name = advisor.user_id.name or str(advisor.external_id)
+            # A name of digits is only the number, which the adviser has until a user says who it is.
+            is_named = advisor.name and not advisor.name.strip().isdigit()
+            # In a form, the user who was chosen before. A record that is saved gives it up in write().
+            was_of_user = advisor._origin.user_id != advisor.user_id and advisor.name == advisor._origin.user_id.name
+            if not is_named or (was_of_user and advisor.user_id):
+                advisor.name = advisor.user_id.name or (str(advisor.external_id) if advisor.external_id else False)
 
     @api.depends("role", "user_id", "name", "external_id")
     def _compute_to_complete(self):
@@ -102,6 +107,11 @@ class ManychatAdvisor(models.Model):
         return advisors
 
     def write(self, vals):
+        if vals.get("user_id") and "name" not in vals:
+            # The name of the user so far makes way for the new one's; a name that a user has typed stays.
+            theirs = self.filtered(lambda advisor: advisor.user_id and advisor.name == advisor.user_id.name)
+            name = self.env["res.users"].browse(vals["user_id"]).name
+            super(ManychatAdvisor, theirs).write({"name": name})
         result = super().write(vals)
         if vals.get("user_id"):
             self._assign_leads()

@@ -89,11 +89,13 @@ class ManychatEvent(models.Model):
             is_known = event.source in ANSWERING and not (status == 200 and event.code == ErrorCode.ERASED)
             event.answer = is_known and f"HTTP {status}\n{json.dumps(body, indent=2, ensure_ascii=False)}"
 
-    @api.depends("problems")
+    @api.depends("problems", "message")
     @api.depends_context("lang")
     def _compute_problem_text(self):
         for event in self:
-            problems = problems_in_language(self.env, event.problems)
+            # The reason stands above it, and quotes some of them.
+            unsaid = [each for each in event.problems or () if (each.get("message") or "") not in (event.message or "")]
+            problems = problems_in_language(self.env, unsaid)
             lines = (f"{each.get('field')}: {each.get('message')}".removeprefix(": ") for each in problems)
             event.problem_text = "\n".join(lines) or False
 

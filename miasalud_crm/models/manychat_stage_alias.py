@@ -4,6 +4,7 @@ from odoo.exceptions import UserError, ValidationError
 from bridge.contract.fields import normalize_label
 from bridge.contract.outcomes import ErrorCode
 
+from ..chat_number import ChatNumber
 from ..rights import access_required
 from .manychat_event import retention_limit
 from .manychat_event_attempts import MAPPED
@@ -26,7 +27,7 @@ class ManychatStageAlias(models.Model):
 
     name = fields.Char("Label")
     label_key = fields.Char(compute="_compute_label_key", store=True, precompute=True)
-    manychat_stage_id = fields.Integer(
+    manychat_stage_id = ChatNumber(
         "ManyChat Stage ID",
         aggregator=None,
         help="If set, only this number counts; the label is a comment.",
@@ -175,7 +176,10 @@ class ManychatStageAlias(models.Model):
             domain = [("manychat_stage_id", "=", number)]
         else:
             domain = [("label_key", "=", normalize_label(label)), ("manychat_stage_id", "=", 0)]
-        return self.search(domain, limit=1) or self.create({"name": label, "manychat_stage_id": number or 0})
+        alias = self.search(domain, limit=1)
+        if alias.map_id and not alias.map_id.active:
+            alias.map_id = False  # its row is archived: a user says anew what it means
+        return alias or self.create({"name": label, "manychat_stage_id": number or 0})
 
     @api.model
     def _forget(self, labels):

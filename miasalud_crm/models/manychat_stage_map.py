@@ -5,7 +5,9 @@ from odoo.exceptions import ValidationError
 
 from bridge.contract.fields import normalize_label
 
+from ..chat_number import ChatNumber
 from ..rights import access_required
+from .crm_stage import AT_THE_END
 
 
 class ManychatStageMap(models.Model):
@@ -24,14 +26,14 @@ class ManychatStageMap(models.Model):
 
     name = fields.Char("ManyChat Stage", required=True, help="The stage's label in ManyChat.")
     label_key = fields.Char(compute="_compute_label_key", store=True, precompute=True)
-    manychat_stage_id = fields.Integer(
+    manychat_stage_id = ChatNumber(
         "ManyChat Stage ID", aggregator=None, help="The stage's number in ManyChat. It is not an Odoo ID."
     )
     stage_id = fields.Many2one("crm.stage", "Pipeline Stage", required=True, ondelete="restrict", index=True)
     team_id = fields.Many2one(
         "crm.team", "Sales Team", ondelete="set null", help="The team of the opportunities that begin in this stage."
     )
-    sequence = fields.Integer(default=10)
+    sequence = fields.Integer(default=lambda self: self._next_sequence())
     active = fields.Boolean(default=True)
     alias_ids = fields.One2many("manychat.stage.alias", "map_id", "Aliases")
     lead_count = fields.Integer(
@@ -190,8 +192,26 @@ class ManychatStageMap(models.Model):
     # ORM
     # ------------------------------------------------------------
 
+    @api.model
+    def _next_sequence(self):
+        """The last place: the order of the rows is the order of the funnel."""
+        # As superuser: the rows of other companies, and archived ones, have places too.
+        last = self.sudo().with_context(active_test=False).search([], order="sequence desc", limit=1)
+        return last.sequence + 10
+
+    @api.model
+    @access_required("write")
+    def load(self, fields, data):
+        # Pipeline stages that an import creates by their name come last, too.
+        return super(ManychatStageMap, self.with_context(**{AT_THE_END: True})).load(fields, data)
+
     @api.model_create_multi
     def create(self, vals_list):
+        # An import gives an empty cell as False.
+        vals_list = [
+            {name: value for name, value in vals.items() if name != "sequence" or value is not False}
+            for vals in vals_list
+        ]
         rows = super().create(vals_list)
         rows._release_open_aliases()
         return rows

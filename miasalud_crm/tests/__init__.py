@@ -46,6 +46,7 @@ from . import test_setup
 from . import test_setup_steps
 from . import test_stage_history
 from . import test_stage_map
+from . import test_stage_map_rows
 from . import test_stage_map_screen
 from . import test_take_over
 from . import test_teams_and_companies

@@ -107,6 +107,24 @@ class TestPipelineStep(ManychatCase):
         actions.create({**values, "state": "object_write", "update_path": "stage_id", "value": str(stage.id)})
         self.assertNotIn(stage, self.in_the_way())
 
+    def test_a_stage_that_an_automation_names_is_in_use(self):
+        """With the app of automations; without it, Odoo's own stages of the team serve the same search of domains."""
+        if "base.automation" in self.env:
+            field = self.env["ir.model.fields"]._get("crm.lead", "stage_id")
+            self.env["base.automation"].create(
+                {
+                    "name": "Al llegar",
+                    "model_id": field.model_id.id,
+                    "trigger": "on_stage_set",
+                    "trigger_field_ids": [(6, 0, field.ids)],
+                    "trg_field_ref": self.qualified.id,
+                }
+            )
+        else:
+            team = self.env["crm.team"].search([], limit=1)
+            team.assignment_domain = f"[('stage_id', '=', {self.qualified.id})]"
+        self.assertEqual(self.in_the_way(), self.new + self.won)
+
     def test_a_number_that_is_no_stage_counts_for_nothing(self):
         leads = self.env["ir.model"]._get("crm.lead")
         code = f"env['crm.lead'].search([('stage_id.sequence', '>', {self.new.id}), ('id', '=', {self.qualified.id})])"

@@ -11,6 +11,16 @@ class ManychatStageCleanup(models.TransientModel):
     _description = "Unused Stages of the Pipeline"
 
     line_ids = fields.One2many("manychat.stage.cleanup.line", "cleanup_id", default=lambda self: self._default_lines())
+    has_notes = fields.Boolean(compute="_compute_has_notes")
+
+    # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
+    @api.depends("line_ids.note")
+    def _compute_has_notes(self):
+        for cleanup in self:
+            cleanup.has_notes = any(cleanup.line_ids.mapped("note"))
 
     # ------------------------------------------------------------
     # ORM
@@ -93,7 +103,7 @@ class ManychatStageCleanupLine(models.TransientModel):
             elif teams:
                 line.note = self.env._("Only for the team %s.", ", ".join(teams.mapped("display_name")))
             else:
-                line.note = self.env._("Folded already.") if line.stage_id.fold else False
+                line.note = False
 
     @api.model
     def _choices(self):
