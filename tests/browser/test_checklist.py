@@ -136,6 +136,8 @@ def test_who_comes_back_to_the_page_sees_the_present_state(sign_in: SignIn, worl
         document.dispatchEvent(new Event("visibilitychange"));
     }"""
     odoo.page.evaluate(switch, True)
-    world.odoo("ir.config_parameter", "set_param", "miasalud_crm.chat_url", "https://app.manychat.com/fb1/{manychat_id}")
+    world.odoo(
+        "ir.config_parameter", "set_param", "miasalud_crm.chat_url", "https://app.manychat.com/fb1/{manychat_id}"
+    )
     odoo.page.evaluate(switch, False)
     state(odoo, "chat_link", "done")
