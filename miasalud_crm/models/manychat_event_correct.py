@@ -50,7 +50,7 @@ class ManychatEvent(models.Model):
         else:
             message, kind = refusal_in_language(self.env, error), "warning"
         title = self.env._("Valid") if error is None else self.env._("Still refused")
-        return notification(message, kind, title=title, sticky=error is not None)
+        return notification(message, kind, title=title)
 
     @managers_only
     def action_correct(self):

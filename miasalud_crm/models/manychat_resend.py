@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
+from odoo.tools import format_datetime
 
 from bridge.contract.outcomes import ErrorCode
 from bridge.contract.webhook import WebhookError
@@ -73,8 +74,8 @@ class ManychatResend(models.Model):
     @api.depends("create_date", "create_uid")
     def _compute_display_name(self):
         for resend in self:
-            begun = fields.Datetime.context_timestamp(resend, resend.create_date or fields.Datetime.now())
-            resend.display_name = f"{begun:%Y-%m-%d %H:%M} · {resend.create_uid.name}"
+            begun = format_datetime(self.env, resend.create_date or fields.Datetime.now(), dt_format="short")
+            resend.display_name = f"{begun} · {resend.create_uid.name}"
 
     @api.depends("line_ids.state")
     @api.depends_context("lang")
@@ -137,12 +138,14 @@ class ManychatResend(models.Model):
             raise UserError(self.env._("This sending has begun already."))
         if self.to_send_count <= self.sent_count:
             raise UserError(self.env._("None of these deliveries can be sent. The list says why."))
-        now = fields.Datetime.now()
-        values = {"state": "running", "started_at": self.started_at or now, "sent_until": now, "ended_at": False}
+        now, goes_on = fields.Datetime.now(), self.state == "stopped"
+        values = {"state": "running", "started_at": self.started_at or now, "ended_at": False}
+        if not goes_on:
+            values["sent_until"] = now
         self.sudo().write(values)
-        # The first portion goes at once.
-        self.sudo()._send_portion(now)
-        return self._open_form()
+        # The first portion goes at once. After a stop, no more than the rate allows since the last one.
+        self.sudo()._send_portion(now, is_first=not goes_on)
+        return True if goes_on else self._open_form()
 
     @managers_only
     def action_stop(self):
@@ -184,18 +187,18 @@ class ManychatResend(models.Model):
         )
         return resend.sudo(False)
 
-    def _send_portion(self, until):
+    def _send_portion(self, until, *, is_first=False):
         """Send what is due by ``until``; at most what one minute allows, however long no portion was sent."""
         self.ensure_one()
         minutes = min(max((until - self.sent_until).total_seconds() / 60, 0), 1)
         # The first portion is a minute's, so that few deliveries go at once.
-        size = self.rate if until == self.sent_until else int(self.rate * minutes)
-        if size:
+        size = self.rate if is_first else int(self.rate * minutes)
+        if size:  # a limit of 0 would be none
             self.sent_until = until
-        lines = self.env["manychat.resend.line"].search(
-            [("resend_id", "=", self.id), ("state", "=", "waiting")], order="id", limit=size
-        )
-        lines._send()
+            lines = self.env["manychat.resend.line"].search(
+                [("resend_id", "=", self.id), ("state", "=", "waiting")], order="id", limit=size
+            )
+            lines._send()
         left = self.env["manychat.resend.line"].search_count(
             [("resend_id", "=", self.id), ("state", "=", "waiting")], limit=1
         )

@@ -87,9 +87,22 @@ class TestResend(DeliveryCase):
         resend.action_stop()
         self.minute_later(resend)
         self.assertEqual((resend.state, resend.sent_count), ("stopped", 2))
-        resend.action_start()
+        self.assertIs(resend.action_start(), True)  # the open page shows it
         self.env.invalidate_all()
         self.assertEqual((resend.state, resend.sent_count), ("done", 4))
+
+    def test_who_stops_and_goes_on_at_once_sends_no_faster(self):
+        resend = self.prepared(self.failed(5))
+        resend.rate = 2
+        resend.action_start()
+        for _time in range(2):
+            resend.action_stop()
+            resend.action_start()
+        self.env.invalidate_all()
+        self.assertEqual((resend.state, resend.sent_count), ("running", 2))
+        self.env["manychat.resend"]._cron_resend()  # less than a delivery's time later
+        self.env.invalidate_all()
+        self.assertEqual((resend.state, resend.sent_count), ("running", 2))
 
     def test_what_changed_meanwhile_is_left_out(self):
         events = self.failed(2)

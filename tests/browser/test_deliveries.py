@@ -95,6 +95,7 @@ def test_the_stage_of_a_waiting_event_is_mapped_from_its_page(sign_in: SignIn, w
     odoo.open(ACTION, record=row)
     odoo.click("button[name=action_map_stage]")
     odoo.field("map_id").locator("input").click()
+    odoo.settle()  # until then the first item says that they are loading
     odoo.click(".o-autocomplete--dropdown-item a")
     odoo.click(".modal .o_form_button_save")
     world.eventually(lambda: read(world, row, "state") == "done")

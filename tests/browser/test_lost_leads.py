@@ -35,9 +35,15 @@ def open_alert(world: World, kind: str, prefix: str) -> int:
 
 
 def press(odoo: OdooPage, button: str) -> None:
-    """A button of the form; on a phone it is in the menu of the gear."""
-    if not odoo.page.locator(f"button[name={button}]:visible").count():
-        odoo.click(".o_cp_action_menus button, .o_control_panel .fa-cog")
+    """A button of the form; on a phone it is in a menu, of the gear or beside the first button."""
+    wanted = odoo.page.locator(f"button[name={button}]:visible")
+    for menu in (
+        ".o_form_statusbar button:has(.fa-ellipsis-v), .o_statusbar_buttons .dropdown-toggle",
+        ".o_cp_action_menus button",
+    ):
+        if not wanted.count() and odoo.page.locator(menu).locator("visible=true").count():
+            odoo.page.locator(menu).locator("visible=true").first.click()
+            odoo.settle()
     odoo.click(f"button[name={button}]:visible")
 
 
