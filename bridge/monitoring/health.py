@@ -214,7 +214,7 @@ def _standby_notices(store: StoreSnapshot) -> Iterator[str]:
                 name = f"{bot}: {row.code}"
                 counts[name] = counts.get(name, 0) + row.requests
         if counts:
-            by_count = sorted(counts.items(), key=lambda item: -item[1])
+            by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             named = [f"{name} {count}" for name, count in by_count[:SHOWN]]
             more = [f"{len(by_count) - SHOWN} more"] if len(by_count) > SHOWN else []
             yield f"{about} {sum(counts.values())} ({', '.join([*named, *more])})"

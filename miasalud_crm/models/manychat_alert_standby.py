@@ -7,7 +7,7 @@ from .manychat_alert_bots import LOOKED_BACK, _bot
 
 
 class ManychatAlert(models.Model):
-    _inherit = "manychat.alert"
+    _inherit = "manychat.alert"  # pylint: disable=consider-merging-classes-inherited
 
     has_standby = fields.Boolean(compute="_compute_has_standby")
 
@@ -35,9 +35,9 @@ class ManychatAlert(models.Model):
     # ------------------------------------------------------------
 
     def _mark_seen(self):
-        super()._mark_seen()
         if self.kind in ("refused", "wrong_key"):
             self._standby_rows(self.kind).action_seen()
+        return super()._mark_seen()
 
     @api.model
     def _standby_rows(self, kind):

@@ -2,7 +2,7 @@ from psycopg2.extras import Json
 
 from odoo import api, fields, models
 
-from ..rights import bridge_only, managers_only
+from ..rights import managers_only
 from .manychat_event import retention_limit
 
 #: Codes of the standby for requests without a valid key.
@@ -102,23 +102,6 @@ class ManychatStandbyRefusal(models.Model):
     def _gc_refusals(self):
         """Delete the counts that are older than the retention time of events."""
         self.search([("last_at", "<", retention_limit(self.env))]).unlink()
-
-
-class ManychatBridge(models.Model):
-    _inherit = "manychat.bridge"
-
-    @api.model
-    @bridge_only
-    def record_refusals(self, refusals):
-        """Record how often the standby refused requests. For the group “ManyChat Bridge”, over RPC.
-
-        :param list refusals: of dicts, one for each day, key, path and answer: ``digest``, which is the same in each
-            report of the row; ``key_name``, ``key_prefix``, ``address``, ``path``, ``code``; ``requests``, the total so
-            far; ``first_at`` and ``last_at`` (ISO 8601 in UTC)
-        :raises AccessError: the caller is not in that group
-        """
-        self.env["manychat.standby.refusal"]._record(refusals)
-        return True
 
 
 #: The name of a bot whose wrong key begins like one of ours comes from our list.

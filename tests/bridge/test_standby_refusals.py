@@ -135,7 +135,7 @@ def test_what_the_standby_refused_is_in_the_report_and_on_the_terminal(world: Wo
     report = look(settings)
     assert report["status"] == "ok", "the bridge has no fault"
     bot = "Prueba webhook"
-    named = f"{bot}: not_json 2, {bot}: invalid 1, {bot}: unsupported_media_type 1"
+    named = f"{bot}: not_json 2, Prueba read: forbidden 1, {bot}: invalid 1"
     assert report["notices"] == [
         f"requests that the standby refused in the last 24 hours 6 ({named}, 2 more)",
         "requests without a valid key at the standby in the last 24 hours 1 (mck_abcdefgh…: wrong_key 1)",
