@@ -76,6 +76,9 @@ class TestStandbyRefusals(QueueCase, ManychatCase):
         self.assertTrue(alert.has_standby)
         self.assertEqual(alert.action_view_standby()["res_model"], "manychat.standby.refusal")
         self.assertFalse(self.alert("wrong_key").since)
+        visitor = new_test_user(self.env, "interna", "base.group_user")
+        with self.assertRaises(AccessError):
+            alert.with_user(visitor).action_view_standby()
 
     def test_wrong_keys_at_the_standby_are_in_the_alert_about_wrong_keys(self):
         self.wrong_key(7)
