@@ -50,10 +50,12 @@ class HeartbeatAnswer:
     :ivar discarded: the events that Odoo users discarded, until a bridge confirms it: how often each had been sent
         again by then, by event id
     :ivar keys: all keys that bots may use now; ``None`` from an older addon, which does not say
+    :ivar takes_refusals: :meth:`Odoo.record_refusals` may be called; an older addon does not know it
     """
 
     discarded: dict[str, int]
     keys: list[OdooKey] | None = None
+    takes_refusals: bool = False
 
 
 class Odoo:
@@ -96,7 +98,17 @@ class Odoo:
         fields = answer if isinstance(answer, dict) else {}
         discarded = {str(event_id): int(retries) for event_id, retries in (fields.get("discarded") or {}).items()}
         keys = fields.get("keys")
-        return HeartbeatAnswer(discarded, None if keys is None else [OdooKey.of(key) for key in keys])
+        known = None if keys is None else [OdooKey.of(key) for key in keys]
+        return HeartbeatAnswer(discarded, known, bool(fields.get("takes_refusals")))
+
+    def record_refusals(self, refusals: Sequence[dict[str, Any]]) -> None:
+        """``manychat.bridge.record_refusals``: report how often the standby refused requests.
+
+        :param refusals: one for each row of ``standby_refusals``, as the RPC method takes them
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        self._call("manychat.bridge", "record_refusals", refusals=list(refusals))
 
     def record_outcomes(self, outcomes: Sequence[dict[str, Any]]) -> set[str]:
         """``manychat.event.record_outcomes``: report the outcomes of events.

@@ -34,6 +34,7 @@
         "views/manychat_field_map_views.xml",
         "views/manychat_alert_views.xml",
         "views/manychat_wrong_key_views.xml",
+        "views/manychat_standby_refusal_views.xml",
         "views/manychat_api_key_views.xml",
         "views/manychat_funnel_views.xml",
         "views/manychat_migration_views.xml",

@@ -18,6 +18,7 @@ LISTED_CALLS = {
         ("manychat.bridge", "get_ended"),
         ("manychat.bridge", "get_refusals"),
         ("manychat.bridge", "heartbeat"),
+        ("manychat.bridge", "record_refusals"),
         ("manychat.bridge", "sign_off"),
         ("manychat.event", "erase"),
         ("manychat.event", "get_finished"),

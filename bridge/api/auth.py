@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from ..contract import webhook
 from ..contract.errors import ContractError
 from ..contract.fields import MAX_BODY_BYTES
-from ..contract.keys import Scope
+from ..contract.keys import Scope, found_in
 from ..contract.payloads import EventType
 from ..contract.request_headers import RequestHeaders
 from ..contract.strict_json import parse_json
@@ -56,14 +56,14 @@ class AuthenticatedRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def authenticated(request: Request) -> Response:
-            request.state.key = authenticate(request, self.scope_for(request.method))
+            authenticate(request, self.scope_for(request.method))
             try:
                 if request.method in _WITH_BODY:
                     request.state.body = await _read_body(request)
                     self.check_body(request.state.body)
                 response = await handle(request)
             except WebhookError as error:
-                # For the bot builder. Odoo stores such requests; the API only logs them, without their body.
+                # For the bot builder. Odoo stores such requests; the API logs and counts them, without their body.
                 if request.method in _WITH_BODY:
                     log.info("request_refused", path=request.url.path, code=error.code, key=request.state.key.name)
                 raise
@@ -99,12 +99,30 @@ class WebhookRoute(AuthenticatedRoute):
                 answer = "valid" if headers_of(request).is_dry_run else "accepted"
             except WebhookError as error:
                 answer = error.code
+                _count_refusal(request, event_type, error)
                 raise
             finally:
                 request_metrics.count_webhook(event_type, answer)
             return response
 
         return counted
+
+
+def _count_refusal(request: Request, event_type: EventType, error: WebhookError) -> None:
+    """Count a refused request for people to see. A dry run loses no event, and 503 is not the bot's fault."""
+    if error.status >= 500:
+        return
+    headers, path, refusals = headers_of(request), event_type.spec.path, Context.of(request).refusals
+    key: Key | None = getattr(request.state, "key", None)
+    if key:
+        if not headers.is_dry_run:
+            refusals.note(path, error.code, key_id=key.id)
+        return
+    code, text = error.code, request.scope["query_string"]
+    if code != "key_in_address":
+        code, text = "wrong_key" if headers.api_key else "missing_key", headers.api_key.encode()
+    address = request.client.host if request.client else ""
+    refusals.note(path, code, address=address, prefix=found_in(text))
 
 
 def headers_of(request: Request) -> RequestHeaders:
@@ -117,8 +135,8 @@ def headers_of(request: Request) -> RequestHeaders:
     return RequestHeaders(joined)
 
 
-def authenticate(request: Request, needed: Scope) -> Key:
-    """The key of the request's ``X-API-KEY``.
+def authenticate(request: Request, needed: Scope) -> None:
+    """Find the key of the request's ``X-API-KEY``, and set it as ``request.state.key``.
 
     :raises WebhookError: 401 or 429, as from Odoo's webhook; 403; 503 if no key is known yet
     """
@@ -131,11 +149,11 @@ def authenticate(request: Request, needed: Scope) -> Key:
         if seconds := context.throttle.wrong_key(request.client.host if request.client else ""):
             raise webhook.too_many_wrong_keys(seconds)
         raise webhook.no_valid_key()
+    request.state.key = key
     if not key.scope.allows(needed):
         raise WebhookError(
             403, "forbidden", f"The scope of this key is “{key.scope.value}”. This request needs “{needed.value}”."
         )
-    return key
 
 
 async def _read_body(request: Request) -> bytes:

@@ -15,6 +15,7 @@ from ..queue import Queue
 from ..settings import Settings
 from .accepted import AcceptedEvents
 from .key_store import KeyStore
+from .refusals import RefusalCounts
 
 #: Events put onto their queues concurrently.
 THREADS = 40
@@ -33,6 +34,7 @@ class Context:
     queues: Mapping[EventType, Queue]
     keys: KeyStore
     accepted: AcceptedEvents
+    refusals: RefusalCounts
     throttle: Throttle = field(default_factory=Throttle)
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(THREADS))
 

@@ -22,6 +22,7 @@ from .context import Context
 from .http_protocol import HttpProtocol
 from .key_cache import KeyCacheError
 from .key_store import KeyStore
+from .refusals import RefusalCounts
 
 log = structlog.get_logger()
 
@@ -42,7 +43,8 @@ def open_context(settings: Settings) -> Context:
     queues = {name: connect.open_queue(settings, name, read_seconds=QUEUE_SECONDS) for name in QUEUES.values()}
     keys = KeyStore(engine, settings.api_keys_file)
     _read_first_keys(keys, settings.api_keys_file)
-    return Context(settings, engine, {each: queues[each.queue] for each in EventType}, keys, AcceptedEvents(engine))
+    by_type = {each: queues[each.queue] for each in EventType}
+    return Context(settings, engine, by_type, keys, AcceptedEvents(engine), RefusalCounts(engine))
 
 
 def _read_first_keys(keys: KeyStore, file: Path) -> None:
@@ -91,11 +93,13 @@ def serve(settings: Settings, host: str, port: int) -> None:
     )
     log.info("starting", version=__version__, address=f"http://{host}:{port}", database=context.engine.dialect.name)
     context.keys.start()
+    context.refusals.start()
     _warm_up(context)
     stop.end_with(server := uvicorn.Server(config))
     server.run(sockets=[listening])
     context.keys.close()
     context.accepted.close()
+    context.refusals.close()
     for queue in set(context.queues.values()):
         queue.close()
     context.engine.dispose()

@@ -26,7 +26,7 @@ def purge(
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Remove what was settled long ago: payloads in the audit, and dead letters resolved or discarded.
+    """Remove what was settled long ago: payloads in the audit, dead letters resolved or discarded, refusal counts.
 
     Unfinished events and open dead letters stay. So do contacts and opportunities, until `erase` removes a person.
     A timer runs it with `--yes`. What is interrupted is continued by the next call.
@@ -66,7 +66,7 @@ def remove_settled(
     audit = ("audit rows", retention.delete_rows) if rows else ("audit payloads", retention.empty_payloads)
     letters = [("dead letters", remove) for remove in (retention.delete_resolved, retention.delete_discarded)]
     done: dict[str, int] = {}
-    for kind, remove in (audit, *letters):
+    for kind, remove in (audit, *letters, ("refusal counts", retention.delete_refusals)):
         done.setdefault(kind, 0)
         part, began = retention.START, time.monotonic()
         while (part := in_transaction(engine, remove, before, part)).count:

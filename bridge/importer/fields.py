@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..store.schema import Moment, metadata
+from ..store.column_types import Moment
+from ..store.schema import metadata
 
 #: Names that a user's column may have, by our name, the likeliest first.
 _LIKELY_NAMES = {

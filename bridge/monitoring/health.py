@@ -14,10 +14,13 @@ from ..contract.payloads import DEAD_LETTER_QUEUE
 from ..results import description
 from ..settings import Settings
 from ..store.snapshot import WINDOW, QueueSnapshot, StoreSnapshot
+from ..store.standby_refusals import WITHOUT_KEY
 from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, CheckResult, HealthChecks, HealthSnapshot, OdooHealth, age
 
-#: Bridges that stand still and are named in words.
+#: Bridges that stand still, and bots that the standby refused, which are named in words.
 SHOWN = 3
+#: Most counts of the standby's refusals in a report, those with the most requests.
+MOST_REFUSALS = 100
 
 
 def open_checks(settings: Settings) -> HealthChecks:
@@ -32,8 +35,8 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
 
     :return: JSON: ``status`` (``ok`` or ``degraded``), ``problems`` (why it is degraded) and ``notices`` (what the
         operator should know) in words, ``dependencies``, ``bridges`` (that run), ``ended_bridges``, ``paths``,
-        ``dead_letters``, ``refusals`` (of Odoo's webhooks in the last 24 hours). A value that could not be found out is
-        ``None``.
+        ``dead_letters``, ``refusals`` (of Odoo's webhooks in the last 24 hours), ``standby_refusals`` (of the
+        standby's, by day, key, path and code). A value that could not be found out is ``None``.
     """
     now = now or datetime.now(timezone.utc)
     paths = [_path(snapshot, queue, now) for queue in PATHS]
@@ -55,6 +58,7 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
         "bridges": bridges,
         "ended_bridges": ended,
         "refusals": odoo.refusals if odoo else None,
+        "standby_refusals": _standby_refusals(store) if store else None,
         "paths": paths,
         "dead_letters": {
             "open": sum(store.letters.values()) if store else None,
@@ -181,6 +185,41 @@ def _refusals(odoo: OdooHealth | None) -> Iterator[str]:
             yield f"{about} {count}"
 
 
+def _standby_refusals(store: StoreSnapshot) -> list[dict[str, Any]]:
+    return [
+        {
+            "key_name": row.key_name,
+            "key_prefix": row.key_prefix,
+            "address": row.address,
+            "path": row.path,
+            "code": row.code,
+            "requests": row.requests,
+            "first_at": format_datetime(row.first_at),
+            "last_at": format_datetime(row.last_at),
+        }
+        for row in store.refusals[:MOST_REFUSALS]
+    ]
+
+
+def _standby_notices(store: StoreSnapshot) -> Iterator[str]:
+    """What bots lost at the standby: who sent it, and the answers."""
+    for without_key, about in (
+        (False, "requests that the standby refused in the last 24 hours"),
+        (True, "requests without a valid key at the standby in the last 24 hours"),
+    ):
+        counts: dict[str, int] = {}
+        for row in store.refusals:
+            if (row.code in WITHOUT_KEY) is without_key:
+                bot = row.key_name or (f"{row.key_prefix}…" if row.key_prefix else row.address or "other addresses")
+                name = f"{bot}: {row.code}"
+                counts[name] = counts.get(name, 0) + row.requests
+        if counts:
+            by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            named = [f"{name} {count}" for name, count in by_count[:SHOWN]]
+            more = [f"{len(by_count) - SHOWN} more"] if len(by_count) > SHOWN else []
+            yield f"{about} {sum(counts.values())} ({', '.join([*named, *more])})"
+
+
 def meanings(by_reason: dict[str, int]) -> list[tuple[str, int, str]]:
     """Reason, number and what to do; the most frequent reason first."""
     by_count = sorted(by_reason.items(), key=lambda item: -item[1])
@@ -194,4 +233,4 @@ def notices(store: StoreSnapshot) -> list[str]:
         found.append(f"open dead letters {letters}")
     if store.wrong_clocks:
         found.append(f"events of the last 24 hours from a bot whose clock is wrong {store.wrong_clocks}")
-    return found
+    return [*found, *_standby_notices(store)]

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from ..contract import attribution
 from ..errors import StoreUnavailable
 from .audit import DEAD_LETTERED, ERASED
+from .column_types import Moment
 from .dead_letters import DISCARDED, OPEN, REPLAYED
 from .schema import (
-    Moment,
     audit,
     campaign_contacts,
     contact_states,

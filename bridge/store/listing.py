@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy import and_, or_
 
 from ..contract.fields import channel_key
+from .column_types import Moment
 from .schema import (
-    Moment,
     advisors,
     audit,
     campaign_contacts,

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Table, bindparam
 
+from .column_types import Moment
 from .schema import (
-    Moment,
     advisors,
     audit,
     campaign_contacts,

@@ -1,4 +1,5 @@
-"""Purge of old data: payloads and audit rows of settled events, and dead letters that are resolved or discarded.
+"""Purge of old data: payloads and audit rows of settled events, dead letters that are resolved or discarded, and counts
+of requests that the standby refused.
 
 Unfinished events and open letters stay, and so does everything that ``reconcile`` may need. A person's contacts,
 states, campaigns and opportunities are the purpose of the product and stay until the person is erased.
@@ -15,7 +16,7 @@ from .audit import DEAD_LETTERED
 from .dead_letters import DISCARDED, RESOLVED
 from .erasure import NO_PAYLOAD
 from .opportunities import UNSYNCED
-from .schema import audit, dead_letters, opportunities
+from .schema import audit, dead_letters, opportunities, standby_refusals
 from .upsert import CHUNK
 
 
@@ -47,6 +48,10 @@ def _discarded(before: datetime) -> list[sa.ColumnElement[bool]]:
     return [dead_letters.c.status == DISCARDED, dead_letters.c.discarded_at < before]
 
 
+def _refused(before: datetime) -> list[sa.ColumnElement[bool]]:
+    return [standby_refusals.c.last_at < before]
+
+
 def due(connection: sa.Connection, before: datetime) -> dict[str, int]:
     """The number of rows to purge, by kind."""
 
@@ -57,6 +62,7 @@ def due(connection: sa.Connection, before: datetime) -> dict[str, int]:
         "audit payloads": count(audit, _with_payload(before)),
         "audit rows": count(audit, _settled(before)),
         "dead letters": count(dead_letters, _resolved(before)) + count(dead_letters, _discarded(before)),
+        "refusal counts": count(standby_refusals, _refused(before)),
     }
 
 
@@ -104,6 +110,11 @@ def delete_discarded(connection: sa.Connection, before: datetime, last: Part = S
     return _delete(connection, dead_letters, _discarded(before), last)
 
 
+def delete_refusals(connection: sa.Connection, before: datetime, last: Part = START) -> Part:
+    """Delete some counts of requests that the standby refused."""
+    return _delete(connection, standby_refusals, _refused(before), last)
+
+
 def _delete(connection: sa.Connection, table: sa.Table, conditions: list[sa.ColumnElement[bool]], last: Part) -> Part:
     ids, part = _some(connection, table, conditions, last)
     if ids:
@@ -115,7 +126,11 @@ def _some(
     connection: sa.Connection, table: sa.Table, conditions: list[sa.ColumnElement[bool]], last: Part
 ) -> tuple[list[int], Part]:
     # In the order of the index that serves the conditions. Ordered by id, a database would read the whole table.
-    moment = {audit: audit.c.finished_at, dead_letters: dead_letters.c.last_tried_at}[table]
+    moment = {
+        audit: audit.c.finished_at,
+        dead_letters: dead_letters.c.last_tried_at,
+        standby_refusals: standby_refusals.c.last_at,
+    }[table]
     if last.end:
         moment_then, id_then = last.end
         conditions = [*conditions, moment >= moment_then, sa.or_(moment > moment_then, table.c.id > id_then)]

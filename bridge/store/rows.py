@@ -176,3 +176,19 @@ class ApiKeyRow(NamedTuple):
     last_used_at: datetime | None
     zone: str | None
     in_odoo: bool | None
+
+
+class StandbyRefusalRow(NamedTuple):
+    """A whole row of ``standby_refusals``."""
+
+    id: int
+    digest: str
+    key_name: str
+    key_prefix: str
+    address: str
+    path: str
+    code: str
+    requests: int
+    reported_requests: int
+    first_at: datetime
+    last_at: datetime

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, Numeric, Sequence, Table
-from sqlalchemy.dialects import mssql
+
+from .column_types import Moment, big_id, key, text
 
 metadata = MetaData(
     naming_convention={
@@ -17,48 +17,6 @@ metadata = MetaData(
         "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     }
 )
-
-
-class Moment(sa.types.TypeDecorator[datetime]):
-    """A point in time, to the microsecond. In Python with a time zone; stored in UTC without an offset.
-
-    Not DATETIMEOFFSET: pyodbc cannot read it without a converter, and UTC is the only offset needed.
-    """
-
-    impl = sa.DateTime
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
-        return dialect.type_descriptor(mssql.DATETIME2(6) if dialect.name == "mssql" else sa.DateTime())
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment needs its time zone")
-        return value.astimezone(timezone.utc).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=timezone.utc)
-
-
-def key(length: int) -> sa.types.TypeEngine[str]:
-    """Text that identifies a row.
-
-    Binary collation on SQL Server: its default treats "abc" and "ABC" as the same ManyChat id.
-    """
-    return sa.Unicode(length).with_variant(mssql.NVARCHAR(length, collation="Latin1_General_100_BIN2"), "mssql")
-
-
-def text(length: int | None = None) -> sa.types.TypeEngine[str]:
-    """Text for people. Without a length it is unlimited: NVARCHAR(max), because SQLAlchemy's UnicodeText is NTEXT."""
-    if length is None:
-        return sa.UnicodeText().with_variant(mssql.NVARCHAR(), "mssql")
-    return sa.Unicode(length)
-
-
-#: SQLite generates ids only in a column that is exactly INTEGER.
-big_id = sa.BigInteger().with_variant(Integer, "sqlite")
 
 
 def version() -> tuple[Column[Any], ...]:
@@ -337,6 +295,25 @@ pauses = Table(
     Column("id", Integer, primary_key=True),
     Column("queue", key(64), nullable=False, unique=True),
     Column("paused_at", Moment, nullable=False),
+)
+
+# How often the standby API refused requests: a row for each day, key, path and answer; for requests without a valid key
+# also for each address and beginning of the key. Nothing of what they said.
+standby_refusals = Table(
+    "standby_refusals",
+    metadata,
+    Column("id", big_id, primary_key=True),
+    Column("digest", key(64), nullable=False, unique=True),  # of what the row counts; Odoo knows the row by it
+    Column("key_name", text(256), nullable=False),  # "" without a valid key
+    Column("key_prefix", key(16), nullable=False),
+    Column("address", text(64), nullable=False),  # "" with a valid key
+    Column("path", text(256), nullable=False),
+    Column("code", key(64), nullable=False),  # of the answer; without a valid key "missing_key" or "wrong_key", too
+    Column("requests", Integer, nullable=False),
+    Column("reported_requests", Integer, nullable=False, server_default="0"),  # how many of them Odoo knows
+    Column("first_at", Moment, nullable=False),
+    Column("last_at", Moment, nullable=False),
+    Index("ix_standby_refusals_last_at", "last_at"),
 )
 
 # Always empty: `check` and the bridges write a row and delete it in one transaction, to see whether they can.

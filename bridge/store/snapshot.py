@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy import func
 
 from . import audit as audit_rows
-from . import dead_letters, pauses
+from . import dead_letters, pauses, standby_refusals
 from .dead_letters import Filter
+from .rows import StandbyRefusalRow
 from .schema import audit
 
 #: The time that counts as "lately".
@@ -49,6 +50,7 @@ class StoreSnapshot:
     :ivar letters: number of open dead letters, by code
     :ivar wrong_clocks: number of events of the last 24 hours whose date was not used
     :ivar undeliverable: since when a queue holds messages that it cannot deliver, by queue
+    :ivar refusals: requests of the last 24 hours that the standby API refused, counted
     """
 
     paths: Mapping[str, QueueSnapshot]
@@ -56,6 +58,7 @@ class StoreSnapshot:
     letters: Mapping[str, int]
     wrong_clocks: int
     undeliverable: Mapping[str, datetime] = field(default_factory=dict)
+    refusals: Sequence[StandbyRefusalRow] = ()
 
 
 def take(connection: sa.Connection, now: datetime | None = None) -> StoreSnapshot:
@@ -98,4 +101,5 @@ def take(connection: sa.Connection, now: datetime | None = None) -> StoreSnapsho
         letters=dead_letters.counts(connection, Filter()),
         wrong_clocks=audit_rows.wrong_clocks(connection, now - timedelta(days=1)),
         undeliverable=dead_letters.undeliverable(connection),
+        refusals=standby_refusals.lately(connection, now - timedelta(days=1)),
     )

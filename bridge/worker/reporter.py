@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,8 +19,8 @@ from ..contract.fields import format_datetime
 from ..contract.outcomes import ReportedState
 from ..errors import OdooRefused
 from ..odoo import HeartbeatAnswer, Odoo
-from ..store import api_keys, audit, dead_letters
-from ..store.engine import in_transaction
+from ..store import api_keys, audit, dead_letters, standby_refusals
+from ..store.engine import in_transaction, read
 from ..store.rows import AuditRow
 from .audited import event_of
 
@@ -33,6 +34,8 @@ FAILING_INTERVAL = 10
 JITTER = 0.2
 #: Outcomes in one call.
 BATCH = 200
+#: What the standby refused is reported for this long, if Odoo is down meanwhile.
+REFUSALS_REPORTED_FOR = timedelta(days=7)
 #: Odoo's states for our outcomes. All other outcomes mean that the event is done.
 STATES = {
     audit.DEAD_LETTERED: ReportedState.FAILED,
@@ -92,6 +95,8 @@ def _payload(row: AuditRow) -> dict[str, Any]:
 def take_over(engine: sa.Engine, odoo: Odoo, answer: HeartbeatAnswer) -> None:
     """Put into SQL what Odoo users decided: which keys bots may use, and which events they discarded.
 
+    Then report what the standby refused, if Odoo takes it.
+
     :raises Outage: Odoo or SQL is down
     :raises OdooRefused:
     """
@@ -101,6 +106,35 @@ def take_over(engine: sa.Engine, odoo: Odoo, answer: HeartbeatAnswer) -> None:
             log.info("keys_taken_over", count=changed)
     if answer.discarded:
         close_discarded(engine, odoo, answer.discarded)
+    if answer.takes_refusals:
+        report_refusals(engine, odoo)
+
+
+def report_refusals(engine: sa.Engine, odoo: Odoo) -> None:
+    """Report how often the standby refused requests, as totals: a second report of the same changes nothing.
+
+    :raises Outage: Odoo or SQL is down
+    :raises OdooRefused:
+    """
+    since = datetime.now(timezone.utc) - REFUSALS_REPORTED_FOR
+    if rows := read(engine, standby_refusals.unreported, since):
+        odoo.record_refusals(
+            [
+                {
+                    "digest": row.digest,
+                    "key_name": row.key_name,
+                    "key_prefix": row.key_prefix,
+                    "address": row.address,
+                    "path": row.path,
+                    "code": row.code,
+                    "requests": row.requests,
+                    "first_at": format_datetime(row.first_at),
+                    "last_at": format_datetime(row.last_at),
+                }
+                for row in rows
+            ]
+        )
+        in_transaction(engine, standby_refusals.mark_reported, rows)
 
 
 def close_discarded(engine: sa.Engine, odoo: Odoo, discarded: Mapping[str, int]) -> None:

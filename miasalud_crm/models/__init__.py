@@ -51,6 +51,8 @@ from . import manychat_event_erase
 from . import manychat_alert
 from . import manychat_alert_bots
 from . import manychat_alert_counter
+from . import manychat_standby_refusal
+from . import manychat_alert_standby
 from . import crm_lead
 from . import crm_lead_conversation
 from . import crm_lead_custom_fields

@@ -58,7 +58,8 @@ class ManychatBridge(models.Model):
         :param list stuck: queues whose consumer stands still: the process does not count as running then
         :return dict: ``discarded``: events that users discarded in Odoo, and whose dead letters no bridge has reported
             as closed: event id → ``retries``; ``keys``: all keys that bots may use now, as dicts with the fields of
-            :class:`bridge.contract.keys.OdooKey`; the standby API takes these too
+            :class:`bridge.contract.keys.OdooKey`; the standby API takes these too; ``takes_refusals``:
+            :meth:`record_refusals` exists
         :raises AccessError: the caller is not in that group
         """
         # Events may be waiting, and it may be hours until the next webhook call notices it.
@@ -80,6 +81,7 @@ class ManychatBridge(models.Model):
         return {
             "discarded": {event.event_id: event.retries for event in events},
             "keys": self.env["manychat.api.key"].sudo()._for_standby(),
+            "takes_refusals": True,
         }
 
     @api.model

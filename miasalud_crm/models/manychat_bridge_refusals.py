@@ -23,6 +23,19 @@ class ManychatBridge(models.Model):
         """
         return self._refusals()
 
+    @api.model
+    @bridge_only
+    def record_refusals(self, refusals):
+        """Record how often the standby refused requests. For the group “ManyChat Bridge”, over RPC.
+
+        :param list refusals: of dicts, one for each day, key, path and answer: ``digest``, which is the same in each
+            report of the row; ``key_name``, ``key_prefix``, ``address``, ``path``, ``code``; ``requests``, the total so
+            far; ``first_at`` and ``last_at`` (ISO 8601 in UTC)
+        :raises AccessError: the caller is not in that group
+        """
+        self.env["manychat.standby.refusal"]._record(refusals)
+        return True
+
     # ------------------------------------------------------------
     # Business methods
     # ------------------------------------------------------------

@@ -60,5 +60,6 @@ from . import test_waiting_limits
 from . import test_waiting_notices
 from . import test_wake
 from . import test_wrong_key
+from . import test_standby_refusal
 from . import test_webhook
 from . import test_working_time

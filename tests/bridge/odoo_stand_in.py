@@ -51,6 +51,7 @@ class OdooStandIn:
         self.heartbeats: list[dict[str, Any]] = []
         self.signed_off: list[str] = []
         self.ended: list[dict[str, Any]] = []
+        self.standby_refusals: list[list[dict[str, Any]]] = []
         self.refusals = {"refused": 0, "warned": 0, "wrong_keys": 0}
         self.erased: list[str] = []
         self.logged: list[dict[str, Any]] = []
@@ -232,8 +233,6 @@ class OdooStandIn:
             return {"discarded": dict(self.discarded), **self.told} if self.takes_reports else True
         if (model, method) == ("manychat.event", "record_outcomes") and self.takes_reports:
             return self.record_outcomes(**arguments)
-        if (model, method) == ("manychat.event", "get_overdue") and self.takes_reports:
-            return self.overdue
         if (model, method) == ("manychat.event", "send_again"):
             return self.send_again(**arguments)
         if (model, method) == ("manychat.bridge", "sign_off") and self.takes_reports:
@@ -241,10 +240,12 @@ class OdooStandIn:
             return True
         if (model, method) == ("manychat.bridge", "get_active"):
             return [{"seconds": 1, **beat} for beat in self.heartbeats if beat["name"] not in self.signed_off]
-        if (model, method) == ("manychat.bridge", "get_ended") and self.takes_reports:
-            return self.ended
-        if (model, method) == ("manychat.bridge", "get_refusals") and self.takes_reports:
-            return self.refusals
+        if (model, method) == ("manychat.bridge", "record_refusals") and self.told.get("takes_refusals"):
+            self.standby_refusals.append(arguments["refusals"])
+            return True
+        questions = {"get_ended": self.ended, "get_refusals": self.refusals, "get_overdue": self.overdue}
+        if method in questions and self.takes_reports:
+            return questions[method]
         if (model, method) == ("manychat.event", "get_history"):
             return self.get_history(**arguments)
         if (model, method) == ("manychat.event", "erase"):

@@ -119,4 +119,10 @@ def opportunity(minute: float = 0, manychat_id: str = "MC1", **payload: Any) -> 
 
 
 #: Everything that purges, a step at a time.
-PURGES = (retention.empty_payloads, retention.delete_rows, retention.delete_resolved, retention.delete_discarded)
+PURGES = (
+    retention.empty_payloads,
+    retention.delete_rows,
+    retention.delete_resolved,
+    retention.delete_discarded,
+    retention.delete_refusals,
+)

@@ -69,6 +69,7 @@ def as_meant(dialect: sa.Dialect) -> dict[str, Any]:
         (rows.OpportunityRow, schema.opportunities),
         (rows.StageMoveRow, schema.opportunity_stages),
         (rows.ApiKeyRow, schema.api_keys),
+        (rows.StandbyRefusalRow, schema.standby_refusals),
     ],
 )
 def test_a_typed_row_has_the_columns_of_its_table_in_their_order(row: Any, table: sa.Table) -> None:

@@ -11,12 +11,24 @@ import sqlalchemy as sa
 
 from bridge.contract.event import Event
 from bridge.results import Done, Failure
-from bridge.store import audit, campaigns, contacts, dead_letters, erasure, migrate, opportunities, retention, schema
+from bridge.store import (
+    audit,
+    campaigns,
+    contacts,
+    dead_letters,
+    erasure,
+    migrate,
+    opportunities,
+    retention,
+    schema,
+    standby_refusals,
+)
 from bridge.store.engine import create_engine
 from bridge.store.erasure import NO_PAYLOAD
 
 from .conftest import NOON, PURGES, Store, assignment, contact, opportunity
 from .test_audit import letter, taken
+from .test_standby_refusals import counted
 
 DAY = timedelta(days=1)
 PHONE, SUMMARY = "+34611222333", "Le duele la rodilla"
@@ -200,7 +212,9 @@ def test_a_settled_events_payload_goes_when_its_time_is_over_and_its_row_stays(s
     begin(store, old, young)
     store.run(audit.finish, {old.id: Done("stored")}, NOON)
     store.run(audit.finish, {young.id: Done("stored")}, NOON + 2 * DAY)
-    assert store.run(retention.due, NOON + DAY) == {"audit payloads": 1, "audit rows": 1, "dead letters": 0}
+    store.run(standby_refusals.add, counted(2) | counted(1, began=NOON + DAY))
+    expected = {"audit payloads": 1, "audit rows": 1, "dead letters": 0, "refusal counts": 2}
+    assert store.run(retention.due, NOON + DAY) == expected
     before = without(store.rows("audit"), "payload", "purged_at")
     assert store.run(retention.empty_payloads, NOON + DAY).count == 1
     assert store.run(retention.empty_payloads, NOON + DAY).count == 0

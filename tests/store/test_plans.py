@@ -40,14 +40,17 @@ from bridge.store import (
     records,
     retention,
     snapshot,
+    standby_refusals,
 )
 from bridge.store import schema as tables
+from bridge.store.column_types import Moment
 from bridge.store.dead_letters import Filter
 from bridge.store.notices import Notice
 
 from .conftest import NOON, PURGES, Store, assignment, contact, opportunity, update
 from .legacy import adopted_rows
 from .test_audit import letter, taken
+from .test_standby_refusals import counted
 
 #: Tables that stay small, whatever happens: a few dozen rows entered by hand.
 SMALL = {"pauses", "api_keys", "channels", "advisors", "campaigns", "alembic_version"}
@@ -132,6 +135,7 @@ def full(store: Store) -> Iterator[Store]:
     if store.engine.dialect.name == "mssql":
         pytest.skip("SQL Server shows no plan for a statement with parameters; the indices are the same")
     everybody = [f"P{number}" for number in range(PEOPLE)]
+    store.run(standby_refusals.add, counted(PEOPLE))
     events = [
         contact(number / 100, name, nombre_lead="Ana", ultimo_estado="x") for number, name in enumerate(everybody)
     ]
@@ -214,6 +218,10 @@ def exercise(store: Store) -> None:
     store.run(pauses.pause, ["a"])
     store.run(pauses.paused)
     store.run(pauses.resume, ["a"])
+    for _ in range(2):
+        store.run(standby_refusals.add, counted(3, key_id=1, code="not_json") | counted(3))
+    store.run(standby_refusals.mark_reported, store.run(standby_refusals.unreported, NOON + timedelta(seconds=2)))
+    store.run(standby_refusals.lately, NOON + timedelta(seconds=2))
     store.run(snapshot.take, NOON + timedelta(days=1))
     store.run(audit.finish, {person.id: Done("stored"), move.id: Done("created", 1, None, "A")})
     store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A"))})
@@ -276,7 +284,7 @@ def exercise_api(store: Store) -> None:
         if not isinstance(each, listing.Listing):
             continue
         for sort, column in each.sorts.items():
-            last = NOON if isinstance(column.type, tables.Moment) else 17
+            last = NOON if isinstance(column.type, Moment) else 17
             store.run(listing.page, each, {}, sort, descending=True, limit=20)
             store.run(listing.page, each, {}, sort, after=(last, 17), limit=20)
         for name in each.filters:

@@ -29,6 +29,7 @@ from bridge.store import (
     opportunities,
     pauses,
     retention,
+    standby_refusals,
     upsert,
 )
 from bridge.store import schema as tables
@@ -38,6 +39,7 @@ from bridge.store.notices import Notice
 from .conftest import NOON, PURGES, Store, assignment, contact, opportunity
 from .test_audit import letter, taken
 from .test_plans import public_functions
+from .test_standby_refusals import counted
 
 #: Of SQL Server: "The incoming request has too many parameters. The server supports a maximum of 2100 parameters."
 #: All is ten times smaller here, the chunks included: thousands of rows of everything take a minute.
@@ -133,6 +135,11 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(notices.mark_gone, {n: Notice(f"n{n}", "r") for n in numbers})
     call(pauses.pause, events)
     call(pauses.resume, events)
+    monkeypatch.setattr(standby_refusals, "BATCH", MANY)
+    call(standby_refusals.add, counted(MANY))
+    for n in numbers:
+        store.run(standby_refusals.add, counted(1, key_id=n, code="not_json"))
+    call(standby_refusals.mark_reported, store.run(standby_refusals.unreported, NOON))
     call(writer.contact_ids, [f"MC{n}" for n in numbers])
     adopted = {
         tables.channels: [{"name": f"a{n}", "name_key": f"a{n}"} for n in numbers],
@@ -194,11 +201,13 @@ def fill(store: Store, count: int) -> None:
         store.run(audit.finish, {event.id: Done("stored") for event in settled[start : start + 20]}, ended)
     store.run(audit.fail, {event.id: Failure("refused", "no") for event in open_}, dead=True, now=NOON)
     store.run(dead_letters.discard_all, [event.id for event in discarded], NOON)
+    for key_id, then in ((1, NOON), (2, NOON + 2 * DAY)):
+        store.run(standby_refusals.add, counted(count, key_id=key_id, code="invalid", began=then))
 
 
 def steps(store: Store, prepare: Callable[[], None], purge: Callable[..., retention.Part], count: int) -> int:
     """How many steps SQLite's machine takes for the whole purge, in tens."""
-    for table in ("dead_letters", "audit"):
+    for table in ("dead_letters", "audit", "standby_refusals"):
         store.run(lambda connection: connection.execute(sa.text(f"DELETE FROM {table}")))  # noqa: B023
     prepare()
     taken_steps = 0

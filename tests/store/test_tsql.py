@@ -33,15 +33,17 @@ from bridge.store import (
     refusal,
     retention,
     schema,
+    standby_refusals,
 )
+from bridge.store.column_types import Moment
 from bridge.store.dead_letters import Filter
 from bridge.store.listing import LISTINGS
 from bridge.store.notices import Notice
-from bridge.store.schema import Moment
 
 from .conftest import NOON, PURGES, Store, assignment, contact, opportunity, update
 from .legacy import adopted_rows
 from .test_audit import letter, taken
+from .test_standby_refusals import counted
 
 # With the marks for parameters that the driver gets; by itself it would name them.
 DIALECT = MSDialect_pyodbc(paramstyle="qmark")
@@ -101,6 +103,9 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
         store.run(dead_letters.discard_all, [event.id])
         store.run(opportunities.unsynced, NOON)
         store.run(pauses.pause, ["a", "b"])
+        store.run(standby_refusals.add, counted(2) | counted(2, key_id=1, code="invalid"))
+        store.run(standby_refusals.lately, NOON)
+        store.run(standby_refusals.mark_reported, store.run(standby_refusals.unreported, NOON))
         store.run(pauses.paused)
         store.run(pauses.resume, ["a"])
         store.run(audit.begin, [taken(event)])

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from bridge.store.column_types import key
 from bridge.store.migrations.place import place
-from bridge.store.schema import key
 
 revision = "0013"
 down_revision = "0012"
