@@ -9,7 +9,8 @@ import re
 FEWEST_DIGITS = 8
 MOST_DIGITS = 15  # ITU-T E.164
 #: WhatsApp still writes the 1 that Mexico gave up in 2019, and the 9 of Argentina's mobile numbers; Brazil put a 9
-#: before its mobile numbers, which begin with 6 to 9: fixed lines begin with 2 to 5. https://faq.whatsapp.com/1294841057948784, https://www.anatel.gov.br (nono dígito)
+#: before its mobile numbers, which begin with 6 to 9: fixed lines begin with 2 to 5.
+#: https://faq.whatsapp.com/1294841057948784, https://www.anatel.gov.br (nono dígito)
 _SPARE = (
     (re.compile(r"^521(\d{10})$"), r"52\1"),
     (re.compile(r"^549(\d{10})$"), r"54\1"),
