@@ -9,11 +9,14 @@ import re
 FEWEST_DIGITS = 8
 MOST_DIGITS = 15  # ITU-T E.164
 #: WhatsApp still writes the 1 that Mexico gave up in 2019, and the 9 of Argentina's mobile numbers; Brazil put a 9
-#: before its mobile numbers. https://faq.whatsapp.com/1294841057948784, https://www.anatel.gov.br (nono dígito)
+#: before its mobile numbers, which begin with 6 to 9: fixed lines begin with 2 to 5.
+#: https://faq.whatsapp.com/1294841057948784, https://www.anatel.gov.br (nono dígito)
 _SPARE = (
     (re.compile(r"^521(\d{10})$"), r"52\1"),
     (re.compile(r"^549(\d{10})$"), r"54\1"),
-    (re.compile(r"^55(\d\d)9(\d{8})$"), r"55\1\2"),
+    # As it stands in a number without 9: +54 11 15 6724-6790.
+    (re.compile(r"^54(?=\d{12}$)(11|[23]\d{2,3})15(\d{6,8})$"), r"54\1\2"),
+    (re.compile(r"^55(\d\d)9([6-9]\d{7})$"), r"55\1\2"),
 )
 #: Digits of a national number without its prefixes, by the country's code: where it is certain.
 _NATIONAL = {"52": 10, "54": 10, "57": 10, "51": 9, "56": 9, "593": 9, "34": 9, "1": 10}
@@ -32,7 +35,7 @@ def phone_key(number, country_code=None):
     :param country_code: the code of the country in whose format a number without a code is written, such as 52
     :return: ``None`` if it is no phone number
     """
-    text = _EXTENSION.sub("", (number or "").strip()).strip()
+    text = _EXTENSION.sub("", (number or "").strip()).replace("(0)", "").strip()
     digits = re.sub(r"\D", "", text)
     code = str(country_code or "")
     if text.startswith(("+", "(+")) or digits.startswith("00"):

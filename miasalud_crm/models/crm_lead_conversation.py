@@ -220,8 +220,11 @@ class CrmLead(models.Model):
         if datetime.now(timezone.utc) - event.occurred_at > LATE:
             company = self.company_id or self.env.company
             zone = company.partner_id.tz or company.resource_calendar_id.tz or "UTC"
-            moment = format_datetime(self.env, naive_utc(event.occurred_at), tz=zone, dt_format="d MMM y, HH:mm")
-            date = self.env._("This happened on %(moment)s (%(zone)s).", moment=moment, zone=zone)
+            # The line is written once, by the bridge: in the language of the salesperson, who reads it.
+            lang = self.user_id.lang or company.partner_id.lang or self.env.lang
+            env = self.with_context(lang=lang).env
+            moment = format_datetime(env, naive_utc(event.occurred_at), tz=zone, dt_format="d MMM y, HH:mm")
+            date = env._("This happened on %(moment)s (%(zone)s).", moment=moment, zone=zone)
             parts.append(Markup("<em>%s</em>") % date)
         return Markup("<br/>").join(parts)
 

@@ -70,9 +70,11 @@ class ManychatFieldMap(models.Model):
                 continue
             values = {"events": row.fill_events, "changed": row.fill_changed, "failed": row.fill_failed}
             if row.fill_state == "running":
-                row.fill_text = self.env._("%(events)s events so far, %(changed)s changes …", **values)
+                row.fill_text = self.env._("Events so far: %(events)s; changes: %(changed)s …", **values)
             else:
-                row.fill_text = self.env._("%(events)s events: %(changed)s changes, %(failed)s not converted", **values)
+                row.fill_text = self.env._(
+                    "Events: %(events)s; changes: %(changed)s; not converted: %(failed)s", **values
+                )
 
     # ------------------------------------------------------------
     # Actions

@@ -32,6 +32,14 @@ class ManychatStageAlias(models.Model):
         aggregator=None,
         help="If set, only this number counts; the label is a comment.",
     )
+    former_map_id = fields.Many2one(
+        "manychat.stage.map",
+        "Former Row",
+        readonly=True,
+        ondelete="set null",
+        index="btree_not_null",
+        help="The row for which it stood until the row was archived. Restoring the row restores the alias.",
+    )
     map_id = fields.Many2one("manychat.stage.map", "Stands For", ondelete="cascade", index=True)
     is_open = fields.Boolean("Open", compute="_compute_is_open", store=True, precompute=True)
     waiting_count = fields.Integer("Events Waiting", compute="_compute_waiting_count")
@@ -178,7 +186,8 @@ class ManychatStageAlias(models.Model):
             domain = [("label_key", "=", normalize_label(label)), ("manychat_stage_id", "=", 0)]
         alias = self.search(domain, limit=1)
         if alias.map_id and not alias.map_id.active:
-            alias.map_id = False  # its row is archived: a user says anew what it means
+            # Its row is archived: a user says anew what it means, or restores the row.
+            alias.write({"map_id": False, "former_map_id": alias.map_id.id})
         return alias or self.create({"name": label, "manychat_stage_id": number or 0})
 
     @api.model

@@ -294,6 +294,9 @@ class ManychatStageMap(models.Model):
         """Release the events of open aliases whose stage now has a row, and delete these aliases."""
         rows = self.filtered("active")
         aliases = self.env["manychat.stage.alias"].sudo().search([("map_id", "=", False)])
+        for alias in aliases.filtered(lambda alias: alias.former_map_id in rows):
+            alias.map_id = alias.former_map_id
+        aliases = aliases.filtered("is_open")
         answered = aliases.filtered(
             lambda alias: (
                 alias.manychat_stage_id in rows.filtered("manychat_stage_id").mapped("manychat_stage_id")

@@ -7,11 +7,12 @@ from odoo.tools import SQL, format_datetime
 
 from .. import private_sql
 from .crm_lead_answer import LEADER, SILENT
-from .manychat_waiting import BATCH
 
 WORDS, OVERDUE = "activity_words", "activity_overdue"
 #: Characters of the customer's words in the title of an activity, and in its note.
 TITLE_CHARS, NOTE_CHARS = 80, 1000
+#: Opportunities per transaction. An activity costs milliseconds, and until the commit no user can save these.
+BATCH = 100
 
 
 class ManychatWaiting(models.Model):

@@ -154,6 +154,15 @@ class TestLateEvents(ManychatCase):
         self.assertIn("2 mar 2026, 04:02", last)
         self.assertIn("America/Bogota", last)
 
+    def test_a_late_event_speaks_the_language_of_the_salesperson(self):
+        self.env["res.lang"]._activate_lang("es_ES")
+        with freeze_time(at(1).replace(tzinfo=None)):
+            self.apply(opportunity(stage=17))
+        self.lead().user_id = new_test_user(self.env, "vera-late", "sales_team.group_sale_salesman", lang="es_ES")
+        with freeze_time(at(60).replace(tzinfo=None)):
+            self.apply(opportunity(stage=21, minutes=2, summary="Hola"))
+        self.assertIn("2 mar 2026, 09:02", self.bodies()[-1])
+
     def test_an_event_in_time_has_the_date_of_its_line(self):
         with freeze_time(at(10).replace(tzinfo=None)):
             self.apply(opportunity(stage=17, summary="Hola"))

@@ -143,7 +143,10 @@ def test_a_limit_passes_then_the_leader_hears_of_it(sign_in: SignIn, world: Worl
     # Time passes: instead of an hour more, the limit becomes shorter.
     set_limit(mara, world, "0:45")
     world.eventually(lambda: has(world, chat, 1) and chat_is_overdue(world, chat))
-    vera.open("crm.crm_lead_action_pipeline", view="list", search_default_manychat_answer_overdue=1)
+    vera.open("miasalud_crm.crm_lead_waiting_action", view="kanban")
+    card = vera.page.locator(".o_kanban_record", has_text="Quiero una cita")
+    expect(card.locator(".o_manychat_card .badge")).to_have_count(1)
+    expect(card.locator(".o_manychat_overdue")).to_be_visible()
     set_limit(mara, world, "0:20")
     notices = has(world, chat, 2)
     assert [notice["user_id"][1] for notice in notices] == ["Vera Ventas", "Mara Mando"]

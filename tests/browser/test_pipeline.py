@@ -80,6 +80,9 @@ def test_after_one_click_a_salesperson_sees_her_opportunities_on_a_desktop_and_o
     manager.click(FOLD)
     expect(step).to_have_attribute("data-state", "done")
     assert all(row["fold"] for row in world.odoo("crm.stage", "read", unused, ["fold"])[:3])
+    # Odoo 19 first draws the columns as this browser remembers them, and a telephone stays at the column that it shows
+    # while they change their order. It is so for the first time after the change only.
+    visible(phone)
     for page, least in ((desk, 3), (phone, 1)):
         shown = visible(page)
         opened = [cards for cards in shown if cards >= 0]

@@ -58,7 +58,9 @@ def card(odoo: OdooPage, chat: Chat) -> Any:
 
 def search(odoo: OdooPage, text: str) -> None:
     odoo.page.locator(".o_searchview_input").first.fill(text)
+    expect(odoo.page.locator(".o_searchview_autocomplete")).to_contain_text(text)
     odoo.page.keyboard.press("Enter")
+    expect(odoo.page.locator(".o_searchview_facet", has_text=text)).to_be_visible()
     odoo.settle()
 
 
