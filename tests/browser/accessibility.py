@@ -34,6 +34,16 @@ ODOOS_OWN = [
     ("label", ".o_list_record_selector input", "the box that selects a row"),
     ("aria-required-parent", ".settings_tab .tab", "the apps of a settings page"),
     ("color-contrast", ".o_pivot_measure_row", "the headings of a pivot table"),
+    ("aria-required-parent", ".o_notebook_headers .nav-link", "the tabs of a form"),
+    ("color-contrast", ".o_form_label", "labels of fields, which are grey on a phone"),
+    ("button-name", ".o_back_button", "the way back on a phone"),
+    ("color-contrast", ".o_lead_opportunity_form .oe_grey", "the words around the probability"),
+    ("target-size", ".o_priority_star", "the stars of an opportunity"),
+    ("image-alt", "img[src*='/avatar_128']", "pictures of users, beside their names"),
+    ("role-img-alt", ".o_column_quick_create i, .o-mail-ActivityButton i", "new column, activities of a card"),
+    ("aria-prohibited-attr", ".o-mail-Message-avatarContainer", "the chatter"),
+    ("color-contrast", ".o-mail-Chatter-topbar *", "the chatter"),
+    ("role-img-alt", ".o-mail-Chatter-topbar i, .o-mail-Followers i", "the chatter"),
     ("scrollable-region-focusable", ".o_list_renderer, .o_pivot", "a table that is wider than its window"),
 ]
 
