@@ -15,7 +15,7 @@ from .odoo_page import OdooPage
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 #: What Odoo's own elements break: rule, element, and what it is.
-ODOOS_OWN = [
+ODOOS_OWN: list[tuple[str, str, str]] = [
     ("html-has-lang", "html", "the page as a whole"),
     ("meta-viewport", "meta[name=viewport]", "the page as a whole"),
     ("aria-required-children", ".o_menu_systray, .o_menu_sections", "a menu's role, around buttons"),
@@ -33,6 +33,7 @@ ODOOS_OWN = [
     ("aria-roles", ".o_searchview_facet i", "a filter of the search"),
     ("label", ".o_list_record_selector input", "the box that selects a row"),
     ("aria-required-parent", ".settings_tab .tab", "the apps of a settings page"),
+    ("color-contrast", ".o_setting_box *:not(.o_manychat_settings *)", "grey texts of the settings of all apps"),
     ("color-contrast", ".o_pivot_measure_row", "the headings of a pivot table"),
     ("aria-required-parent", ".o_notebook_headers .nav-link", "the tabs of a form"),
     ("color-contrast", ".o_form_label", "labels of fields, which are grey on a phone"),

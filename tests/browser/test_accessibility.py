@@ -38,7 +38,9 @@ def rows(world: World) -> Iterator[dict[str, int]]:
     assert world.settled(*sent) == ["created"] * 2
     assert world.post("contact", {"nombre_lead": "Ana"}, **{"X-API-KEY": "mc_wrong"}).status_code == 401
     (done,) = world.odoo("manychat.event", "search", [["event_id", "=", sent[0]]])
-    (field,) = world.odoo("manychat.field.map", "search", [["name", "=", next(iter(unknown))]])
+    (field,) = world.eventually(
+        lambda: world.odoo("manychat.field.map", "search", [["name", "=", next(iter(unknown))]])
+    )
     yield {
         "lead": one.lead["id"],
         "done": done,
