@@ -166,11 +166,4 @@ def menu_path(env, xml_id):
 
     Also for readers who do not see the menu: the sentence around it says who opens it.
     """
-    menu, names = env.ref(xml_id, raise_if_not_found=False), []
-    if not menu:  # an administrator has deleted it
-        return "ManyChat"
-    menu = menu.sudo()
-    while menu:
-        names.insert(0, menu.name)
-        menu = menu.parent_id
-    return " ▸ ".join(names)
+    return env["ir.ui.menu"]._manychat_path(xml_id)

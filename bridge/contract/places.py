@@ -24,7 +24,7 @@ _CONSTANTS = {"NaN", "Infinity", "-Infinity"}
 def fields_of(text: str) -> dict[str, Span]:
     """The fields of a JSON text by their paths, as ``state.stage_id``: from the name to the end of the value.
 
-    Of a name that is there twice, the first. In what is no JSON: those that can be told.
+    Of a name that is there twice, the first. In what is no JSON: those that can be recognised.
     """
     found: dict[str, Span] = {}
     for path, span in _fields(text):

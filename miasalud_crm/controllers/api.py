@@ -35,7 +35,7 @@ _WEBHOOKS = {each.spec.path for each in EventType}
 throttle = Throttle()
 
 
-def route(path, method):
+def route(path, method, *, on_wrong_method=None):
     """Like ``http.route``, for a JSON endpoint of this addon.
 
     The endpoint returns ``(status, body)`` or raises ``WebhookError``; any other failure is a 503 without details.
@@ -53,7 +53,10 @@ def route(path, method):
             try:
                 used = request.httprequest.method
                 if used != method and (used, method) != ("HEAD", "GET"):
-                    raise webhook.wrong_method(method)
+                    error = webhook.wrong_method(method)
+                    if on_wrong_method:
+                        on_wrong_method(self, error)
+                    raise error
                 status, body = _with_retries(endpoint, self)
                 return make_answer(status, _for_bot_builder(body))
             except WebhookError as error:

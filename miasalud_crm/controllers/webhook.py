@@ -12,6 +12,7 @@ from bridge.contract.sentences import sentence
 from bridge.contract.webhook import WebhookError
 
 from .. import sent_request
+from ..private_sql import private
 from .api import authenticate, route, webhook_env
 
 
@@ -56,6 +57,27 @@ class ManychatWebhook(http.Controller):
         self._store(event, key, sent_request.of(http_request, body))
         return 200, webhook.accepted(event)
 
+    def _refuse_method(self, event_type, error):
+        """Keep a bot's request with the wrong method, of which every one is lost. Without a valid key it is no bot's.
+
+        :param WebhookError error: the answer, which is the same with and without a key
+        """
+        http_request = request.httprequest
+        headers = RequestHeaders(http_request.headers.get)
+        if headers.is_dry_run and not headers.is_recorded:
+            return
+        with private(request.env.cr):
+            key = request.env["manychat.api.key"]._authenticate(headers.api_key)
+            if not key:
+                return
+            try:
+                body = request.dispatcher.read_body()
+            except WebhookError:
+                body = b""
+            sent = sent_request.of(http_request, body)
+            request.env["manychat.event"]._record_refusal(event_type, error, sent, key)
+            request.env.flush_all()
+
     def _store(self, event, key, sent):
         """Put ``event`` into the outbox, unless it is there.
 
@@ -75,7 +97,10 @@ class ManychatWebhook(http.Controller):
 
 
 def _add_route(event_type):
-    @route(event_type.spec.path, event_type.spec.method)
+    def refuse_method(self, error):
+        self._refuse_method(event_type, error)
+
+    @route(event_type.spec.path, event_type.spec.method, on_wrong_method=refuse_method)
     def receive(self):
         return self._receive(event_type)
 

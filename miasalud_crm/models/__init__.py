@@ -21,6 +21,7 @@ from . import manychat_funnel
 from . import ir_actions_server
 from . import ir_cron
 from . import ir_http
+from . import ir_ui_menu
 from . import mail_message_subtype
 from . import utm_source
 from . import manychat_event

@@ -11,7 +11,7 @@ from ..rights import access_required, managers_only
 
 #: Requests that are older open no alert.
 LOOKED_BACK = timedelta(hours=24)
-#: Kinds about single requests, which end when nobody sends more of them or a user has seen them; and how long a bot
+#: Kinds about single requests, which end when no bot sends more of them or a user has seen them; and how long a bot
 #: whose requests were seen must wait until it is an alert again. A warning loses no event.
 REST = {"refused": timedelta(hours=1), "wrong_key": timedelta(hours=1), "warned": timedelta(hours=24)}
 #: Bots that an activity names.
@@ -215,7 +215,7 @@ class ManychatAlert(models.Model):
         return self._by_key(SQL("warnings IS NOT NULL AND state <> 'refused'"), alert)
 
     def _by_key(self, condition, alert):
-        """The bots of the deliveries that nobody has seen, the one with the most first.
+        """The bots of the deliveries that no user has seen, the one with the most first.
 
         :param SQL condition: which deliveries
         """

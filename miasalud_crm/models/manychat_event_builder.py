@@ -26,6 +26,7 @@ class ManychatEvent(models.Model):
     message = fields.Char(groups=SALES)
     problems = fields.Json(groups=SALES)
     warnings = fields.Json(groups=SALES)
+    field_warnings = fields.Json(groups=SALES)
     warning_text = fields.Text(groups=SALES)
     problem_text = fields.Text(groups=SALES)
     details = fields.Char(groups=SALES)

@@ -110,6 +110,9 @@ class ManychatEvent(models.Model):
             return WebhookError(422, self.code or "invalid", self.message or "", self.problems or ())
         if self.code == "test_key":
             return WebhookError(403, self.code, self.message or "")
+        method = EventType(self.type).spec.method
+        if self.code == "method_not_allowed" and sent.get("method") != method:
+            return webhook.wrong_method(method)
         try:
             if sent.get("headers"):  # none are known of requests from before 0.5.0
                 webhook.check_headers(None, sent_request.header(sent, "Content-Type") or "")

@@ -38,6 +38,9 @@ class ManychatEvent(models.Model):
             "unsupported_media_type": self.env._(
                 "In ManyChat, add the header Content-Type with the value application/json to the External Request."
             ),
+            "method_not_allowed": self.env._(
+                "In ManyChat, choose this request type in the External Request: POST, PUT, … stands before its address."
+            ),
         }
         for event in self:
             event.advice = event.state == "refused" and (

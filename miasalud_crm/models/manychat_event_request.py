@@ -15,7 +15,13 @@ from ..rights import company_language
 from ..sentences import answer_in_language, problems_in_language
 
 #: HTTP status of a refusal by its code; of all others 422.
-STATUSES = {ErrorCode.NOT_JSON.value: 400, "test_key": 403, "too_large": 413, "unsupported_media_type": 415}
+STATUSES = {
+    ErrorCode.NOT_JSON.value: 400,
+    "test_key": 403,
+    "method_not_allowed": 405,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+}
 #: Servers whose answer to an accepted event is known: both give the same.
 ANSWERING = ("odoo", "api")
 _PAGE = Markup(

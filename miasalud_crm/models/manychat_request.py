@@ -102,7 +102,11 @@ class ManychatRequest(models.AbstractModel):
         if not what:
             return ""
         sentence = self.env["manychat.setup"]._address_sentence(what, base_url)
-        where = self.env._("Set the right one under %s.", menu_path(self.env, "miasalud_crm.manychat_settings_menu"))
+        menu = menu_path(self.env, "miasalud_crm.manychat_settings_menu")
+        if self.env.user.has_group("sales_team.group_sale_manager"):
+            where = self.env._("Set the right one under %s.", menu)
+        else:
+            where = self.env._("A sales manager sets the right one under %s.", menu)
         return f"{sentence} {where}"
 
     # ------------------------------------------------------------

@@ -298,7 +298,7 @@ class ManychatResendLine(models.Model):
 
     def _send(self):
         """Send these lines' deliveries. One that cannot go is left out, and does not hold up the others."""
-        # In the name of the user who began it, whoever runs the job.
+        # In the name of the user who began it, not of the job's user.
         self = self.with_user(self.resend_id.create_uid or self.env.user).sudo()
         verdicts = self.event_id._resend_verdicts()
         for reason in set(verdicts.values()) - {False}:

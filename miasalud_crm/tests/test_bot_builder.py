@@ -263,7 +263,7 @@ class TestBotBuilder(HttpCase, ManychatCase):
         )
 
     def test_every_view_of_theirs_opens(self):
-        for name in ("manychat_event_builder_action", "manychat_api_key_action"):
+        for name in ("manychat_event_builder_action", "manychat_api_key_builder_action"):
             action = self.env["ir.actions.act_window"].with_user(self.builder)._for_xml_id(f"miasalud_crm.{name}")
             views = [*action["views"], [(action["search_view_id"] or [False])[0], "search"]]
             answer = self.rpc(action["res_model"], "get_views", views)

@@ -215,6 +215,13 @@ class TestPlans(ManychatCase):
         for name, domain in domains.items():
             self.assertFindsByIndex(name, lambda domain=domain: events.search_count(domain))
 
+    def test_the_first_page_of_the_event_log(self):
+        events = self.env["manychat.event"]
+        for kind in ("list", "kanban"):
+            order = etree.fromstring(events.get_view(view_type=kind)["arch"]).get("default_order")
+            self.assertEqual(order, "received_at desc, id desc")
+            self.assertFindsByIndex(kind, lambda order=order: events.search([], order=order, limit=80))
+
     def test_the_funnel_reads_only_the_opportunities_that_it_is_asked_for(self):
         funnel, lead = self.env["manychat.funnel"], self.lead("MC-1")
         self.env.cr.execute(

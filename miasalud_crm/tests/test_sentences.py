@@ -315,3 +315,10 @@ class TestMenuPaths(TransactionCase):
             self.assertEqual(menu_path(env, "miasalud_crm.manychat_stage_map_menu").count("▸"), 3)
         self.assertNotEqual(*(menu_paths(self.env(context={"lang": code}))[menu] for code in ("en_US", SPANISH)))
         self.assertEqual(menu_path(self.env, "miasalud_crm.no_such_menu"), "ManyChat")
+
+    def test_a_path_follows_a_renamed_menu(self):
+        self.assertIn("ManyChat", menu_path(self.env, "miasalud_crm.manychat_stage_map_menu"))
+        with self.assertQueryCount(0):
+            menu_path(self.env, "miasalud_crm.manychat_stage_map_menu")
+        self.env.ref("miasalud_crm.manychat_stage_map_menu").name = "Stages of the Bots"
+        self.assertTrue(menu_path(self.env, "miasalud_crm.manychat_stage_map_menu").endswith("▸ Stages of the Bots"))

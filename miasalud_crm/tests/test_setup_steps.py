@@ -115,7 +115,7 @@ class TestChecklist(ChecklistCase):
         self.steps()
         self.env.flush_all()
         self.env.invalidate_all()
-        with self.assertQueryCount(47):
+        with self.assertQueryCount(33):
             self.env["manychat.setup"].with_user(user).checklist()
 
 

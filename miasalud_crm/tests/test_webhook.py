@@ -222,6 +222,15 @@ class TestWebhook(QueueCase, HttpCase):
         self.assertError(self.call(CONTACT, method="GET"), 405, "method_not_allowed")
         self.assertError(self.call(UPDATE, EXAMPLES[UPDATE][1]), 405, "method_not_allowed")
 
+    def test_a_bots_request_with_a_wrong_method_is_kept(self):
+        body = json.dumps(EXAMPLES[UPDATE][1]).encode()
+        answers = [self.call(UPDATE, body, X_API_KEY=key).json() for key in ("mck_" + "x" * 43, self.key)]
+        self.assertEqual(*answers)
+        refused = self.refused()
+        self.assertEqual(refused.mapped("code"), ["method_not_allowed"])
+        self.assertEqual((refused.type, refused.request["method"]), ("campaign_contact", "POST"))
+        self.assertEqual(refused._refusal_today().status, 405)
+
     def test_strange_parameters_in_the_address_do_no_harm(self):
         self.assertEqual(self.call(f"{CONTACT}?asked=2&method=GET", EXAMPLES[CONTACT][1]).status_code, 200)
 

@@ -34,7 +34,7 @@ class ManychatCorrection(models.TransientModel):
     def _compute_body(self):
         for correction in self:
             body = (correction.event_id.sudo().request or {}).get("body") or ""
-            with contextlib.suppress(ContractError):  # else as it was sent: its place is told by line and column
+            with contextlib.suppress(ContractError):  # else as it was sent: line and column name its place
                 body = json.dumps(parse_json(body), indent=2, ensure_ascii=False)
             correction.body = body
 

@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
+from ..rights import access_required
+
 
 class ManychatIdChange(models.TransientModel):
     """Asks before an opportunity follows another conversation, or none: what follows cannot be seen on the form."""
@@ -55,12 +57,14 @@ class ManychatIdChange(models.TransientModel):
     # Actions
     # ------------------------------------------------------------
 
+    @access_required("write")
     def action_change(self):
         """Follow the conversation with the new ID instead."""
         if not (self.manychat_id or "").strip():
             raise UserError(self.env._("Enter the new ID, or press Remove to follow no conversation."))
         return self._change(self.manychat_id.strip())
 
+    @access_required("write")
     def action_remove(self):
         """No longer follow the conversation."""
         return self._change(False)

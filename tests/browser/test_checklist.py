@@ -125,3 +125,19 @@ def test_from_the_checklist_to_a_salesperson_who_gets_the_customer(sign_in: Sign
     (lead,) = world.odoo("crm.lead", "search_read", [["x_manychat_id", "=", chat.manychat_id]], fields=["user_id"])
     assert lead["user_id"][1] == "Mara Mando"
     state(odoo, "event", "done")
+
+
+def test_who_comes_back_to_the_page_sees_the_present_state(sign_in: SignIn, world: World) -> None:
+    odoo = sign_in("manager")
+    odoo.open(GETTING_STARTED)
+    state(odoo, "chat_link", "todo")
+    switch = """hidden => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    odoo.page.evaluate(switch, True)
+    world.odoo(
+        "ir.config_parameter", "set_param", "miasalud_crm.chat_url", "https://app.manychat.com/fb1/{manychat_id}"
+    )
+    odoo.page.evaluate(switch, False)
+    state(odoo, "chat_link", "done")

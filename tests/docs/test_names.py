@@ -29,7 +29,7 @@ FOREIGN = {
 }
 
 #: The same in Spanish.
-SPANISH_FOREIGN = {"Configuración", "Fusionar", "Ventas"}
+SPANISH_FOREIGN = {"Configuración", "Fusionar", "Reportes", "Ventas"}
 
 #: Files that operators start from.
 EXAMPLES = {".yml", ".json", ".template"}

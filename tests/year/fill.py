@@ -101,6 +101,7 @@ def _fill_odoo(connection: psycopg.Connection[Any], started: float) -> None:
         "event_id": EVENT_ID,
         "manychat_id": MANYCHAT_ID,
         "payload": f"template.payload || jsonb_build_object('manychat_id', {MANYCHAT_ID})",
+        "request": f"replace(template.request::text, '{TEMPLATE}', {MANYCHAT_ID})::jsonb",
         "outcome": "source.outcome",
         "lead_id": f"CASE WHEN source.type = 'opportunity' THEN {lead_id} END",
         "stage_before_id": f"CASE WHEN source.outcome = 'moved' THEN {stage_after} END",

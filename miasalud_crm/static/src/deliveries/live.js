@@ -9,7 +9,7 @@ const LONGEST = 10000;
 
 /**
  * Loads the record of a form again and again, as long as the widget is there. The view takes it away when the record is
- * finished, and the user when they leave the page. A page that nobody sees is not updated.
+ * finished, and the user when they leave the page. A hidden page is not updated.
  */
 export class Live extends Component {
     static template = "miasalud_crm.Live";

@@ -1,4 +1,4 @@
-import { Component, onWillDestroy, onWillStart, useState } from "@odoo/owl";
+import { Component, onWillDestroy, onWillStart, useExternalListener, useState } from "@odoo/owl";
 import { browser } from "@web/core/browser/browser";
 import { AlertDialog } from "@web/core/confirmation_dialog/confirmation_dialog";
 import { _t } from "@web/core/l10n/translation";
@@ -8,8 +8,14 @@ import { Layout } from "@web/search/layout";
 import { standardActionServiceProps } from "@web/webclient/actions/action_service";
 import { TestEvent } from "./test_event";
 
-// Milliseconds between two updates of the checklist.
+// Milliseconds between two updates of the checklist: the least, after a change, and the most, when all stays the same.
 const INTERVAL = 3000;
+const LONGEST_INTERVAL = 15000;
+
+/** What changes when a step does. Texts do not count: they say how long ago something was. */
+function outline(steps) {
+    return steps.map((step) => `${step.name} ${step.state}`).join();
+}
 
 /** The checklist from a fresh installation to a salesperson who sees a customer. It updates itself. */
 export class GettingStarted extends Component {
@@ -31,6 +37,11 @@ export class GettingStarted extends Component {
         this.notification = useService("notification");
         this.orm = useService("orm");
         this.state = useState({ steps: [], lost: false });
+        this.interval = INTERVAL;
+        // A hidden page asks for nothing; a user who comes back to it sees the present state at once.
+        useExternalListener(document, "visibilitychange", () =>
+            document.hidden ? browser.clearTimeout(this.timer) : this.load()
+        );
         onWillStart(() => this.load());
         onWillDestroy(() => {
             this.isDestroyed = true;
@@ -51,7 +62,10 @@ export class GettingStarted extends Component {
     async load() {
         browser.clearTimeout(this.timer);
         try {
-            this.state.steps = await this.orm.silent.call("manychat.setup", "checklist", []);
+            const steps = await this.orm.silent.call("manychat.setup", "checklist", []);
+            const same = outline(steps) === outline(this.state.steps);
+            this.interval = same ? Math.min(this.interval * 1.5, LONGEST_INTERVAL) : INTERVAL;
+            this.state.steps = steps;
             this.state.lost = false;
         } catch (error) {
             if (!this.state.steps.length) {
@@ -59,8 +73,9 @@ export class GettingStarted extends Component {
             }
             this.state.lost = true;
         }
-        if (!this.isDestroyed) {
-            this.timer = browser.setTimeout(() => this.load(), INTERVAL);
+        if (!this.isDestroyed && !document.hidden) {
+            browser.clearTimeout(this.timer);
+            this.timer = browser.setTimeout(() => this.load(), this.interval);
         }
     }
 

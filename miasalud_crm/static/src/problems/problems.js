@@ -12,7 +12,7 @@ const INTERVAL = 120_000;
 
 /**
  * The open ManyChat problems, in the menu bar. The session brings the first number, and only to those who may see it, so
- * the counter costs nobody a request when a page opens.
+ * the counter needs no request when a page opens.
  */
 export class Problems extends Component {
     static template = "miasalud_crm.Problems";
