@@ -1,101 +1,230 @@
-"""Every screen of ours before axe, the checker of the WCAG rules: names for what has no text, contrast, structure.
+"""Every screen and dialog of ours before axe: names for what has no text, labels, contrast, structure."""
 
-What Odoo's web client draws around our views, and its own widgets in them, are Odoo's: they are excluded, each by name.
-"""
-
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 from tests.world import World
 
+from .accessibility import Fault, faults
 from .conftest import SignIn
-from .odoo_page import OdooPage
+from .odoo_page import PATIENCE, OdooPage
+from .test_deliveries import refused
+from .test_event_log import failed_event
 from .test_every_screen import screens  # noqa: F401
 
-#: The rules of WCAG 2.2, levels A and AA: https://github.com/dequelabs/axe-core/blob/develop/doc/rule-descriptions.md
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+CHAT_URL = "https://app.manychat.com/fb1/chat/{manychat_id}"
+PIPELINE = "crm.crm_lead_action_pipeline"
+EVENTS = "miasalud_crm.manychat_event_action"
+KEYS = "miasalud_crm.manychat_api_key_action"
 
-#: Parts of the page that Odoo draws, not our views: selector, and why it is no fault of ours.
-ODOOS_OWN = {
-    ".o_navbar": "the web client's own bar",
-    ".o_control_panel": "breadcrumbs, pager, view switcher and search bar",
-    ".o_searchview": "the same on a phone",
-    ".o_search_panel": "the search panel",
-    ".o_list_renderer thead": "headings of lists: sort arrows and resize handles",
-    ".o_list_record_selector": "Odoo's box for choosing a row has no label",
-    ".o_list_actions_header": "the button for optional columns",
-    ".o_handle_cell": "the handle for moving a row",
-    ".o_optional_columns_dropdown": "the list of optional columns",
-    ".o_statusbar_status": "the arrows of the status bar",
-    ".o_field_badge": "white on Odoo's own green has 3.1:1",
-    ".o_avatar, .o_field_many2one_avatar_user": "pictures of users without a text, beside their names",
-    ".o_notebook_headers": "the tabs of a form",
-    ".o_pivot": "the pivot table",
-    ".o_graph_renderer": "the chart's canvas",
-    ".o-mail-Chatter": "the chatter",
-    ".o_field_widget.o_field_boolean": "Odoo's own box gets its label by another element",
-    ".o_column_quick_create, .o_kanban_header": "kanban columns",
-    ".o_cp_buttons": "buttons of the control panel",
-    ".o_field_widget.o_field_many2many_tags .o_delete": "the cross of a tag",
-    ".o_setting_container, .settings_tab": "the settings page of all apps",
-}
-#: Rules about the page as a whole, which is Odoo's.
-#: And one about what Odoo's lists do in a narrow window.
-OF_THE_PAGE = ["html-has-lang", "document-title", "meta-viewport", "bypass", "scrollable-region-focusable"]
+expect.set_options(timeout=PATIENCE * 1000)
+
+#: Both sizes: on a phone there are cards in place of rows.
+sizes = pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 
 
-def violations(odoo: OdooPage) -> list[str]:
-    """What axe finds in what is open: rule, element and reason."""
-    context = {"include": [[".o_action_manager"]], "exclude": [[selector] for selector in _present(odoo)]}
-    options = {
-        "runOnly": {"type": "tag", "values": RULES},
-        "rules": {rule: {"enabled": False} for rule in OF_THE_PAGE},
-        "resultTypes": ["violations"],
+@pytest.fixture(scope="module")
+def rows(world: World) -> Iterator[dict[str, int]]:
+    """One of each thing that the screens show: an empty screen breaks no rule."""
+    world.odoo("ir.config_parameter", "set_param", "miasalud_crm.chat_url", CHAT_URL)
+    one, other, lost = world.chat(), world.chat(), world.chat()
+    phone = f"+52155{one.manychat_id[-8:]}"
+    unknown = {f"campo {one.manychat_id.lower()}": "Mérida"}
+    sent = [one.enters(17, phone=phone, summary="¿Tienen citas?", channel="WhatsApp", **unknown)]
+    sent.append(other.enters(18, phone=phone))
+    assert world.settled(*sent) == ["created"] * 2
+    assert world.post("contact", {"nombre_lead": "Ana"}, **{"X-API-KEY": "mc_wrong"}).status_code == 401
+    (done,) = world.odoo("manychat.event", "search", [["event_id", "=", sent[0]]])
+    (field,) = world.eventually(
+        lambda: world.odoo("manychat.field.map", "search", [["name", "=", next(iter(unknown))]])
+    )
+    yield {
+        "lead": one.lead["id"],
+        "done": done,
+        "failed": failed_event(world, lost)[1],
+        "refused": refused(world, world.chat()),
+        "field": field,
+        "stage": world.odoo("manychat.stage.map", "search", [], limit=1)[0],
+        "alias": world.odoo("manychat.stage.alias", "search", [["map_id", "=", False]], limit=1)[0],
+        "key": world.odoo("manychat.api.key", "search", [], limit=1)[0],
     }
-    found: dict[str, Any] = Axe().run(odoo.page, context=context, options=options).response
-    return [
-        f"{violation['id']}: {node['html'][:160]} ({node['failureSummary'].splitlines()[-1].strip()})"
-        for violation in found["violations"]
-        for node in violation["nodes"]
-    ]
+    world.odoo("manychat.field.map", "unlink", [field])
+    world.odoo("ir.config_parameter", "set_param", "miasalud_crm.chat_url", "")
 
 
-def _present(odoo: OdooPage) -> list[str]:
-    """The selectors of what is Odoo's own; axe refuses one that finds nothing."""
-    return [selector for selector in ODOOS_OWN if odoo.page.locator(selector).count()]
+class Record:
+    """What the screens that were looked at break."""
+
+    def __init__(self, odoo: OdooPage) -> None:
+        self.odoo = odoo
+        self.found: dict[str, list[Fault]] = {}
+
+    def look(self, screen: str) -> None:
+        if broken := faults(self.odoo):
+            self.found[screen] = broken
+
+    def __str__(self) -> str:
+        return "\n".join(f"{screen}\n  " + "\n  ".join(map(str, broken)) for screen, broken in self.found.items())
 
 
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+@sizes
 @pytest.mark.timeout(900)
-def test_no_screen_of_ours_breaks_a_rule_of_accessibility(
+def test_no_screen_of_ours_breaks_a_rule(
     screens: list[Any],  # noqa: F811
+    rows: dict[str, int],
     sign_in: SignIn,
     phone: bool,
 ) -> None:
-    odoo = sign_in("administrator", phone=phone)
-    found = {}
+    record = Record(sign_in("administrator", phone=phone))
     for menu, action, view in screens:
-        odoo.open(action, view)
-        if faults := violations(odoo):
-            found[f"{menu}, {view}"] = faults
-    assert not found, "\n".join(f"{screen}\n  " + "\n  ".join(faults) for screen, faults in found.items())
+        record.odoo.open(action, view)
+        record.look(f"{menu}, {view}")
+    assert not record.found, str(record)
 
 
-def test_an_opportunity_breaks_none(sign_in: SignIn, world: World) -> None:
-    odoo, one, other = sign_in(), world.chat(), world.chat()
-    phone = f"+52551234{one.manychat_id[-4:]}"
-    assert world.settled(one.enters(17, phone=phone, summary="¿Tienen citas?"), other.enters(18, phone=phone))
-    odoo.open("crm.crm_lead_action_pipeline", record=one.lead["id"])
-    ours = [fault for fault in violations(odoo) if "manychat" in fault]
-    assert not ours, "\n".join(ours)
+@sizes
+@pytest.mark.timeout(900)
+def test_no_form_of_ours_breaks_a_rule(rows: dict[str, int], sign_in: SignIn, phone: bool) -> None:
+    record = Record(sign_in("administrator", phone=phone))
+    forms = [
+        (PIPELINE, "lead"),
+        (EVENTS, "done"),
+        (EVENTS, "failed"),
+        (EVENTS, "refused"),
+        ("miasalud_crm.manychat_stage_map_action", "stage"),
+        ("miasalud_crm.manychat_stage_alias_action", "alias"),
+        ("miasalud_crm.manychat_field_map_action_open", "field"),
+        (KEYS, "key"),
+    ]
+    for action, name in forms:
+        record.odoo.open(action, record=rows[name])
+        record.look(f"form {name}")
+        tabs = record.odoo.page.locator(".o_notebook .nav-link:not(.active):visible")
+        for tab in [str(tab.get_attribute("name")) for tab in tabs.all()]:
+            record.odoo.click(f".o_notebook .nav-link[name={tab}]")
+            record.look(f"form {name}, page {tab}")
+    record.odoo.open(PIPELINE, view="kanban")
+    record.look("pipeline")
+    record.odoo.open("miasalud_crm.crm_lead_waiting_action")
+    record.look("customers who wait")
+    assert not record.found, str(record)
 
 
-def test_axe_finds_a_button_without_a_name(odoo: OdooPage) -> None:
-    odoo.open("miasalud_crm.manychat_field_map_action")
-    odoo.page.evaluate(
-        "document.querySelector('.o_action_manager').insertAdjacentHTML('beforeend', "
-        "'<button><i class=fa></i></button>')"
-    )
-    assert {fault.split(":")[0] for fault in violations(odoo)} == {"button-name"}
+def _correct(odoo: OdooPage, rows: dict[str, int]) -> None:
+    odoo.open(EVENTS, record=rows["refused"])
+    odoo.click("button[name=action_correct]")
+
+
+def _change_id(odoo: OdooPage, rows: dict[str, int]) -> None:
+    odoo.open(PIPELINE, record=rows["lead"])
+    odoo.click(".o_notebook .nav-link[name=manychat]")
+    odoo.click("button[name=action_manychat_change_id]")
+    odoo.field("manychat_id").locator("input").fill("")
+    odoo.field("manychat_id").locator("input").blur()
+    odoo.settle()
+
+
+def _new_key(odoo: OdooPage, rows: dict[str, int]) -> None:
+    odoo.open("miasalud_crm.manychat_api_key_create_action")
+
+
+def _shown_key(odoo: OdooPage, rows: dict[str, int]) -> None:
+    _new_key(odoo, rows)
+    odoo.field("name").locator("input").fill("Bot de accesibilidad")
+    odoo.click(".modal footer button.btn-primary")
+    expect(odoo.field("key")).to_be_visible()
+
+
+def _replace_key(odoo: OdooPage, rows: dict[str, int]) -> None:
+    odoo.open(KEYS)
+    odoo.click("button[name=action_replace]")
+
+
+def _cleanup(odoo: OdooPage, rows: dict[str, int]) -> None:
+    odoo.open("miasalud_crm.manychat_stage_cleanup_action")
+
+
+def _use_field(odoo: OdooPage, rows: dict[str, int]) -> None:
+    odoo.open("miasalud_crm.manychat_field_map_action_open")
+    odoo.click("button[name=action_choose]")
+
+
+def _resend(odoo: OdooPage, rows: dict[str, int]) -> None:
+    odoo.open(EVENTS)
+    odoo.page.locator(".o_data_row .o_list_record_selector input").first.check()
+    odoo.settle()
+    odoo.click("button[name=action_resend]")
+
+
+def _tried_request(odoo: OdooPage, rows: dict[str, int]) -> None:
+    odoo.open("miasalud_crm.manychat_request_action")
+    odoo.click("button[name=try_request]")
+    expect(odoo.page.locator(".o_manychat_try_answer")).to_be_visible()
+
+
+def _problems(odoo: OdooPage, rows: dict[str, int]) -> None:
+    odoo.open(EVENTS)
+    odoo.click(".o_manychat_problems")
+
+
+def _general_settings(odoo: OdooPage, rows: dict[str, int]) -> None:
+    odoo.open("crm.crm_config_settings_action")
+
+
+@pytest.mark.parametrize(
+    "opens",
+    [
+        _correct,
+        _change_id,
+        _new_key,
+        _shown_key,
+        _replace_key,
+        _cleanup,
+        _use_field,
+        _resend,
+        _tried_request,
+        _problems,
+        _general_settings,
+    ],
+    ids=lambda opens: opens.__name__.strip("_"),
+)
+def test_no_dialog_of_ours_breaks_a_rule(
+    rows: dict[str, int], sign_in: SignIn, opens: Callable[[OdooPage, dict[str, int]], None]
+) -> None:
+    record = Record(sign_in("administrator"))
+    opens(record.odoo, rows)
+    record.look(opens.__name__)
+    assert not record.found, str(record)
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_the_buttons_in_a_row_are_pressed_by_the_keyboard(rows: dict[str, int], odoo: OdooPage, key: str) -> None:
+    odoo.open("miasalud_crm.manychat_stage_alias_action", view="list")
+    odoo.page.locator(".o_manychat_choose").first.press(key)
+    expect(odoo.page.locator(".o_selected_row [name=map_id] input")).to_be_visible()
+    odoo.page.keyboard.press("Escape")
+    odoo.settle()
+    odoo.page.locator("td[name=waiting_count] button").first.press(key)
+    expect(odoo.page.locator(".o_data_row td[name=received_at]").first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("element", "rule"),
+    [
+        ("<button><i class='fa fa-copy'></i></button>", "button-name"),
+        ("<p style='color: #aaa; background: #fff'>Importante</p>", "color-contrast"),
+        ("<span class='badge' style='color: #fff; background: #ffac00'>Espera</span>", "color-contrast"),
+        ("<pre style='overflow: auto; width: 20px; height: 20px'>una línea larga\notra línea larga</pre>",
+         "scrollable-region-focusable"),
+        ("<input type='text'>", "label"),
+    ],
+    ids=["button", "text", "badge", "scrolled", "input"],
+)  # fmt: skip
+def test_axe_finds_a_fault_among_our_elements(odoo: OdooPage, element: str, rule: str) -> None:
+    odoo.open("miasalud_crm.manychat_request_action")
+    insert = "html => document.querySelector('.o_manychat_requests p').insertAdjacentHTML('afterend', html)"
+    odoo.page.evaluate(insert, element)
+    assert {fault.rule for fault in faults(odoo)} == {rule}
