@@ -66,7 +66,11 @@ def bridge_only(method):
 
 def company_language(env):
     """The language of the company of ``env``, if it is installed; else English."""
-    code = env.company.partner_id.lang
+    return installed_language(env, env.company.partner_id.lang)
+
+
+def installed_language(env, code):
+    """``code`` if that language is installed; else English."""
     return code if code in dict(env["res.lang"].get_installed()) else "en_US"
 
 

@@ -10,6 +10,7 @@ from bridge.contract.newest import order_of
 
 from ..apply import merge
 from ..moments import naive_utc
+from ..rights import installed_language
 from .manychat_identity import is_applying
 from .manychat_setup import is_test_person
 from .manychat_stage_history import CHAT
@@ -221,7 +222,7 @@ class CrmLead(models.Model):
             company = self.company_id or self.env.company
             zone = company.partner_id.tz or company.resource_calendar_id.tz or "UTC"
             # The line is written once, by the bridge: in the language of the salesperson, who reads it.
-            lang = self.user_id.lang or company.partner_id.lang or self.env.lang
+            lang = installed_language(self.env, self.user_id.lang or company.partner_id.lang)
             env = self.with_context(lang=lang).env
             moment = format_datetime(env, naive_utc(event.occurred_at), tz=zone, dt_format="d MMM y, HH:mm")
             date = env._("This happened on %(moment)s (%(zone)s).", moment=moment, zone=zone)

@@ -92,7 +92,8 @@ class CrmLead(models.Model):
         """Open the opportunities of the same person, this one included."""
         self.ensure_one()
         leads = self | self._manychat_same_person(limit=None)
-        return self._manychat_list_action(self.env._("Same Person"), [("id", "in", leads.ids)])
+        domain = [("id", "in", leads.ids)]  # a name: Odoo 19 takes a parenthesis after a text for another text
+        return self._manychat_list_action(self.env._("Same Person"), domain)
 
     # ------------------------------------------------------------
     # Business

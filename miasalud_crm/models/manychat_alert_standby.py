@@ -27,8 +27,8 @@ class ManychatAlert(models.Model):
     @access_required("read")
     def action_view_standby(self):
         """The counts of the standby."""
-        self.ensure_one()
         self.env["manychat.standby.refusal"].check_access("read")  # any internal user may read alerts
+        self.ensure_one()
         return self.env["ir.actions.act_window"]._for_xml_id("miasalud_crm.manychat_standby_refusal_action")
 
     # ------------------------------------------------------------

@@ -66,7 +66,7 @@ class ManychatRequest(models.AbstractModel):
         # The most used one first.
         event_types = sorted(EventType, key=lambda event_type: event_type is not EventType.OPPORTUNITY)
         # Keys are shown once and not stored, so the page cannot fill one in.
-        key = self.env._("<your key>")
+        key = "<" + self.env._("your key") + ">"
         return {
             "warning": self._address_warning(base_url),
             "can_create_key": self.env.user.has_group("base.group_system"),

@@ -13,11 +13,19 @@ from .common import menu_paths
 
 #: The same in both languages: names, and words that Spanish shares or has taken over.
 SAME = {
+    "Bot",
+    "Bots",
     "Error",
     "ID",
     "ManyChat",
+    "Odoo",
+    "Total",
+    "Webhook",
+    "Webhooks",
     "WhatsApp",
     "X-Dry-Run",
+    "https://crm.example.com",
+    "no",
     "https://app.manychat.com/fb…/chat/{manychat_id}",
 }
 #: What Odoo calls crm.lead, on 19 and on 18, and ir.cron. It exports the name with every module that extends a model.
