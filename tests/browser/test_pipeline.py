@@ -36,7 +36,12 @@ def unused(world: World) -> Iterator[list[int]]:
     mapped = [row["stage_id"][0] for row in world.odoo("manychat.stage.map", "search_read", [], fields=["stage_id"])]
     stages = world.odoo("crm.stage", "search", [["id", "not in", mapped]])
     assert len(stages) >= 4
-    before = world.odoo("crm.stage", "read", stages, ["fold", "sequence"])
+    before = world.odoo("crm.stage", "read", stages, ["fold", "sequence", "is_won"])
+    # Another test may have folded them.
+    world.odoo("manychat.stage.decision", "unlink", world.odoo("manychat.stage.decision", "search", []))
+    for place, stage in enumerate(sorted(before, key=lambda stage: stage["id"]), start=1):
+        new = {"fold": False, "sequence": 70 if stage["is_won"] else place}
+        world.odoo("crm.stage", "write", [stage["id"]], new)
     yield stages
     for stage in before:
         world.odoo("crm.stage", "write", [stage["id"]], {"fold": stage["fold"], "sequence": stage["sequence"]})
