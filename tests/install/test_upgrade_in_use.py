@@ -67,7 +67,8 @@ Rejection._record("/api/v1/manychat/crm-opportunity", "invalid", "manychat_id is
 Rejection._record("/api/v1/manychat/contact", "too_large", "Too large.", b"x" * 9000, bot)
 env.flush_all()
 env.cr.execute("UPDATE manychat_rejection SET create_date = create_date - interval '40 days' WHERE code = 'too_large'")
-env["ir.filters"].create({"name": "Mine", "model_id": "manychat.rejection", "user_id": manager.id})
+owner = {"user_ids": manager.ids} if "user_ids" in env["ir.filters"]._fields else {"user_id": manager.id}
+env["ir.filters"].create({"name": "Mine", "model_id": "manychat.rejection", **owner})
 for number in range(400):
     env["manychat.event"].create({"event_id": f"{number:064x}", "type": "contact", "state": "done", "outcome": "stored",
         "manychat_id": f"MC-{number}", "received_at": now - timedelta(hours=2), "key_name": bot.name,
@@ -87,7 +88,8 @@ same = {
     "aliases": table("manychat.stage.alias", "name", "map_id", "is_open"),
     "advisers": table("manychat.advisor", "external_id", "role", "name", "user_id", "to_complete"),
     "keys": table("manychat.api.key", "name", "prefix", "active", "last_used", "expiration_date"),
-    "chatter": table("mail.message", "model", "res_id", "body"),
+    # On 19, Odoo itself notes the server actions of new jobs.
+    "chatter": [row for row in table("mail.message", "model", "res_id", "body") if "ir.actions.server" not in row],
     "activities": table("mail.activity", "summary"),
     "parameters": [[row.key, row.value] for row in env["ir.config_parameter"].search(
         [("key", "=like", "miasalud_crm.%")], order="key")],
