@@ -88,8 +88,9 @@ same = {
     "aliases": table("manychat.stage.alias", "name", "map_id", "is_open"),
     "advisers": table("manychat.advisor", "external_id", "role", "name", "user_id", "to_complete"),
     "keys": table("manychat.api.key", "name", "prefix", "active", "last_used", "expiration_date"),
-    # On 19, Odoo itself notes the server actions of new jobs.
-    "chatter": [row for row in table("mail.message", "model", "res_id", "body") if "ir.actions.server" not in row],
+    # On 19, Odoo itself notes new jobs and their server actions.
+    "chatter": [row for row in table("mail.message", "model", "res_id", "body")
+                if row[1] not in ("ir.cron", "ir.actions.server")],
     "activities": table("mail.activity", "summary"),
     "parameters": [[row.key, row.value] for row in env["ir.config_parameter"].search(
         [("key", "=like", "miasalud_crm.%")], order="key")],
