@@ -22,7 +22,7 @@ class Sizes:
     :ivar events: of each run of ours; below 1,000, since Azurite becomes slow above that
     :ivar peer_events: of each run of a peer that is many times slower
     :ivar load_seconds: how long webhooks are sent in each run
-    :ivar latency_seconds: how long five events a second are sent
+    :ivar latency_seconds: how long five events a second are sent in each round
     :ivar idle_seconds: how long the requests of an idle bridge are counted
     :ivar bursts: numbers of webhooks that come at once
     :ivar opportunities: of the large system
@@ -33,7 +33,7 @@ class Sizes:
     events: int = 960
     peer_events: int = 160
     load_seconds: float = 2.0
-    latency_seconds: float = 25.0
+    latency_seconds: float = 10.0
     idle_seconds: float = 30.0
     bursts: tuple[int, ...] = (2000, 5000)
     opportunities: int = 100_000
@@ -46,7 +46,7 @@ SHORT = Sizes(
     events=256,
     peer_events=48,
     load_seconds=1.0,
-    latency_seconds=6.0,
+    latency_seconds=5.0,
     idle_seconds=10.0,
     bursts=(500,),
     opportunities=5_000,

@@ -64,14 +64,16 @@ Rounds = Mapping[str, Sequence[Sample]]
 class Row:
     """A figure of the table.
 
-    :ivar what: the alternative, with its circumstances
+    :ivar what: the alternative, or what was measured
     :ivar cpu_ms: milliseconds of processor time for each event, by program
+    :ivar under: the circumstances, if the case has several
     """
 
     what: str
     unit: str
     spread: Spread
     cpu_ms: Mapping[str, float] = field(default_factory=dict)
+    under: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,16 +145,12 @@ def interleave(rounds: int, alternatives: Mapping[str, Callable[[int], Sample]],
     return samples
 
 
-def rate_row(what: str, samples: Sequence[Sample]) -> Row:
+def rate_row(what: str, samples: Sequence[Sample], under: str = "") -> Row:
     """Events a second, with the processor time of each event."""
     cpu = [sample.cpu_ms for sample in samples]
     programs = {name for each in cpu for name in each}
     cpu_ms = {name: statistics.median(each.get(name, 0.0) for each in cpu) for name in sorted(programs)}
-    return Row(what, "events/s", Spread.of([sample.rate for sample in samples]), cpu_ms)
-
-
-def figure_row(what: str, unit: str, figure: str, samples: Sequence[Sample]) -> Row:
-    return Row(what, unit, Spread.of([sample.figures[figure] for sample in samples]))
+    return Row(what, "events/s", Spread.of([sample.rate for sample in samples]), cpu_ms, under)
 
 
 def ratio(

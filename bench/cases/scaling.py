@@ -43,7 +43,7 @@ def run(bench: Bench) -> Result:
     targets: list[Target] = []
     for kind, make in kinds.items():
         samples = bench.interleave({f"{kind}, {_bridges(count)}": partial(drained, make, count) for count in BRIDGES})
-        rows += [rate_row(name, each) for name, each in samples.items()]
+        rows += [rate_row(_bridges(count), each, kind) for count, each in zip(BRIDGES, samples.values(), strict=True)]
         one, two, four = samples.values()
         if kind == "contacts":
             targets.append(Target(f"{kind}: 4 bridges beside 1", ratio(four, one), 1, "×", at_least=True))
