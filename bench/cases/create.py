@@ -12,7 +12,7 @@ from ..case import Bench
 from ..measure import OURS, Result, Row, Sample, Target, rate_row, ratio
 from ..peers import inside_odoo
 from ..peers.document_worker import DocumentWorker
-from .move import DOCUMENT, INSIDE, QUEUE, WARM_UP, receive_and_delete, statements_of_a_batch
+from .move import DOCUMENT, INSIDE, QUEUE, WARM_UP, queries_of_a_batch, receive_and_delete
 
 
 def run(bench: Bench) -> Result:
@@ -51,12 +51,12 @@ def run(bench: Bench) -> Result:
 
     samples = bench.interleave({OURS: ours, DOCUMENT: document, INSIDE: inside, QUEUE: queue_alone})
     limits = [min(one, other, key=lambda s: s.rate) for one, other in zip(samples[INSIDE], samples[QUEUE], strict=True)]
-    statements = statements_of_a_batch(bench, entries(3 * WARM_UP))
+    queries = queries_of_a_batch(bench, entries(3 * WARM_UP))
     return Result(
         "Opportunities created for unknown people",
         [
             *(rate_row(name, each) for name, each in samples.items()),
-            Row("statements of a batch of 32", "statements", statements),
+            Row("queries of a batch of 32", "queries", queries),
         ],
         [
             Target(f"times {DOCUMENT}", ratio(samples[OURS], samples[DOCUMENT]), 7, "×", at_least=True),

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from .. import drain, events, people, webhook_load
 from ..case import Bench
 from ..measure import OURS, Result, Row, Sample, Spread, Target, WrongAnswer, rate_row, ratio
-from ..statements import counted, logged
+from ..queries import counted, logged
 from ..system import BenchStack
 from ..webhook_load import Load
 
@@ -117,9 +117,9 @@ def run(bench: Bench) -> Result:
                 Target(f"times {AUTOMATION}, {clients} clients", ratio(ours, peer), 6, "×", at_least=True),
                 Target(f"p99 beside {AUTOMATION}'s, {clients} clients", p99, 1 / 6, "×", at_least=False),
             ]
-    statements = statements_of_a_webhook(hooks)
-    rows.append(Row("statements of a webhook", "statements", statements))
-    targets.append(Target("statements of a webhook", statements, 4, "statements", at_least=False))
+    queries = queries_of_a_webhook(hooks)
+    rows.append(Row("queries of a webhook", "queries", queries))
+    targets.append(Target("queries of a webhook", queries, 4, "queries", at_least=False))
     ours, peer = _while_draining(bench, hooks, rows)
     targets.append(Target(f"times {AUTOMATION}, a bridge draining", ratio(ours, peer), 4, "×", at_least=True))
     return Result("Stage changes posted to a webhook", rows, targets)
@@ -158,7 +158,7 @@ def _while_draining(bench: Bench, hooks: Webhooks, rows: list[Row]) -> Sequence[
     return list(samples.values())
 
 
-def statements_of_a_webhook(hooks: Webhooks) -> Spread:
+def queries_of_a_webhook(hooks: Webhooks) -> Spread:
     """Of several requests one after the other, beginning with what both workers have loaded."""
     counts = []
     with logged(hooks.stack):
@@ -167,7 +167,7 @@ def statements_of_a_webhook(hooks: Webhooks) -> Spread:
             with counted(hooks.stack) as statements:
                 assert webhook_load.is_ok(webhook_load.post(hooks.port, content))
             if number >= 4:
-                counts.append(float(len(statements.of_connection_with("INSERT INTO manychat_event"))))
+                counts.append(float(statements.queries_beside("INSERT INTO manychat_event")))
     return Spread.of(counts)
 
 
