@@ -22,7 +22,7 @@ def run(bench: Bench) -> Result:
         return events.entries(stack, events.new_run("CREATE"), count)
 
     def ours(_round: int) -> Sample:
-        since, created = datetime.now(timezone.utc), entries(bench.sizes.events)
+        since, created = datetime.now(timezone.utc), entries(bench.sizes.fewer_events)
         sample = drain.drain(stack, created, entries(WARM_UP))
         drain.require_applied(stack, created, "created")
         drain.require_stages(stack, created, since, moved=False)
@@ -41,13 +41,13 @@ def run(bench: Bench) -> Result:
         return sample
 
     def inside(_round: int) -> Sample:
-        since, created = datetime.now(timezone.utc), entries(bench.sizes.events)
+        since, created = datetime.now(timezone.utc), entries(bench.sizes.fewer_events)
         sample = inside_odoo.run(stack, "create", created, entries(WARM_UP))
         drain.require_stages(stack, created, since, moved=False)
         return sample
 
     def queue_alone(_round: int) -> Sample:
-        return receive_and_delete(bench, entries(bench.sizes.events))
+        return receive_and_delete(bench, entries(bench.sizes.fewer_events))
 
     samples = bench.interleave({OURS: ours, DOCUMENT: document, INSIDE: inside, QUEUE: queue_alone})
     limits = [min(one, other, key=lambda s: s.rate) for one, other in zip(samples[INSIDE], samples[QUEUE], strict=True)]

@@ -55,7 +55,7 @@ def _webhooks(hooks: Webhooks, _round: int) -> Sample:
 
 def _moves(bench: Bench, stack: BenchStack, _round: int) -> Sample:
     since = datetime.now(timezone.utc)
-    count = bench.sizes.events // 2
+    count = bench.sizes.fewer_events
     moves = events.moves(stack, people.add(stack, events.new_run("GROWTH"), count))
     sample = drain.drain(stack, moves, events.moves(stack, people.add(stack, events.new_run("GROWTH"), WARM_UP)))
     drain.require_applied(stack, moves, "moved")
