@@ -101,16 +101,17 @@ class Result:
     :ivar title: what it is about, for people
     :ivar rows: the first is ours
     :ivar targets: the first is the one that counts most
+    :ivar has_peer: whether the second row is what ours is compared with
     """
 
     title: str
     rows: Sequence[Row]
     targets: Sequence[Target]
+    has_peer: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """``ours``, ``peer``, ``ratio``, ``limit`` and ``met`` are in short what rows and targets say."""
-        headline = self.targets[0] if self.targets else None
-        peer = self.rows[1].spread.median if len(self.rows) > 1 else None
+        peer = self.rows[1].spread.median if self.has_peer else None
         ours = self.rows[0].spread.median
         rounded: dict[str, Any] = _rounded(
             {
@@ -119,7 +120,7 @@ class Result:
                 "ours": ours,
                 "peer": peer,
                 "ratio": ours / peer if peer else None,
-                "limit": headline.limit if headline else None,
+                "limit": self.targets[0].limit,
                 "met": all(target.is_met for target in self.targets),
                 "rows": [asdict(row) for row in self.rows],
                 "targets": [{**asdict(target), "met": target.is_met} for target in self.targets],

@@ -62,4 +62,5 @@ def run(bench: Bench) -> Result:
             Target(f"times {DOCUMENT}", ratio(samples[OURS], samples[DOCUMENT]), 7, "×", at_least=True),
             Target("part of the limit", ratio(samples[OURS], limits), 0.6, "×", at_least=True),
         ],
+        has_peer=True,
     )

@@ -75,6 +75,7 @@ def run(bench: Bench) -> Result:
             ),
             Target("queries of a batch of 32", queries, 40, "queries", at_least=False),
         ],
+        has_peer=True,
     )  # fmt: skip
 
 

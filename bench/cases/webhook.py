@@ -122,7 +122,7 @@ def run(bench: Bench) -> Result:
     targets.append(Target("queries of a webhook", queries, 4, "queries", at_least=False))
     ours, peer = _while_draining(bench, hooks, rows)
     targets.append(Target(f"times {AUTOMATION}, a bridge draining", ratio(ours, peer), 4, "×", at_least=True))
-    return Result("Stage changes posted to a webhook", rows, targets)
+    return Result("Stage changes posted to a webhook", rows, targets, has_peer=True)
 
 
 def _alone(bench: Bench, hooks: Webhooks, clients: int, rows: list[Row]) -> Sequence[Sequence[Sample]]:
@@ -136,6 +136,7 @@ def _alone(bench: Bench, hooks: Webhooks, clients: int, rows: list[Row]) -> Sequ
     under = f"{clients} client{'s' if clients > 1 else ''}"
     for what, each in zip((OURS, AUTOMATION), samples.values(), strict=True):
         rows.append(rate_row(what, each, under))
+    for what, each in zip((OURS, AUTOMATION), samples.values(), strict=True):
         for quantile in ("p50", "p99"):
             spread = Spread.of([sample.figures[quantile] for sample in each])
             rows.append(Row(f"{what}, {quantile}", "ms", spread, under=under))

@@ -26,6 +26,7 @@ def a_result(limit: float) -> Result:
         "An invented case",
         [measure.rate_row(OURS, ours), measure.rate_row("the other", peer)],
         [Target("times the other", measure.ratio(ours, peer), limit, "×", at_least=True)],
+        has_peer=True,
     )
 
 
