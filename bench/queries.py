@@ -23,8 +23,7 @@ _STATEMENT = re.compile(
 #: query whose values must not come into PostgreSQL's log.
 _FRAME = re.compile(
     r"\s*(BEGIN|COMMIT|ROLLBACK|START TRANSACTION|DISCARD ALL|SELECT (base_registry|orm)_signaling\w*\.|"
-    r"SELECT set_config\('miasalud\.statement'|SELECT to_regprocedure\('pg_temp\.|"
-    r"CREATE OR REPLACE FUNCTION pg_temp\.)",
+    r"SELECT set_config\('miasalud\.statement'|SELECT to_regprocedure\('|CREATE OR REPLACE FUNCTION )",
     re.IGNORECASE,
 )
 
