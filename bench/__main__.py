@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from . import charts, people, results, tables
+from . import people, results, tables
 from .case import SHORT, Bench, Sizes
 from .cases import CASES
 from .system import BenchStack
@@ -48,6 +48,8 @@ def main() -> int:
     file = options.results or (None if options.short else results.FILE)
     if good and file:
         results.write(results.merged(results.read(file), about["odoo"], {**about, "cases": good}), file)
+        from . import charts  # what draws takes a second to load
+
         charts.draw(results.read(file), file.parent)
     return 1 if failed else 0
 
