@@ -161,6 +161,11 @@ def ratio(
     return Spread.of([value(one) / value(other) for one, other in zip(ours, peer, strict=True)])
 
 
+def cpu_row(ours: Sequence[Sample], peer: Sequence[Sample], name: str) -> Row:
+    """How much more processor time a peer takes for an event: what a busy machine disturbs least."""
+    return Row(f"processor time of {name}, times ours", "×", ratio(peer, ours, own_cpu_ms))
+
+
 def own_cpu_ms(sample: Sample) -> float:
     """Milliseconds of processor time for each event, without what stands for Azure and without the load's sender."""
     return sum(ms for name, ms in sample.cpu_ms.items() if name not in NOT_OURS)

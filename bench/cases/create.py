@@ -9,7 +9,7 @@ from bridge.contract.payloads import OPPORTUNITY_QUEUE
 
 from .. import drain, events
 from ..case import Bench
-from ..measure import OURS, Result, Row, Sample, Target, rate_row, ratio
+from ..measure import OURS, Result, Row, Sample, Target, cpu_row, rate_row, ratio
 from ..peers import inside_odoo
 from ..peers.document_worker import DocumentWorker
 from .move import DOCUMENT, INSIDE, QUEUE, WARM_UP, queries_of_a_batch, receive_and_delete
@@ -56,6 +56,7 @@ def run(bench: Bench) -> Result:
         "Opportunities created for unknown people",
         [
             *(rate_row(name, each) for name, each in samples.items()),
+            cpu_row(samples[OURS], samples[DOCUMENT], DOCUMENT),
             Row("queries of a batch of 32", "queries", queries),
         ],
         [

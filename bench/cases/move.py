@@ -11,7 +11,7 @@ from bridge.odoo import Odoo
 
 from .. import drain, events, people
 from ..case import Bench
-from ..measure import OURS, Result, Row, Sample, Spread, Target, own_cpu_ms, rate_row, ratio
+from ..measure import OURS, Result, Row, Sample, Spread, Target, cpu_row, own_cpu_ms, rate_row, ratio
 from ..peers import inside_odoo
 from ..peers.document_worker import DocumentWorker
 from ..queries import counted, logged
@@ -64,6 +64,7 @@ def run(bench: Bench) -> Result:
         "Opportunities moved, one in eleven won",
         [
             *(rate_row(name, each) for name, each in samples.items()),
+            cpu_row(samples[OURS], samples[DOCUMENT], DOCUMENT),
             Row("queries of a batch of 32", "queries", queries),
         ],
         [

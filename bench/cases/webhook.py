@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 from .. import drain, events, people, webhook_load
 from ..case import Bench
-from ..measure import OURS, Result, Row, Sample, Spread, Target, WrongAnswer, rate_row, ratio
+from ..measure import OURS, Result, Row, Sample, Spread, Target, WrongAnswer, cpu_row, rate_row, ratio
 from ..queries import counted, logged
 from ..system import BenchStack
 from ..webhook_load import Load
@@ -140,6 +141,7 @@ def _alone(bench: Bench, hooks: Webhooks, clients: int, rows: list[Row]) -> Sequ
         for quantile in ("p50", "p99"):
             spread = Spread.of([sample.figures[quantile] for sample in each])
             rows.append(Row(f"{what}, {quantile}", "ms", spread, under=under))
+    rows.append(dataclasses.replace(cpu_row(*samples.values(), AUTOMATION), under=under))
     hooks.clear()
     return list(samples.values())
 
