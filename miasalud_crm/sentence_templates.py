@@ -180,7 +180,7 @@ TEMPLATES = (
     _lt("Upload it there."),
     _lt("Use an identity of the storage account's tenant."),
     _lt("workload identity"),
-    # bridge/queue.py
+    # bridge/queue_login.py
     _lt("not an Azure Storage connection string"),
     # bridge/queue_account.py
     _lt(
@@ -226,7 +226,6 @@ TEMPLATES = (
     ),
     _lt("Set the URL of the account in place of the connection string, so that an identity logs in."),
     _lt("the identity %(name)s lacks %(what)s"),
-    _lt("the request could not be signed"),
     _lt("the SAS is for other addresses"),
     _lt("the SAS lacks %(what)s"),
     _lt(

@@ -30,6 +30,7 @@ from bridge.settings import Settings
 from bridge.store import migrate, schema
 from bridge.store.engine import create_engine
 
+from ..queue_sdk import sdk
 from .api import Api, running
 from .entra import Certificate
 from .odoo_stand_in import DATABASE, OdooStandIn
@@ -126,7 +127,7 @@ def queues(azurite: Azurite) -> Iterator[dict[str, Queue]]:
     queues = {name: Queue(azurite.connection_string, name) for name in QUEUES}
     for queue in queues.values():
         queue.create()
-        queue._client.clear_messages()
+        sdk(queue).clear_messages()
     yield queues
     for queue in queues.values():
         queue.close()
