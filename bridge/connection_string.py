@@ -69,8 +69,10 @@ def endpoint(parts: dict[str, str]) -> str:
     """The URL of the queue service."""
     if url := parts.get("queueendpoint"):
         return url if "://" in url else f"https://{url}"
-    protocol, suffix = parts.get("defaultendpointsprotocol") or "https", parts.get("endpointsuffix")
-    return f"{protocol.lower()}://{parts['accountname']}.queue.{suffix or 'core.windows.net'}"
+    suffix = parts.get("endpointsuffix")
+    # As in Microsoft's client: without a suffix the protocol is https, whatever stands there.
+    protocol = (parts.get("defaultendpointsprotocol", "").lower() if suffix else "") or "https"
+    return f"{protocol}://{parts['accountname']}.queue.{suffix or 'core.windows.net'}"
 
 
 def _fault_of_another_thing(text: str) -> str | None:
