@@ -47,6 +47,9 @@ _IDENTITY_DENIED_ADVICE = sentence(
     "The service does not accept its token. Is the storage account in the tenant of this identity, and this machine's "
     "clock right?"
 )
+#: Seconds. The service takes no signature that is further from its own clock.
+#: https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key#specifying-the-date-header
+_MOST_APART = 15 * 60
 #: Answers of the service that say more than “refused”, for a key and for an identity.
 _WORDS = {
     "KeyBasedAuthenticationNotPermitted": (
@@ -84,6 +87,10 @@ def unavailable(error: Failure, identity: Identity | None = None) -> QueueUnavai
     if error.status == 404:
         return QueueMissing(error.code or "not found")
     if error.status in (401, 403):
+        if error.seconds_apart > _MOST_APART:
+            minutes = round(error.seconds_apart / 60)
+            advice = sentence("This machine's clock is wrong by %(minutes)s minutes: set it right.", minutes=minutes)
+            return QueueDenied(f"{answer(error)}: {advice}")
         if identity is None:
             return QueueDenied(f"{answer(error)}: {_DENIED_ADVICE}")
         what = sentence("it answered %(status)s to the identity %(name)s", status=_status(error), name=identity)

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import formatdate
+from email.utils import formatdate, mktime_tz, parsedate_tz
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -74,12 +74,14 @@ class Refused(Failure):
     :ivar status: of HTTP
     :ivar code: the service's own word for it
         (https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes), or empty
+    :ivar seconds_apart: how far this machine's clock is from the service's
     """
 
-    def __init__(self, status: int, code: str = ""):
+    def __init__(self, status: int, code: str = "", seconds_apart: float = 0):
         super().__init__()
         self.status = status
         self.code = code
+        self.seconds_apart = seconds_apart
 
 
 @dataclass
@@ -99,6 +101,11 @@ class Answer:
             return code
         found = re.search(rb"<Code>(\w+)</Code>", self.body)
         return found[1].decode() if found else ""
+
+    def seconds_apart(self) -> float:
+        """How far this machine's clock is from the service's; 0 if it does not say."""
+        said = parsedate_tz(self.headers.get("Date", ""))
+        return abs(time.time() - mktime_tz(said)) if said else 0
 
 
 class Sender:
@@ -150,7 +157,7 @@ class Sender:
                     break
             time.sleep(pause)
         if not 200 <= answer.status < 300:
-            raise Refused(answer.status, answer.code())
+            raise Refused(answer.status, answer.code(), answer.seconds_apart())
         return answer
 
     def _send_authorized(self, method: str, path: str, query: Mapping[str, str], body: bytes | None) -> Answer:

@@ -232,6 +232,7 @@ TEMPLATES = (
         "The service does not accept its token. Is the storage account in the tenant of this identity, and "
         "this machine's clock right?"
     ),
+    _lt("This machine's clock is wrong by %(minutes)s minutes: set it right."),
     _lt("the storage account is disabled"),
     _lt("the storage account takes no keys"),
     _lt("the storage account's network rules refuse this machine"),

@@ -96,7 +96,7 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
             self.close_connection = not is_whole or reply.headers.get("Connection") == "close"
             if not reply.status:
                 return
-            self.send_response(reply.status)
+            self.send_response_only(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             if reply.status != 204:

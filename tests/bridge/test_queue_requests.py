@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -215,6 +217,15 @@ def test_a_word_of_the_service_is_found_in_the_body_too() -> None:
         Queue(azure.connection_string, "queue").send("x")
 
 
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(40, "clock is wrong by 40 minutes"), (-40, "clock"), (5, "key or SAS")]
+)
+def test_a_refusal_names_the_clock_if_that_is_wrong(minutes: int, words: str) -> None:
+    reply = Reply(403, headers={"Date": formatdate(time.time() + minutes * 60, usegmt=True)})
+    with service(reply) as azure, pytest.raises(QueueDenied, match=words):
+        Queue(azure.connection_string, "queue").depth()
+
+
 def test_a_connection_that_the_service_has_closed_costs_no_request() -> None:
     with service(Reply(200, PAGE, {"Connection": "close"})) as azure:
         queue = Queue(azure.connection_string, "queue", retries=0)
@@ -352,8 +363,6 @@ class _Credential:
         self._seconds, self._is_same = seconds, is_same
 
     def get_token_info(self, *scopes: str, options: Any = None) -> _Given:
-        import time
-
         self.asked.append((scopes, options or {}))
         return _Given("t" if self._is_same else f"t{len(self.asked)}", time.time() + self._seconds)
 
