@@ -2,7 +2,8 @@ from collections import defaultdict
 
 from odoo import api, models
 
-from ..apply.history import HISTORY, Answers, Gathering, Ready, gathering, is_odoos_way, plain
+from ..apply.history import HISTORY, Answers, Gathering, Ready, Recipients, gathering, plain
+from ..apply.history_overrides import is_odoos_way
 from .manychat_identity import is_applying
 
 #: Over RPC, Odoo 18 answers with the id of a posted message. Odoo 19 needs no decorator for that.
@@ -68,16 +69,16 @@ class CrmLead(models.Model):
             return answers.parents.pop(self.id)
         return super()._message_compute_parent_id(parent_id)
 
-    def _mail_get_alias_domains(self, **kwargs):
+    def _mail_get_alias_domains(self, default_company=False):
         def alias_domains(leads, **asked):
-            return super(CrmLead, leads)._mail_get_alias_domains(**asked)
+            return super()._mail_get_alias_domains(**asked)
 
-        answers = Answers.of(self)
-        return answers.once(self, alias_domains, **kwargs) if answers else alias_domains(self, **kwargs)
+        answers, arguments = Answers.of(self), {"default_company": default_company}
+        return answers.once(self, alias_domains, **arguments) if answers else alias_domains(self, **arguments)
 
     def _notify_get_reply_to(self, default=None, **kwargs):
         def reply_to(leads, **asked):
-            return super(CrmLead, leads)._notify_get_reply_to(**asked)
+            return super()._notify_get_reply_to(**asked)
 
         answers, arguments = Answers.of(self), {"default": default, **kwargs}
         return answers.once(self, reply_to, **arguments) if answers else reply_to(self, **arguments)
@@ -115,9 +116,9 @@ class CrmLead(models.Model):
         for lead, message, values in posted:
             lead._message_post_after_hook(message, values)
             recipients[values["message_type"], values["subtype_id"]] |= lead
-        answers.ask_recipients(plain(self).env, recipients)
+        known = {HISTORY: Recipients(plain(self).env, recipients)}
         for lead, message, values in posted:
-            lead.with_context(**{HISTORY: answers})._notify_thread(message, values)
+            lead.with_context(**known)._notify_thread(message, values)
 
     def _manychat_ready(self, answers, method, kwargs):
         """Have Odoo say what row it would insert: :class:`Ready`."""
@@ -143,26 +144,3 @@ class CrmLead(models.Model):
             tracked += [{**values, "mail_message_id": message.id} for values in each.tracked]
         self.env["mail.tracking.value"].sudo().create(tracked)
         return [messages[id(each)] for each in ready]
-
-
-class MailFollowers(models.Model):
-    _inherit = "mail.followers"
-
-    def _get_recipient_data(self, records, message_type, subtype_id, pids=None):
-        answers = not pids and records and records._name == "crm.lead" and Answers.of(records)
-        if answers and (records.id, message_type, subtype_id) in answers.recipients:
-            return {records.id: answers.recipients.pop((records.id, message_type, subtype_id))}
-        return super()._get_recipient_data(records, message_type, subtype_id, pids=pids)
-
-
-class MailMessageSubtype(models.Model):
-    _inherit = "mail.message.subtype"
-
-    def exists(self):
-        # Odoo asks for each opportunity again, of one transaction in which nobody deletes a subtype.
-        gathered = Gathering.of(self.env)
-        if not gathered:
-            return super().exists()
-        if not gathered.subtype_ids.issuperset(self._ids):
-            gathered.subtype_ids.update(super().exists()._ids)
-        return self.browse(each for each in self._ids if each in gathered.subtype_ids)
