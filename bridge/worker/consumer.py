@@ -64,10 +64,7 @@ class Consumer(threading.Thread):
         with self.progress.of_this_thread():
             try:
                 while messages := self._poller.next_messages():
-                    try:
-                        self._work_off(messages)
-                    except Outage as outage:
-                        trip_breaker(self._breakers, outage)
+                    self._work_off(messages)
             except BaseException:
                 # A bug. The process ends, so that its supervisor notices and starts it again.
                 self.crashed = True
@@ -77,10 +74,7 @@ class Consumer(threading.Thread):
                 wait(self._settling)
 
     def _work_off(self, messages: Sequence[Message]) -> None:
-        """Process ``messages`` and settle each.
-
-        :raises Outage: after settling what could be handled
-        """
+        """Process ``messages`` and settle each. During an outage, those that could be handled are settled for good."""
         outcome_log.batch_received(self._queue.name, len(messages))
         batch = Batch(messages)
         queue_is_up = True
@@ -89,7 +83,8 @@ class Consumer(threading.Thread):
                 self._processor.process(batch)
         except Outage as outage:
             queue_is_up = outage.dependency != "queue"
-            raise
+            # Before the messages go back to the queue: another consumer would take them at once, and fail as well.
+            trip_breaker(self._breakers, outage)
         finally:
             # Without the queue the messages come again when their leases end, and their events are found finished.
             if queue_is_up:

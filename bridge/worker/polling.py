@@ -54,7 +54,7 @@ class Pace:
         """
         quiet = time.monotonic() - self._received_at
         pause = min(max(quiet * SHARE, SHORTEST), self._longest) * (1 if urgent else UNHURRIED)
-        return min(pause, LONGEST) * random.uniform(1 - JITTER, 1)
+        return min(pause, LONGEST) * random.uniform(1 - JITTER, 1)  # noqa: S311
 
 
 class Poller:

@@ -274,3 +274,17 @@ def test_two_bridges_do_not_ask_in_step(monkeypatch: pytest.MonkeyPatch) -> None
     clock, pace = Clock(monkeypatch), Pace(0.7)
     clock.now += 3600
     assert len({pace.pause(urgent=True) for _ in range(20)}) == 20
+
+
+def test_an_outage_is_one_outage_for_all_consumers(world: World) -> None:
+    bridge = world.start_bridge(concurrent_batches=4, batch_size=1)
+    eventually(lambda: world.odoo.heartbeats)
+    world.odoo.stop()
+    event = stage("MC1")
+    world.send(event)
+    eventually(lambda: bridge.lines("dependency_down"))
+    world.odoo.start()
+
+    assert world.settle(event) == ["created"]
+    assert len(bridge.lines("dependency_down")) == len(bridge.lines("dependency_up")) == 1
+    assert [row.attempts for row in world.rows("audit")] == [1]
