@@ -1,4 +1,4 @@
-"""Creating a queue, by Microsoft's SDK: that is rare, and the SDK is imported when it is needed. Loaded into Odoo too."""
+"""Creating a queue, by Microsoft's SDK. That is rare: the SDK is imported when it is needed. Loaded into Odoo too."""
 
 from __future__ import annotations
 
