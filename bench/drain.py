@@ -28,11 +28,11 @@ PATIENCE = 180
 SETTLE = 0.5
 
 
-def wait_until(look: Callable[[], object], what: str, every: float = 0.02) -> None:
-    deadline = time.monotonic() + PATIENCE
+def wait_until(look: Callable[[], object], what: str, every: float = 0.02, patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
     while not look():
         if time.monotonic() > deadline:
-            raise WrongAnswer(f"Not within {PATIENCE} s: {what}")
+            raise WrongAnswer(f"Not within {patience:.0f} s: {what}")
         time.sleep(every)
 
 

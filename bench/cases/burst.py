@@ -13,8 +13,10 @@ from ..measure import Result, Row, Sample, Spread, Target, WrongAnswer
 from .webhook import PATH
 
 CLIENTS = 16
-#: Seconds for 5,000 jobs that OCA's queue_job has published, on another machine: only to be put beside.
-QUEUE_JOB_SECONDS = 91
+#: Seconds in which a burst must be drained, so that the run goes on if it never is.
+PATIENCE = 600
+#: Jobs, and the seconds for them that OCA's queue_job has published, on another machine: only to be put beside.
+QUEUE_JOB = (5000, 91.0)
 
 
 def run(bench: Bench) -> Result:
@@ -33,6 +35,8 @@ def run(bench: Bench) -> Result:
         if count == max(bench.sizes.bursts):
             targets.append(Target(f"{count} webhooks drained", drained, 25, "s", at_least=False))
         targets.append(Target(f"{count} webhooks, a bridge's memory", figures["memory"], 105, "MB", at_least=False))
+    jobs, seconds = QUEUE_JOB
+    rows.append(Row(f"{jobs} jobs of OCA's queue_job, as published for another machine", "s", Spread.of([seconds])))
     return Result("Webhooks at once, then drained", rows, targets)
 
 
@@ -55,7 +59,7 @@ def _burst(bench: Bench, count: int) -> Sample:
         began = time.perf_counter()
         load = webhook_load.send(port, CLIENTS, lambda number: (number, requests[number]), count=count)
         accepted = time.perf_counter() - began
-        drain.wait_until(lambda: stack.query(moved, last) == [(count,)], f"{count} events are applied", 0.1)
+        drain.wait_until(lambda: stack.query(moved, last) == [(count,)], f"{count} events are applied", 0.1, PATIENCE)
         seconds = time.perf_counter() - began
         cpu = meter.seconds()
         memory = max(peak_memory(process.pid) for process in running.processes)
