@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import fcntl
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+from deploy.local.paths import STATE
 
 from . import people, results, tables
 from .case import SHORT, Bench, Sizes
@@ -28,30 +31,44 @@ def main() -> int:
     console = Console(width=120)
     # A stop from outside ends it as Ctrl-C does: nothing of it goes on running.
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    began = time.monotonic()
-    stack = BenchStack()
     try:
-        with contextlib.ExitStack() as also, stack.fresh():
+        with _alone(), contextlib.ExitStack() as also, BenchStack().fresh() as stack:
             about = results.about(stack)
             people.make_template(stack)
+            began = time.monotonic()
             cases = _measure(Bench(stack, sizes, console, also, {}), chosen)
+            # Before the systems are deleted: whatever may go wrong there, the figures are kept.
+            file = options.results or (None if options.short else results.FILE)
+            _report(console, about, cases, file)
+            console.print(f"{time.monotonic() - began:.0f} s on {about['machine']}; compare figures of one run only.")
     except KeyboardInterrupt:
-        console.print("Stopped. Nothing was written.")
+        console.print("Stopped.")
         return 130
-    for name, case in cases.items():
-        if "error" not in case:
-            console.print(tables.figures(name, case))
+    return 1 if any("error" in case for case in cases.values()) else 0
+
+
+def _report(console: Console, about: dict[str, Any], cases: dict[str, dict[str, Any]], file: Path | None) -> None:
+    """Print the tables, and write what succeeded to ``file`` with the charts beside it."""
+    good = {name: case for name, case in cases.items() if "error" not in case}
+    for name, case in good.items():
+        console.print(tables.figures(name, case))
     console.print(tables.targets(cases))
-    console.print(f"{time.monotonic() - began:.0f} s on {about['machine']}; compare figures of one run only.")
-    failed = [name for name, case in cases.items() if "error" in case]
-    good = {name: case for name, case in cases.items() if name not in failed}
-    file = options.results or (None if options.short else results.FILE)
     if good and file:
         results.write(results.merged(results.read(file), about["odoo"], {**about, "cases": good}), file)
         from . import charts  # what draws takes a second to load
 
         charts.draw(results.read(file), file.parent)
-    return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Two at once would delete each other's system."""
+    with (STATE / "bench.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("Another `make bench` runs in this checkout.")
+        yield
 
 
 def _measure(bench: Bench, chosen: Sequence[str]) -> dict[str, dict[str, Any]]:
