@@ -20,8 +20,9 @@ _logger = logging.getLogger(__name__)
 
 #: The scheduled action.
 RELAY_JOB = "miasalud_crm.cron_relay"
-#: Seconds between the beginnings of two rounds: under load, a round takes together what has come meanwhile.
-ROUND = 0.05
+#: Seconds before the second round, before the third, and so on, of a thread that is woken again and again: a single
+#: event goes at once, and under load a round takes together what has come meanwhile.
+PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2)
 #: Seconds before each new try while the queue or the database cannot be used; before all later ones, the last of them.
 WAITS = (1, 2, 5, 10)
 #: Tries while the database cannot be used: it may be gone for good.
@@ -62,9 +63,8 @@ def wake(database):
 
 def _run(database):
     threading.current_thread().dbname = database  # for Odoo's log
-    failed = 0
+    rounds = failed = 0
     while True:
-        began = time.monotonic()
         _woken.discard(database)
         try:
             works = _work(database)
@@ -78,8 +78,9 @@ def _run(database):
             if works and database not in _woken:
                 del _threads[database]
                 return
-        wait = WAITS[min(failed, len(WAITS)) - 1] if failed else ROUND - (time.monotonic() - began)
-        time.sleep(max(wait, 0))
+        rounds += 1
+        pauses, number = (WAITS, failed) if failed else (PAUSES, rounds)
+        time.sleep(pauses[min(number, len(pauses)) - 1])
 
 
 def _work(database):

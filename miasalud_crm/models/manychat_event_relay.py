@@ -134,7 +134,9 @@ class ManychatEvent(models.Model):
         """The event as the queue carries it: the JSON object of the contract."""
         self.ensure_one()
         received_at = self.received_at or self.create_date
-        return _envelope({**{name: self[name] for name in _CARRIED}, "received_at": received_at and received_at.isoformat()})
+        return _envelope(
+            {**{name: self[name] for name in _CARRIED}, "received_at": received_at and received_at.isoformat()}
+        )
 
     # ------------------------------------------------------------
     # Business: one round of the relay
