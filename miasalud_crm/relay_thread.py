@@ -68,8 +68,6 @@ def _run(database):
         _woken.discard(database)
         try:
             works = _work(database)
-        except BadQueueAccount:
-            works = True  # no new try mends it; the scheduled action writes it into the log
         except Exception as error:
             _logger.warning("The relay's thread failed: %s", type(error).__name__)
             works = failed + 1 >= TRIES
@@ -90,7 +88,12 @@ def _work(database):
     """
     with Registry(database).cursor() as cr:
         env = api.Environment(cr, SUPERUSER_ID, {})
-        works = env["manychat.event"]._relay()
+        try:
+            works = env["manychat.event"]._relay()
+        except BadQueueAccount:
+            # No new try mends it. The server that runs the scheduled actions may have other settings.
+            env["manychat.event"]._leave_to_job()
+            works = True
         if time.monotonic() - _looked.get(database, -MINUTE) >= MINUTE:
             _looked[database] = time.monotonic()
             _look_at_jobs(env)

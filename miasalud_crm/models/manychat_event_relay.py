@@ -17,6 +17,7 @@ from bridge.errors import BadQueueAccount, MessageRefused, QueueUnavailable
 from .. import configuration, private_sql, relay_thread
 from ..moments import naive_utc
 from ..queues import is_neutralized, kept_queues, queue_account
+from .ir_cron import RELAY_JOB
 from .manychat_event_attempts import RETRIED, now
 
 _logger = logging.getLogger(__name__)
@@ -249,10 +250,13 @@ class ManychatEvent(models.Model):
         """Send waiting events to their queues, for some seconds at most.
 
         :return bool: whether that worked: if not, they wait for the queue
+        :raises BadQueueAccount: no queue is configured, or the setting is wrong
         """
-        account = "" if is_neutralized(self.env) else queue_account(self.env)
-        if not account:
+        if is_neutralized(self.env):
             return True
+        account = queue_account(self.env)
+        if not account:
+            raise BadQueueAccount("")
         queues = kept_queues(account)
         deadline = time.monotonic() + RELAY_SECONDS
         while time.monotonic() < deadline:
@@ -296,8 +300,18 @@ class ManychatEvent(models.Model):
             )
 
     @api.model
+    def _leave_to_job(self):
+        """Have the scheduled action send what waits, at once."""
+        if self._is_any_waiting() and (job := self.env.ref(RELAY_JOB, raise_if_not_found=False)):
+            job._trigger()
+
+    @api.model
+    def _is_any_waiting(self):
+        return bool(self.search_count([("state", "=", "pending")], limit=1))
+
+    @api.model
     def _warn_of_no_queue(self):
-        if self.search_count([("state", "=", "pending")], limit=1):
+        if self._is_any_waiting():
             _logger.warning(
                 "ManyChat events wait, because no queue is configured: set queue_connection_string or "
                 "queue_account_url in section [%s] of odoo.conf, or %sQUEUE_CONNECTION_STRING or "

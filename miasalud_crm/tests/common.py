@@ -113,6 +113,19 @@ class Statements(list):
             self.append(code)
 
 
+class Unclosed:
+    """A test's cursor where the code opens one of its own."""
+
+    def __init__(self, cr):
+        self.cr = cr
+
+    def __enter__(self):
+        return self.cr
+
+    def __exit__(self, *_error):
+        self.cr.flush()
+
+
 class QueueCase:
     """Mixed into tests that use the real queue service which odoo.conf names (Azurite)."""
 

@@ -8,7 +8,7 @@ from odoo.tools import config
 
 from .. import relay_thread
 from ..models.ir_cron import ARCHIVED, DELETED, JOBS, LATE, RELAY_JOB
-from .common import QueueCase, let_jobs_run
+from .common import QueueCase, Unclosed, let_jobs_run
 
 
 @tagged("post_install", "-at_install")
@@ -120,16 +120,3 @@ class TestJobs(QueueCase, TransactionCase):
         relay_thread._looked[self.env.cr.dbname] = time.monotonic() - relay_thread.MINUTE
         relay_thread._work(self.env.cr.dbname)
         self.assertEqual(len(looked), 2)
-
-
-class Unclosed:
-    """A test's cursor where the code opens one of its own."""
-
-    def __init__(self, cr):
-        self.cr = cr
-
-    def __enter__(self):
-        return self.cr
-
-    def __exit__(self, *_error):
-        self.cr.flush()

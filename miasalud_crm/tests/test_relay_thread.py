@@ -1,14 +1,14 @@
 import threading
+import time
 from unittest.mock import patch
 
 from odoo.tests import TransactionCase, tagged
 
 from bridge.contract.event import accept
 from bridge.contract.payloads import EventType
-from bridge.errors import BadQueueAccount
 
-from .. import relay_thread
-from .common import Statements, at
+from .. import configuration, relay_thread
+from .common import Statements, Unclosed, at
 
 #: Seconds; for a thread that is about to end.
 PATIENCE = 30
@@ -124,16 +124,18 @@ class TestRelayThread(TransactionCase):
             self.run_until_it_ends(work)
         self.assertEqual(len(tries), 2 * relay_thread.TRIES)
 
-    def test_a_wrong_setting_is_tried_once(self):
-        tries = []
-
-        def work(database):
-            tries.append(database)
-            raise BadQueueAccount("no account")
-
-        with self.assertNoLogs(LOGGER, "WARNING"):
-            self.run_until_it_ends(work)
-        self.assertEqual(len(tries), 1)
+    def test_a_process_without_the_settings_of_the_queue_leaves_its_events_to_the_server_of_the_jobs(self):
+        self.startPatcher(patch.object(relay_thread, "_looked", {self.env.cr.dbname: time.monotonic()}))
+        self.startPatcher(patch.object(relay_thread, "Registry", lambda _database: self.registry))
+        self.startPatcher(patch.object(self.registry, "cursor", lambda: Unclosed(self.env.cr)))
+        self.startPatcher(patch.object(configuration, "get", lambda name, default="": default))
+        triggers = [("cron_id", "=", self.env.ref(relay_thread.RELAY_JOB).id)]
+        self.env["manychat.event"].search([]).unlink()
+        before = self.env["ir.cron.trigger"].search_count(triggers)
+        for waiting in (0, 1):
+            self.assertTrue(relay_thread._work(self.env.cr.dbname))
+            self.assertEqual(self.env["ir.cron.trigger"].search_count(triggers), before + waiting)
+            self.enqueue()
 
     def test_a_thread_that_cannot_start_fails_no_request_and_the_next_commit_starts_one(self):
         with (
