@@ -23,6 +23,7 @@ def run(bench: Bench) -> Result:
     def commands(*words: str) -> Sample:
         return _commands(bench.sizes.starts, *words)
 
+    commands("-m", "bridge", "--help")  # whose code is compiled once
     samples = bench.interleave(
         {
             HELP: lambda _round: commands("-m", "bridge", "--help"),
