@@ -17,7 +17,7 @@ from .tables import PROGRAMS
 
 #: Inches: as wide as a page's text.
 WIDTH, HEIGHT = 8.0, 3.6
-#: Ours, and others: told apart without colours too.
+#: Ours, and others: different without colours too.
 COLOURS, HATCHES = ("#0f766e", "#d97706", "#64748b", "#a3a3a3"), ("", "//", "..", "xx")
 
 Rows = Sequence[Mapping[str, Any]]

@@ -48,7 +48,7 @@ class Meter:
         return {name: now - self._began[name] for name, now in self._now().items()}
 
     def _now(self) -> dict[str, float]:
-        # Only its own: programs that it started are others' or nobody's.
+        # Only its own: the programs that it started are counted under their own names.
         own = sum(os.times()[:2])
         return {name: sum(map(_seconds, pids)) for name, pids in self._programs.items()} | {LOAD: own}
 

@@ -170,7 +170,7 @@ def require_applied(stack: BenchStack, events: Sequence[Event], outcome: str) ->
 def require_stages(stack: BenchStack, events: Sequence[Event], since: datetime, moved: bool = True) -> None:
     """Ensure that each person's one opportunity is in the stage of their event, and that its history tells so once.
 
-    :param since: when the run began; what the chatter told before does not count
+    :param since: when the run began; what the chatter said before does not count
     :param moved: whether the opportunities were in another stage before, so that each has a tracked change
     :raises WrongAnswer:
     """
@@ -189,9 +189,9 @@ def require_stages(stack: BenchStack, events: Sequence[Event], since: datetime, 
     )
     if len(rows) != len(wanted):
         raise WrongAnswer(f"{len(rows)} opportunities of {len(wanted)} people")
-    wrong = [manychat_id for manychat_id, stage, told in rows if stage != wanted[manychat_id] or told != int(moved)]
+    wrong = [manychat_id for manychat_id, stage, said in rows if stage != wanted[manychat_id] or said != int(moved)]
     if wrong:
-        raise WrongAnswer(f"{len(wrong)} of {len(wanted)} opportunities are in a wrong stage, or tell it not once")
+        raise WrongAnswer(f"{len(wrong)} of {len(wanted)} opportunities are in a wrong stage, or do not say so once")
 
 
 def require_contacts(stack: BenchStack, events: Sequence[Event]) -> None:

@@ -81,7 +81,7 @@ class Webhooks:
         drain.wait_until(lambda: self.stack.query(under_way, or_done) == [(0,)], "the webhooks' events", 0.1)
 
     def clear(self) -> None:
-        """Forget what nobody drained: no bridge of another part is to work on it."""
+        """Forget what was not drained: no bridge of another part is to work on it."""
         self.stack.query("DELETE FROM manychat_event WHERE state IN ('pending', 'queued')")
         self.stack.empty_queues()
 

@@ -43,7 +43,7 @@ class DocumentWorker:
         self._sql.execute(_CONTACTS)
         self._http = stack.session()
         self._stages = {number: stage for number, (stage, _is_won) in stack.stages.items()}
-        self._stack.rpc("crm.lead", "search", [["x_manychat_id", "=", "nobody"]])
+        self._stack.rpc("crm.lead", "search", [["x_manychat_id", "=", "unknown"]])
 
     def work_off(self, events: Sequence[Event]) -> Sample:
         """Put ``events`` on the queue, and apply them until it is empty."""
