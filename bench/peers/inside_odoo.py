@@ -1,7 +1,7 @@
 """The least that Odoo can take: opportunities moved or created inside it, their history written in one batch.
 
-No queue, no SQL of ours, no RPC, no webhook, one transaction for 32 opportunities; no follower is informed, no automation
-runs. What a bridge does beside this is what its safety costs.
+No queue, no SQL of ours, no RPC, no webhook, one transaction for 32 opportunities; no follower is informed, and no
+automation runs. What a bridge does beside this is what its safety costs.
 """
 
 from __future__ import annotations
