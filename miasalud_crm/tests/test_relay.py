@@ -209,7 +209,7 @@ class TestRelay(QueueCase, TransactionCase):
 
     def test_a_connection_that_was_idle_for_long_or_has_failed_is_not_used_again(self):
         queues, closed = kept_queues(configuration.get("queue_connection_string")), []
-        with patch.object(Queue, "close", lambda queue: closed.append(queue)):
+        with patch.object(Queue, "close", autospec=True, side_effect=closed.append):
             self.enqueue(1)
             self.env["manychat.event"]._relay()
             self.assertEqual(closed, [])
