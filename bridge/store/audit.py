@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,9 +16,10 @@ from ..contract.event import Event
 from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
 from . import dead_letters
+from .batch_update import BatchUpdate
 from .rows import AuditRow
 from .schema import audit
-from .upsert import find, to_json
+from .upsert import chunks, find, to_json
 
 #: Outcome of an event that only SQL needs, and not Odoo.
 STORED = EventOutcome.STORED.value
@@ -33,57 +35,87 @@ _ROW = _A.event_id == bindparam("this_event_id")
 _OPEN = _A.outcome.is_(None)
 _NOW = bindparam("now", type_=_A.finished_at.type)
 
-# A finished event stays finished: another bridge may have been faster. But an Odoo user's retry begins a new round: its
-# attempts start at one, and an earlier discard no longer counts.
-_RETRIES = bindparam("new_retries", type_=_A.retries.type)
-_OVERRULED = _A.retries < _RETRIES
 #: An event that the standby API accepted, and no bridge has received yet.
 _UNTRIED = and_(_A.attempts == sa.literal_column("0"), _A.tried_at.is_(None))
-_BEGIN_AGAIN = (
-    audit.update()
-    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, and_(_A.outcome == DISCARDED, _OVERRULED)))
-    .values(
-        # Literals, because SQL Server cannot infer types in an expression of parameters only.
-        attempts=case(
-            (and_(_OPEN, not_(_OVERRULED)), _A.attempts + sa.literal_column("1")), else_=sa.literal_column("1")
-        ),
-        retries=case((_OVERRULED, sa.cast(_RETRIES, _A.retries.type)), else_=_A.retries),
-        attempt_in_progress=True,
-        enqueued_at=case((_UNTRIED, bindparam("new_enqueued_at", type_=_A.enqueued_at.type)), else_=_A.enqueued_at),
-        started_at=case((_UNTRIED, _NOW), else_=_A.started_at),
-        tried_at=_NOW,
-        outcome=None,
-        finished_at=None,
+
+
+def _begin_again(new: Any) -> sa.Update:
+    # A finished event stays finished: another bridge may have been faster. But an Odoo user's retry begins a new round:
+    # its attempts start at one, and an earlier discard no longer counts.
+    overruled = _A.retries < new.retries
+    return (
+        audit.update()
+        .where(
+            _A.event_id == new.event_id,
+            or_(_OPEN, _A.outcome == DEAD_LETTERED, and_(_A.outcome == DISCARDED, overruled)),
+        )
+        .values(
+            # Literals, because SQL Server cannot infer types in an expression of parameters only.
+            attempts=case(
+                (and_(_OPEN, not_(overruled)), _A.attempts + sa.literal_column("1")), else_=sa.literal_column("1")
+            ),
+            retries=case((overruled, sa.cast(new.retries, _A.retries.type)), else_=_A.retries),
+            attempt_in_progress=True,
+            enqueued_at=case((_UNTRIED, new.enqueued_at), else_=_A.enqueued_at),
+            started_at=case((_UNTRIED, _NOW), else_=_A.started_at),
+            tried_at=_NOW,
+            outcome=None,
+            finished_at=None,
+        )
     )
-)
-_FINISH = (
-    audit.update()
+
+
+def _finish(new: Any) -> sa.Update:
     # Also an event that was given up or discarded meanwhile: it is applied now.
-    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, _A.outcome == DISCARDED))
-    .values(
-        outcome=bindparam("new_outcome", type_=_A.outcome.type),
-        attempt_in_progress=False,
-        finished_at=_NOW,
-        error_code=None,
-        error=None,
-        reported_at=bindparam("new_reported_at", type_=_A.reported_at.type),
-        lead_id=bindparam("new_lead_id", type_=_A.lead_id.type),
-        stage_before=bindparam("new_stage_before", type_=_A.stage_before.type),
-        stage_after=bindparam("new_stage_after", type_=_A.stage_after.type),
+    is_unfinished = or_(_OPEN, _A.outcome == DEAD_LETTERED, _A.outcome == DISCARDED)
+    return (
+        audit.update()
+        .where(_A.event_id == new.event_id, is_unfinished)
+        .values(
+            outcome=new.outcome,
+            attempt_in_progress=False,
+            finished_at=_NOW,
+            error_code=None,
+            error=None,
+            reported_at=new.reported_at,
+            lead_id=new.lead_id,
+            stage_before=new.stage_before,
+            stage_after=new.stage_after,
+        )
     )
-)
-_FAIL = (
-    audit.update()
-    .where(_ROW, _OPEN)
-    .values(
-        attempt_in_progress=False,
-        error_code=bindparam("new_error_code", type_=_A.error_code.type),
-        error=bindparam("new_error", type_=_A.error.type),
-        outcome=bindparam("new_outcome", type_=_A.outcome.type),
-        finished_at=bindparam("new_finished_at", type_=_A.finished_at.type),
-        reported_at=None,
+
+
+def _fail(new: Any) -> sa.Update:
+    return (
+        audit.update()
+        .where(_A.event_id == new.event_id, _OPEN)
+        .values(
+            attempt_in_progress=False,
+            error_code=new.error_code,
+            error=new.error,
+            outcome=new.outcome,
+            finished_at=new.finished_at,
+            reported_at=None,
+        )
     )
+
+
+def _mark_reported(new: Any) -> sa.Update:
+    # Only if the row is as it was reported: a newer outcome is reported next.
+    is_same = (_A.outcome == new.outcome, _A.retries == new.retries, _A.attempts == new.attempts)
+    return audit.update().where(_A.event_id == new.event_id, *is_same).values(reported_at=_NOW)
+
+
+def _types(*names: str) -> dict[str, sa.types.TypeEngine[Any]]:
+    return {name: _A[name].type for name in names}
+
+
+_BEGIN_AGAIN = BatchUpdate(_begin_again, **_types("event_id", "retries", "enqueued_at"))
+_FINISH = BatchUpdate(
+    _finish, **_types("event_id", "outcome", "reported_at", "lead_id", "stage_before", "stage_after")
 )
+_FAIL = BatchUpdate(_fail, **_types("event_id", "error_code", "error", "outcome", "finished_at"))
+_MARK_REPORTED = BatchUpdate(_mark_reported, **_types("event_id", "outcome", "retries", "attempts"))
 #: Only one of several concurrent reconciles claims the event, and none while a bridge may be handling it: each of them
 #: sets ``tried_at``.
 _CLAIM = (
@@ -96,21 +128,10 @@ _DISCARD = (
     .where(_ROW, _A.outcome == DEAD_LETTERED)
     .values(outcome=DISCARDED, finished_at=_NOW, reported_at=None)
 )
-# Only if the row is as it was reported: a newer outcome is reported next.
-_MARK_REPORTED = (
-    audit.update()
-    .where(
-        _ROW,
-        _A.outcome == bindparam("reported_outcome", type_=_A.outcome.type),
-        _A.retries == bindparam("reported_retries", type_=_A.retries.type),
-        _A.attempts == bindparam("reported_attempts", type_=_A.attempts.type),
-    )
-    .values(reported_at=_NOW)
-)
-_REPORT_AGAIN = audit.update().where(_ROW, _A.outcome.is_not(None)).values(reported_at=None)
+_REPORT_AGAIN = audit.update().where(_A.outcome.is_not(None)).values(reported_at=None)
 _RELEASE_ATTEMPT = (
     audit.update()
-    .where(_ROW, _OPEN, _A.attempt_in_progress == sa.true(), _A.attempts > 0)
+    .where(_OPEN, _A.attempt_in_progress == sa.true(), _A.attempts > 0)
     .values(attempts=_A.attempts - 1, attempt_in_progress=False)
 )
 
@@ -176,21 +197,16 @@ def begin(
     """
     now = now or datetime.now(timezone.utc)
     before = attempt_states(connection, [item.event.id for item in received])
-    again: list[dict[str, Any]] = [
-        {
-            "this_event_id": item.event.id,
-            "new_retries": item.event.retries,
-            "new_enqueued_at": item.enqueued_at,
-            "now": now,
-        }
+    again = [
+        {"event_id": item.event.id, "retries": item.event.retries, "enqueued_at": item.enqueued_at}
         for item in received
         if item.event.id in before
     ]
     new = [_row(item, now) for item in received if item.event.id not in before]
     if again:
-        connection.execute(_BEGIN_AGAIN, sorted(again, key=lambda row: row["this_event_id"]))
+        _BEGIN_AGAIN.execute(connection, sorted(again, key=itemgetter("event_id")), now=now)
     if new:
-        connection.execute(audit.insert(), sorted(new, key=lambda row: str(row["event_id"])))
+        connection.execute(audit.insert(), sorted(new, key=itemgetter("event_id")))
     return before
 
 
@@ -211,21 +227,21 @@ def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | 
     """
     now = now or datetime.now(timezone.utc)
     if done:
-        connection.execute(
-            _FINISH,
+        _FINISH.execute(
+            connection,
             [
                 {
-                    "this_event_id": event_id,
-                    "new_outcome": outcome.status,
-                    "new_lead_id": outcome.lead_id,
-                    "new_stage_before": outcome.stage_before,
-                    "new_stage_after": outcome.stage_after,
+                    "event_id": event_id,
+                    "outcome": outcome.status,
+                    "lead_id": outcome.lead_id,
+                    "stage_before": outcome.stage_before,
+                    "stage_after": outcome.stage_after,
                     # Odoo knows the outcomes of its own.
-                    "new_reported_at": None if outcome.status == STORED else now,
-                    "now": now,
+                    "reported_at": None if outcome.status == STORED else now,
                 }
                 for event_id, outcome in sorted(done.items())
             ],
+            now=now,
         )
         dead_letters.resolve(connection, done, now)
 
@@ -240,15 +256,15 @@ def fail(
     """
     now = now or datetime.now(timezone.utc)
     if failures:
-        connection.execute(
-            _FAIL,
+        _FAIL.execute(
+            connection,
             [
                 {
-                    "this_event_id": event_id,
-                    "new_error_code": failure.code,
-                    "new_error": failure.message,
-                    "new_outcome": DEAD_LETTERED if dead else None,
-                    "new_finished_at": now if dead else None,
+                    "event_id": event_id,
+                    "error_code": failure.code,
+                    "error": failure.message,
+                    "outcome": DEAD_LETTERED if dead else None,
+                    "finished_at": now if dead else None,
                 }
                 for event_id, failure in sorted(failures.items())
             ],
@@ -257,8 +273,8 @@ def fail(
 
 def release_attempt(connection: sa.Connection, event_ids: Collection[str]) -> None:
     """Undo the counting of attempts that an outage or a conflict ended."""
-    if event_ids:
-        connection.execute(_RELEASE_ATTEMPT, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
+    for some in chunks(event_ids):
+        connection.execute(_RELEASE_ATTEMPT.where(_A.event_id.in_(some)))
 
 
 def claim(connection: sa.Connection, event_id: str, cutoff: datetime, now: datetime | None = None) -> bool:
@@ -288,25 +304,20 @@ def mark_reported(connection: sa.Connection, rows: Sequence[AuditRow], now: date
     """Note that Odoo knows the outcomes of these rows, as they were read."""
     now = now or datetime.now(timezone.utc)
     if rows:
-        connection.execute(
-            _MARK_REPORTED,
+        _MARK_REPORTED.execute(
+            connection,
             [
-                {
-                    "this_event_id": row.event_id,
-                    "reported_outcome": row.outcome,
-                    "reported_retries": row.retries,
-                    "reported_attempts": row.attempts,
-                    "now": now,
-                }
+                {"event_id": row.event_id, "outcome": row.outcome, "retries": row.retries, "attempts": row.attempts}
                 for row in sorted(rows, key=lambda row: row.event_id)
             ],
+            now=now,
         )
 
 
 def report_again(connection: sa.Connection, event_ids: Collection[str]) -> None:
     """Report the outcomes of these events to Odoo once more."""
-    if event_ids:
-        connection.execute(_REPORT_AGAIN, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
+    for some in chunks(event_ids):
+        connection.execute(_REPORT_AGAIN.where(_A.event_id.in_(some)))
 
 
 def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[str]) -> list[AuditRow]:
