@@ -59,8 +59,8 @@ def _begin_again(new: Any) -> sa.Update:
             enqueued_at=case((_UNTRIED, new.enqueued_at), else_=_A.enqueued_at),
             started_at=case((_UNTRIED, _NOW), else_=_A.started_at),
             tried_at=_NOW,
-            outcome=None,
-            finished_at=None,
+            outcome=sa.null(),
+            finished_at=sa.null(),
         )
     )
 
@@ -75,8 +75,8 @@ def _finish(new: Any) -> sa.Update:
             outcome=new.outcome,
             attempt_in_progress=False,
             finished_at=_NOW,
-            error_code=None,
-            error=None,
+            error_code=sa.null(),
+            error=sa.null(),
             reported_at=new.reported_at,
             lead_id=new.lead_id,
             stage_before=new.stage_before,
@@ -95,7 +95,7 @@ def _fail(new: Any) -> sa.Update:
             error=new.error,
             outcome=new.outcome,
             finished_at=new.finished_at,
-            reported_at=None,
+            reported_at=sa.null(),
         )
     )
 
@@ -128,7 +128,7 @@ _DISCARD = (
     .where(_ROW, _A.outcome == DEAD_LETTERED)
     .values(outcome=DISCARDED, finished_at=_NOW, reported_at=None)
 )
-_REPORT_AGAIN = audit.update().where(_A.outcome.is_not(None)).values(reported_at=None)
+_REPORT_AGAIN = audit.update().where(_A.outcome.is_not(None)).values(reported_at=sa.null())
 _RELEASE_ATTEMPT = (
     audit.update()
     .where(_OPEN, _A.attempt_in_progress == sa.true(), _A.attempts > 0)

@@ -23,8 +23,8 @@ _INSTEAD = {"~": "~t", '"': "~q", "\\": "~b", "\n": "~n", "\r": "~r", "\t": "~h"
 _ESCAPES = str.maketrans(_INSTEAD)
 #: Control characters for which there is nothing instead.
 _OTHERS = frozenset(map(chr, range(32))) - _INSTEAD.keys()
-#: Longest text in JSON for T-SQL, in characters: Babelfish cuts a longer one.
-_LONGEST = 4000
+#: Longest text in JSON for T-SQL, in characters: Babelfish cuts one of more than 4,000 UTF-16 units.
+_LONGEST = 2000
 #: SQL Server's collation of keys. It compares each character.
 _BINARY = "Latin1_General_100_BIN2"
 
@@ -37,7 +37,8 @@ class BatchUpdate:
 
     def __init__(self, make: Callable[[Any], sa.Update], **types: sa.types.TypeEngine[Any]):
         """
-        :param make: makes the statement from the new values, which are attributes of its argument
+        :param make: makes the statement from the new values, which are attributes of its argument. It writes
+            ``sa.null()`` and not ``None``: pyodbc asks SQL Server for the type of a parameter that is NULL
         :param types: of the new values
         """
         self._make = make

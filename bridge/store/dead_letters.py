@@ -41,10 +41,7 @@ def _reopen(new: Any) -> sa.Update:
                 **{name: getattr(new, name) for name in _ANEW},
                 "last_tried_at": bindparam("now", type_=_D.last_tried_at.type),
                 "status": OPEN,
-                "notified_at": None,
-                "replayed_at": None,
-                "resolved_at": None,
-                "discarded_at": None,
+                **dict.fromkeys(("notified_at", "replayed_at", "resolved_at", "discarded_at"), sa.null()),
             }
         )
     )

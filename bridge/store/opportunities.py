@@ -48,7 +48,7 @@ def _succeed(new: Any) -> sa.Update:
     return _of_newest_event(new).values(
         odoo_sync_status="success",
         stage=sa.func.coalesce(new.stage, _O.stage),
-        last_error=None,
+        last_error=sa.null(),
         odoo_synced_at=_NOW,
         updated_at=_NOW,
     )

@@ -35,6 +35,7 @@ from bridge.store import (
     schema,
     standby_refusals,
 )
+from bridge.store.batch_update import BatchUpdate
 from bridge.store.column_types import Moment
 from bridge.store.dead_letters import Filter
 from bridge.store.listing import LISTINGS
@@ -50,9 +51,20 @@ DIALECT = MSDialect_pyodbc(paramstyle="qmark")
 
 
 @pytest.fixture
-def statements(store: Store) -> Iterator[list[str]]:
+def statements(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Every statement that the store executes, compiled for SQL Server."""
     caught: list[str] = []
+    execute = BatchUpdate.execute
+
+    def catch_many(update, connection, rows, **same):  # type: ignore[no-untyped-def]
+        compiled = update.of_many(DIALECT).compile(dialect=DIALECT)
+        # pyodbc would ask the server for the types of all.
+        nulls = {name for name, value in compiled.params.items() if value is None}
+        assert nulls == {"new_rows", *same}, str(compiled)  # these get a value when it is executed
+        caught.append(str(compiled))
+        execute(update, connection, rows, **same)
+
+    monkeypatch.setattr(BatchUpdate, "execute", catch_many)
 
     def catch(_connection, element, multiparams, params, _options):  # type: ignore[no-untyped-def]
         if isinstance(element, sa.sql.ClauseElement):
