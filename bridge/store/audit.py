@@ -188,6 +188,18 @@ def attempt_states(connection: sa.Connection, event_ids: Collection[str]) -> dic
     return {row[0]: AttemptState(*row[1:]) for row in find(connection, statement, _A.event_id, event_ids)}
 
 
+def begin_new(
+    connection: sa.Connection, received: Sequence[ReceivedEvent], now: datetime | None = None
+) -> dict[str, AttemptState]:
+    """Look the events up, and count the first attempt of each that is new. See :func:`begin`.
+
+    :return: the states of the others, by event id: their attempts are not counted yet
+    """
+    before = attempt_states(connection, [item.event.id for item in received])
+    _insert(connection, [item for item in received if item.event.id not in before], now)
+    return before
+
+
 def begin(
     connection: sa.Connection, received: Sequence[ReceivedEvent], now: datetime | None = None
 ) -> dict[str, AttemptState]:
@@ -202,12 +214,17 @@ def begin(
         for item in received
         if item.event.id in before
     ]
-    new = [_row(item, now) for item in received if item.event.id not in before]
     if again:
         _BEGIN_AGAIN.execute(connection, sorted(again, key=itemgetter("event_id")), now=now)
-    if new:
-        connection.execute(audit.insert(), sorted(new, key=itemgetter("event_id")))
+    _insert(connection, [item for item in received if item.event.id not in before], now)
     return before
+
+
+def _insert(connection: sa.Connection, received: Sequence[ReceivedEvent], now: datetime | None) -> None:
+    now = now or datetime.now(timezone.utc)
+    if received:
+        rows = [_row(item, now) for item in received]
+        connection.execute(audit.insert(), sorted(rows, key=itemgetter("event_id")))
 
 
 def accept(connection: sa.Connection, event: Event, now: datetime | None = None) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -175,7 +175,7 @@ class BatchProcessor:
         deliveries = self._read(batch)
         if not deliveries:
             return
-        states, given_up = in_transaction(self._engine, _look_up, deliveries)
+        states, given_up = self._look_up(batch, list(deliveries.values()))
         steps: dict[Step, list[Delivery]] = {step: [] for step in Step}
         for event_id, delivery in deliveries.items():
             known = states.get(event_id)
@@ -229,13 +229,33 @@ class BatchProcessor:
             batch.settle((message for message in batch.messages if message.id in unreadable), DELETE)
         return deliveries
 
-    def _attempt(self, batch: Batch, group: Sequence[Delivery]) -> None:
-        received = [
-            audit.ReceivedEvent(delivery.event, self._queue_name, delivery.messages[0].inserted_at)
-            for delivery in group
-        ]
+    def _look_up(
+        self, batch: Batch, deliveries: Sequence[Delivery]
+    ) -> tuple[dict[str, AttemptState], dict[str, GivenUp]]:
+        """Earlier attempts, and the open dead letters of events; both by event id.
+
+        The first attempts of new events are counted along: nearly all events are new, and this saves a transaction.
+        """
+        received = self._received(deliveries)
         try:
-            before = write_events(self._engine, audit.begin, received)
+            states, given_up = write_events(self._engine, _look_up, received, begin=audit.begin_new)
+            batch.open_attempts |= {item.event.id for item in received} - states.keys()
+        except DBAPIError:
+            # SQL refuses even to note the attempt of one of them. Each will be tried by itself.
+            states, given_up = in_transaction(self._engine, _look_up, received, begin=_begin_none)
+        # What the standby API accepted has a row, and was not received before.
+        return {event_id: state for event_id, state in states.items() if not state.is_untried}, given_up
+
+    def _received(self, deliveries: Iterable[Delivery]) -> list[audit.ReceivedEvent]:
+        return [
+            audit.ReceivedEvent(delivery.event, self._queue_name, delivery.messages[0].inserted_at)
+            for delivery in deliveries
+        ]
+
+    def _attempt(self, batch: Batch, group: Sequence[Delivery]) -> None:
+        try:
+            uncounted = [delivery for delivery in group if delivery.event.id not in batch.open_attempts]
+            before = write_events(self._engine, audit.begin, self._received(uncounted)) if uncounted else {}
         except DBAPIError as error:
             # SQL refuses even to note the attempt of one of them.
             if len(group) == 1:
@@ -366,14 +386,15 @@ def _unreadable_letter(message: Message, queue: str, error: ContractError, now: 
     )
 
 
+def _begin_none(connection: sa.Connection, received: Sequence[audit.ReceivedEvent]) -> dict[str, AttemptState]:
+    return audit.attempt_states(connection, [item.event.id for item in received])
+
+
 def _look_up(
-    connection: sa.Connection, event_ids: Collection[str]
+    connection: sa.Connection,
+    received: Sequence[audit.ReceivedEvent],
+    begin: Callable[[sa.Connection, Sequence[audit.ReceivedEvent]], dict[str, AttemptState]],
 ) -> tuple[dict[str, AttemptState], dict[str, GivenUp]]:
-    """Earlier attempts, and the open dead letters of events; both by event id."""
-    states = {
-        event_id: state
-        for event_id, state in audit.attempt_states(connection, event_ids).items()
-        if not state.is_untried
-    }
+    states = begin(connection, received)
     dead = [event_id for event_id, known in states.items() if known.is_dead]
     return states, dead_letters.given_up(connection, dead)
