@@ -10,13 +10,13 @@ from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import and_, bindparam, case, func, not_, or_
+from sqlalchemy import func, not_, or_
 
 from ..contract.event import Event
 from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
+from . import audit_updates as updates
 from . import dead_letters
-from .batch_update import BatchUpdate
 from .rows import AuditRow
 from .schema import audit
 from .upsert import chunks, find, to_json
@@ -31,109 +31,6 @@ DISCARDED = EventOutcome.DISCARDED.value
 ERASED = EventOutcome.ERASED.value
 
 _A = audit.c
-_ROW = _A.event_id == bindparam("this_event_id")
-_OPEN = _A.outcome.is_(None)
-_NOW = bindparam("now", type_=_A.finished_at.type)
-
-#: An event that the standby API accepted, and no bridge has received yet.
-_UNTRIED = and_(_A.attempts == sa.literal_column("0"), _A.tried_at.is_(None))
-
-
-def _begin_again(new: Any) -> sa.Update:
-    # A finished event stays finished: another bridge may have been faster. But an Odoo user's retry begins a new round:
-    # its attempts start at one, and an earlier discard no longer counts.
-    overruled = _A.retries < new.retries
-    return (
-        audit.update()
-        .where(
-            _A.event_id == new.event_id,
-            or_(_OPEN, _A.outcome == DEAD_LETTERED, and_(_A.outcome == DISCARDED, overruled)),
-        )
-        .values(
-            # Literals, because SQL Server cannot infer types in an expression of parameters only.
-            attempts=case(
-                (and_(_OPEN, not_(overruled)), _A.attempts + sa.literal_column("1")), else_=sa.literal_column("1")
-            ),
-            retries=case((overruled, sa.cast(new.retries, _A.retries.type)), else_=_A.retries),
-            attempt_in_progress=True,
-            enqueued_at=case((_UNTRIED, new.enqueued_at), else_=_A.enqueued_at),
-            started_at=case((_UNTRIED, _NOW), else_=_A.started_at),
-            tried_at=_NOW,
-            outcome=sa.null(),
-            finished_at=sa.null(),
-        )
-    )
-
-
-def _finish(new: Any) -> sa.Update:
-    # Also an event that was given up or discarded meanwhile: it is applied now.
-    is_unfinished = or_(_OPEN, _A.outcome == DEAD_LETTERED, _A.outcome == DISCARDED)
-    return (
-        audit.update()
-        .where(_A.event_id == new.event_id, is_unfinished)
-        .values(
-            outcome=new.outcome,
-            attempt_in_progress=False,
-            finished_at=_NOW,
-            error_code=sa.null(),
-            error=sa.null(),
-            reported_at=new.reported_at,
-            lead_id=new.lead_id,
-            stage_before=new.stage_before,
-            stage_after=new.stage_after,
-        )
-    )
-
-
-def _fail(new: Any) -> sa.Update:
-    return (
-        audit.update()
-        .where(_A.event_id == new.event_id, _OPEN)
-        .values(
-            attempt_in_progress=False,
-            error_code=new.error_code,
-            error=new.error,
-            outcome=new.outcome,
-            finished_at=new.finished_at,
-            reported_at=sa.null(),
-        )
-    )
-
-
-def _mark_reported(new: Any) -> sa.Update:
-    # Only if the row is as it was reported: a newer outcome is reported next.
-    is_same = (_A.outcome == new.outcome, _A.retries == new.retries, _A.attempts == new.attempts)
-    return audit.update().where(_A.event_id == new.event_id, *is_same).values(reported_at=_NOW)
-
-
-def _types(*names: str) -> dict[str, sa.types.TypeEngine[Any]]:
-    return {name: _A[name].type for name in names}
-
-
-_BEGIN_AGAIN = BatchUpdate(_begin_again, **_types("event_id", "retries", "enqueued_at"))
-_FINISH = BatchUpdate(
-    _finish, **_types("event_id", "outcome", "reported_at", "lead_id", "stage_before", "stage_after")
-)
-_FAIL = BatchUpdate(_fail, **_types("event_id", "error_code", "error", "outcome", "finished_at"))
-_MARK_REPORTED = BatchUpdate(_mark_reported, **_types("event_id", "outcome", "retries", "attempts"))
-#: Only one of several concurrent reconciles claims the event, and none while a bridge may be handling it: each of them
-#: sets ``tried_at``.
-_CLAIM = (
-    audit.update()
-    .where(_ROW, _OPEN, func.coalesce(_A.tried_at, _A.started_at) < bindparam("cutoff", type_=_A.tried_at.type))
-    .values(attempts=_A.attempts + 1, attempt_in_progress=True, tried_at=_NOW)
-)
-_DISCARD = (
-    audit.update()
-    .where(_ROW, _A.outcome == DEAD_LETTERED)
-    .values(outcome=DISCARDED, finished_at=_NOW, reported_at=None)
-)
-_REPORT_AGAIN = audit.update().where(_A.outcome.is_not(None)).values(reported_at=sa.null())
-_RELEASE_ATTEMPT = (
-    audit.update()
-    .where(_OPEN, _A.attempt_in_progress == sa.true(), _A.attempts > 0)
-    .values(attempts=_A.attempts - 1, attempt_in_progress=False)
-)
 
 
 @dataclass(frozen=True)
@@ -215,7 +112,7 @@ def begin(
         if item.event.id in before
     ]
     if again:
-        _BEGIN_AGAIN.execute(connection, sorted(again, key=itemgetter("event_id")), now=now)
+        updates.BEGIN_AGAIN.execute(connection, sorted(again, key=itemgetter("event_id")), now=now)
     _insert(connection, [item for item in received if item.event.id not in before], now)
     return before
 
@@ -244,7 +141,7 @@ def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | 
     """
     now = now or datetime.now(timezone.utc)
     if done:
-        _FINISH.execute(
+        updates.FINISH.execute(
             connection,
             [
                 {
@@ -273,7 +170,7 @@ def fail(
     """
     now = now or datetime.now(timezone.utc)
     if failures:
-        _FAIL.execute(
+        updates.FAIL.execute(
             connection,
             [
                 {
@@ -291,7 +188,7 @@ def fail(
 def release_attempt(connection: sa.Connection, event_ids: Collection[str]) -> None:
     """Undo the counting of attempts that an outage or a conflict ended."""
     for some in chunks(event_ids):
-        connection.execute(_RELEASE_ATTEMPT.where(_A.event_id.in_(some)))
+        connection.execute(updates.RELEASE_ATTEMPT.where(_A.event_id.in_(some)))
 
 
 def claim(connection: sa.Connection, event_id: str, cutoff: datetime, now: datetime | None = None) -> bool:
@@ -300,12 +197,12 @@ def claim(connection: sa.Connection, event_id: str, cutoff: datetime, now: datet
     :return: ``False`` if it is finished, or another process began an attempt meanwhile
     """
     now = now or datetime.now(timezone.utc)
-    return connection.execute(_CLAIM, {"this_event_id": event_id, "cutoff": cutoff, "now": now}).rowcount == 1
+    return connection.execute(updates.CLAIM, {"this_event_id": event_id, "cutoff": cutoff, "now": now}).rowcount == 1
 
 
 def discard(connection: sa.Connection, event_id: str, now: datetime | None = None) -> None:
     """Discard an event that was given up: it will not be applied, unless an Odoo user sends it again."""
-    connection.execute(_DISCARD, {"this_event_id": event_id, "now": now or datetime.now(timezone.utc)})
+    connection.execute(updates.DISCARD, {"this_event_id": event_id, "now": now or datetime.now(timezone.utc)})
 
 
 def unreported(connection: sa.Connection, limit: int, after: int = 0) -> list[AuditRow]:
@@ -321,7 +218,7 @@ def mark_reported(connection: sa.Connection, rows: Sequence[AuditRow], now: date
     """Note that Odoo knows the outcomes of these rows, as they were read."""
     now = now or datetime.now(timezone.utc)
     if rows:
-        _MARK_REPORTED.execute(
+        updates.MARK_REPORTED.execute(
             connection,
             [
                 {"event_id": row.event_id, "outcome": row.outcome, "retries": row.retries, "attempts": row.attempts}
@@ -334,7 +231,7 @@ def mark_reported(connection: sa.Connection, rows: Sequence[AuditRow], now: date
 def report_again(connection: sa.Connection, event_ids: Collection[str]) -> None:
     """Report the outcomes of these events to Odoo once more."""
     for some in chunks(event_ids):
-        connection.execute(_REPORT_AGAIN.where(_A.event_id.in_(some)))
+        connection.execute(updates.REPORT_AGAIN.where(_A.event_id.in_(some)))
 
 
 def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[str]) -> list[AuditRow]:
@@ -343,14 +240,17 @@ def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[st
     Without those that no bridge has received: see :func:`untried`.
     """
     statement = sa.select(audit).where(
-        _OPEN, not_(_UNTRIED), func.coalesce(_A.tried_at, _A.started_at) < cutoff, _A.type.in_(sorted(types))
+        updates.OPEN,
+        not_(updates.UNTRIED),
+        func.coalesce(_A.tried_at, _A.started_at) < cutoff,
+        _A.type.in_(sorted(types)),
     )
     return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id))]
 
 
 def untried(connection: sa.Connection, queue: str, before: datetime, limit: int) -> list[AuditRow]:
     """Audit rows, oldest first, of events that the standby API accepted before then and no bridge has received."""
-    statement = sa.select(audit).where(_OPEN, _UNTRIED, _A.queue == queue, _A.started_at < before)
+    statement = sa.select(audit).where(updates.OPEN, updates.UNTRIED, _A.queue == queue, _A.started_at < before)
     return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id).limit(limit))]
 
 

@@ -32,13 +32,10 @@ FIELDS = ("type", "last_state", "summary", "extra", *_ADVISERS["commercial"], *_
 _DATES = {name: pair[1] for pair in _ADVISERS.values() for name in pair}
 
 
-
 def _assign(new: Any) -> sa.Update:
     is_newer = or_(_C.assigned_at.is_(None), _C.assigned_at < new.assigned_at)
     return (
-        campaign_contacts.update()
-        .where(_C.id == new.id, is_newer)
-        .values(assigned_at=new.assigned_at, updated_at=_NOW)
+        campaign_contacts.update().where(_C.id == new.id, is_newer).values(assigned_at=new.assigned_at, updated_at=_NOW)
     )
 
 

@@ -30,7 +30,6 @@ FIELDS = ("summary", "entry_date", "commercial_advisor_id", "medical_advisor_id"
 _NOW = bindparam("now", type_=_O.updated_at.type)
 
 
-
 def _of_newest_event(new: Any) -> sa.Update:
     """The row has the status of its newest event. An older event that succeeds or fails later does not change it."""
     return opportunities.update().where(_O.manychat_id == new.manychat_id, _O.event_id == new.event_id)

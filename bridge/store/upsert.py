@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -44,7 +44,8 @@ def ensure(connection: sa.Connection, key: Column[Any], rows: Mapping[Any, Mappi
     missing = sorted(rows.keys() - ids.keys())
     if missing:
         connection.execute(table.insert(), [dict(rows[value]) for value in missing])
-        ids.update((row[0], row[1]) for row in find(connection, statement, key, missing))
+        created = zip(missing, missing, strict=True) if key is table.c.id else find(connection, statement, key, missing)
+        ids.update((row[0], row[1]) for row in created)
     return ids
 
 

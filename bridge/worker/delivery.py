@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -29,7 +29,7 @@ from ..contract.sentences import sentence
 from ..errors import Outage
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
-from ..store import audit, dead_letters
+from ..store import audit
 from ..store.audit import AttemptState
 from ..store.dead_letters import DeadLetter, GivenUp
 from ..store.engine import in_transaction
@@ -38,6 +38,7 @@ from . import outcome_log
 from .bisect import bisect_batch, failure_of
 from .dead_lettering import DeadLetterer, FailedEvent, last_failure
 from .handlers import Handler
+from .look_up import look_up
 
 #: How a message is settled: delete it. Any other number is the seconds after which it comes again.
 DELETE = -1
@@ -175,7 +176,8 @@ class BatchProcessor:
         deliveries = self._read(batch)
         if not deliveries:
             return
-        states, given_up = self._look_up(batch, list(deliveries.values()))
+        states, given_up, begun = look_up(self._engine, self._received(deliveries.values()))
+        batch.open_attempts |= begun
         steps: dict[Step, list[Delivery]] = {step: [] for step in Step}
         for event_id, delivery in deliveries.items():
             known = states.get(event_id)
@@ -228,23 +230,6 @@ class BatchProcessor:
             self._dead_letterer.send_notice(sorted(unreadable))
             batch.settle((message for message in batch.messages if message.id in unreadable), DELETE)
         return deliveries
-
-    def _look_up(
-        self, batch: Batch, deliveries: Sequence[Delivery]
-    ) -> tuple[dict[str, AttemptState], dict[str, GivenUp]]:
-        """Earlier attempts, and the open dead letters of events; both by event id.
-
-        The first attempts of new events are counted along: nearly all events are new, and this saves a transaction.
-        """
-        received = self._received(deliveries)
-        try:
-            states, given_up = write_events(self._engine, _look_up, received, begin=audit.begin_new)
-            batch.open_attempts |= {item.event.id for item in received} - states.keys()
-        except DBAPIError:
-            # SQL refuses even to note the attempt of one of them. Each will be tried by itself.
-            states, given_up = in_transaction(self._engine, _look_up, received, begin=_begin_none)
-        # What the standby API accepted has a row, and was not received before.
-        return {event_id: state for event_id, state in states.items() if not state.is_untried}, given_up
 
     def _received(self, deliveries: Iterable[Delivery]) -> list[audit.ReceivedEvent]:
         return [
@@ -384,17 +369,3 @@ def _unreadable_letter(message: Message, queue: str, error: ContractError, now: 
         attempts=1,
         first_tried_at=now,
     )
-
-
-def _begin_none(connection: sa.Connection, received: Sequence[audit.ReceivedEvent]) -> dict[str, AttemptState]:
-    return audit.attempt_states(connection, [item.event.id for item in received])
-
-
-def _look_up(
-    connection: sa.Connection,
-    received: Sequence[audit.ReceivedEvent],
-    begin: Callable[[sa.Connection, Sequence[audit.ReceivedEvent]], dict[str, AttemptState]],
-) -> tuple[dict[str, AttemptState], dict[str, GivenUp]]:
-    states = begin(connection, received)
-    dead = [event_id for event_id, known in states.items() if known.is_dead]
-    return states, dead_letters.given_up(connection, dead)

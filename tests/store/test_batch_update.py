@@ -20,9 +20,11 @@ from .conftest import NOON, Store
 CONTACTS = schema.contacts
 COLUMNS = ("first_name", "extra", "channel_id", "subscribed_at")
 UPDATE = BatchUpdate(
-    lambda new: CONTACTS.update()
-    .where(CONTACTS.c.manychat_id == new.manychat_id)
-    .values({name: getattr(new, name) for name in COLUMNS} | {"updated_at": sa.bindparam("now")}),
+    lambda new: (
+        CONTACTS.update()
+        .where(CONTACTS.c.manychat_id == new.manychat_id)
+        .values({name: getattr(new, name) for name in COLUMNS} | {"updated_at": sa.bindparam("now")})
+    ),
     **{name: CONTACTS.c[name].type for name in ("manychat_id", *COLUMNS)},
 )
 LATER = NOON + timedelta(microseconds=1)
@@ -109,7 +111,10 @@ def test_a_key_finds_its_own_row_only(store: Store) -> None:
     fill(store, people)
     store.run(UPDATE.execute, [row(person, first_name=f"of {person}") for person in people[1:]], now=LATER)
 
-    assert written(store) == {"abc": (None,) * 4, **{person: (f"of {person}", None, None, None) for person in people[1:]}}
+    assert written(store) == {
+        "abc": (None,) * 4,
+        **{person: (f"of {person}", None, None, None) for person in people[1:]},
+    }
 
 
 def test_rows_that_are_not_there_and_no_rows_change_nothing(store: Store) -> None:

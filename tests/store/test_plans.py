@@ -170,6 +170,7 @@ def exercise(store: Store) -> None:
     new = contact(9000, "P-new", ultimo_estado="a")
     events = [person, move, new]
     for _ in range(2):
+        store.run(audit.begin_new, [taken(event) for event in events])
         store.run(audit.begin, [taken(event) for event in events])
         store.run(contacts.apply_contacts, [person, new])
         store.run(

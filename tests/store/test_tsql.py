@@ -84,6 +84,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     # Twice: what is new takes other statements than what is known.
     event, move = contact(ultimo_estado="a", canal_entrada="b"), opportunity(1, channel="b", commercial_advisor_id=3)
     for _ in range(2):
+        store.run(audit.begin_new, [taken(event)])
         store.run(audit.begin, [taken(event), taken(move)])
         store.run(contacts.apply_contacts, [event])
         store.run(
