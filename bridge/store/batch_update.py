@@ -7,7 +7,7 @@ whatever the number of rows. SQLite has no trip to save: it takes the rows one b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +17,12 @@ from sqlalchemy import bindparam
 
 from .column_types import text
 
-#: What T-SQL gets instead of the characters that JSON escapes: Babelfish for PostgreSQL leaves the escapes in the text.
-#: The first stands for the mark itself.
-_INSTEAD = {"~": "~t", '"': "~q", "\\": "~b", "\n": "~n", "\r": "~r", "\t": "~h"}
+#: What T-SQL gets instead of the usual ones of the characters that JSON escapes: Babelfish for PostgreSQL leaves the
+#: escapes in the text. The first stands for the mark itself.
+_INSTEAD = {"~": "~t", '"': "~q", "\\": "~b", "\n": "~n"}
 _ESCAPES = str.maketrans(_INSTEAD)
-#: Control characters for which there is nothing instead.
-_OTHERS = frozenset(map(chr, range(32))) - _INSTEAD.keys()
+#: All that JSON escapes. A row with another of them goes by itself.
+_ESCAPED_BY_JSON = frozenset({'"', "\\", *map(chr, range(32))})
 #: Longest text in JSON for T-SQL, in characters: Babelfish cuts one of more than 4,000 UTF-16 units.
 _LONGEST = 2000
 #: SQL Server's collation of keys. It compares each character.
@@ -56,7 +56,8 @@ class BatchUpdate:
         dialect = connection.dialect
         one_by_one, together = rows, []
         if dialect.name != "sqlite":
-            encoded = [_t_sql_row(row) if dialect.name == "mssql" else _row(row) for row in rows]
+            keys = [name for name, each in self._types.items() if _is_key(each, dialect)]
+            encoded = [_t_sql_row(row, keys) if dialect.name == "mssql" else _row(row) for row in rows]
             one_by_one = [row for row, code in zip(rows, encoded, strict=True) if code is None]
             together = [code for code in encoded if code is not None]
         if one_by_one:
@@ -84,6 +85,10 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _moment(value) if isinstance(value, datetime) else value for name, value in row.items()}
 
 
+def _is_key(given: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> bool:
+    return bool(getattr(given.dialect_impl(dialect), "collation", None))
+
+
 def _t_sql_table(types: Mapping[str, sa.types.TypeEngine[Any]], dialect: sa.Dialect) -> str:
     # A database with a compatibility level below 130 has no OPENJSON (error 208).
     declared, selected = [], []
@@ -92,7 +97,8 @@ def _t_sql_table(types: Mapping[str, sa.types.TypeEngine[Any]], dialect: sa.Dial
         if isinstance(given, sa.String):
             # As long as can be: a text that is too long for its column must be an error, and not be cut.
             declared.append(f"{name} NVARCHAR({4000 if given.length else 'MAX'}) '$.{name}'")
-            selected.append(f"{_unescaped(name)} COLLATE {given.collation or 'DATABASE_DEFAULT'} AS {name}")
+            whole = name if _is_key(given, dialect) else _unescaped(name)
+            selected.append(f"{whole} COLLATE {given.collation or 'DATABASE_DEFAULT'} AS {name}")
         else:
             declared.append(f"{name} {each.compile(dialect)} '$.{name}'")
             selected.append(name)
@@ -111,13 +117,16 @@ def _unescaped(column: str) -> str:
     return expression
 
 
-def _t_sql_row(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The row for JSON; ``None`` if it must go by itself."""
+def _t_sql_row(row: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any] | None:
+    """The row for JSON; ``None`` if it must go by itself.
+
+    :param keys: columns whose text is not escaped: there is nothing to escape in nearly all keys
+    """
     encoded = _row(row)
     for name, value in encoded.items():
         if isinstance(value, str):
-            encoded[name] = escaped = value.translate(_ESCAPES)
-            if len(escaped) > _LONGEST or not _OTHERS.isdisjoint(escaped):
+            encoded[name] = escaped = value if name in keys else value.translate(_ESCAPES)
+            if len(escaped) > _LONGEST or not _ESCAPED_BY_JSON.isdisjoint(escaped):
                 return None
     return encoded
 
