@@ -42,7 +42,7 @@ class BatchUpdate:
         :param types: of the new values
         """
         self._make = make
-        self._types = types
+        self.types = types
         parameters = {name: bindparam(f"new_{name}", type_=each) for name, each in types.items()}
         self.of_one = make(SimpleNamespace(**parameters))
         self._of_many: dict[str, sa.Update] = {}
@@ -56,7 +56,7 @@ class BatchUpdate:
         dialect = connection.dialect
         one_by_one, together = rows, []
         if dialect.name != "sqlite":
-            keys = [name for name, each in self._types.items() if _is_key(each, dialect)]
+            keys = [name for name, each in self.types.items() if _is_key(each, dialect)]
             encoded = [_t_sql_row(row, keys) if dialect.name == "mssql" else _row(row) for row in rows]
             one_by_one = [row for row, code in zip(rows, encoded, strict=True) if code is None]
             together = [code for code in encoded if code is not None]
@@ -70,9 +70,9 @@ class BatchUpdate:
     def of_many(self, dialect: sa.Dialect) -> sa.Update:
         """The statement that takes its rows as JSON, as the parameter ``new_rows``."""
         if dialect.name not in self._of_many:
-            select = (_t_sql_table if dialect.name == "mssql" else _postgresql_table)(self._types, dialect)
+            select = (_t_sql_table if dialect.name == "mssql" else _postgresql_table)(self.types, dialect)
             rows = sa.text(select).bindparams(bindparam("new_rows", type_=text()))
-            self._of_many[dialect.name] = self._make(rows.columns(**self._types).subquery("new").c)
+            self._of_many[dialect.name] = self._make(rows.columns(**self.types).subquery("new").c)
         return self._of_many[dialect.name]
 
 
