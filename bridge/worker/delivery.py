@@ -11,7 +11,6 @@ The messages are deleted last. If the process is killed before that, they come a
 
 from __future__ import annotations
 
-import enum
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -23,15 +22,14 @@ from sqlalchemy.exc import DBAPIError
 
 from .. import retry
 from ..contract.errors import ContractError
-from ..contract.event import Event, decode
+from ..contract.event import decode
 from ..contract.outcomes import ErrorCode
 from ..contract.sentences import sentence
 from ..errors import Outage
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
 from ..store import audit
-from ..store.audit import AttemptState
-from ..store.dead_letters import DeadLetter, GivenUp
+from ..store.dead_letters import DeadLetter
 from ..store.engine import in_transaction
 from ..store.refusal import write_events
 from . import outcome_log
@@ -40,33 +38,10 @@ from .dead_lettering import DeadLetterer, FailedEvent, last_failure
 from .handlers import Handler
 from .in_hand import PeopleInHand
 from .look_up import look_up
+from .steps import Delivery, Step, next_step
 
 #: How a message is settled: delete it. Any other number is the seconds after which it comes again.
 DELETE = -1
-
-
-@dataclass
-class Delivery:
-    """An event and the message (or messages) that brought it.
-
-    :ivar attempts: made so far
-    :ivar first_tried_at: when the first of them began
-    :ivar sent_again: an Odoo user sent it again since
-    :ivar may_be_copy: nothing tells whether its message is a copy of the one with which the event was given up, or was
-        put on the queue later. So it has one attempt more.
-    """
-
-    event: Event
-    messages: list[Message]
-    attempts: int = 0
-    first_tried_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    sent_again: bool = False
-    may_be_copy: bool = False
-
-    @property
-    def inserted_at(self) -> datetime:
-        """When the last of its messages was put on the queue."""
-        return max(message.inserted_at for message in self.messages)
 
 
 @dataclass
@@ -83,44 +58,6 @@ class Batch:
 
     def settle(self, messages: Iterable[Message], settlement: int) -> None:
         self.settlements.update({message.id: settlement for message in messages})
-
-
-class Step(enum.Enum):
-    """What comes next for an event."""
-
-    TRY = enum.auto()
-    TRY_ALONE = enum.auto()
-    DELETE_DUPLICATE = enum.auto()
-    SEND_NOTICE = enum.auto()
-    TRY_ONCE = enum.auto()
-    GIVE_UP = enum.auto()
-
-
-def next_step(delivery: Delivery, known: AttemptState | None, given_up: GivenUp | None, max_attempts: int) -> Step:
-    """The next step for an event.
-
-    :param known: its earlier attempts; ``None``: it is new
-    :param given_up: its dead letter, unless that was replayed, discarded or resolved
-    """
-    if known is None:
-        return Step.TRY
-    try_it = Step.TRY_ALONE if known.attempt_in_progress else Step.TRY
-    if known.is_overruled_by(delivery.event):
-        return try_it
-    if known.is_done:
-        return Step.DELETE_DUPLICATE
-    if known.is_dead:
-        if given_up is None:
-            return Step.TRY
-        # The same message: the bridge was killed before it sent the notice or deleted the message.
-        if given_up.message_id in [message.id for message in delivery.messages]:
-            return Step.SEND_NOTICE
-        # A copy that was on the queue by then shares its fate. A message put there since then is a new attempt, made on
-        # purpose, and the event starts afresh.
-        if given_up.follows(delivery.inserted_at):
-            return Step.DELETE_DUPLICATE
-        return Step.TRY_ONCE if given_up.may_follow(delivery.inserted_at) else Step.TRY
-    return Step.GIVE_UP if known.attempts >= max_attempts else try_it
 
 
 class BatchProcessor:
