@@ -11,36 +11,47 @@ import typer
 
 from .. import __version__
 from ..errors import ConfigurationError, OdooRefused, Outage, UnfitTables
-from ..log import kind, places
-from . import api, check, db, dlq, erase, key, migrate, pause, purge, reconcile, run, send, status, trace
 from .console import FAILED, MISUSED, complain
+from .on_demand import OnDemand
+
+#: The commands, and what the list of them says: the first sentences of their own help, which a test compares.
+COMMANDS = {
+    "run": "Receive events from the queues and apply them, until stopped (Ctrl-C, SIGTERM, SIGHUP or SIGQUIT).",
+    "api": "Serve the standby webhooks and the REST API until stopped. /docs describes them; `key create` makes keys.",
+    "check": "Try the queue, the database and Odoo, and say what to do about a failure.",
+    "status": "Show depths, rates, lag, dead letters, dependencies, bridges and pauses.",
+    "trace": "Print the history of an event, from the webhook to the opportunity. Changes nothing.",
+    "send": "Post a payload to the webhook as ManyChat does, and print the answer.",
+    "pause": (
+        "Stop all bridges from receiving messages until `resume`. They finish the events in hand; nothing is lost."
+    ),
+    "resume": "Let all bridges receive messages again.",
+    "reconcile": (
+        "Find unfinished events, and opportunities that SQL shows as not in Odoo; finish each, or say why not."
+    ),
+    "erase": "Remove a person from SQL and from Odoo's event log, and list what is left for an Odoo user to decide.",
+    "purge": (
+        "Remove what was settled long ago: payloads in the audit, dead letters resolved or discarded, refusal counts."
+    ),
+    "dlq": "Dead letters: messages that the bridge gave up, and why.",
+    "key": "The keys of the API.",
+    "db": "The tables of the database.",
+    "migrate": (
+        "Move from the old system: contacts to SQL only, opportunities to Odoo only. docs/move.md has the whole way."
+    ),
+}
 
 app = typer.Typer(
     name="python -m bridge",
+    cls=OnDemand,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Carries ManyChat events from Azure Storage Queues to SQL and to the Odoo CRM pipeline. "
     "Settings come from the environment or a .env file; .env.example documents them.",
 )
-for command in (
-    run.run,
-    api.api,
-    check.check,
-    status.status,
-    trace.trace,
-    send.send,
-    pause.pause,
-    pause.resume,
-    reconcile.reconcile,
-    erase.erase,
-    purge.purge,
-):
-    app.command()(command)
-app.add_typer(dlq.app, name="dlq")
-app.add_typer(key.app, name="key")
-app.add_typer(db.app, name="db")
-app.add_typer(migrate.app, name="migrate")
+for _name, _line in COMMANDS.items():
+    app.command(_name, help=_line)(lambda: None)
 
 
 def main() -> NoReturn:
@@ -70,6 +81,8 @@ def main() -> NoReturn:
     except OSError as error:
         _end(_cause(error), FAILED)
     except Exception as error:
+        from ..log import kind, places
+
         # Nor is the text of other exceptions shown, for the same reason.
         where = "; ".join(places(error)[-3:])
         _end(f"A fault in the bridge ended the command. Please report it: {kind(error)} at {where}.", FAILED)
@@ -93,7 +106,7 @@ def _end(message: str, code: object) -> NoReturn:
 
 
 def _cause(error: OSError) -> str:
-    reason = error.strerror or kind(error)
+    reason = error.strerror or type(error).__name__
     return f"{error.filename}: {reason}." if error.filename else f"The output cannot be written: {reason}."
 
 

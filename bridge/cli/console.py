@@ -7,17 +7,17 @@ import difflib
 import json
 import sys
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import sqlalchemy as sa
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from .. import connect, log
-from .. import settings as configuration
-from ..contract.payloads import EventQueue
-from ..settings import Settings
+if TYPE_CHECKING:
+    # The list of commands needs none of these.
+    import sqlalchemy as sa
+    from rich.progress import Progress
+
+    from ..settings import Settings
 
 #: Exit codes: something failed; a setting or an argument is missing or wrong.
 FAILED = 1
@@ -27,19 +27,10 @@ MISUSED = 2
 out = Console(markup=False)
 
 
-Queues = Annotated[
-    list[EventQueue] | None,
-    typer.Option("--queue", help="Only this queue; may be given several times. Default: all."),
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Needed without a terminal.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 JsonObject = Annotated[bool, typer.Option("--json", help="One JSON object.")]
-
-
-def queue_names(chosen: list[EventQueue] | None) -> list[str]:
-    """Short names of the chosen queues, each once; default: all."""
-    return list(dict.fromkeys(each.value for each in chosen or list(EventQueue)))
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -59,6 +50,9 @@ def load_settings() -> Settings:
 
     :raises bridge.errors.ConfigurationError:
     """
+    from .. import log
+    from .. import settings as configuration
+
     settings = configuration.load()
     log.configure(settings.log_format, settings.log_level)
     return settings
@@ -69,6 +63,8 @@ def open_store(settings: Settings) -> sa.Engine:
 
     :raises bridge.errors.ConfigurationError:
     """
+    from .. import connect
+
     engine = connect.open_engine(settings)
     connect.require_schema(engine)
     return engine
@@ -84,6 +80,8 @@ def print_json(value: Mapping[str, Any], *, indent: int | None = None, ascii_onl
 
 def progress_bar() -> Progress:
     """A bar on a terminal, nothing elsewhere."""
+    from rich.progress import Progress
+
     return Progress(console=out, transient=True, disable=not out.is_terminal)
 
 

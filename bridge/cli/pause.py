@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from ..contract.payloads import QUEUES, EventQueue
 from ..store import pauses
 from ..store.engine import in_transaction
-from .console import Queues, load_settings, open_store, out, queue_names
+from .console import load_settings, open_store, out
+from .queues import Queues, queue_names
 
 
 def pause(queue: Queues = None) -> None:

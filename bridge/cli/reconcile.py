@@ -22,7 +22,6 @@ from .console import (
     MISUSED,
     DryRun,
     JsonLines,
-    Queues,
     count_of,
     fail,
     load_settings,
@@ -30,10 +29,10 @@ from .console import (
     out,
     print_json,
     progress_bar,
-    queue_names,
     visible,
 )
 from .parsing import duration_or_none, past
+from .queues import Queues, queue_names
 
 _OlderThan = Annotated[
     timedelta | None,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from ..signals import stop_on_signals
-from ..worker import process
-from .console import Queues, load_settings, queue_names
+from .console import load_settings
+from .queues import Queues, queue_names
 
 
 def run(queue: Queues = None) -> None:
@@ -15,4 +14,7 @@ def run(queue: Queues = None) -> None:
     Run as many bridges as the load needs, on one machine or many. While SQL, Odoo or the queue is down, a bridge waits,
     and it goes on by itself. A stop finishes the events in hand.
     """
+    from ..signals import stop_on_signals
+    from ..worker import process
+
     sys.exit(process.run(load_settings(), queue_names(queue), stop_on_signals()))

@@ -218,9 +218,12 @@ def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> tuple[PeriodicThr
 
 def probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:
     """:raises bridge.errors.Outage: a queue cannot be used"""
-    for queue in queues:
-        require_rights(queue, "update", "process")
-    require_rights(dead_letter_queue, "add")
+    # At once: each is a connection and three or four requests, and no event is received before.
+    with ThreadPoolExecutor(len(queues) + 1, thread_name_prefix="probe") as pool:
+        probes = [pool.submit(require_rights, queue, "update", "process") for queue in queues]
+        probes.append(pool.submit(require_rights, dead_letter_queue, "add"))
+    for probe in probes:
+        probe.result()
 
 
 def probe_sql(engine: sa.Engine) -> None:
