@@ -8,7 +8,7 @@ from odoo.tools import SQL
 
 from bridge.contract.fields import normalize_label
 
-from . import earlier_field
+from . import earlier_field, private_sql
 from .apply import known_people
 from .pipeline_order import make_room
 
@@ -46,6 +46,7 @@ def pre_init_hook(env):
 def uninstall_hook(env):
     earlier_field.give_back(env)
     known_people.drop_index(env.cr)
+    private_sql.uninstall(env.cr)
     # Odoo deletes no activity type that activities still have.
     env["manychat.waiting"]._delete_activities()
 

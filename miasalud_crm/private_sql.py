@@ -1,23 +1,25 @@
 """SQL whose failure shows no values: neither Odoo nor PostgreSQL writes what people said into a log.
 
 psycopg2 puts the values into the statement; Odoo logs a statement that fails, and so does PostgreSQL. Here the
-statement travels in a setting of the transaction, and a function of the session executes it: its call holds no values.
-The function reports a conflict with another transaction without an error, since conflicts are expected; it raises any
+statement travels in a setting of the transaction, and a function of the database executes it: its call holds no values,
+and it may do what its caller may, no more. The function reports a conflict with another transaction without an error, since conflicts are expected; it raises any
 other error anew, without the row that PostgreSQL would show.
 """
 
 import json
 import re
 import traceback
+import zlib
 from contextlib import contextmanager
 
 import psycopg2
 
+from odoo.modules.registry import Registry
 from odoo.tools import SQL
 
 #: PostgreSQL compiles a function once in a session, and a block (``DO``) at each call. That halves the cost.
 _FUNCTION = """
-CREATE OR REPLACE FUNCTION pg_temp.{name}(keep_message boolean) RETURNS text LANGUAGE plpgsql AS $block$
+CREATE OR REPLACE FUNCTION {schema}{name}(keep_message boolean) RETURNS text LANGUAGE plpgsql AS $block$
 DECLARE
     result text;
     code text; message text; schema_ text; table_ text; column_ text; type_ text; constraint_ text;
@@ -55,15 +57,21 @@ _QUERY = """
                    current_setting('miasalud.statement')) INTO result;
 """
 _SEND = "SELECT set_config('miasalud.statement', %s, true) IS NULL"
+_KINDS = (("change", _CHANGE, "0"), ("query", _QUERY, "[]"))
+#: Part of the names: another version of the addon brings functions of its own, and finds none of an earlier one.
+_VERSION = f"{zlib.crc32((_FUNCTION + _CHANGE + _QUERY).encode()):08x}"
+_NAME = {kind: f"miasalud_{kind}_{_VERSION}" for kind, _execute, _nothing in _KINDS}
 _FUNCTIONS = "".join(
-    _FUNCTION.replace("{name}", name).replace("{execute}", execute).replace("{nothing}", nothing) + ";"
-    for name, execute, nothing in (("miasalud_change", _CHANGE, "0"), ("miasalud_query", _QUERY, "[]"))
+    _FUNCTION.replace("{name}", _NAME[kind]).replace("{execute}", execute).replace("{nothing}", nothing) + ";"
+    for kind, execute, nothing in _KINDS
 )
-_ARE_THERE = "SELECT to_regprocedure('pg_temp.miasalud_query(boolean)') IS NOT NULL"
+_ARE_THERE = f"SELECT to_regprocedure('{{schema}}{_NAME['query']}(boolean)') IS NOT NULL"
 #: Each gives the cursor the rows, or the number of rows, that the statement itself would give.
-_COUNT = "SELECT FROM generate_series(1, pg_temp.miasalud_change(%s)::integer)"
-_IDS = "SELECT (row ->> 'id')::integer FROM jsonb_array_elements(pg_temp.miasalud_query(%s)::jsonb) AS row"
-_ANSWER = "SELECT current_setting('miasalud.conflict'), result FROM pg_temp.miasalud_query(false) AS result"
+_COUNT = f"SELECT FROM generate_series(1, {{schema}}{_NAME['change']}(%s)::integer)"
+_IDS = f"SELECT (row ->> 'id')::integer FROM jsonb_array_elements({{schema}}{_NAME['query']}(%s)::jsonb) AS row"
+_ANSWER = f"SELECT current_setting('miasalud.conflict'), result FROM {{schema}}{_NAME['query']}(false) AS result"
+#: Where the functions are that a session makes for itself.
+_OWN = "pg_temp."
 
 #: Statements that may conflict or hold values. Odoo reads the ids of created rows only.
 _CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
@@ -93,14 +101,16 @@ def private(cr, keep_message=False):
         if not _CHANGES.match(text) or (_RETURNS.search(text) and not returns_id):
             return plain(query, params, log_exceptions=False)
         _send(cr, query, params)
-        plain(_IDS if returns_id else _COUNT, [keep_message], log_exceptions=False)
+        plain(ids if returns_id else count, [keep_message], log_exceptions=False)
         if not cr.rowcount:
-            plain("SELECT current_setting('miasalud.conflict')", log_exceptions=False)
-            _raise_conflict(cr.fetchone()[0])
-            plain("SELECT WHERE FALSE", log_exceptions=False)  # the caller reads no row and counts none
+            # Over another cursor: of ``cr`` the caller reads no row and counts none.
+            with cr.connection.cursor() as reader:
+                reader.execute("SELECT current_setting('miasalud.conflict')")
+                _raise_conflict(reader.fetchone()[0])
         return None
 
-    _install(cr)  # now: what is made within a savepoint goes with it
+    schema = _schema(cr)  # now: what is made within a savepoint goes with it
+    ids, count = _IDS.format(schema=schema), _COUNT.format(schema=schema)
     execute.is_private = True
     cr.execute = execute
     try:
@@ -115,10 +125,9 @@ def fetch(cr, query, params=None):
     :return list: of dicts; values as JSON has them
     :raises psycopg2.errors.SerializationFailure: another transaction was in the way; no log says so
     """
-    if not getattr(cr.execute, "is_private", False):
-        _install(cr)
+    schema = _schema(cr)
     _send(cr, query, params)
-    cr.execute(_ANSWER, log_exceptions=False)
+    cr.execute(_ANSWER.format(schema=schema), log_exceptions=False)
     conflict, rows = cr.fetchone()
     _raise_conflict(conflict)
     return json.loads(rows)
@@ -139,11 +148,38 @@ def _send(cr, query, params):
         sender.execute(_SEND, [statement])
 
 
-def _install(cr):
-    """Make the functions where the session has none yet; a rollback takes them away again."""
-    cr.execute(_ARE_THERE)
-    if not cr.fetchone()[0]:
-        cr.execute(_FUNCTIONS)
+def install(cr):
+    """Make the functions; the installation and each upgrade of the addon call it."""
+    uninstall(cr)
+    cr.execute(_FUNCTIONS.replace("{schema}", ""))
+
+
+def uninstall(cr):
+    """Drop the functions, and those of earlier versions."""
+    Registry(cr.dbname).miasalud_private_sql = None
+    cr.execute(
+        r"SELECT oid::regprocedure::text FROM pg_proc WHERE proname ~ '^miasalud_(change|query)_[0-9a-f]{8}$' "
+        "AND pronamespace = current_schema::regnamespace"
+    )
+    for (function,) in cr.fetchall():
+        cr.execute(SQL("DROP FUNCTION %s", SQL(function)))
+
+
+def _schema(cr):
+    """Where the functions are: a prefix of their names. Without an upgrade of the addon, the session makes its own."""
+    registry = Registry(cr.dbname)
+    if getattr(registry, "miasalud_private_sql", None) == _VERSION:
+        return ""
+    for schema in ("", _OWN):
+        cr.execute(_ARE_THERE.format(schema=schema))
+        if cr.fetchone()[0]:
+            break
+    else:
+        cr.execute(_FUNCTIONS.replace("{schema}", _OWN))
+    if not schema:
+        # Odoo makes another registry when modules change, or when a database of this name is another one.
+        registry.miasalud_private_sql = _VERSION
+    return schema
 
 
 def _raise_conflict(code):

@@ -6,6 +6,7 @@ from odoo.tools import ormcache
 from bridge.contract.outcomes import ErrorCode, EventOutcome, ReportedState
 from bridge.contract.payloads import EventType
 
+from .. import private_sql
 from ..sentences import in_language, problems_in_language
 from .manychat_setup import TEST_ID_PATTERN
 
@@ -243,6 +244,7 @@ class ManychatEvent(models.Model):
     # ------------------------------------------------------------
 
     def init(self):
+        private_sql.install(self.env.cr)
         self.env.cr.execute(
             """
             CREATE UNIQUE INDEX IF NOT EXISTS manychat_event_event_id_unique ON manychat_event (event_id);
