@@ -74,7 +74,7 @@ _ANSWER = f"SELECT current_setting('miasalud.conflict'), result FROM {{schema}}{
 _OWN = "pg_temp."
 
 #: Statements that may conflict or hold values. Odoo reads the ids of created rows only.
-_CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
+_CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|LOCK|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
 _RETURNS = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 _RETURNS_ID = re.compile(r"\bRETURNING\s+\"?id\"?\s*$", re.IGNORECASE)
 

@@ -1,6 +1,9 @@
 """The records that a batch of events needs: found, created where missing, and locked."""
 
 from collections import defaultdict
+from contextlib import suppress
+
+import psycopg2
 
 from bridge.contract.fields import channel_key
 
@@ -86,7 +89,7 @@ def lock_rows(env, events):
     # The same order everywhere, so that two bridges cannot wait for each other. What was read before the lock stays
     # true: PostgreSQL locks no row that has changed since the transaction's snapshot.
     statement = "SELECT id, event_id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED"
-    locked = private_sql.fetch(env.cr, statement, [list(by_id)])
+    locked = _lock(env.cr, statement, list(by_id))
     rows = dict(zip((row["event_id"] for row in locked), Event.browse(row["id"] for row in locked), strict=True))
     if len(rows) < len(by_id):
         rows |= _create_rows(Event, [event for event in events if event.id not in rows])
@@ -131,10 +134,26 @@ def lock_leads(env, manychat_ids):
     leads = {}
     if identities:
         statement = "SELECT id FROM crm_lead WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
-        free = {row["id"] for row in private_sql.fetch(env.cr, statement, [identities.lead_id.ids])}
+        free = {row["id"] for row in _lock(env.cr, statement, identities.lead_id.ids)}
         leads = {identity.manychat_id: identity.lead_id for identity in identities if identity.lead_id.id in free}
     known = set(identities.mapped("manychat_id"))
     return leads, (known - leads.keys()) | _lock_new(env.cr, set(manychat_ids) - known)
+
+
+def _lock(cr, statement, keys):
+    """The rows of ``keys`` that ``statement`` could lock.
+
+    Without those that another transaction holds, and those that one has changed since this one's snapshot: they would
+    fail the whole statement.
+    """
+    try:
+        return private_sql.fetch(cr, statement, [keys])
+    except psycopg2.errors.SerializationFailure:
+        locked = []
+        for key in keys:
+            with suppress(psycopg2.errors.SerializationFailure):
+                locked += private_sql.fetch(cr, statement, [[key]])
+        return locked
 
 
 def _lock_new(cr, manychat_ids):

@@ -1,0 +1,26 @@
+from odoo import models
+
+from .manychat_identity import is_applying
+
+
+class CrmLead(models.Model):
+    """Odoo's lead scoring counts won and lost opportunities: those of the chat right after the commit."""
+
+    _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
+    def _pls_update_frequency_table(self, new_frequencies_by_team, step, existing_frequencies_by_team=None):
+        if not is_applying(self.env):
+            return super()._pls_update_frequency_table(
+                new_frequencies_by_team, step, existing_frequencies_by_team=existing_frequencies_by_team
+            )
+        if any(counts for by_field in new_frequencies_by_team.values() for counts in by_field.values()):
+            self.env["manychat.scoring"]._keep(new_frequencies_by_team, step)
+        return None
+
+    def _rebuild_pls_frequency_table(self):
+        self.env["manychat.scoring"]._forget()
+        return super()._rebuild_pls_frequency_table()
