@@ -102,7 +102,7 @@ class CrmLead(models.Model):
         """The team that the settings name for opportunities whose stage names none, or an empty one."""
         team_id = self.env["ir.config_parameter"].get_param(DEFAULT_TEAM_PARAMETER)
         # A search does not find a team that has been archived since.
-        return self.env["crm.team"].search([("id", "=", int(team_id or 0))])
+        return self.env["crm.team"].search([("id", "=", int(team_id))]) if team_id else self.env["crm.team"]
 
     # ------------------------------------------------------------
     # Business: moving opportunities

@@ -12,6 +12,14 @@ class CrmLead(models.Model):
     # ORM
     # ------------------------------------------------------------
 
+    def _handle_won_lost(self, vals, *of_odoo_19):
+        # Odoo 18 searches for the won stages for each opportunity that is created and for each group that is moved.
+        if is_applying(self.env) and not of_odoo_19 and "active" not in vals:
+            stages = self.stage_id | self.env["crm.stage"].browse(vals.get("stage_id") or ())
+            if not any(stages.mapped("is_won")):
+                return None
+        return super()._handle_won_lost(vals, *of_odoo_19)
+
     def _pls_update_frequency_table(self, new_frequencies_by_team, step, existing_frequencies_by_team=None):
         if not is_applying(self.env):
             return super()._pls_update_frequency_table(
