@@ -2,8 +2,8 @@
 
 psycopg2 puts the values into the statement; Odoo logs a statement that fails, and so does PostgreSQL. Here the
 statement travels in a setting of the transaction, and a function of the database executes it: its call holds no values,
-and it may do what its caller may, no more. The function reports a conflict with another transaction without an error, since conflicts are expected; it raises any
-other error anew, without the row that PostgreSQL would show.
+and it may do what its caller may, no more. The function reports a conflict with another transaction without an error,
+since conflicts are expected; it raises any other error anew, without the row that PostgreSQL would show.
 """
 
 import json
@@ -65,13 +65,22 @@ _FUNCTIONS = "".join(
     _FUNCTION.replace("{name}", _NAME[kind]).replace("{execute}", execute).replace("{nothing}", nothing) + ";"
     for kind, execute, nothing in _KINDS
 )
-_ARE_THERE = f"SELECT to_regprocedure('{{schema}}{_NAME['query']}(boolean)') IS NOT NULL"
+#: Prefixes of the names: the functions of the database, and those that a session makes for itself.
+_SHARED, _OWN = "", "pg_temp."
+
+
+def _calling(statement):
+    """``statement`` for each prefix."""
+    named = statement.replace("{change}", _NAME["change"]).replace("{query}", _NAME["query"])
+    return {schema: named.replace("{schema}", schema) for schema in (_SHARED, _OWN)}
+
+
+_MAKE = _calling(_FUNCTIONS)
+_ARE_THERE = _calling("SELECT to_regprocedure('{schema}{query}(boolean)') IS NOT NULL")
 #: Each gives the cursor the rows, or the number of rows, that the statement itself would give.
-_COUNT = f"SELECT FROM generate_series(1, {{schema}}{_NAME['change']}(%s)::integer)"
-_IDS = f"SELECT (row ->> 'id')::integer FROM jsonb_array_elements({{schema}}{_NAME['query']}(%s)::jsonb) AS row"
-_ANSWER = f"SELECT current_setting('miasalud.conflict'), result FROM {{schema}}{_NAME['query']}(false) AS result"
-#: Where the functions are that a session makes for itself.
-_OWN = "pg_temp."
+_COUNT = _calling("SELECT FROM generate_series(1, {schema}{change}(%s)::integer)")
+_IDS = _calling("SELECT (row ->> 'id')::integer FROM jsonb_array_elements({schema}{query}(%s)::jsonb) AS row")
+_ANSWER = _calling("SELECT current_setting('miasalud.conflict'), result FROM {schema}{query}(false) AS result")
 
 #: Statements that may conflict or hold values. Odoo reads the ids of created rows only.
 _CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|LOCK|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
@@ -101,7 +110,7 @@ def private(cr, keep_message=False):
         if not _CHANGES.match(text) or (_RETURNS.search(text) and not returns_id):
             return plain(query, params, log_exceptions=False)
         _send(cr, query, params)
-        plain(ids if returns_id else count, [keep_message], log_exceptions=False)
+        plain(_IDS[schema] if returns_id else _COUNT[schema], [keep_message], log_exceptions=False)
         if not cr.rowcount:
             # Over another cursor: of ``cr`` the caller reads no row and counts none.
             with cr.connection.cursor() as reader:
@@ -110,7 +119,6 @@ def private(cr, keep_message=False):
         return None
 
     schema = _schema(cr)  # now: what is made within a savepoint goes with it
-    ids, count = _IDS.format(schema=schema), _COUNT.format(schema=schema)
     execute.is_private = True
     cr.execute = execute
     try:
@@ -127,7 +135,7 @@ def fetch(cr, query, params=None):
     """
     schema = _schema(cr)
     _send(cr, query, params)
-    cr.execute(_ANSWER.format(schema=schema), log_exceptions=False)
+    cr.execute(_ANSWER[schema], log_exceptions=False)
     conflict, rows = cr.fetchone()
     _raise_conflict(conflict)
     return json.loads(rows)
@@ -151,7 +159,7 @@ def _send(cr, query, params):
 def install(cr):
     """Make the functions; the installation and each upgrade of the addon call it."""
     uninstall(cr)
-    cr.execute(_FUNCTIONS.replace("{schema}", ""))
+    cr.execute(_MAKE[_SHARED])
 
 
 def uninstall(cr):
@@ -169,14 +177,14 @@ def _schema(cr):
     """Where the functions are: a prefix of their names. Without an upgrade of the addon, the session makes its own."""
     registry = Registry(cr.dbname)
     if getattr(registry, "miasalud_private_sql", None) == _VERSION:
-        return ""
-    for schema in ("", _OWN):
-        cr.execute(_ARE_THERE.format(schema=schema))
+        return _SHARED
+    for schema in (_SHARED, _OWN):
+        cr.execute(_ARE_THERE[schema])
         if cr.fetchone()[0]:
             break
     else:
-        cr.execute(_FUNCTIONS.replace("{schema}", _OWN))
-    if not schema:
+        cr.execute(_MAKE[_OWN])
+    if schema == _SHARED:
         # Odoo makes another registry when modules change, or when a database of this name is another one.
         registry.miasalud_private_sql = _VERSION
     return schema

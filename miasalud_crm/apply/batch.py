@@ -84,20 +84,22 @@ def lock_rows(env, events):
 
     :return tuple: dict of event id → row, and the set of event ids whose row another transaction holds
     """
-    Event = env["manychat.event"]
     by_id = {event.id: event for event in events}
     # The same order everywhere, so that two bridges cannot wait for each other. What was read before the lock stays
     # true: PostgreSQL locks no row that has changed since the transaction's snapshot.
     statement = "SELECT id, event_id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED"
     locked = _lock(env.cr, statement, list(by_id))
-    rows = dict(zip((row["event_id"] for row in locked), Event.browse(row["id"] for row in locked), strict=True))
+    rows = dict(
+        zip((row["event_id"] for row in locked), env["manychat.event"].browse(row["id"] for row in locked), strict=True)
+    )
     if len(rows) < len(by_id):
-        rows |= _create_rows(Event, [event for event in events if event.id not in rows])
+        rows |= _create_rows(env, [event for event in events if event.id not in rows])
     return rows, by_id.keys() - rows.keys()
 
 
-def _create_rows(Event, events):
+def _create_rows(env, events):
     """Create the rows of those of ``events`` that have none: dict of event id → row."""
+    Event = env["manychat.event"]
     known = set(Event.search([("event_id", "in", [event.id for event in events])]).mapped("event_id"))
     created = Event.create(
         [

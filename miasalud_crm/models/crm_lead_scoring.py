@@ -1,6 +1,19 @@
+from collections import defaultdict
+from contextlib import contextmanager
+
 from odoo import models
 
 from .manychat_identity import is_applying
+
+#: In the context while opportunities of several stages are won and reopened: :class:`_Together`.
+TOGETHER = "manychat_scored_together"
+
+
+class _Together:
+    """Opportunities to count, by direction. Equal to itself only: Odoo reuses an environment whose context is equal."""
+
+    def __init__(self):
+        self.leads = defaultdict(list)
 
 
 class CrmLead(models.Model):
@@ -20,6 +33,15 @@ class CrmLead(models.Model):
                 return None
         return super()._handle_won_lost(vals, *of_odoo_19)
 
+    def _pls_increment_frequencies(self, from_state=None, to_state=None):
+        together = self.env.context.get(TOGETHER)
+        # A lost one counts by the stage that it is leaving, so it counts now. A won one counts in all stages.
+        if together is None or not is_applying(self.env) or "won" not in (from_state, to_state):
+            return super()._pls_increment_frequencies(from_state=from_state, to_state=to_state)
+        if self:
+            together.leads[from_state, to_state].append(self)
+        return None
+
     def _pls_update_frequency_table(self, new_frequencies_by_team, step, existing_frequencies_by_team=None):
         if not is_applying(self.env):
             return super()._pls_update_frequency_table(
@@ -32,3 +54,18 @@ class CrmLead(models.Model):
     def _rebuild_pls_frequency_table(self):
         self.env["manychat.scoring"]._forget()
         return super()._rebuild_pls_frequency_table()
+
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    @contextmanager
+    def _manychat_scored_together(self):
+        """Have Odoo count all that is won or reopened in this context at its end, and not for each stage by itself.
+
+        Yields ``self`` in that context.
+        """
+        together = _Together()
+        yield self.with_context(**{TOGETHER: together})
+        for (from_state, to_state), leads in together.leads.items():
+            self.union(*leads)._pls_increment_frequencies(from_state=from_state, to_state=to_state)

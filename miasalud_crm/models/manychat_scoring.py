@@ -1,7 +1,6 @@
 import logging
 from collections import defaultdict
 from contextlib import suppress
-from itertools import groupby
 
 import psycopg2
 
@@ -55,7 +54,7 @@ class ManychatScoring(models.Model):
     @api.model
     def _forget(self):
         """Drop what this transaction sees: the caller counts all opportunities anew."""
-        for pending in self.sudo().search([]):
+        for pending in self.sudo().search([("id", "!=", False)]):
             with suppress(psycopg2.errors.SerializationFailure):  # it has been added up since, so it is gone as well
                 fetch(self.env.cr, "DELETE FROM manychat_scoring WHERE id = %s RETURNING id", [pending.id])
         self.invalidate_model()
@@ -70,14 +69,14 @@ class ManychatScoring(models.Model):
         with private(cr):
             # One at a time. In READ COMMITTED, all that comes after this sees what the others have written.
             cr.execute("LOCK TABLE crm_lead_scoring_frequency IN SHARE ROW EXCLUSIVE MODE")
-            cr.execute("DELETE FROM manychat_scoring RETURNING id, frequencies, step")
-            kept = sorted(cr.fetchall())
-            # Falling counts stop at a minimum, so each of them is a step of its own.
-            for (step, _number), rows in groupby(kept, key=lambda row: (row[2], row[2] < 0 and row[0])):
-                self._change_frequencies(_sum(frequencies for _id, frequencies, _step in rows), step)
+            kept = fetch(cr, "DELETE FROM manychat_scoring RETURNING id, frequencies, step")
+            for step, frequencies in _steps(sorted(kept, key=lambda row: row["id"])):
+                self._change_frequencies(frequencies, step)
             self.env.flush_all()
 
     def _change_frequencies(self, frequencies, step):
+        if not frequencies:
+            return
         teams = self.env["crm.team"].browse(team_id for team_id in frequencies if team_id).exists()
         frequencies = {team_id: counts for team_id, counts in frequencies.items() if team_id in {0, *teams.ids}}
         names = {name for counts in frequencies.values() for name in counts}
@@ -90,6 +89,20 @@ class ManychatScoring(models.Model):
     @api.autovacuum
     def _gc_add_up(self):
         _add_up(self.env.cr.dbname)
+
+
+def _steps(kept):
+    """What is kept, in order, as pairs of step and frequencies: as few as have the same effect."""
+    rising = []
+    for row in kept:
+        if row["step"] > 0:
+            rising.append(row["frequencies"])
+            continue
+        # Falling counts stop at a minimum, so each of them is a step of its own.
+        yield 1, _sum(rising)
+        yield row["step"], _sum([row["frequencies"]])
+        rising = []
+    yield 1, _sum(rising)
 
 
 def _sum(all_frequencies):

@@ -65,3 +65,4 @@ from . import test_webhook
 from . import test_working_time
 from . import test_lead_scoring
 from . import test_at_once
+from . import test_apply_queries

@@ -28,13 +28,13 @@ class TestAtOnce(ManychatCase):
             cr.execute(IMPATIENT)
             env = api.Environment(cr, self.bridge_user.id, {})
             yield lambda *events: [each["status"] for each in env["crm.lead"].manychat_apply(list(events))]
-            cr.commit()
+            cr.commit()  # pylint: disable=invalid-commit
 
     @contextmanager
     def superuser(self):
         with closing(db_connect(self.env.cr.dbname).cursor()) as cr:
             yield api.Environment(cr, SUPERUSER_ID, {})
-            cr.commit()
+            cr.commit()  # pylint: disable=invalid-commit
 
     def clean(self):
         with self.superuser() as env:

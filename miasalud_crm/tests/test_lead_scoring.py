@@ -18,7 +18,9 @@ class TestLeadScoring(ManychatCase):
         people = [f"MC-{number}" for number in range(6)]
         self.apply(
             *(
-                opportunity(person, 17 + number % 2, channel=("Facebook", "Instagram")[number % 2], phone="+525500000000")
+                opportunity(
+                    person, 17 + number % 2, channel=("Facebook", "Instagram")[number % 2], phone="+525500000000"
+                )
                 for number, person in enumerate(people)
             )
         )
@@ -41,7 +43,9 @@ class TestLeadScoring(ManychatCase):
             lead = self.leads[person]
             if not lead.active:
                 lead.action_unarchive()
-        self.env["crm.lead"].union(*(self.leads[person] for person in people)).write({"stage_id": self.stages[stage].id})
+        self.env["crm.lead"].union(*(self.leads[person] for person in people)).write(
+            {"stage_id": self.stages[stage].id}
+        )
 
     def play(self, move):
         """Opportunities are won, reopened and lost; ``move`` moves them."""

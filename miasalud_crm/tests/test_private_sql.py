@@ -5,6 +5,7 @@ import psycopg2
 from odoo.sql_db import db_connect
 from odoo.tests import TransactionCase, tagged
 
+from .. import private_sql
 from ..private_sql import fetch, private
 
 _CHANGE = "UPDATE res_partner SET name = %s WHERE id = 0"
@@ -37,3 +38,33 @@ class TestPrivateSql(TransactionCase):
         with db_connect("postgres", allow_uri=False).cursor() as other:
             other.execute("SELECT pg_terminate_backend(%s, 10000)", [process])
             self.assertTrue(other.fetchone()[0])
+
+    def test_the_functions_are_the_databases_own(self):
+        self.assertTrue(self._functions("current_schema"))
+        fetch(self.env.cr, "SELECT 1 AS id")
+        self.assertFalse(self._functions("pg_my_temp_schema()::regnamespace"))
+
+    def test_without_an_upgrade_a_session_makes_its_own_functions(self):
+        private_sql.uninstall(self.env.cr)
+        self.assertFalse(self._functions("current_schema"))
+        self.assertEqual(fetch(self.env.cr, "SELECT 1 AS id"), [{"id": 1}])
+        self.assertEqual(len(self._functions("pg_my_temp_schema()::regnamespace")), 2)
+        private_sql.install(self.env.cr)
+        self.assertEqual(len(self._functions("current_schema")), 2)
+
+    def test_an_upgrade_drops_the_functions_of_another_version(self):
+        before = self._functions("current_schema")
+        self.env.cr.execute("CREATE FUNCTION miasalud_query_00000000(boolean) RETURNS text LANGUAGE sql AS 'SELECT 1'")
+        private_sql.install(self.env.cr)
+        self.assertEqual(self._functions("current_schema"), before)
+
+    def test_nothing_changed_is_no_conflict_and_counts_nothing(self):
+        _within(self.env.cr, _CHANGE, ["Ana"])
+        self.assertEqual(self.env.cr.rowcount, 0)
+
+    def _functions(self, schema):
+        self.env.cr.execute(
+            f"SELECT proname FROM pg_proc WHERE proname LIKE 'miasalud%%' AND pronamespace = {schema}::regnamespace "
+            "ORDER BY proname"
+        )
+        return [name for (name,) in self.env.cr.fetchall()]
