@@ -7,7 +7,7 @@ only = $(if $(K),-k '$(K)')
 stack = cd "$(CURDIR)" && $(PYTHON) -m deploy.local.bootstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy test-images test-move move test-server soak year scale screenshots translations generate constraints docs lint format clean
+.PHONY: help setup demo up down status logs test test-bridge test-store test-addon test-install test-neighbours test-e2e test-browser test-faults test-docs test-deploy test-images test-move move test-server soak year scale bench screenshots translations generate constraints docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -90,6 +90,10 @@ year: ## what everything costs with EVENTS=9000000 events, beside an empty syste
 
 scale: ## 1, 2 and 4 bridges on one queue: events a second, and whether each event counts once
 	@$(stack) scale
+
+ROUNDS ?=
+bench: ## what everything costs beside what a user would have instead: CASE=move,webhook ROUNDS=3 SHORT=1
+	@$(stack) bench $(if $(CASE),--cases '$(CASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SHORT),--short)
 
 screenshots: ## the pictures of README and app page anew, from a running system full of invented people
 	@$(stack) screenshots $(PICTURES)

@@ -1,6 +1,6 @@
 """The faults of an Azure Storage connection string that show before a service is asked. Loaded into Odoo too.
 
-The SDK takes many of them, and fails at work with words about something else.
+The service would answer with words about something else, or not at all.
 https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string
 """
 
@@ -16,6 +16,11 @@ from .contract.sentences import sentence
 _FORM = "AccountName=ACCOUNT;AccountKey=KEY;EndpointSuffix=core.windows.net"
 _SAS_FORM = "QueueEndpoint=https://ACCOUNT.queue.core.windows.net;SharedAccessSignature=SAS"
 _COPY = sentence("Copy the connection string from the Azure portal: storage account, Access keys")
+#: What ``UseDevelopmentStorage=true`` stands for. Its key is no secret: Microsoft's documentation has it.
+_EMULATOR = (
+    "AccountName=devstoreaccount1;QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;AccountKey="
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
 _NAMES = {"AccountName", "AccountKey", "SharedAccessSignature", "QueueEndpoint", "DefaultEndpointsProtocol"}
 
 
@@ -23,23 +28,51 @@ def fault_in(text: str) -> str | None:
     """What is wrong with a connection string, and what to do, in words that do not quote it; ``None`` if nothing is."""
     if fault := _fault_of_another_thing(text):
         return fault
-    parts: dict[str, str] = {}
+    parts = _split(text)
     for part in filter(None, text.split(";")):
         name, found, value = part.partition("=")
         if not found:
             return sentence("not an Azure Storage connection string: a part of it has no equals sign")
         if name != name.strip() or value != value.strip():
             return sentence("there is a blank beside a semicolon or an equals sign")
-        if parts.setdefault(name.lower(), value) != value:
+        if parts[name.lower()] != value:
             shown = next((known for known in _NAMES if known.lower() == name.lower()), sentence("a part"))
             return sentence("%(name)s stands twice in it", name=shown)
         if re.fullmatch(r"[<{].*[>}]", value):
             return sentence("it has a placeholder such as <key>. %(advice)s", advice=_COPY)
     if parts.keys() == {"defaultendpointsprotocol"}:
         return sentence("it ends at its first semicolon. A shell needs it between quotes")
-    if parts.get("usedevelopmentstorage", "").lower() == "true":
+    if _is_emulator(parts):
         return None
     return _fault_of_login(parts) or _fault_of_place(parts)
+
+
+def parts_of(text: str) -> dict[str, str]:
+    """The values of a faultless connection string, by their names in lower case."""
+    parts = _split(text)
+    return _split(_EMULATOR) if _is_emulator(parts) else parts
+
+
+def _split(text: str) -> dict[str, str]:
+    parts: dict[str, str] = {}
+    for part in filter(None, text.split(";")):
+        name, _equals, value = part.partition("=")
+        parts.setdefault(name.lower(), value)
+    return parts
+
+
+def _is_emulator(parts: dict[str, str]) -> bool:
+    return parts.get("usedevelopmentstorage", "").lower() == "true"
+
+
+def endpoint(parts: dict[str, str]) -> str:
+    """The URL of the queue service."""
+    if url := parts.get("queueendpoint"):
+        return url if "://" in url else f"https://{url}"
+    suffix = parts.get("endpointsuffix")
+    # As in Microsoft's client: without a suffix the protocol is https, whatever stands there.
+    protocol = (parts.get("defaultendpointsprotocol", "").lower() if suffix else "") or "https"
+    return f"{protocol}://{parts['accountname']}.queue.{suffix or 'core.windows.net'}"
 
 
 def _fault_of_another_thing(text: str) -> str | None:

@@ -16,8 +16,6 @@ import os
 import re
 from typing import Any
 
-from azure.core.exceptions import AzureError
-
 from .contract.sentences import sentence
 from .errors import BadQueueAccount, QueueDenied, QueueUnavailable
 
@@ -122,17 +120,10 @@ class Identity:
         :raises QueueUnavailable: what issues tokens does not answer
         :raises QueueDenied: it issues none
         """
+        from azure.core.exceptions import AzureError
+
         try:
             token = self._found().get_token_info(*scopes, options=options)
-        except (AzureError, ValueError, OSError) as error:
-            raise _failure(error) from None
-        self._name = _name_in(token.token)
-        return token
-
-    def get_token(self, *scopes: str, **options: Any) -> Any:
-        """The same as ``azure.core.credentials.TokenCredential`` wants it."""
-        try:
-            token = self._found().get_token(*scopes, **options)
         except (AzureError, ValueError, OSError) as error:
             raise _failure(error) from None
         self._name = _name_in(token.token)

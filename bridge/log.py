@@ -99,8 +99,8 @@ def configure(
     )
     if host is None:
         _tame_root()
-    # urllib3 warns at each retried connection, the SDK at each unusual answer. Our log has one line for an outage. In
-    # their lower levels they log addresses with signatures.
+    # urllib3 warns at each broken connection, Azure's libraries at each unusual answer. Our log has one line for an
+    # outage. In their lower levels they log addresses with signatures.
     for name in ("urllib3", "azure"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -1,74 +1,37 @@
-"""The client of Azure Storage Queues, for the bridge and for the addon: a thin layer over azure-storage-queue.
+"""The client of Azure Storage Queues, for the bridge and for the addon.
 
 It imports next to nothing else of ours, because it is loaded into Odoo too.
 
-Messages come undecoded. The SDK's own decoding fails for a whole page if one message in it is not Base64, and then
-leaves the page leased and undelivered.
+Messages come undecoded: one that is not Base64 must not keep its neighbours from being delivered.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from typing import Any, TypeVar
+from urllib.parse import quote
 
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
-from azure.storage.queue import LinearRetry, QueueClient, QueueMessage
-
-from . import connection_string, identity, queue_account, queue_errors
-from .contract.sentences import sentence
-from .errors import BadQueueAccount, MessageRefused, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
+from . import queue_errors, queue_login, queue_messages
+from .errors import MessageRefused, PageUndelivered, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
 from .identity import Identity
-from .setting_value import fault_of
+from .queue_messages import Message, Peeked
+from .queue_requests import Answer, Failure, Refused, Sender
 
-T = TypeVar("T")
+__all__ = ["PAGE", "Message", "Peeked", "Queue", "require_rights"]
 
 #: Seconds for connecting, and for an answer to one request.
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
-#: The SDK repeats a request this often, after about this many seconds. Its defaults would block for 85 s while the
-#: service is down; to wait for the end of an outage is the caller's work.
+#: A request that failed is repeated this often. To wait for the end of an outage is the caller's work.
 RETRIES = 1
-RETRY_SECONDS = 0.2
 
 #: A message that never was, and a delay beyond Azure's limit of seven days: requests that need a right, do nothing.
-_NO_MESSAGE, _NO_RECEIPT = "00000000-0000-0000-0000-000000000000", "AAAA"
-_TOO_LONG = 8 * 24 * 3600
+_NO_MESSAGE = "/messages/00000000-0000-0000-0000-000000000000"
+_NO_RECEIPT = {"popreceipt": "AAAA"}
+_TOO_LONG = str(8 * 24 * 3600)
 #: Most messages in one answer.
 PAGE = 32
-
-
-@dataclass(frozen=True)
-class Peeked:
-    """A visible message, read without receiving it.
-
-    :ivar dequeue_count: how often it was received
-    """
-
-    id: str
-    content: str
-    inserted_at: datetime
-    dequeue_count: int
-
-
-@dataclass
-class Message:
-    """A received message, invisible to other receivers until its visibility timeout ends.
-
-    :ivar content: as the queue delivered it
-    :ivar inserted_at: when it was put on the queue (whole seconds)
-    :ivar pop_receipt: proof of the lease; each renewal returns a new one
-    :ivar dequeue_count: how often it was received, outages included
-    """
-
-    id: str
-    content: str
-    inserted_at: datetime
-    pop_receipt: str
-    dequeue_count: int = 1
 
 
 class Queue:
@@ -100,58 +63,58 @@ class Queue:
         self._open(account)
 
     def _open(self, account: str) -> None:
-        if fault := fault_of(account):
-            raise BadQueueAccount(fault)
+        url, login = queue_login.of_account(account)
         self._account = account
-        self._identity: Identity | None = None
-        options: dict[str, Any] = {
-            "retry_policy": LinearRetry(backoff=RETRY_SECONDS, retry_total=self._retries, random_jitter_range=0),  # type: ignore[arg-type]
-            "connection_timeout": CONNECT_SECONDS,
-            "read_timeout": self._read_seconds,
-        }
-        try:
-            if queue_account.is_url(account):
-                self._identity = identity.of_process()
-                self._client = QueueClient(account, self.name, credential=self._identity, **options)
-            elif fault := connection_string.fault_in(account):
-                raise BadQueueAccount(fault)
-            else:
-                self._client = QueueClient.from_connection_string(account, self.name, **options)
-        except BadQueueAccount:
-            raise
-        except ValueError:
-            raise BadQueueAccount(sentence("not an Azure Storage connection string")) from None
+        self._sender = Sender(
+            f"{url}/{quote(self.name, safe='')}",
+            login,
+            connect_seconds=CONNECT_SECONDS,
+            read_seconds=self._read_seconds,
+            retries=self._retries,
+        )
 
-    def _ask(self, request: Callable[[QueueClient], T]) -> T:
+    @property
+    def _identity(self) -> Identity | None:
+        return self._sender.login.identity
+
+    def _ask(
+        self,
+        method: str,
+        path: str = "",
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        repeatable: bool = True,
+    ) -> Answer:
         """Send one request; once more if the account is refused and the settings have another one now.
 
-        :raises AzureError:
+        :raises Failure:
         """
-        client = self._client
+        sender = self._sender
         try:
-            return request(client)
-        except AzureError as error:
-            if not isinstance(queue_errors.unavailable(error), QueueDenied) or not self._renew(client):
+            return sender.send(method, path, query, body, repeatable=repeatable)
+        except Failure as error:
+            if not isinstance(queue_errors.unavailable(error), QueueDenied) or not self._renew(sender):
                 raise
-        return request(self._client)
+        return self._sender.send(method, path, query, body, repeatable=repeatable)
 
-    def _renew(self, refused: QueueClient) -> bool:
-        """Whether there is another client now than the ``refused`` one, because the settings have changed."""
+    def _renew(self, refused: Sender) -> bool:
+        """Whether there is another account now than the ``refused`` one, because the settings have changed."""
         if not self._reread:
             return False
         with self._lock:
-            if self._client is refused:
+            if self._sender is refused:
                 # Wrong settings are no better than the old ones.
                 with suppress(Exception):
                     account = self._reread()
                     if account and account != self._account:
                         self._open(account)
-            return self._client is not refused
+            return self._sender is not refused
 
     @property
     def url(self) -> str:
         """Where the queue is, without credentials."""
-        return str(self._client.url).split("?", 1)[0]
+        return self._sender.url
 
     def ensure(self) -> None:
         """Create the queue if the service says that it does not exist.
@@ -180,12 +143,11 @@ class Queue:
 
     def _create(self) -> None:
         try:
-            self._ask(lambda client: client.create_queue())
-        except ResourceExistsError as error:
-            if queue_errors.code(error) == "QueueBeingDeleted":
+            self._ask("PUT")
+        except Failure as error:
+            exists = isinstance(error, Refused) and error.status == 409 and error.code != "QueueBeingDeleted"
+            if not exists:
                 raise self._failure(error) from None
-        except AzureError as error:
-            raise self._failure(error) from None
 
     def missing_rights(self, *rights: str) -> list[str]:
         """Those of ``rights`` that the key, SAS or identity lacks. Each is tried by a request that changes nothing.
@@ -195,26 +157,26 @@ class Queue:
         """
         return [right for right in rights if not self._allows(right)]
 
-    @staticmethod
-    def _trials(client: QueueClient) -> dict[str, Callable[[], object]]:
-        return {
-            "read": client.get_queue_properties,
-            "add": lambda: client.send_message("", visibility_timeout=_TOO_LONG, time_to_live=-1),
-            "update": lambda: client.update_message(_NO_MESSAGE, _NO_RECEIPT, visibility_timeout=0),
-            "process": lambda: client.delete_message(_NO_MESSAGE, _NO_RECEIPT),
-        }
-
     def _allows(self, right: str) -> bool:
         """Whether the trial of ``right`` fails, as it must, for another reason than a missing right."""
+        trials: dict[str, Callable[[], object]] = {
+            "read": self._properties,
+            "add": lambda: self._put("", {"visibilitytimeout": _TOO_LONG, "messagettl": "-1"}),
+            "update": lambda: self._ask("PUT", _NO_MESSAGE, {**_NO_RECEIPT, "visibilitytimeout": "0"}),
+            "process": lambda: self._ask("DELETE", _NO_MESSAGE, _NO_RECEIPT),
+        }
         try:
-            self._ask(lambda client: self._trials(client)[right]())
-        except AzureError as error:
+            trials[right]()
+        except Failure as error:
             unavailable = self._failure(error)
             if isinstance(unavailable, QueueRightMissing):
                 return False
-            if not isinstance(error, HttpResponseError) or error.status_code not in (400, 404):
+            if not isinstance(error, Refused) or error.status not in (400, 404):
                 raise unavailable from None
         return True
+
+    def _properties(self) -> Answer:
+        return self._ask("GET", query={"comp": "metadata"})
 
     def depth(self) -> int:
         """The approximate number of messages, invisible ones included.
@@ -222,8 +184,8 @@ class Queue:
         :raises QueueUnavailable:
         """
         try:
-            return self._ask(lambda client: client.get_queue_properties()).approximate_message_count or 0
-        except AzureError as error:
+            return int(self._properties().headers.get("x-ms-approximate-messages-count") or 0)
+        except Failure as error:
             raise self._failure(error) from None
 
     def peek(self, count: int = 1) -> list[Peeked]:
@@ -233,18 +195,8 @@ class Queue:
         :raises PageUndelivered: one of them may be undeliverable
         :raises QueueUnavailable:
         """
-        try:
-            return [
-                Peeked(
-                    message.id,
-                    str(message.content or ""),
-                    message.inserted_on or datetime.now(timezone.utc),
-                    message.dequeue_count or 0,
-                )
-                for message in self._ask(lambda client: client.peek_messages(count))
-            ]
-        except AzureError as error:
-            raise queue_errors.undelivered(error, self._identity) from None
+        found = self._messages({"peekonly": "true", "numofmessages": str(count)})
+        return [Peeked(each.id, each.content, each.inserted_at, each.dequeue_count) for each in found]
 
     def receive(self, count: int, visibility_timeout: int) -> list[Message]:
         """Receive messages, and hide them from other receivers.
@@ -255,20 +207,16 @@ class Queue:
         :raises PageUndelivered: one of them may be undeliverable
         :raises QueueUnavailable:
         """
+        return self._messages({"numofmessages": str(count), "visibilitytimeout": str(visibility_timeout)})
+
+    def _messages(self, query: Mapping[str, str]) -> list[Message]:
         try:
-            page = self._ask(lambda client: _first_page(client, count, visibility_timeout))
-            return [
-                Message(
-                    message.id,
-                    str(message.content or ""),
-                    message.inserted_on or datetime.now(timezone.utc),
-                    str(message.pop_receipt),
-                    message.dequeue_count or 1,
-                )
-                for message in page
-            ]
-        except AzureError as error:
+            # A page that was taken and not delivered is hidden: a second try would get nothing, and call it empty.
+            return queue_messages.read(self._ask("GET", "/messages", query, repeatable="peekonly" in query).body)
+        except Failure as error:
             raise queue_errors.undelivered(error, self._identity) from None
+        except ValueError:
+            raise PageUndelivered(queue_errors.answer(Refused(200))) from None
 
     def send(self, content: str, *, time_to_live: int = -1) -> Message:
         """Put a message on the queue.
@@ -280,12 +228,18 @@ class Queue:
         :raises QueueUnavailable:
         """
         try:
-            sent = self._ask(lambda client: client.send_message(content, time_to_live=time_to_live))
-        except AzureError as error:
-            if isinstance(error, HttpResponseError) and error.status_code in queue_errors.MESSAGE_REFUSED:
+            [sent] = queue_messages.read(self._put(content, {"messagettl": str(time_to_live)}).body)
+        except Failure as error:
+            if isinstance(error, Refused) and error.status in queue_errors.MESSAGE_REFUSED:
                 raise MessageRefused(queue_errors.answer(error)) from None
             raise self._failure(error) from None
-        return Message(sent.id, content, sent.inserted_on or datetime.now(timezone.utc), str(sent.pop_receipt), 0)
+        except ValueError:
+            raise self._failure(Refused(200)) from None
+        sent.content = content
+        return sent
+
+    def _put(self, content: str, query: Mapping[str, str]) -> Answer:
+        return self._ask("POST", "/messages", query, queue_messages.written(content))
 
     def send_or_create(self, content: str) -> None:
         """Put a message on the queue as :meth:`send` does, and create the queue if it does not exist.
@@ -306,13 +260,7 @@ class Queue:
             idempotent.
         :raises QueueUnavailable:
         """
-        try:
-            self._ask(lambda client: client.delete_message(message.id, message.pop_receipt))
-        except AzureError as error:
-            if queue_errors.is_lease_lost(error):
-                return False
-            raise self._failure(error) from None
-        return True
+        return self._settle("DELETE", message, {}) is not None
 
     def hide(self, message: Message, seconds: int) -> bool:
         """Make the message visible again ``seconds`` from now: to renew a lease, delay a retry, or release it (0).
@@ -320,38 +268,33 @@ class Queue:
         :return: ``False`` if the lease was lost
         :raises QueueUnavailable:
         """
-        try:
-            updated = self._ask(
-                lambda client: client.update_message(message.id, message.pop_receipt, visibility_timeout=seconds)
-            )
-        except AzureError as error:
-            if queue_errors.is_lease_lost(error):
-                return False
-            raise self._failure(error) from None
+        answer = self._settle("PUT", message, {"visibilitytimeout": str(seconds)})
+        if answer is None:
+            return False
         # The old receipt is no longer valid.
-        message.pop_receipt = str(updated.pop_receipt)
+        message.pop_receipt = answer.headers.get("x-ms-popreceipt", "")
         return True
 
-    def close(self) -> None:
-        self._client.close()
+    def _settle(self, method: str, message: Message, query: Mapping[str, str]) -> Answer | None:
+        """``None`` if the lease was lost."""
+        path = f"/messages/{quote(message.id, safe='')}"
+        try:
+            return self._ask(method, path, {"popreceipt": message.pop_receipt, **query})
+        except Failure as error:
+            if queue_errors.is_lease_lost(error):
+                return None
+            raise self._failure(error) from None
 
-    def _failure(self, error: AzureError) -> QueueUnavailable:
+    def close(self) -> None:
+        """Close the connections. The next request opens others."""
+        self._sender.close()
+
+    def _failure(self, error: Failure) -> QueueUnavailable:
         return queue_errors.unavailable(error, self._identity)
 
     def right_missing(self, rights: Sequence[str]) -> QueueRightMissing:
         """The error that says that these rights are missing, and what to do."""
         return queue_errors.right_missing(f"{' and '.join(rights)} on {self.name}", self._identity)
-
-
-def _first_page(client: QueueClient, count: int, visibility_timeout: int) -> list[QueueMessage]:
-    pages = client.receive_messages(
-        messages_per_page=count,
-        max_messages=count,
-        visibility_timeout=visibility_timeout,
-        # A page that was taken and not delivered is hidden: a second try would get nothing, and call it empty.
-        retry_status=0,
-    ).by_page()
-    return list(next(pages, []))
 
 
 def require_rights(queue: Queue, *rights: str) -> None:

@@ -5,18 +5,10 @@ Never with the text of an error: it may quote the request with its signature.
 
 from __future__ import annotations
 
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ResourceNotFoundError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
-
 from .contract.sentences import sentence
 from .errors import PageUndelivered, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
 from .identity import Identity
+from .queue_requests import Failure, NoAnswer, Refused
 
 #: Answers of the service when another receiver has the message, or it is gone.
 _LEASE_LOST = {"PopReceiptMismatch", "MessageNotFound"}
@@ -55,6 +47,9 @@ _IDENTITY_DENIED_ADVICE = sentence(
     "The service does not accept its token. Is the storage account in the tenant of this identity, and this machine's "
     "clock right?"
 )
+#: Seconds. The service takes no signature that is further from its own clock.
+#: https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key#specifying-the-date-header
+_MOST_APART = 15 * 60
 #: Answers of the service that say more than “refused”, for a key and for an identity.
 _WORDS = {
     "KeyBasedAuthenticationNotPermitted": (
@@ -76,24 +71,26 @@ _WORDS = {
 }
 
 
-def unavailable(error: AzureError, identity: Identity | None = None) -> QueueUnavailable:
+def unavailable(error: Failure, identity: Identity | None = None) -> QueueUnavailable:
     """The outage that ``error`` stands for.
 
     :param identity: that has logged in; ``None`` for a connection string
     """
-    if isinstance(error, (ServiceRequestError, ServiceResponseError)):
-        if _is_name_unknown(error):
+    if not isinstance(error, Refused):
+        if isinstance(error, NoAnswer) and error.is_name_unknown:
             return QueueUnavailable(f"{_NO_HOST}: {_NO_HOST_ADVICE}")
         return QueueUnavailable(sentence("no answer"))
-    if not isinstance(error, HttpResponseError):
-        return QueueUnavailable(type(error).__name__)
-    if code(error) in _RIGHT_MISSING:
-        return right_missing(sentence("a right (%(code)s)", code=code(error)), identity)
-    if words := _WORDS.get(code(error) or ""):
+    if error.code in _RIGHT_MISSING:
+        return right_missing(sentence("a right (%(code)s)", code=error.code), identity)
+    if words := _WORDS.get(error.code):
         return QueueDenied(f"{words[0]} ({_status(error)}): {words[1]}")
-    if isinstance(error, ResourceNotFoundError):
-        return QueueMissing(code(error) or "not found")
-    if isinstance(error, ClientAuthenticationError) or error.status_code in (401, 403):
+    if error.status == 404:
+        return QueueMissing(error.code or "not found")
+    if error.status in (401, 403):
+        if error.seconds_apart > _MOST_APART:
+            minutes = round(error.seconds_apart / 60)
+            advice = sentence("This machine's clock is wrong by %(minutes)s minutes: set it right.", minutes=minutes)
+            return QueueDenied(f"{answer(error)}: {advice}")
         if identity is None:
             return QueueDenied(f"{answer(error)}: {_DENIED_ADVICE}")
         what = sentence("it answered %(status)s to the identity %(name)s", status=_status(error), name=identity)
@@ -101,9 +98,9 @@ def unavailable(error: AzureError, identity: Identity | None = None) -> QueueUna
     return QueueUnavailable(answer(error))
 
 
-def undelivered(error: AzureError, identity: Identity | None) -> QueueUnavailable:
+def undelivered(error: Failure, identity: Identity | None) -> QueueUnavailable:
     """The same for a request for messages."""
-    if isinstance(error, HttpResponseError) and error.status_code in _UNDELIVERED:
+    if isinstance(error, Refused) and error.status in _UNDELIVERED:
         return PageUndelivered(answer(error))
     return unavailable(error, identity)
 
@@ -135,27 +132,15 @@ def may_not_create(queue: str, identity: Identity | None) -> QueueRightMissing:
     return QueueRightMissing(text)
 
 
-def is_lease_lost(error: AzureError) -> bool:
+def is_lease_lost(error: Failure) -> bool:
     """Whether another receiver has the message now, or it is gone."""
-    return isinstance(error, HttpResponseError) and code(error) in _LEASE_LOST
+    return isinstance(error, Refused) and error.code in _LEASE_LOST
 
 
-def code(error: HttpResponseError) -> str | None:
-    """The service's own word for the error."""
-    found = getattr(error, "error_code", None)
-    return getattr(found, "value", found)
-
-
-def answer(error: HttpResponseError) -> str:
+def answer(error: Refused) -> str:
     """The status and the service's word."""
-    if error.status_code is None:
-        return sentence("the request could not be signed")
     return sentence("it answered %(status)s", status=_status(error))
 
 
-def _status(error: HttpResponseError) -> str:
-    return f"{error.status_code} {code(error) or ''}".strip()
-
-
-def _is_name_unknown(error: BaseException) -> bool:
-    return any(word in str(error) for word in ("NameResolutionError", "Name or service not known", "Failed to resolve"))
+def _status(error: Refused) -> str:
+    return f"{error.status} {error.code}".strip()

@@ -180,7 +180,7 @@ TEMPLATES = (
     _lt("Upload it there."),
     _lt("Use an identity of the storage account's tenant."),
     _lt("workload identity"),
-    # bridge/queue.py
+    # bridge/queue_login.py
     _lt("not an Azure Storage connection string"),
     # bridge/queue_account.py
     _lt(
@@ -226,13 +226,13 @@ TEMPLATES = (
     ),
     _lt("Set the URL of the account in place of the connection string, so that an identity logs in."),
     _lt("the identity %(name)s lacks %(what)s"),
-    _lt("the request could not be signed"),
     _lt("the SAS is for other addresses"),
     _lt("the SAS lacks %(what)s"),
     _lt(
         "The service does not accept its token. Is the storage account in the tenant of this identity, and "
         "this machine's clock right?"
     ),
+    _lt("This machine's clock is wrong by %(minutes)s minutes: set it right."),
     _lt("the storage account is disabled"),
     _lt("the storage account takes no keys"),
     _lt("the storage account's network rules refuse this machine"),

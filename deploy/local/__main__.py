@@ -1,13 +1,15 @@
 """The commands behind make's targets."""
 
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from . import azurite, constraints, demo, odoo, stack, suites
+from . import azurite, constraints, demo, neighbours, odoo, stack, suites
 from . import translations as translation_files
 from .os_packages import Missing
 from .paths import ROOT, STATE, VENV
@@ -126,6 +128,14 @@ def scale(events: int = 320) -> None:
 
 
 @app.command()
+def bench(cases: str = "", rounds: int = 0, short: bool = False) -> None:
+    """Measures the product beside its peers, on a system of its own."""
+    _ready_for_a_stack(beside=neighbours.FEW_MODULES)
+    command = [str(VENV / "bin" / "python"), "-m", "bench", "--cases", cases, "--rounds", str(rounds)]
+    _run([*command, *(["--short"] if short else [])])
+
+
+@app.command()
 def move(contacts: int) -> None:
     """Moves so many invented people from an old system, and back again, and tells what it took."""
     _ready_for_a_stack()
@@ -184,13 +194,24 @@ def clean() -> None:
     shutil.rmtree(STATE)
 
 
-def _ready_for_a_stack(cluster: str = MAIN) -> None:
+def _run(command: list[str]) -> None:
+    """Runs a program that stops what it started when it is stopped, as this one must then wait for."""
+    with subprocess.Popen(command, cwd=ROOT, env=own_environment()) as process:
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        while True:
+            try:
+                raise typer.Exit(process.wait())
+            except KeyboardInterrupt:
+                continue  # the terminal sent it to the program too
+
+
+def _ready_for_a_stack(cluster: str = MAIN, beside: Sequence[str] = ()) -> None:
     """What takes long, ahead of time."""
     chosen = odoo.chosen(cluster=cluster)
     azurite.install()
     chosen.cluster.start()
     chosen.install()
-    chosen.template()
+    chosen.template(beside)
 
 
 if __name__ == "__main__":

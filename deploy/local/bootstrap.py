@@ -12,7 +12,7 @@ from .paths import ROOT, STATE, VENV
 #: The versions that the images have too.
 CONSTRAINTS = ROOT / "deploy" / "constraints.txt"
 #: As pip takes them: pyproject's groups of tools.
-GROUPS = [argument for name in ("local", "test", "lint", "docs", "deploy") for argument in ("--group", name)]
+GROUPS = [argument for name in ("local", "test", "lint", "docs", "deploy", "bench") for argument in ("--group", name)]
 
 
 def main() -> None:

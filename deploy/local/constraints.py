@@ -11,7 +11,7 @@ from .os_packages import Missing
 from .paths import ROOT
 
 EXTRAS = ("worker", "api", "azure-sql", "identity")
-GROUPS = ("local", "test", "lint", "docs", "deploy")
+GROUPS = ("local", "test", "lint", "docs", "deploy", "bench")
 FILE = ROOT / "deploy" / "constraints.txt"
 FILE_ODOO = ROOT / "deploy" / "constraints-odoo.txt"
 

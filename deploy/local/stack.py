@@ -9,6 +9,7 @@ import hashlib
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ class Stack:
         self._state = State(self.folder / "state.json")
 
     # What others need to talk to it.
+
+    @property
+    def modules_beside(self) -> Sequence[str]:
+        """Other modules that its database has, from a template that is made once."""
+        return neighbours.MODULES if self._has_neighbours else ()
 
     @property
     def odoo_url(self) -> str:
@@ -215,8 +221,7 @@ class Stack:
         if not (self._state.get("addon") and self.odoo.cluster.exists(self.database)):
             # Queues and SQL speak of opportunities that only the lost database knew.
             shutil.rmtree(self.folder, ignore_errors=True)
-            beside = neighbours.MODULES if self._has_neighbours else ()
-            self.odoo.create(self.database, durable=self._durable, beside=beside)
+            self.odoo.create(self.database, durable=self._durable, beside=self.modules_beside)
             if self._has_neighbours:
                 self.odoo.run_script(self.database, neighbours.SCRIPT + neighbours.AUTOMATIONS)
             with step(f"Installing {ADDON}"):

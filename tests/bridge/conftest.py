@@ -30,6 +30,7 @@ from bridge.settings import Settings
 from bridge.store import migrate, schema
 from bridge.store.engine import create_engine
 
+from ..queue_sdk import sdk
 from .api import Api, running
 from .entra import Certificate
 from .odoo_stand_in import DATABASE, OdooStandIn
@@ -60,8 +61,18 @@ def free_port() -> int:
 class Azurite:
     """An Azurite of our own, on a free port, with an account of its own."""
 
-    def __init__(self, executable: Path, folder: Path, certificate: Certificate | None = None):
-        """:param certificate: for HTTPS, on which it also takes the tokens of an identity"""
+    def __init__(
+        self,
+        executable: Path,
+        folder: Path,
+        certificate: Certificate | None = None,
+        *,
+        skip_version_check: bool = True,
+    ):
+        """
+        :param certificate: for HTTPS, on which it also takes the tokens of an identity
+        :param skip_version_check: take requests of newer versions of the protocol, such as those of Microsoft's client
+        """
         self.port = free_port()
         scheme = "https" if certificate else "http"
         self.account_url = f"{scheme}://127.0.0.1:{self.port}/tests"
@@ -70,7 +81,8 @@ class Azurite:
         self._command = [
             str(executable),
             *("--queueHost", "127.0.0.1", "--queuePort", str(self.port), "-l", str(folder)),
-            *("--silent", "--disableTelemetry", "--skipApiVersionCheck"),
+            *("--silent", "--disableTelemetry"),
+            *(["--skipApiVersionCheck"] if skip_version_check else []),
         ]
         if certificate:
             self._command += ["--oauth", "basic", "--cert", str(certificate.certificate), "--key", str(certificate.key)]
@@ -126,7 +138,7 @@ def queues(azurite: Azurite) -> Iterator[dict[str, Queue]]:
     queues = {name: Queue(azurite.connection_string, name) for name in QUEUES}
     for queue in queues.values():
         queue.create()
-        queue._client.clear_messages()
+        sdk(queue).clear_messages()
     yield queues
     for queue in queues.values():
         queue.close()

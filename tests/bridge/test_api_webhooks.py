@@ -16,6 +16,7 @@ from bridge.queue import Queue
 from bridge.store.audit import ReceivedEvent, begin
 from bridge.store.engine import in_transaction
 
+from ..queue_sdk import sdk
 from ..webhook_cases import CASES, CONTACT, OPPORTUNITY, UPDATE, Case, opportunity
 from .api import KEYS, Api, running
 from .conftest import Azurite, Cli, World, contact, eventually, free_port
@@ -113,7 +114,7 @@ def test_an_address_that_guesses_keys_is_slowed_down_and_a_valid_key_is_not(api:
 
 
 def test_the_queue_is_made_if_it_is_not_there(api: Api, queues: dict[str, Queue]) -> None:
-    queues[CONTACT_QUEUE]._client.delete_queue()
+    sdk(queues[CONTACT_QUEUE]).delete_queue()
     assert api(*CONTACT, {"manychat_id": "MC1"}, key="webhook", status=200)
 
 

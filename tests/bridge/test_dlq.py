@@ -17,6 +17,7 @@ from bridge.store import dead_letters, schema
 from bridge.store.dead_letters import DeadLetter
 from bridge.worker import dead_lettering, process
 
+from ..queue_sdk import sdk
 from .conftest import PATIENCE, Cli, World, contact, eventually, stage
 from .program import Program
 from .terminal import on_a_terminal
@@ -129,7 +130,7 @@ def test_notices_go_when_their_letters_are_closed_and_expire_at_last(
 ) -> None:
     queue = world.queues[DEAD_LETTER_QUEUE]
     assert queue.depth() == 4
-    [first, *_] = queue._client.receive_messages(max_messages=1, visibility_timeout=1)
+    [first, *_] = sdk(queue).receive_messages(max_messages=1, visibility_timeout=1)
     assert first.expires_on - first.inserted_on == timedelta(days=7)
     eventually(lambda: len(queue.peek(32)) == 4)
     for row in world.rows("dead_letters"):

@@ -14,6 +14,7 @@ from bridge.contract.payloads import CONTACT_QUEUE, DEAD_LETTER_QUEUE
 from bridge.errors import QueueRightMissing
 from bridge.queue import Queue
 
+from ..queue_sdk import sdk
 from ..webhook_cases import CONTACT
 from . import entra
 from .conftest import QUEUES, Azurite, Cli, World, contact, eventually, find_azurite, stage
@@ -60,7 +61,7 @@ def world(
     queues = {name: Queue(https_azurite.connection_string, name) for name in QUEUES}
     for queue in queues.values():
         queue.create()
-        queue._client.clear_messages()
+        sdk(queue).clear_messages()
     del environment["BRIDGE_QUEUE_CONNECTION_STRING"]
     environment |= {URL: https_azurite.account_url, **tenant.environment("system-assigned")}
     world = World(queues, engine, odoo, environment, tmp_path)
@@ -85,7 +86,7 @@ def test_a_bridge_receives_updates_deletes_and_sends_as_each_kind_of_identity(
     as_source(world, tenant, source)
     events = [contact("MC1"), stage("MC2"), stage("MC3", stage_id=99)]
     # It creates the queue that is missing, and sends a notice to it.
-    world.queues[DEAD_LETTER_QUEUE]._client.delete_queue()
+    sdk(world.queues[DEAD_LETTER_QUEUE]).delete_queue()
     world.send(*events)
     bridge = world.start_bridge()
 
@@ -296,7 +297,7 @@ def own_identity(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @pytest.mark.usefixtures("own_identity")
 def test_each_request_of_the_bridge_is_allowed_by_its_role(world: World, certificate: Certificate) -> None:
-    world.queues[CONTACT_QUEUE]._client.delete_queue()
+    sdk(world.queues[CONTACT_QUEUE]).delete_queue()
     with gateway(world.environment[URL], certificate, "Storage Queue Data Contributor") as azure:
         queue = Queue(azure.account_url, CONTACT_QUEUE)
         queue.ensure()
@@ -317,7 +318,7 @@ def test_odoos_roles_send_and_count_and_create_no_queue(world: World, certificat
         queue = Queue(azure.account_url, CONTACT_QUEUE)
         queue.send_or_create("bWVzc2FnZQ==")
         assert queue.depth() == 1
-        world.queues[CONTACT_QUEUE]._client.delete_queue()
+        sdk(world.queues[CONTACT_QUEUE]).delete_queue()
         with pytest.raises(QueueRightMissing, match=f"{OBJECT_ID}.*may not create it.*Contributor"):
             queue.send_or_create("bWVzc2FnZQ==")
         queue.close()

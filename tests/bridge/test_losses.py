@@ -17,6 +17,7 @@ from bridge.store import audit, dead_letters, schema
 from bridge.store.dead_letters import DeadLetter
 from bridge.store.engine import in_transaction
 
+from ..queue_sdk import sdk
 from ..webhook_cases import CONTACT, opportunity
 from .api import Api, running
 from .conftest import Azurite, Cli, World, contact, eventually, stage
@@ -130,7 +131,7 @@ def test_a_dead_letter_whose_replay_is_lost_is_open_again(cli: Cli, world: World
     cli("dlq", "replay")
     assert [letter.status for letter in world.rows("dead_letters")] == ["replayed"]
     assert "0 cases" in cli("reconcile", "--older-than", "0s").stdout  # its message is on the queue
-    world.queues[event.type.queue]._client.clear_messages()
+    sdk(world.queues[event.type.queue]).clear_messages()
     assert "0 cases" in cli("reconcile").stdout  # it may be on its way
     assert "1 case, 1 repaired." in cli("reconcile", "--older-than", "0s").stdout
     assert [letter.status for letter in world.rows("dead_letters")] == ["open"]

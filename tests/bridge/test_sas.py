@@ -11,6 +11,7 @@ from bridge.contract.payloads import CONTACT_QUEUE, DEAD_LETTER_QUEUE
 from bridge.errors import QueueDenied, QueueMissing, QueueRightMissing
 from bridge.queue import Queue
 
+from ..queue_sdk import sdk
 from ..webhook_cases import CONTACT
 from .conftest import Azurite, Cli, World, contact, eventually, stage
 from .process import api_process
@@ -30,7 +31,7 @@ def sas(azurite: Azurite, rights: str, *, resources: str = "co", minutes: int = 
 
 
 def drop(world: World, name: str) -> None:
-    world.queues[name]._client.delete_queue()
+    sdk(world.queues[name]).delete_queue()
 
 
 def test_a_bridge_needs_no_right_to_create_queues_that_exist(world: World, azurite: Azurite, cli: Cli) -> None:
@@ -120,7 +121,7 @@ def test_a_message_is_put_with_the_right_to_add_alone(queues: dict[str, Queue], 
     queue = Queue(sas(azurite, "a", resources="o"), CONTACT_QUEUE)
     queue.send_or_create("bWVzc2FnZQ==")
     assert queues[CONTACT_QUEUE].depth() == 1
-    queues[CONTACT_QUEUE]._client.delete_queue()
+    sdk(queues[CONTACT_QUEUE]).delete_queue()
     with pytest.raises(QueueRightMissing, match="may not create it"):
         queue.send_or_create("bWVzc2FnZQ==")
     queue.close()

@@ -12,6 +12,7 @@ from bridge.errors import PageUndelivered, QueueUnavailable
 from bridge.queue import PAGE, Message
 from bridge.worker.receiving import MOST_IN_A_ROW, Receiver
 
+from ..queue_sdk import sdk
 from .conftest import Cli, World, contact, eventually, free_port
 
 #: Characters that XML 1.0 cannot carry, not even escaped: https://www.w3.org/TR/xml/#charsets
@@ -23,7 +24,7 @@ LEASE = 2
 def put_poison(world: World, *contents: str, queue: str = CONTACT_QUEUE) -> None:
     """Past :meth:`Queue.send`, as a program without our rules does it."""
     for content in contents:
-        world.queues[queue]._client.send_message(content, time_to_live=-1)
+        sdk(world.queues[queue]).send_message(content, time_to_live=-1)
 
 
 @pytest.mark.parametrize("poison", [POISON[:1], POISON], ids=["one", "several"])
@@ -66,7 +67,7 @@ def test_neighbours_are_applied_and_what_is_left_is_told(world: World, cli: Cli,
     world.send(*later)
     eventually(lambda: world.outcomes(*later) == ["stored"] * 40)
 
-    world.queues[CONTACT_QUEUE]._client.clear_messages()
+    sdk(world.queues[CONTACT_QUEUE]).clear_messages()
     eventually(lambda: [row.status for row in world.rows("dead_letters")] == ["resolved"])
     assert len(eventually(lambda: bridge.lines("queue_delivers"))) == 1
     assert bridge.terminate() == 0

@@ -4,6 +4,7 @@ from typing import Any
 
 from bridge.contract.payloads import CONTACT_QUEUE
 from bridge.queue import Queue
+from tests.queue_sdk import sdk
 from tests.world import World
 
 from .test_watching import command
@@ -12,7 +13,7 @@ from .test_watching import command
 def empty(world: World, queue: str) -> None:
     """Delete all messages of ``queue``, as an operator may in the Azure portal."""
     client = Queue(world.stack.connection_string, queue)
-    client._client.clear_messages()
+    sdk(client).clear_messages()
     assert client.depth() == 0
     client.close()
 

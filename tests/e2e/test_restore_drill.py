@@ -24,6 +24,7 @@ from bridge.queue import Queue
 from deploy.local import odoo
 from deploy.local.stack import Stack
 from deploy.local.supervision import own_environment
+from tests.queue_sdk import sdk
 from tests.world import Chat, World
 
 PROGRAMS = ("bridge", "api")
@@ -179,7 +180,7 @@ def test_a_queue_that_was_emptied_loses_nothing(drill: Drill) -> None:
     with drill.stopped("bridge"):
         events = [chat.enters(17, 1) for chat in chats]
         drill.eventually(lambda: not drill.odoo("manychat.event", "search_count", [["state", "=", "pending"]]))
-        Queue(drill.stack.connection_string, OPPORTUNITY_QUEUE)._client.clear_messages()
+        sdk(Queue(drill.stack.connection_string, OPPORTUNITY_QUEUE)).clear_messages()
     drill.odoo("ir.config_parameter", "set_param", "miasalud_crm.overdue_minutes", "1")
     queued = [["event_id", "in", events]]
     ids = drill.odoo("manychat.event", "search", queued)

@@ -19,9 +19,9 @@ from tests.world import World
 class YearStack(Stack):
     """A :class:`Stack` as in production: Odoo with workers, and the bridge's tables in PostgreSQL."""
 
-    def __init__(self, name: str, chosen: Odoo | None = None) -> None:
+    def __init__(self, name: str, chosen: Odoo | None = None, kind: str = "year") -> None:
         # Durable: what commits cost is part of what an action costs.
-        super().__init__(f"year-{name}", chosen or odoo.chosen(), durable=True)
+        super().__init__(f"{kind}-{name}", chosen or odoo.chosen(), durable=True)
 
     @property
     def store_database(self) -> str:

@@ -1,0 +1,96 @@
+"""`make bench`: measure the product beside its peers, print the table, draw the charts, write `bench/results.json`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from . import charts, people, results, tables
+from .case import SHORT, Bench, Sizes
+from .cases import CASES
+from .system import BenchStack
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    chosen = _chosen(options.cases)
+    sizes = _sizes(options)
+    console = Console(width=120)
+    # A stop from outside ends it as Ctrl-C does: nothing of it goes on running.
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    began = time.monotonic()
+    stack = BenchStack()
+    try:
+        with contextlib.ExitStack() as also, stack.fresh():
+            about = results.about(stack)
+            people.make_template(stack)
+            cases = _measure(Bench(stack, sizes, console, also, {}), chosen)
+    except KeyboardInterrupt:
+        console.print("Stopped. Nothing was written.")
+        return 130
+    for name, case in cases.items():
+        if "error" not in case:
+            console.print(tables.figures(name, case))
+    console.print(tables.targets(cases))
+    console.print(f"{time.monotonic() - began:.0f} s on {about['machine']}; compare figures of one run only.")
+    failed = [name for name, case in cases.items() if "error" in case]
+    good = {name: case for name, case in cases.items() if name not in failed}
+    if good and not options.short:
+        results.write(results.merged(results.read(), about["odoo"], {**about, "cases": good}))
+        charts.draw(results.read())
+    return 1 if failed else 0
+
+
+def _measure(bench: Bench, chosen: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The results by case; of one that failed, the ``error``."""
+    cases: dict[str, dict[str, Any]] = {}
+    for name in chosen:
+        began = time.monotonic()
+        bench.say(f"[bold]{name}[/]")
+        try:
+            cases[name] = CASES[name](bench).as_json()
+        except Exception as error:  # the other cases have their say
+            traceback.print_exc()
+            cases[name] = {"error": f"{type(error).__name__}: {error}"[:300]}
+        bench.say(f"[dim]{name}: {time.monotonic() - began:.0f} s[/]")
+    return cases
+
+
+def _parser() -> argparse.ArgumentParser:
+    cases = "\n".join(
+        f"  {name:<9} {(sys.modules[run.__module__].__doc__ or '').splitlines()[0]}" for name, run in CASES.items()
+    )
+    parser = argparse.ArgumentParser(
+        prog="make bench",
+        description=f"{__doc__}\n\nThe cases:\n{cases}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--cases", default="", help="CASE=: some of them, with commas between; all if left out")
+    parser.add_argument("--rounds", type=int, default=0, help="ROUNDS=: how often each alternative runs (3)")
+    parser.add_argument("--short", action="store_true", help="SHORT=1: small, to try something; writes no results")
+    return parser
+
+
+def _sizes(options: argparse.Namespace) -> Sizes:
+    sizes = SHORT if options.short else Sizes()
+    return dataclasses.replace(sizes, rounds=options.rounds) if options.rounds else sizes
+
+
+def _chosen(names: str) -> list[str]:
+    chosen = [name.strip() for name in names.split(",") if name.strip()] or list(CASES)
+    if unknown := set(chosen) - set(CASES):
+        sys.exit(f"No such case: {', '.join(sorted(unknown))}. There are: {', '.join(CASES)}.")
+    return [name for name in CASES if name in chosen]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
