@@ -18,14 +18,13 @@ class TestLeadScoring(ManychatCase):
         people = [f"MC-{number}" for number in range(6)]
         self.apply(
             *(
-                opportunity(
-                    person, 17 + number % 2, channel=("Facebook", "Instagram")[number % 2], phone="+525500000000"
-                )
+                opportunity(person, 17 + number % 2, channel=f"Canal {number % 2}", phone="+525500000000")
                 for number, person in enumerate(people)
             )
         )
         self.leads = {person: self.lead(person) for person in people}
         self.leads["MC-0"].tag_ids = self.env["crm.tag"].create({"name": "Plan"})
+        self.env.flush_all()
 
     def frequencies(self):
         self.env["manychat.scoring"]._add_up()
@@ -37,6 +36,7 @@ class TestLeadScoring(ManychatCase):
 
     def by_chat(self, stage, minutes, *people):
         self.apply(*(opportunity(person, stage, minutes) for person in people))
+        self.env["manychat.scoring"]._add_up()  # as after a commit
 
     def by_user(self, stage, _minutes, *people):
         for person in people:
@@ -71,7 +71,7 @@ class TestLeadScoring(ManychatCase):
         self.assertEqual(by_chat, by_user)
 
     def test_a_rebuild_counts_what_was_kept_and_it_is_not_added_again(self):
-        self.by_chat(26, 1, "MC-0", "MC-1")
+        self.apply(opportunity("MC-0", 26, 1), opportunity("MC-1", 26, 1))
         self.leads["MC-2"].action_set_lost()
         self.assertTrue(self.env["manychat.scoring"].search([]))
         self.env["crm.lead"]._rebuild_pls_frequency_table()
@@ -80,7 +80,7 @@ class TestLeadScoring(ManychatCase):
         self.assertEqual(self.frequencies(), rebuilt)
 
     def test_a_team_that_was_deleted_meanwhile_stops_nothing(self):
-        self.by_chat(26, 1, "MC-0", "MC-1")
+        self.apply(opportunity("MC-0", 26, 1), opportunity("MC-1", 26, 1))
         self.env["crm.lead"].union(*self.leads.values()).team_id = False
         self.env["manychat.stage.map"].search([]).team_id = False
         self.team.unlink()
@@ -90,7 +90,8 @@ class TestLeadScoring(ManychatCase):
 
     def test_what_is_rolled_back_is_not_counted(self):
         with self.env.cr.savepoint() as before:
-            self.by_chat(26, 1, "MC-0")
+            self.apply(opportunity("MC-0", 26, 1))
+            self.assertTrue(self.env["manychat.scoring"].search([]))
             before.close(rollback=True)
         self.env.invalidate_all()
         self.assertFalse(self.env["manychat.scoring"].search([]))
