@@ -19,6 +19,7 @@ from . import test_event_log
 from . import test_event_report
 from . import test_field_map
 from . import test_funnel
+from . import test_history
 from . import test_hooks
 from . import test_identity
 from . import test_import
