@@ -15,6 +15,13 @@ class _Together:
     def __init__(self):
         self.leads = defaultdict(list)
 
+    def count(self):
+        """Have Odoo count what is gathered."""
+        gathered, self.leads = self.leads, defaultdict(list)
+        for (from_state, to_state), leads in gathered.items():
+            leads = leads[0].union(*leads).with_context(**{TOGETHER: None})
+            leads._pls_increment_frequencies(from_state=from_state, to_state=to_state)
+
 
 class CrmLead(models.Model):
     """Odoo's lead scoring counts won and lost opportunities: those of the chat right after the commit."""
@@ -35,12 +42,14 @@ class CrmLead(models.Model):
 
     def _pls_increment_frequencies(self, from_state=None, to_state=None):
         together = self.env.context.get(TOGETHER)
-        # A lost one counts by the stage that it is leaving, so it counts now. A won one counts in all stages.
-        if together is None or not is_applying(self.env) or "won" not in (from_state, to_state):
-            return super()._pls_increment_frequencies(from_state=from_state, to_state=to_state)
-        if self:
+        if not self:
+            return None
+        if together and "won" in (from_state, to_state):  # it counts in all stages, whichever it is leaving
             together.leads[from_state, to_state].append(self)
-        return None
+            return None
+        if together:
+            together.count()  # the order counts: a count falls to a minimum, and no further
+        return super()._pls_increment_frequencies(from_state=from_state, to_state=to_state)
 
     def _pls_update_frequency_table(self, new_frequencies_by_team, step, existing_frequencies_by_team=None):
         if not is_applying(self.env):
@@ -67,5 +76,4 @@ class CrmLead(models.Model):
         """
         together = _Together()
         yield self.with_context(**{TOGETHER: together})
-        for (from_state, to_state), leads in together.leads.items():
-            self.union(*leads)._pls_increment_frequencies(from_state=from_state, to_state=to_state)
+        together.count()
