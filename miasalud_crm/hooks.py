@@ -46,9 +46,9 @@ def pre_init_hook(env):
 def uninstall_hook(env):
     earlier_field.give_back(env)
     known_people.drop_index(env.cr)
-    private_sql.uninstall(env.cr)
     # Odoo deletes no activity type that activities still have.
     env["manychat.waiting"]._delete_activities()
+    private_sql.drop_functions(env.cr)
 
 
 def create_users(env):

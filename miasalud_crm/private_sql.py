@@ -1,15 +1,14 @@
 """SQL whose failure shows no values: neither Odoo nor PostgreSQL writes what people said into a log.
 
 psycopg2 puts the values into the statement; Odoo logs a statement that fails, and so does PostgreSQL. Here the
-statement travels in a setting of the transaction, and a function of the database executes it: its call holds no values,
-and it may do what its caller may, no more. The function reports a conflict with another transaction without an error,
-since conflicts are expected; it raises any other error anew, without the row that PostgreSQL would show.
+statement travels in a setting of the transaction, and a function executes it: its call holds no values. The function
+reports a conflict with another transaction without an error, since conflicts are expected; it raises any other error
+anew, without the row that PostgreSQL would show.
 """
 
 import json
 import re
 import traceback
-import zlib
 from contextlib import contextmanager
 
 import psycopg2
@@ -17,9 +16,10 @@ import psycopg2
 from odoo.modules.registry import Registry
 from odoo.tools import SQL
 
-#: PostgreSQL compiles a function once in a session, and a block (``DO``) at each call. That halves the cost.
+#: The database keeps the functions. Odoo's pool discards what a session keeps before each use of a connection, so that
+#: functions of a session would be made anew in every transaction: half of PostgreSQL's time for a webhook.
 _FUNCTION = """
-CREATE OR REPLACE FUNCTION {schema}{name}(keep_message boolean) RETURNS text LANGUAGE plpgsql AS $block$
+CREATE OR REPLACE FUNCTION {where}{name}(keep_message boolean) RETURNS text LANGUAGE plpgsql AS $block$
 DECLARE
     result text;
     code text; message text; schema_ text; table_ text; column_ text; type_ text; constraint_ text;
@@ -57,30 +57,21 @@ _QUERY = """
                    current_setting('miasalud.statement')) INTO result;
 """
 _SEND = "SELECT set_config('miasalud.statement', %s, true) IS NULL"
-_KINDS = (("change", _CHANGE, "0"), ("query", _QUERY, "[]"))
-#: Part of the names: another version of the addon brings functions of its own, and finds none of an earlier one.
-_VERSION = f"{zlib.crc32((_FUNCTION + _CHANGE + _QUERY).encode()):08x}"
-_NAME = {kind: f"miasalud_{kind}_{_VERSION}" for kind, _execute, _nothing in _KINDS}
 _FUNCTIONS = "".join(
-    _FUNCTION.replace("{name}", _NAME[kind]).replace("{execute}", execute).replace("{nothing}", nothing) + ";"
-    for kind, execute, nothing in _KINDS
+    _FUNCTION.replace("{name}", name).replace("{execute}", execute).replace("{nothing}", nothing) + ";"
+    for name, execute, nothing in (("miasalud_change", _CHANGE, "0"), ("miasalud_query", _QUERY, "[]"))
 )
-#: Prefixes of the names: the functions of the database, and those that a session makes for itself.
-_SHARED, _OWN = "", "pg_temp."
-
-
-def _calling(statement):
-    """``statement`` for each prefix."""
-    named = statement.replace("{change}", _NAME["change"]).replace("{query}", _NAME["query"])
-    return {schema: named.replace("{schema}", schema) for schema in (_SHARED, _OWN)}
-
-
-_MAKE = _calling(_FUNCTIONS)
-_ARE_THERE = _calling("SELECT to_regprocedure('{schema}{query}(boolean)') IS NOT NULL")
+_ARE_THERE = """
+    SELECT to_regprocedure('miasalud_query(boolean)') IS NOT NULL,
+           to_regprocedure('pg_temp.miasalud_query(boolean)') IS NOT NULL
+"""
+_IN_DATABASE, _IN_SESSION = "", "pg_temp."
+#: An attribute of the registry: the functions are known to be in its database.
+_KNOWN = "_miasalud_functions"
 #: Each gives the cursor the rows, or the number of rows, that the statement itself would give.
-_COUNT = _calling("SELECT FROM generate_series(1, {schema}{change}(%s)::integer)")
-_IDS = _calling("SELECT (row ->> 'id')::integer FROM jsonb_array_elements({schema}{query}(%s)::jsonb) AS row")
-_ANSWER = _calling("SELECT current_setting('miasalud.conflict'), result FROM {schema}{query}(false) AS result")
+_COUNT = "SELECT FROM generate_series(1, {where}miasalud_change(%s)::integer)"
+_IDS = "SELECT (row ->> 'id')::integer FROM jsonb_array_elements({where}miasalud_query(%s)::jsonb) AS row"
+_ANSWER = "SELECT current_setting('miasalud.conflict'), result FROM {where}miasalud_query(false) AS result"
 
 #: Statements that may conflict or hold values. Odoo reads the ids of created rows only.
 _CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|LOCK|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
@@ -110,7 +101,7 @@ def private(cr, keep_message=False):
         if not _CHANGES.match(text) or (_RETURNS.search(text) and not returns_id):
             return plain(query, params, log_exceptions=False)
         _send(cr, query, params)
-        plain(_IDS[schema] if returns_id else _COUNT[schema], [keep_message], log_exceptions=False)
+        plain((_IDS if returns_id else _COUNT).replace("{where}", where), [keep_message], log_exceptions=False)
         if not cr.rowcount:
             # Over another cursor: of ``cr`` the caller reads no row and counts none.
             with cr.connection.cursor() as reader:
@@ -118,7 +109,7 @@ def private(cr, keep_message=False):
                 _raise_conflict(reader.fetchone()[0])
         return None
 
-    schema = _schema(cr)  # now: what is made within a savepoint goes with it
+    where = _functions(cr)  # now: what is made within a savepoint goes with it
     execute.is_private = True
     cr.execute = execute
     try:
@@ -133,12 +124,23 @@ def fetch(cr, query, params=None):
     :return list: of dicts; values as JSON has them
     :raises psycopg2.errors.SerializationFailure: another transaction was in the way; no log says so
     """
-    schema = _schema(cr)
+    where = _functions(cr)
     _send(cr, query, params)
-    cr.execute(_ANSWER[schema], log_exceptions=False)
+    cr.execute(_ANSWER.replace("{where}", where), log_exceptions=False)
     conflict, rows = cr.fetchone()
     _raise_conflict(conflict)
     return json.loads(rows)
+
+
+def make_functions(cr):
+    """Make the functions in the database: at the installation, and at each upgrade."""
+    cr.execute(_FUNCTIONS.replace("{where}", _IN_DATABASE))
+
+
+def drop_functions(cr):
+    """Drop the functions. What is private until the app is gone uses functions of its own."""
+    cr.execute("DROP FUNCTION IF EXISTS miasalud_change(boolean), miasalud_query(boolean)")
+    vars(Registry(cr.dbname)).pop(_KNOWN, None)
 
 
 def failure(error):
@@ -156,38 +158,23 @@ def _send(cr, query, params):
         sender.execute(_SEND, [statement])
 
 
-def install(cr):
-    """Make the functions; the installation and each upgrade of the addon call it."""
-    uninstall(cr)
-    cr.execute(_MAKE[_SHARED])
+def _functions(cr):
+    """Where the functions are: in the database, since its installation or upgrade.
 
-
-def uninstall(cr):
-    """Drop the functions, and those of earlier versions."""
-    Registry(cr.dbname).miasalud_private_sql = None
-    cr.execute(
-        r"SELECT oid::regprocedure::text FROM pg_proc WHERE proname ~ '^miasalud_(change|query)_[0-9a-f]{8}$' "
-        "AND pronamespace = current_schema::regnamespace"
-    )
-    for (function,) in cr.fetchall():
-        cr.execute(SQL("DROP FUNCTION %s", SQL(function)))
-
-
-def _schema(cr):
-    """Where the functions are: a prefix of their names. Without an upgrade of the addon, the session makes its own."""
-    registry = Registry(cr.dbname)
-    if getattr(registry, "miasalud_private_sql", None) == _VERSION:
-        return _SHARED
-    for schema in (_SHARED, _OWN):
-        cr.execute(_ARE_THERE[schema])
-        if cr.fetchone()[0]:
-            break
-    else:
-        cr.execute(_MAKE[_OWN])
-    if schema == _SHARED:
-        # Odoo makes another registry when modules change, or when a database of this name is another one.
-        registry.miasalud_private_sql = _VERSION
-    return schema
+    Else this makes them for the transaction; a rollback takes them away again.
+    """
+    registry = Registry.registries.get(cr.dbname)
+    if getattr(registry, _KNOWN, False):
+        return _IN_DATABASE
+    cr.execute(_ARE_THERE)
+    in_database, in_session = cr.fetchone()
+    if in_database:
+        if registry is not None:
+            setattr(registry, _KNOWN, True)  # it is made anew when an app is uninstalled
+        return _IN_DATABASE
+    if not in_session:
+        cr.execute(_FUNCTIONS.replace("{where}", _IN_SESSION))
+    return _IN_SESSION
 
 
 def _raise_conflict(code):

@@ -18,8 +18,8 @@ class _Together:
     def count(self):
         """Have Odoo count what is gathered."""
         gathered, self.leads = self.leads, defaultdict(list)
-        for (from_state, to_state), leads in gathered.items():
-            leads = leads[0].union(*leads).with_context(**{TOGETHER: None})
+        for (from_state, to_state), groups in gathered.items():
+            leads = groups[0].union(*groups).with_context(**{TOGETHER: None})
             leads._pls_increment_frequencies(from_state=from_state, to_state=to_state)
 
 

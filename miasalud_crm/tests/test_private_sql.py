@@ -7,6 +7,7 @@ from odoo.tests import TransactionCase, tagged
 
 from .. import private_sql
 from ..private_sql import fetch, private
+from .common import Statements
 
 _CHANGE = "UPDATE res_partner SET name = %s WHERE id = 0"
 
@@ -33,38 +34,29 @@ class TestPrivateSql(TransactionCase):
                     cr.execute('ROLLBACK TO SAVEPOINT "any"')
                 self.assertNotIn("Secreta", "".join(logs.output))
 
+    def test_a_database_without_the_functions_gets_them_for_each_transaction(self):
+        """The server may be newer than the database, until the app is upgraded; and it goes on during an uninstall."""
+        with closing(db_connect(self.env.cr.dbname).cursor()) as cr:
+            private_sql.drop_functions(cr)
+            for run in (_within, fetch):
+                run(cr, "UPDATE res_partner SET name = name WHERE id = 1 RETURNING id")
+            private_sql.make_functions(cr)
+            self.assertEqual(fetch(cr, "SELECT 1 AS one"), [{"one": 1}])
+            cr.rollback()
+
+    def test_a_change_takes_two_statements(self):
+        _within(self.env.cr, _CHANGE, ["Ana"])  # the first one asks for the functions
+        for run in (_within, fetch):
+            with Statements() as statements:
+                run(self.env.cr, "UPDATE res_partner SET name = %s WHERE id = 1 RETURNING id", ["Ana"])
+            self.assertEqual(len(statements), 2, statements)
+
+    def test_a_change_of_no_row_is_no_conflict_and_counts_none(self):
+        _within(self.env.cr, _CHANGE, ["Ana"])
+        self.assertEqual(self.env.cr.rowcount, 0)
+
     def _end(self, process):
         """End the server's process of another connection, and wait until it has."""
         with db_connect("postgres", allow_uri=False).cursor() as other:
             other.execute("SELECT pg_terminate_backend(%s, 10000)", [process])
             self.assertTrue(other.fetchone()[0])
-
-    def test_the_functions_are_the_databases_own(self):
-        self.assertTrue(self._functions("current_schema"))
-        fetch(self.env.cr, "SELECT 1 AS id")
-        self.assertFalse(self._functions("pg_my_temp_schema()::regnamespace"))
-
-    def test_without_an_upgrade_a_session_makes_its_own_functions(self):
-        private_sql.uninstall(self.env.cr)
-        self.assertFalse(self._functions("current_schema"))
-        self.assertEqual(fetch(self.env.cr, "SELECT 1 AS id"), [{"id": 1}])
-        self.assertEqual(len(self._functions("pg_my_temp_schema()::regnamespace")), 2)
-        private_sql.install(self.env.cr)
-        self.assertEqual(len(self._functions("current_schema")), 2)
-
-    def test_an_upgrade_drops_the_functions_of_another_version(self):
-        before = self._functions("current_schema")
-        self.env.cr.execute("CREATE FUNCTION miasalud_query_00000000(boolean) RETURNS text LANGUAGE sql AS 'SELECT 1'")
-        private_sql.install(self.env.cr)
-        self.assertEqual(self._functions("current_schema"), before)
-
-    def test_nothing_changed_is_no_conflict_and_counts_nothing(self):
-        _within(self.env.cr, _CHANGE, ["Ana"])
-        self.assertEqual(self.env.cr.rowcount, 0)
-
-    def _functions(self, schema):
-        self.env.cr.execute(
-            f"SELECT proname FROM pg_proc WHERE proname LIKE 'miasalud%%' AND pronamespace = {schema}::regnamespace "
-            "ORDER BY proname"
-        )
-        return [name for (name,) in self.env.cr.fetchall()]
