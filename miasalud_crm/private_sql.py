@@ -74,7 +74,7 @@ _IDS = "SELECT (row ->> 'id')::integer FROM jsonb_array_elements({where}miasalud
 _ANSWER = "SELECT current_setting('miasalud.conflict'), result FROM {where}miasalud_query(false) AS result"
 
 #: Statements that may conflict or hold values. Odoo reads the ids of created rows only.
-_CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
+_CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|LOCK|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
 _RETURNS = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 _RETURNS_ID = re.compile(r"\bRETURNING\s+\"?id\"?\s*$", re.IGNORECASE)
 
@@ -103,9 +103,10 @@ def private(cr, keep_message=False):
         _send(cr, query, params)
         plain((_IDS if returns_id else _COUNT).replace("{where}", where), [keep_message], log_exceptions=False)
         if not cr.rowcount:
-            plain("SELECT current_setting('miasalud.conflict')", log_exceptions=False)
-            _raise_conflict(cr.fetchone()[0])
-            plain("SELECT WHERE FALSE", log_exceptions=False)  # the caller reads no row and counts none
+            # Over another cursor: of ``cr`` the caller reads no row and counts none.
+            with cr.connection.cursor() as reader:
+                reader.execute("SELECT current_setting('miasalud.conflict')")
+                _raise_conflict(reader.fetchone()[0])
         return None
 
     where = _functions(cr)  # now: what is made within a savepoint goes with it

@@ -1,6 +1,9 @@
 """The records that a batch of events needs: found, created where missing, and locked."""
 
 from collections import defaultdict
+from contextlib import suppress
+
+import psycopg2
 
 from bridge.contract.fields import channel_key
 
@@ -81,15 +84,23 @@ def lock_rows(env, events):
 
     :return tuple: dict of event id → row, and the set of event ids whose row another transaction holds
     """
-    Event = env["manychat.event"]
     by_id = {event.id: event for event in events}
-    # The same order everywhere, so that two bridges cannot wait for each other.
-    statement = "SELECT id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED"
-    locked = Event.browse(row["id"] for row in private_sql.fetch(env.cr, statement, [list(by_id)]))
-    locked.invalidate_recordset()
-    rows = {row.event_id: row for row in locked}
-    known = set(Event.search([("event_id", "in", list(by_id))]).mapped("event_id"))
-    missing = [event for event in events if event.id not in known]
+    # The same order everywhere, so that two bridges cannot wait for each other. What was read before the lock stays
+    # true: PostgreSQL locks no row that has changed since the transaction's snapshot.
+    statement = "SELECT id, event_id FROM manychat_event WHERE event_id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED"
+    locked = _lock(env.cr, statement, list(by_id))
+    rows = dict(
+        zip((row["event_id"] for row in locked), env["manychat.event"].browse(row["id"] for row in locked), strict=True)
+    )
+    if len(rows) < len(by_id):
+        rows |= _create_rows(env, [event for event in events if event.id not in rows])
+    return rows, by_id.keys() - rows.keys()
+
+
+def _create_rows(env, events):
+    """Create the rows of those of ``events`` that have none: dict of event id → row."""
+    Event = env["manychat.event"]
+    known = set(Event.search([("event_id", "in", [event.id for event in events])]).mapped("event_id"))
     created = Event.create(
         [
             {
@@ -104,12 +115,12 @@ def lock_rows(env, events):
                 "received_at": naive_utc(event.received_at),
                 "occurred_at": naive_utc(event.occurred_at),
             }
-            for event in missing
+            for event in events
+            if event.id not in known
         ]
     )
     created.flush_recordset()  # fails now if another bridge creates the same row
-    rows.update({row.event_id: row for row in created})
-    return rows, by_id.keys() - rows.keys()
+    return {row.event_id: row for row in created}
 
 
 def lock_leads(env, manychat_ids):
@@ -120,31 +131,48 @@ def lock_leads(env, manychat_ids):
 
     :return tuple: dict of ManyChat id → lead, and the set of ids that another transaction holds
     """
-    identities = env["manychat.identity"].search([("manychat_id", "in", list(manychat_ids))])
-    statement = "SELECT id FROM crm_lead WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
-    free = {row["id"] for row in private_sql.fetch(env.cr, statement, [identities.lead_id.ids])}
-    leads = {identity.manychat_id: identity.lead_id for identity in identities if identity.lead_id.id in free}
+    domain = [("manychat_id", "in", list(manychat_ids))]
+    identities = env["manychat.identity"].search_fetch(domain, ["manychat_id", "lead_id"], order="id")
+    leads = {}
+    if identities:
+        statement = "SELECT id FROM crm_lead WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
+        free = {row["id"] for row in _lock(env.cr, statement, identities.lead_id.ids)}
+        leads = {identity.manychat_id: identity.lead_id for identity in identities if identity.lead_id.id in free}
     known = set(identities.mapped("manychat_id"))
-    env.cr.execute(
+    return leads, (known - leads.keys()) | _lock_new(env.cr, set(manychat_ids) - known)
+
+
+def _lock(cr, statement, keys):
+    """The rows of ``keys`` that ``statement`` could lock.
+
+    Without those that another transaction holds, and those that one has changed since this one's snapshot: they would
+    fail the whole statement.
+    """
+    try:
+        return private_sql.fetch(cr, statement, [keys])
+    except psycopg2.errors.SerializationFailure:
+        locked = []
+        for key in keys:
+            with suppress(psycopg2.errors.SerializationFailure):
+                locked += private_sql.fetch(cr, statement, [[key]])
+        return locked
+
+
+def _lock_new(cr, manychat_ids):
+    """Lock ids that have no opportunity. Return those that another transaction holds."""
+    if not manychat_ids:
+        return set()
+    cr.execute(
         """
-        SELECT id, pg_try_advisory_xact_lock(hashtextextended('manychat_id ' || id, 0))
-          FROM unnest(%s::text[]) AS id
+        SELECT id FROM unnest(%s::text[]) AS id
+         WHERE NOT pg_try_advisory_xact_lock(hashtextextended('manychat_id ' || id, 0))
         """,
-        [sorted(set(manychat_ids) - known)],
+        [sorted(manychat_ids)],
     )
-    return leads, (known - leads.keys()) | {
-        manychat_id for manychat_id, is_locked in env.cr.fetchall() if not is_locked
-    }
+    return {manychat_id for (manychat_id,) in cr.fetchall()}
 
 
 def _advisors(env, events):
-    numbers = {
-        COMMERCIAL: {event.payload.commercial_advisor_id for event in events} - {None},
-        MEDICAL: {event.payload.medical_advisor_id for event in events} - {None},
-    }
-    return {
-        (role, number): advisor
-        for role, named in numbers.items()
-        if named
-        for number, advisor in env["manychat.advisor"]._find_or_create(role, named).items()
-    }
+    named = {(COMMERCIAL, event.payload.commercial_advisor_id) for event in events}
+    named |= {(MEDICAL, event.payload.medical_advisor_id) for event in events}
+    return env["manychat.advisor"]._find_or_create({(role, number) for role, number in named if number is not None})

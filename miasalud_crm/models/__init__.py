@@ -85,6 +85,8 @@ from . import manychat_request
 from . import manychat_request_try
 from . import manychat_request_builder
 from . import crm_lead_salesperson
+from . import manychat_scoring
+from . import crm_lead_scoring
 from . import crm_lead_scoring_frequency
 from . import res_config_settings
 from . import res_groups

@@ -64,8 +64,10 @@ class CrmLead(models.Model):
 
     def _manychat_refused_before(self, events):
         """The ids of those of ``events`` that Odoo has refused since they were put on their queue."""
-        domain = [("event_id", "in", [event.id for event in events]), ("attempt_count", ">", 0)]
-        return set(self.env["manychat.event"].search(domain).mapped("event_id"))
+        domain = [("event_id", "in", [event.id for event in events])]
+        # With what the batch asks of its rows.
+        rows = self.env["manychat.event"].search_fetch(domain, ["event_id", "state", "attempt_count"])
+        return {row.event_id for row in rows if row.attempt_count}
 
     def _manychat_apply_some(self, events):
         """Apply ``events`` together. If that fails, apply each on its own; after a conflict, each half.

@@ -102,7 +102,7 @@ class CrmLead(models.Model):
         """The team that the settings name for opportunities whose stage names none, or an empty one."""
         team_id = self.env["ir.config_parameter"].get_param(DEFAULT_TEAM_PARAMETER)
         # A search does not find a team that has been archived since.
-        return self.env["crm.team"].search([("id", "=", int(team_id or 0))])
+        return self.env["crm.team"].search([("id", "=", int(team_id))]) if team_id else self.env["crm.team"]
 
     # ------------------------------------------------------------
     # Business: moving opportunities
@@ -139,8 +139,9 @@ class CrmLead(models.Model):
                 changed.append((event, lead))
             outcomes[event.id] = _move_status(is_newer, is_moved, is_updated), stage_before
         # Together, and only leads that are elsewhere: Odoo resets the dates of a lead that is “moved” to its own stage.
-        for stage, group in stage_moves.items():
-            group.write({"stage_id": stage.id})
+        with self._manychat_scored_together() as leads:
+            for stage, group in stage_moves.items():
+                group.with_env(leads.env).write({"stage_id": stage.id})
         self._manychat_record_stages(changed)
         self._manychat_log_lines(notes)
         return outcomes
@@ -165,9 +166,9 @@ class CrmLead(models.Model):
         occurred_at = naive_utc(event.occurred_at)
         if not self.manychat_last_event_date or occurred_at > self.manychat_last_event_date:
             vals["manychat_last_event_date"] = occurred_at
-        is_newest = vals["manychat_versions"].get("manychat_summary") == order_of(event)
+        versions = vals.get("manychat_versions") or self._manychat_memory()[1]
+        is_newest = versions.get("manychat_summary") == order_of(event)
         vals |= self._manychat_waiting_values(event, entered, stage, is_newest=is_newest)
-        vals = {name: value for name, value in vals.items() if name not in merge.MEMORY or value != self[name]}
         if vals:
             lead = self._manychat_within(salesperson.company_id)
             lead._manychat_write_custom(vals)

@@ -26,7 +26,7 @@ class CrmLead(models.Model):
     # ------------------------------------------------------------
 
     def _manychat_merged(self, event, values, custom_fields):
-        """What an event may write to its opportunity, with the memory of what it said.
+        """What an event may write to its opportunity, with the memory of what it said, if that changes.
 
         :param dict values: of the fields that the contract knows
         :param CustomFields custom_fields: has the values of the others
@@ -41,7 +41,9 @@ class CrmLead(models.Model):
         current = self._manychat_current_values({*taken, "name", "contact_name"})
         vals = merge.writable_values(taken, order, memory, current, overruled)
         vals["manychat_versions"] |= {merge.mark(name): order for name in custom.keys() & taken.keys()}
-        return vals
+        # Odoo copies such a value each time that one reads it.
+        same = {name for name, value in zip(merge.MEMORY, memory, strict=True) if vals[name] == value}
+        return {name: value for name, value in vals.items() if name not in same}
 
     def _manychat_fill(self, event, custom_fields):
         """Write what an event that was applied before says of the fields of ``custom_fields``, and nothing else.
@@ -49,8 +51,7 @@ class CrmLead(models.Model):
         :return bool: whether the opportunity has changed
         """
         self.ensure_one()
-        vals = self._manychat_merged(event, {}, custom_fields)
-        changes = {name: value for name, value in vals.items() if name not in merge.MEMORY or value != self[name]}
+        changes = self._manychat_merged(event, {}, custom_fields)
         if changes:
             self._manychat_write_custom(changes)
         return bool(changes.keys() - {*merge.MEMORY})

@@ -141,17 +141,21 @@ class ManychatAdvisor(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _find_or_create(self, role, external_ids):
-        """Find the advisers of ``role`` with these ManyChat ids. Create unknown ones, for a user to complete.
+    def _find_or_create(self, named):
+        """Find the advisers that events name. Create unknown ones, for a user to complete.
 
-        :param external_ids: iterable of int
-        :return dict: id → ``manychat.advisor``
+        :param set named: pairs of role and ManyChat id
+        :return dict: such a pair → ``manychat.advisor``
         """
-        wanted = set(external_ids)
-        found = self.with_context(active_test=False).search([("role", "=", role), ("external_id", "in", list(wanted))])
-        missing = sorted(wanted - set(found.mapped("external_id")))
-        found |= self.create([{"role": role, "external_id": external_id} for external_id in missing])
-        return {advisor.external_id: advisor for advisor in found}
+        if not named:
+            return {}
+        domain = [("external_id", "in", sorted({number for _role, number in named}))]
+        known = self.with_context(active_test=False).search_fetch(domain, ["role", "external_id", "user_id"])
+        found = {(advisor.role, advisor.external_id): advisor for advisor in known}
+        if missing := sorted(named - found.keys()):
+            created = self.create([{"role": role, "external_id": number} for role, number in missing])
+            found |= dict(zip(missing, created, strict=True))
+        return {key: found[key] for key in named}
 
     def _assign_leads(self):
         """Set the salesperson of open opportunities to the user of their adviser.

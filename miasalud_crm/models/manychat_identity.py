@@ -56,9 +56,15 @@ class ManychatIdentity(models.Model):
 
     @api.constrains("manychat_id")
     def _check_manychat_id(self):
+        # As superuser: the ID may belong to an opportunity that the user may not see.
+        names = set(self.mapped("manychat_id"))
+        known = self.sudo().search_fetch([("manychat_id", "in", list(names))], ["manychat_id"], order="id")
+        if len(known) == len(names):
+            return
         for identity in self:
-            # As superuser: the ID may belong to an opportunity that the user may not see.
-            same = self.sudo().search([("manychat_id", "=", identity.manychat_id), ("id", "!=", identity.id)], limit=1)
+            same = known.filtered(
+                lambda other, identity=identity: other.manychat_id == identity.manychat_id and other != identity
+            )[:1]
             if not same:
                 continue
             if not same.lead_id.sudo(False).has_access("read"):

@@ -250,8 +250,10 @@ class ManychatStageMap(models.Model):
 
         If both are given, the number counts. Rows come before aliases.
         """
-        rows = self.sudo().search([("active", "=", True)])
-        aliases = self.env["manychat.stage.alias"].sudo().search([("map_id.active", "=", True)])
+        names = ["manychat_stage_id", "label_key"]
+        rows = self.sudo().search_fetch([("active", "=", True)], [*names, "stage_id", "team_id", "answer_hours"])
+        aliases = self.env["manychat.stage.alias"].sudo()
+        aliases = aliases.search_fetch([("map_id.active", "=", True)], [*names, "map_id"])
         by_id = {alias.manychat_stage_id: alias.map_id for alias in aliases if alias.manychat_stage_id}
         by_id.update({row.manychat_stage_id: row for row in rows if row.manychat_stage_id})
         by_label = {alias.label_key: alias.map_id for alias in aliases if not alias.manychat_stage_id}

@@ -25,7 +25,9 @@ class UtmSource(models.Model):
         spellings = {}
         for channel in channels:
             spellings.setdefault(channel_key(channel), channel)
-        known = self.search([("manychat_channel_key", "in", list(spellings))])
+        if not spellings:
+            return {}
+        known = self.search_fetch([("manychat_channel_key", "in", list(spellings))], ["manychat_channel_key"])
         found = {source.manychat_channel_key: source.id for source in known}
         missing = {key: name for key, name in spellings.items() if key not in found}
         if missing:

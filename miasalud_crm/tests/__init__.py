@@ -64,3 +64,6 @@ from . import test_wrong_key
 from . import test_standby_refusal
 from . import test_webhook
 from . import test_working_time
+from . import test_lead_scoring
+from . import test_at_once
+from . import test_apply_queries

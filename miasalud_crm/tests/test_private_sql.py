@@ -51,6 +51,10 @@ class TestPrivateSql(TransactionCase):
                 run(self.env.cr, "UPDATE res_partner SET name = %s WHERE id = 1 RETURNING id", ["Ana"])
             self.assertEqual(len(statements), 2, statements)
 
+    def test_a_change_of_no_row_is_no_conflict_and_counts_none(self):
+        _within(self.env.cr, _CHANGE, ["Ana"])
+        self.assertEqual(self.env.cr.rowcount, 0)
+
     def _end(self, process):
         """End the server's process of another connection, and wait until it has."""
         with db_connect("postgres", allow_uri=False).cursor() as other:
