@@ -6,18 +6,20 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import and_, bindparam, case, func, not_, or_
+from sqlalchemy import func, not_, or_
 
 from ..contract.event import Event
 from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
+from . import audit_updates as updates
 from . import dead_letters
 from .rows import AuditRow
 from .schema import audit
-from .upsert import find, to_json
+from .upsert import chunks, find, to_json
 
 #: Outcome of an event that only SQL needs, and not Odoo.
 STORED = EventOutcome.STORED.value
@@ -29,90 +31,6 @@ DISCARDED = EventOutcome.DISCARDED.value
 ERASED = EventOutcome.ERASED.value
 
 _A = audit.c
-_ROW = _A.event_id == bindparam("this_event_id")
-_OPEN = _A.outcome.is_(None)
-_NOW = bindparam("now", type_=_A.finished_at.type)
-
-# A finished event stays finished: another bridge may have been faster. But an Odoo user's retry begins a new round: its
-# attempts start at one, and an earlier discard no longer counts.
-_RETRIES = bindparam("new_retries", type_=_A.retries.type)
-_OVERRULED = _A.retries < _RETRIES
-#: An event that the standby API accepted, and no bridge has received yet.
-_UNTRIED = and_(_A.attempts == sa.literal_column("0"), _A.tried_at.is_(None))
-_BEGIN_AGAIN = (
-    audit.update()
-    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, and_(_A.outcome == DISCARDED, _OVERRULED)))
-    .values(
-        # Literals, because SQL Server cannot infer types in an expression of parameters only.
-        attempts=case(
-            (and_(_OPEN, not_(_OVERRULED)), _A.attempts + sa.literal_column("1")), else_=sa.literal_column("1")
-        ),
-        retries=case((_OVERRULED, sa.cast(_RETRIES, _A.retries.type)), else_=_A.retries),
-        attempt_in_progress=True,
-        enqueued_at=case((_UNTRIED, bindparam("new_enqueued_at", type_=_A.enqueued_at.type)), else_=_A.enqueued_at),
-        started_at=case((_UNTRIED, _NOW), else_=_A.started_at),
-        tried_at=_NOW,
-        outcome=None,
-        finished_at=None,
-    )
-)
-_FINISH = (
-    audit.update()
-    # Also an event that was given up or discarded meanwhile: it is applied now.
-    .where(_ROW, or_(_OPEN, _A.outcome == DEAD_LETTERED, _A.outcome == DISCARDED))
-    .values(
-        outcome=bindparam("new_outcome", type_=_A.outcome.type),
-        attempt_in_progress=False,
-        finished_at=_NOW,
-        error_code=None,
-        error=None,
-        reported_at=bindparam("new_reported_at", type_=_A.reported_at.type),
-        lead_id=bindparam("new_lead_id", type_=_A.lead_id.type),
-        stage_before=bindparam("new_stage_before", type_=_A.stage_before.type),
-        stage_after=bindparam("new_stage_after", type_=_A.stage_after.type),
-    )
-)
-_FAIL = (
-    audit.update()
-    .where(_ROW, _OPEN)
-    .values(
-        attempt_in_progress=False,
-        error_code=bindparam("new_error_code", type_=_A.error_code.type),
-        error=bindparam("new_error", type_=_A.error.type),
-        outcome=bindparam("new_outcome", type_=_A.outcome.type),
-        finished_at=bindparam("new_finished_at", type_=_A.finished_at.type),
-        reported_at=None,
-    )
-)
-#: Only one of several concurrent reconciles claims the event, and none while a bridge may be handling it: each of them
-#: sets ``tried_at``.
-_CLAIM = (
-    audit.update()
-    .where(_ROW, _OPEN, func.coalesce(_A.tried_at, _A.started_at) < bindparam("cutoff", type_=_A.tried_at.type))
-    .values(attempts=_A.attempts + 1, attempt_in_progress=True, tried_at=_NOW)
-)
-_DISCARD = (
-    audit.update()
-    .where(_ROW, _A.outcome == DEAD_LETTERED)
-    .values(outcome=DISCARDED, finished_at=_NOW, reported_at=None)
-)
-# Only if the row is as it was reported: a newer outcome is reported next.
-_MARK_REPORTED = (
-    audit.update()
-    .where(
-        _ROW,
-        _A.outcome == bindparam("reported_outcome", type_=_A.outcome.type),
-        _A.retries == bindparam("reported_retries", type_=_A.retries.type),
-        _A.attempts == bindparam("reported_attempts", type_=_A.attempts.type),
-    )
-    .values(reported_at=_NOW)
-)
-_REPORT_AGAIN = audit.update().where(_ROW, _A.outcome.is_not(None)).values(reported_at=None)
-_RELEASE_ATTEMPT = (
-    audit.update()
-    .where(_ROW, _OPEN, _A.attempt_in_progress == sa.true(), _A.attempts > 0)
-    .values(attempts=_A.attempts - 1, attempt_in_progress=False)
-)
 
 
 @dataclass(frozen=True)
@@ -167,6 +85,18 @@ def attempt_states(connection: sa.Connection, event_ids: Collection[str]) -> dic
     return {row[0]: AttemptState(*row[1:]) for row in find(connection, statement, _A.event_id, event_ids)}
 
 
+def begin_new(
+    connection: sa.Connection, received: Sequence[ReceivedEvent], now: datetime | None = None
+) -> dict[str, AttemptState]:
+    """Look the events up, and count the first attempt of each that is new. See :func:`begin`.
+
+    :return: the states of the others, by event id: their attempts are not counted yet
+    """
+    before = attempt_states(connection, [item.event.id for item in received])
+    _insert(connection, [item for item in received if item.event.id not in before], now)
+    return before
+
+
 def begin(
     connection: sa.Connection, received: Sequence[ReceivedEvent], now: datetime | None = None
 ) -> dict[str, AttemptState]:
@@ -176,22 +106,22 @@ def begin(
     """
     now = now or datetime.now(timezone.utc)
     before = attempt_states(connection, [item.event.id for item in received])
-    again: list[dict[str, Any]] = [
-        {
-            "this_event_id": item.event.id,
-            "new_retries": item.event.retries,
-            "new_enqueued_at": item.enqueued_at,
-            "now": now,
-        }
+    again = [
+        {"event_id": item.event.id, "retries": item.event.retries, "enqueued_at": item.enqueued_at}
         for item in received
         if item.event.id in before
     ]
-    new = [_row(item, now) for item in received if item.event.id not in before]
     if again:
-        connection.execute(_BEGIN_AGAIN, sorted(again, key=lambda row: row["this_event_id"]))
-    if new:
-        connection.execute(audit.insert(), sorted(new, key=lambda row: str(row["event_id"])))
+        updates.BEGIN_AGAIN.execute(connection, sorted(again, key=itemgetter("event_id")), now=now)
+    _insert(connection, [item for item in received if item.event.id not in before], now)
     return before
+
+
+def _insert(connection: sa.Connection, received: Sequence[ReceivedEvent], now: datetime | None) -> None:
+    now = now or datetime.now(timezone.utc)
+    if received:
+        rows = [_row(item, now) for item in received]
+        connection.execute(audit.insert(), sorted(rows, key=itemgetter("event_id")))
 
 
 def accept(connection: sa.Connection, event: Event, now: datetime | None = None) -> None:
@@ -211,21 +141,21 @@ def finish(connection: sa.Connection, done: Mapping[str, Done], now: datetime | 
     """
     now = now or datetime.now(timezone.utc)
     if done:
-        connection.execute(
-            _FINISH,
+        updates.FINISH.execute(
+            connection,
             [
                 {
-                    "this_event_id": event_id,
-                    "new_outcome": outcome.status,
-                    "new_lead_id": outcome.lead_id,
-                    "new_stage_before": outcome.stage_before,
-                    "new_stage_after": outcome.stage_after,
+                    "event_id": event_id,
+                    "outcome": outcome.status,
+                    "lead_id": outcome.lead_id,
+                    "stage_before": outcome.stage_before,
+                    "stage_after": outcome.stage_after,
                     # Odoo knows the outcomes of its own.
-                    "new_reported_at": None if outcome.status == STORED else now,
-                    "now": now,
+                    "reported_at": None if outcome.status == STORED else now,
                 }
                 for event_id, outcome in sorted(done.items())
             ],
+            now=now,
         )
         dead_letters.resolve(connection, done, now)
 
@@ -240,15 +170,15 @@ def fail(
     """
     now = now or datetime.now(timezone.utc)
     if failures:
-        connection.execute(
-            _FAIL,
+        updates.FAIL.execute(
+            connection,
             [
                 {
-                    "this_event_id": event_id,
-                    "new_error_code": failure.code,
-                    "new_error": failure.message,
-                    "new_outcome": DEAD_LETTERED if dead else None,
-                    "new_finished_at": now if dead else None,
+                    "event_id": event_id,
+                    "error_code": failure.code,
+                    "error": failure.message,
+                    "outcome": DEAD_LETTERED if dead else None,
+                    "finished_at": now if dead else None,
                 }
                 for event_id, failure in sorted(failures.items())
             ],
@@ -257,8 +187,8 @@ def fail(
 
 def release_attempt(connection: sa.Connection, event_ids: Collection[str]) -> None:
     """Undo the counting of attempts that an outage or a conflict ended."""
-    if event_ids:
-        connection.execute(_RELEASE_ATTEMPT, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
+    for some in chunks(event_ids):
+        connection.execute(updates.RELEASE_ATTEMPT.where(_A.event_id.in_(some)))
 
 
 def claim(connection: sa.Connection, event_id: str, cutoff: datetime, now: datetime | None = None) -> bool:
@@ -267,12 +197,12 @@ def claim(connection: sa.Connection, event_id: str, cutoff: datetime, now: datet
     :return: ``False`` if it is finished, or another process began an attempt meanwhile
     """
     now = now or datetime.now(timezone.utc)
-    return connection.execute(_CLAIM, {"this_event_id": event_id, "cutoff": cutoff, "now": now}).rowcount == 1
+    return connection.execute(updates.CLAIM, {"this_event_id": event_id, "cutoff": cutoff, "now": now}).rowcount == 1
 
 
 def discard(connection: sa.Connection, event_id: str, now: datetime | None = None) -> None:
     """Discard an event that was given up: it will not be applied, unless an Odoo user sends it again."""
-    connection.execute(_DISCARD, {"this_event_id": event_id, "now": now or datetime.now(timezone.utc)})
+    connection.execute(updates.DISCARD, {"this_event_id": event_id, "now": now or datetime.now(timezone.utc)})
 
 
 def unreported(connection: sa.Connection, limit: int, after: int = 0) -> list[AuditRow]:
@@ -288,25 +218,20 @@ def mark_reported(connection: sa.Connection, rows: Sequence[AuditRow], now: date
     """Note that Odoo knows the outcomes of these rows, as they were read."""
     now = now or datetime.now(timezone.utc)
     if rows:
-        connection.execute(
-            _MARK_REPORTED,
+        updates.MARK_REPORTED.execute(
+            connection,
             [
-                {
-                    "this_event_id": row.event_id,
-                    "reported_outcome": row.outcome,
-                    "reported_retries": row.retries,
-                    "reported_attempts": row.attempts,
-                    "now": now,
-                }
+                {"event_id": row.event_id, "outcome": row.outcome, "retries": row.retries, "attempts": row.attempts}
                 for row in sorted(rows, key=lambda row: row.event_id)
             ],
+            now=now,
         )
 
 
 def report_again(connection: sa.Connection, event_ids: Collection[str]) -> None:
     """Report the outcomes of these events to Odoo once more."""
-    if event_ids:
-        connection.execute(_REPORT_AGAIN, [{"this_event_id": event_id} for event_id in sorted(event_ids)])
+    for some in chunks(event_ids):
+        connection.execute(updates.REPORT_AGAIN.where(_A.event_id.in_(some)))
 
 
 def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[str]) -> list[AuditRow]:
@@ -315,14 +240,17 @@ def unfinished(connection: sa.Connection, cutoff: datetime, types: Collection[st
     Without those that no bridge has received: see :func:`untried`.
     """
     statement = sa.select(audit).where(
-        _OPEN, not_(_UNTRIED), func.coalesce(_A.tried_at, _A.started_at) < cutoff, _A.type.in_(sorted(types))
+        updates.OPEN,
+        not_(updates.UNTRIED),
+        func.coalesce(_A.tried_at, _A.started_at) < cutoff,
+        _A.type.in_(sorted(types)),
     )
     return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id))]
 
 
 def untried(connection: sa.Connection, queue: str, before: datetime, limit: int) -> list[AuditRow]:
     """Audit rows, oldest first, of events that the standby API accepted before then and no bridge has received."""
-    statement = sa.select(audit).where(_OPEN, _UNTRIED, _A.queue == queue, _A.started_at < before)
+    statement = sa.select(audit).where(updates.OPEN, updates.UNTRIED, _A.queue == queue, _A.started_at < before)
     return [AuditRow._make(row) for row in connection.execute(statement.order_by(_A.id).limit(limit))]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,13 +15,13 @@ from ..contract.event import Event
 from ..contract.fields import format_datetime
 from ..contract.newest import order_key
 from ..contract.payloads import CampaignAssignment, CampaignContact
+from .batch_update import BatchUpdate
 from .contacts import append_states, ensure_contacts
 from .last_write_wins import Said, carried, lock, merge, said_by
 from .schema import advisors, campaign_contacts, campaigns, contacts
 from .upsert import ensure, find
 
 _C = campaign_contacts.c
-_ROW = _C.id == bindparam("row_id")
 _NOW = bindparam("now", type_=_C.updated_at.type)
 #: Each adviser and the date of their assignment, by role.
 _ADVISERS = {
@@ -30,16 +31,27 @@ _ADVISERS = {
 FIELDS = ("type", "last_state", "summary", "extra", *_ADVISERS["commercial"], *_ADVISERS["medical"])
 _DATES = {name: pair[1] for pair in _ADVISERS.values() for name in pair}
 
-_ASSIGNED = (
-    campaign_contacts.update()
-    .where(_ROW, or_(_C.assigned_at.is_(None), _C.assigned_at < bindparam("new_assigned_at")))
-    .values(assigned_at=bindparam("new_assigned_at", type_=_C.assigned_at.type), updated_at=_NOW)
-)
-_TAKE_OVER = (
-    campaign_contacts.update()
-    .where(_ROW, _C.campaign_id.is_(None))
-    .values(campaign_id=bindparam("new_campaign_id"), updated_at=_NOW)
-)
+
+def _assign(new: Any) -> sa.Update:
+    is_newer = or_(_C.assigned_at.is_(None), _C.assigned_at < new.assigned_at)
+    return (
+        campaign_contacts.update().where(_C.id == new.id, is_newer).values(assigned_at=new.assigned_at, updated_at=_NOW)
+    )
+
+
+def _take_over(new: Any) -> sa.Update:
+    return (
+        campaign_contacts.update()
+        .where(_C.id == new.id, _C.campaign_id.is_(None))
+        .values(campaign_id=new.campaign_id, updated_at=_NOW)
+    )
+
+
+_ASSIGNED = BatchUpdate(_assign, id=_C.id.type, assigned_at=_C.assigned_at.type)
+_TAKE_OVER = BatchUpdate(_take_over, id=_C.id.type, campaign_id=_C.campaign_id.type)
+
+#: Ids of rows that are not inserted yet are greater, in the order in which they will be inserted.
+_NOT_YET = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,25 @@ class _Change:
     commercial_date: datetime | None
     medical_advisor_id: int | None
     medical_date: datetime | None
+
+
+@dataclass
+class _Row:
+    """A row of ``campaign_contacts``, and what the events of a batch change in it.
+
+    :ivar new_campaign_id: ``None``: the campaign stays
+    :ivar is_assigned_now: ``assigned_at`` is of an event of this batch
+    """
+
+    contact_id: int
+    id: int
+    assigned_at: datetime | None = None
+    new_campaign_id: int | None = None
+    is_assigned_now: bool = False
+
+    def assign(self, at: datetime) -> None:
+        if self.assigned_at is None or self.assigned_at < at:
+            self.assigned_at, self.is_assigned_now = at, True
 
 
 def apply_campaign_events(connection: sa.Connection, events: Collection[Event], now: datetime | None = None) -> None:
@@ -171,15 +202,15 @@ def _change(event: Event) -> _Change:
 
 
 def _rows_of(
-    connection: sa.Connection, changes: Sequence[_Change], contact_ids: dict[str, int], now: datetime
+    connection: sa.Connection, changes: Sequence[_Change], contact_ids: Mapping[str, int], now: datetime
 ) -> list[int]:
     """Ids of the ``campaign_contacts`` row of each change. Missing rows are created."""
-    known: dict[int, dict[int | None, tuple[int, datetime | None]]] = {}
-    statement = sa.select(_C.contact_id, _C.campaign_id, _C.id, _C.assigned_at)
-    for row in find(connection, statement, _C.contact_id, contact_ids.values()):
-        known.setdefault(row.contact_id, {})[row.campaign_id] = (row.id, row.assigned_at)
+    known: dict[int, dict[int | None, _Row]] = {}
+    for row in _rows_in_sql(connection, contact_ids.values()):
+        known.setdefault(row.contact_id, {})[row.campaign_id] = _Row(row.contact_id, row.id, row.assigned_at)
 
-    result = []
+    new: list[_Row] = []
+    chosen: list[_Row] = []
     for change in changes:
         contact_id = contact_ids[change.event.manychat_id]
         by_campaign = known.setdefault(contact_id, {})
@@ -187,32 +218,56 @@ def _rows_of(
         if campaign_id not in by_campaign:
             if change.is_assignment and None in by_campaign:
                 # Updates came before any assignment. This is the assignment that they belong to.
-                row_id, assigned_at = by_campaign.pop(None)
-                connection.execute(_TAKE_OVER, {"row_id": row_id, "new_campaign_id": campaign_id, "now": now})
+                by_campaign[campaign_id] = by_campaign.pop(None)
             else:
-                values = {"contact_id": contact_id, "campaign_id": campaign_id, "created_at": now, "updated_at": now}
-                inserted = connection.execute(campaign_contacts.insert().values(values)).inserted_primary_key
-                assert inserted is not None
-                row_id, assigned_at = inserted[0], None
-            by_campaign[campaign_id] = (row_id, assigned_at)
-        row_id, assigned_at = by_campaign[campaign_id]
+                new.append(_Row(contact_id, _NOT_YET + len(new)))
+                by_campaign[campaign_id] = new[-1]
+            by_campaign[campaign_id].new_campaign_id = campaign_id
         if change.is_assignment:
-            at = change.event.occurred_at
-            connection.execute(_ASSIGNED, {"row_id": row_id, "new_assigned_at": at, "now": now})
-            by_campaign[campaign_id] = (row_id, max(assigned_at or at, at))
-        result.append(row_id)
-    return result
+            by_campaign[campaign_id].assign(change.event.occurred_at)
+        chosen.append(by_campaign[campaign_id])
+    _write_rows(connection, new, [row for row in chosen if row.id < _NOT_YET], now)
+    return [row.id for row in chosen]
 
 
-def _most_recent(rows: dict[int | None, tuple[int, datetime | None]], at: datetime) -> int | None:
+def _rows_in_sql(connection: sa.Connection, contact_ids: Iterable[int]) -> Iterator[Any]:
+    return find(connection, sa.select(_C.contact_id, _C.campaign_id, _C.id, _C.assigned_at), _C.contact_id, contact_ids)
+
+
+def _write_rows(connection: sa.Connection, new: Sequence[_Row], old: Iterable[_Row], now: datetime) -> None:
+    """Insert the new rows, which get their ids, and write what is new in the old ones."""
+    changed = {row.id: row for row in old}
+    taken_over = [
+        {"id": row.id, "campaign_id": row.new_campaign_id}
+        for row in changed.values()
+        if row.new_campaign_id is not None
+    ]
+    assigned = [{"id": row.id, "assigned_at": row.assigned_at} for row in changed.values() if row.is_assigned_now]
+    for update, rows in ((_TAKE_OVER, taken_over), (_ASSIGNED, assigned)):
+        if rows:
+            update.execute(connection, sorted(rows, key=itemgetter("id")), now=now)
+    if new:
+        times = {"created_at": now, "updated_at": now}
+        values = [
+            {"contact_id": row.contact_id, "campaign_id": row.new_campaign_id, "assigned_at": row.assigned_at, **times}
+            for row in new
+        ]
+        connection.execute(campaign_contacts.insert(), values)
+        rows_now = _rows_in_sql(connection, [row.contact_id for row in new])
+        ids = {(row.contact_id, row.campaign_id): row.id for row in rows_now}
+        for row in new:
+            row.id = ids[row.contact_id, row.new_campaign_id]
+
+
+def _most_recent(rows: Mapping[int | None, _Row], at: datetime) -> int | None:
     """The campaign of the most recent assignment at ``at``; ``None`` for the row without a campaign."""
 
-    def rank(item: tuple[int | None, tuple[int, datetime | None]]) -> tuple[bool, float, int]:
-        _, (row_id, assigned_at) = item
-        if assigned_at is None:
-            return (False, float("-inf"), row_id)
+    def rank(item: tuple[int | None, _Row]) -> tuple[bool, float, int]:
+        _, row = item
+        if row.assigned_at is None:
+            return (False, float("-inf"), row.id)
         # A later assignment than the update is the best guess only if there is no other.
-        seconds = assigned_at.timestamp()
-        return (True, seconds, row_id) if assigned_at <= at else (False, -seconds, row_id)
+        seconds = row.assigned_at.timestamp()
+        return (True, seconds, row.id) if row.assigned_at <= at else (False, -seconds, row.id)
 
     return max(rows.items(), key=rank)[0] if rows else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy import bindparam
 
 from ..contract.event import Event
 from ..contract.outcomes import ErrorCode, EventOutcome
+from .batch_update import BatchUpdate
 from .rows import DeadLetterRow
 from .schema import audit, dead_letters
 from .upsert import chunks, find
@@ -27,44 +28,26 @@ _UNDELIVERABLE = (
 )
 
 _D = dead_letters.c
-_REOPEN = (
-    dead_letters.update()
-    .where(_D.event_id == bindparam("this_event_id"))
-    .values(
-        {
-            **{
-                name: bindparam(f"new_{name}", type_=_D[name].type)
-                for name in (
-                    "message_id",
-                    "queue",
-                    "body",
-                    "enqueued_at",
-                    "code",
-                    "message",
-                    "attempts",
-                    "last_tried_at",
-                )
-            },
-            "status": OPEN,
-            "notified_at": None,
-            "replayed_at": None,
-            "resolved_at": None,
-            "discarded_at": None,
-        }
+#: The columns that a message given up anew writes.
+_ANEW = ("message_id", "queue", "body", "enqueued_at", "code", "message", "attempts")
+
+
+def _reopen(new: Any) -> sa.Update:
+    return (
+        dead_letters.update()
+        .where(_D.event_id == new.event_id)
+        .values(
+            {
+                **{name: getattr(new, name) for name in _ANEW},
+                "last_tried_at": bindparam("now", type_=_D.last_tried_at.type),
+                "status": OPEN,
+                **dict.fromkeys(("notified_at", "replayed_at", "resolved_at", "discarded_at"), sa.null()),
+            }
+        )
     )
-)
-_RESOLVE = (
-    dead_letters.update()
-    .where(_D.id == bindparam("row_id"))
-    .values(status=RESOLVED, resolved_at=bindparam("now", type_=_D.resolved_at.type))
-)
 
 
-_DISCARD = (
-    dead_letters.update()
-    .where(_D.id == bindparam("row_id"))
-    .values(status=DISCARDED, discarded_at=bindparam("now", type_=_D.discarded_at.type))
-)
+_REOPEN = BatchUpdate(_reopen, **{name: _D[name].type for name in ("event_id", *_ANEW)})
 
 
 @dataclass(frozen=True)
@@ -110,7 +93,8 @@ def put(
     events = {event_id: letter for event_id, letter in events.items() if event_id not in copies}
     existing = {row[0] for row in find(connection, sa.select(_D.event_id), _D.event_id, events)}
     if existing:
-        connection.execute(_REOPEN, [_reopened(events[event_id], now) for event_id in sorted(existing)])
+        rows = [{"event_id": event_id, **_anew(events[event_id])} for event_id in sorted(existing)]
+        _REOPEN.execute(connection, rows, now=now)
     unreadable = {letter.message_id: letter for letter in letters if letter.event_id is None}
     statement = sa.select(_D.message_id).where(_D.event_id.is_(None))
     existing_unreadable = {row[0] for row in find(connection, statement, _D.message_id, unreadable)}
@@ -123,15 +107,8 @@ def put(
     return copies
 
 
-def _reopened(letter: DeadLetter, now: datetime) -> dict[str, Any]:
-    return {
-        "this_event_id": letter.event_id,
-        **{
-            f"new_{name}": getattr(letter, name)
-            for name in ("message_id", "queue", "body", "enqueued_at", "code", "message", "attempts")
-        },
-        "new_last_tried_at": now,
-    }
+def _anew(letter: DeadLetter) -> dict[str, Any]:
+    return {name: getattr(letter, name) for name in _ANEW}
 
 
 @dataclass(frozen=True)
@@ -218,12 +195,8 @@ def undeliverable(connection: sa.Connection) -> dict[str, datetime]:
 def resolve(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:
     """Note that these events were applied after all."""
     statement = sa.select(_D.id).where(_D.status != RESOLVED)
-    rows = [
-        {"row_id": row[0], "now": now or datetime.now(timezone.utc)}
-        for row in find(connection, statement, _D.event_id, event_ids)
-    ]
-    if rows:
-        connection.execute(_RESOLVE, rows)
+    values = {"status": RESOLVED, "resolved_at": now or datetime.now(timezone.utc)}
+    _close(connection, find(connection, statement, _D.event_id, event_ids), values)
 
 
 @dataclass(frozen=True)
@@ -285,12 +258,13 @@ def statuses(connection: sa.Connection, ids: Collection[int], event_ids: Collect
 def discard_all(connection: sa.Connection, event_ids: Collection[str], now: datetime | None = None) -> None:
     """Discard the letters of events that an Odoo user discarded, also those that are back on a queue."""
     statement = sa.select(_D.id).where(_D.status.in_([OPEN, REPLAYED]))
-    rows = [
-        {"row_id": row[0], "now": now or datetime.now(timezone.utc)}
-        for row in find(connection, statement, _D.event_id, event_ids)
-    ]
-    if rows:
-        connection.execute(_DISCARD, rows)
+    values = {"status": DISCARDED, "discarded_at": now or datetime.now(timezone.utc)}
+    _close(connection, find(connection, statement, _D.event_id, event_ids), values)
+
+
+def _close(connection: sa.Connection, letters: Iterable[Any], values: Mapping[str, Any]) -> None:
+    for some in chunks([row.id for row in letters]):
+        connection.execute(dead_letters.update().where(_D.id.in_(some)).values(values))
 
 
 def search(

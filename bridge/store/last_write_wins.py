@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
@@ -19,7 +20,8 @@ from sqlalchemy import Table, bindparam
 
 from ..contract.event import Event
 from ..contract.newest import order_key, order_of, unsaid_by_newer
-from .upsert import find, to_json
+from .batch_update import BatchUpdate
+from .upsert import chunks, find, to_json
 
 #: Order of a value that no event has said (an import wrote it): before all events, after :func:`weaker` ones.
 NO_EVENT = "0"
@@ -62,12 +64,30 @@ def weaker(order: str) -> str:
 
 
 def lock(connection: sa.Connection, table: Table, row_ids: Iterable[int]) -> None:
-    """Lock these rows until the transaction ends: an UPDATE is a lock on every database."""
-    # In one order everywhere: fewer deadlocks.
-    rows = [{"row_id": row_id} for row_id in sorted(set(row_ids))]
-    if rows:
-        touch = table.update().where(table.c.id == bindparam("row_id")).values(created_at=table.c.created_at)
-        connection.execute(touch, rows)
+    """Lock these rows until the transaction ends."""
+    if connection.dialect.name == "mssql":
+        # Some T-SQL servers ignore lock hints. An UPDATE is a lock on each.
+        for some in chunks(row_ids):
+            connection.execute(table.update().where(table.c.id.in_(some)).values(created_at=table.c.created_at))
+    elif connection.dialect.name == "postgresql":
+        for _ in find(connection, _locking(sa.select(table.c.id), table), table.c.id, row_ids):
+            pass
+    # In SQLite the transaction has locked the whole file.
+
+
+def _locked(connection: sa.Connection, table: Table, row_ids: Collection[int]) -> Iterator[Any]:
+    """These rows, locked until the transaction ends."""
+    statement = sa.select(table)
+    if connection.dialect.name == "postgresql":
+        statement = _locking(statement, table)
+    else:
+        lock(connection, table, row_ids)
+    return find(connection, statement, table.c.id, row_ids)
+
+
+def _locking(statement: sa.Select[Any], table: Table) -> sa.Select[Any]:
+    # In one order everywhere: fewer deadlocks. Rows that refer to these may come meanwhile.
+    return statement.order_by(table.c.id).with_for_update(key_share=True)
 
 
 def merge(
@@ -86,19 +106,25 @@ def merge(
     by_row: dict[int, list[Said]] = defaultdict(list)
     for each in said:
         by_row[each.row_id].append(each)
-    lock(connection, table, by_row)
-    rows = find(connection, sa.select(table), table.c.id, by_row.keys())
-    merged = [(row._mapping, _merged(row, fields, by_row[row.id], default_order)) for row in rows]
-    changed = [
-        {f"new_{name}": value for name, value in new.items()} | {"row_id": old["id"], "new_updated_at": now}
-        for old, new in merged
-        if any(old[name] != value for name, value in new.items())
-    ]
+    changed = []
+    for row in _locked(connection, table, by_row):
+        old, new = row._mapping, _merged(row, fields, by_row[row.id], default_order)
+        if any(old[name] != value for name, value in new.items()):
+            changed.append({"id": old["id"], **new})
     if changed:
-        names = sorted(name.removeprefix("new_") for name in changed[0] if name != "row_id")
-        columns = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
-        statement = table.update().where(table.c.id == bindparam("row_id")).values(columns)
-        connection.execute(statement, sorted(changed, key=itemgetter("row_id")))
+        _write(table, tuple(changed[0])).execute(connection, sorted(changed, key=itemgetter("id")), now=now)
+
+
+@cache
+def _write(table: Table, names: tuple[str, ...]) -> BatchUpdate:
+    """Writes these columns, which include ``id``."""
+
+    def make(new: Any) -> sa.Update:
+        values = {name: getattr(new, name) for name in names if name != "id"}
+        now = bindparam("now", type_=table.c.updated_at.type)
+        return table.update().where(table.c.id == new.id).values({**values, "updated_at": now})
+
+    return BatchUpdate(make, **{name: table.c[name].type for name in names})
 
 
 def _merged(

@@ -14,12 +14,13 @@ from ..contract.event import Event
 from ..contract.outcomes import EventOutcome
 from ..contract.payloads import Opportunity
 from ..results import Done, Failure
+from .batch_update import BatchUpdate
 from .campaigns import ensure_advisors
 from .contacts import complete_from_opportunities
 from .last_write_wins import merge, said_by
 from .rows import OpportunityRow
 from .schema import opportunities, opportunity_stages
-from .upsert import coalesce_new, ensure, find
+from .upsert import ensure, find
 
 #: ``odoo_sync_status`` of opportunities that Odoo may lack. Listed, because an index cannot serve "not success".
 UNSYNCED = ("error", "pending")
@@ -27,35 +28,43 @@ UNSYNCED = ("error", "pending")
 _O = opportunities.c
 FIELDS = ("summary", "entry_date", "commercial_advisor_id", "medical_advisor_id", "extra")
 _NOW = bindparam("now", type_=_O.updated_at.type)
-_IS_NEWEST = _O.event_id == bindparam("this_event_id")
 
-_TRY_AGAIN = (
-    opportunities.update()
-    .where(_O.id == bindparam("row_id"), _IS_NEWEST)
-    .values(odoo_sync_status="pending", attempts=_O.attempts + 1, updated_at=_NOW)
-)
-_SET_LEAD = (
-    opportunities.update()
-    .where(_O.manychat_id == bindparam("this_manychat_id"))
-    .values(lead_id=bindparam("new_lead_id"), updated_at=_NOW)
-)
-# The row has the status of the newest event. An older event that succeeds or fails later does not change it.
-_SUCCEED = (
-    opportunities.update()
-    .where(_O.manychat_id == bindparam("this_manychat_id"), _IS_NEWEST)
-    .values(
+
+def _of_newest_event(new: Any) -> sa.Update:
+    """The row has the status of its newest event. An older event that succeeds or fails later does not change it."""
+    return opportunities.update().where(_O.manychat_id == new.manychat_id, _O.event_id == new.event_id)
+
+
+def _try_again(new: Any) -> sa.Update:
+    return _of_newest_event(new).values(odoo_sync_status="pending", attempts=_O.attempts + 1, updated_at=_NOW)
+
+
+def _set_lead(new: Any) -> sa.Update:
+    return opportunities.update().where(_O.manychat_id == new.manychat_id).values(lead_id=new.lead_id, updated_at=_NOW)
+
+
+def _succeed(new: Any) -> sa.Update:
+    return _of_newest_event(new).values(
         odoo_sync_status="success",
-        stage=coalesce_new(_O.stage),
-        last_error=None,
+        stage=sa.func.coalesce(new.stage, _O.stage),
+        last_error=sa.null(),
         odoo_synced_at=_NOW,
         updated_at=_NOW,
     )
-)
-_FAIL = (
-    opportunities.update()
-    .where(_O.manychat_id == bindparam("this_manychat_id"), _IS_NEWEST)
-    .values(odoo_sync_status="error", last_error=bindparam("new_last_error", type_=_O.last_error.type), updated_at=_NOW)
-)
+
+
+def _fail(new: Any) -> sa.Update:
+    return _of_newest_event(new).values(odoo_sync_status="error", last_error=new.last_error, updated_at=_NOW)
+
+
+def _types(*names: str) -> dict[str, sa.types.TypeEngine[Any]]:
+    return {name: _O[name].type for name in names}
+
+
+_TRY_AGAIN = BatchUpdate(_try_again, **_types("manychat_id", "event_id"))
+_SET_LEAD = BatchUpdate(_set_lead, **_types("manychat_id", "lead_id"))
+_SUCCEED = BatchUpdate(_succeed, **_types("manychat_id", "event_id", "stage"))
+_FAIL = BatchUpdate(_fail, **_types("manychat_id", "event_id", "last_error"))
 
 
 def record(connection: sa.Connection, events: Collection[Event], now: datetime | None = None) -> None:
@@ -101,9 +110,9 @@ def record(connection: sa.Connection, events: Collection[Event], now: datetime |
         )
         for event, payload in payloads
     ]
-    tries = [{"row_id": ids[event.manychat_id], "this_event_id": event.id, "now": now} for event, _ in payloads]
+    tries = [{"manychat_id": event.manychat_id, "event_id": event.id} for event, _ in payloads]
     # In this order: after the merge the event would be the row's newest, and its attempt would count twice.
-    connection.execute(_TRY_AGAIN, sorted(tries, key=itemgetter("row_id")))
+    _TRY_AGAIN.execute(connection, sorted(tries, key=itemgetter("manychat_id")), now=now)
     merge(connection, opportunities, FIELDS, said, now)
 
 
@@ -116,21 +125,16 @@ def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], no
     if not done:
         return
     items = sorted(done.values(), key=lambda item: item[0].order)
-    rows: list[dict[str, Any]] = [
-        {
-            "this_manychat_id": event.manychat_id,
-            "this_event_id": event.id,
-            "new_lead_id": outcome.lead_id,
-            "new_stage": outcome.stage_after,
-            "now": now,
-        }
+    rows = [
+        {"manychat_id": event.manychat_id, "event_id": event.id, "stage": outcome.stage_after}
         for event, outcome in items
     ]
-    rows.sort(key=itemgetter("this_manychat_id"))
-    with_lead = [row for row in rows if row["new_lead_id"]]
+    # Of several events of a person, the lead of the newest.
+    leads = {event.manychat_id: outcome.lead_id for event, outcome in items if outcome.lead_id}
+    with_lead = [{"manychat_id": manychat_id, "lead_id": lead_id} for manychat_id, lead_id in sorted(leads.items())]
     if with_lead:
-        connection.execute(_SET_LEAD, with_lead)
-    connection.execute(_SUCCEED, rows)
+        _SET_LEAD.execute(connection, with_lead, now=now)
+    _SUCCEED.execute(connection, sorted(rows, key=itemgetter("manychat_id")), now=now)
     _append_stages(
         connection, [item for item in items if item[1].status in (EventOutcome.CREATED, EventOutcome.MOVED)], now
     )
@@ -140,18 +144,15 @@ def fail(connection: sa.Connection, failures: Collection[tuple[Event, Failure]],
     """Store that this attempt of these events failed in Odoo."""
     now = now or datetime.now(timezone.utc)
     if failures:
-        connection.execute(
-            _FAIL,
-            [
-                {
-                    "this_manychat_id": event.manychat_id,
-                    "this_event_id": event.id,
-                    "new_last_error": f"{failure.code}: {failure.message}",
-                    "now": now,
-                }
-                for event, failure in failures
-            ],
-        )
+        rows = [
+            {
+                "manychat_id": event.manychat_id,
+                "event_id": event.id,
+                "last_error": f"{failure.code}: {failure.message}",
+            }
+            for event, failure in failures
+        ]
+        _FAIL.execute(connection, sorted(rows, key=itemgetter("manychat_id")), now=now)
 
 
 def unsynced(connection: sa.Connection, cutoff: datetime) -> list[OpportunityRow]:

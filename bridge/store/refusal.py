@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from ..contract.reading import MAX_MESSAGE_CHARS
 from ..errors import StoreRefused, StoreUnavailable
+from .batch_update import BatchUpdate
 from .engine import in_transaction, schema_of
 from .schema import (
     advisors,
@@ -48,6 +49,12 @@ TABLES = (
     dead_letters,
 )
 _FILLER = "-" * MAX_MESSAGE_CHARS
+_W = write_checks.c
+_TOUCH = BatchUpdate(
+    lambda new: write_checks.update().where(_W.id == new.id).values(written_at=new.written_at),
+    id=_W.id.type,
+    written_at=_W.written_at.type,
+)
 
 
 def write_events(
@@ -81,10 +88,11 @@ def _write(connection: sa.Connection) -> None:
         nothing = sa.select(*columns).where(sa.false())
         connection.execute(table.insert().from_select(columns, nothing))
         connection.execute(table.update().where(sa.false()).values({columns[0].name: columns[0]}))
-    # It is committed: SQLite meets a full disk only then.
+    # Also in the form that many rows have. It is committed: SQLite meets a full disk only then.
     token = secrets.token_hex(16)
     values = {"id": token, "written_at": datetime.now(timezone.utc), "filler": _FILLER}
     connection.execute(write_checks.insert(), [values])
+    _TOUCH.execute(connection, [{"id": token, "written_at": values["written_at"]}])
     connection.execute(write_checks.delete().where(write_checks.c.id == token))
 
 

@@ -157,6 +157,11 @@ _NO_USER_OF_TOKEN = (
     "login refused, the identity is no user of this database",
     "As the server's Entra administrator, run there: CREATE USER [NAME] FROM EXTERNAL PROVIDER",
 )
+# SQL Server 2016 brought what reads the rows of a batch. A database moved from an earlier one goes without it.
+_OLD_LEVEL = (
+    "the database's compatibility level is below 130",
+    "Run there: ALTER DATABASE CURRENT SET COMPATIBILITY_LEVEL = 150",
+)
 # A login with an identity for which no token came in time: the driver says no more than that.
 _NO_TOKEN = (
     "no answer in time",
@@ -269,6 +274,8 @@ def _odbc_words(error: DBAPIError, url: URL | None) -> tuple[str, str] | None:
         # The address as the server sees it: behind a router it is another than the machine's own.
         if number == 40615 and (address := re.search(r"IP address '([0-9A-Fa-f.:]{3,45})'", text)):
             what = f"{what}, {address[1]}"
+        if number == 208 and "OPENJSON" in text:
+            return _OLD_LEVEL
         return what, advice
     if not _is_of_connection(error):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ K = TypeVar("K", str, int)
 CHUNK = 500
 
 
-def chunks(keys: Collection[K]) -> Iterator[list[K]]:
+def chunks(keys: Iterable[K]) -> Iterator[list[K]]:
     """``keys`` without duplicates, sorted, in lists that fit into one statement."""
     # Sorted, so that all transactions lock rows in the same order: fewer deadlocks.
     ordered = sorted(set(keys))
@@ -24,7 +24,7 @@ def chunks(keys: Collection[K]) -> Iterator[list[K]]:
 
 
 def find(
-    connection: sa.Connection, statement: sa.Select[Any], column: Column[Any], keys: Collection[Any]
+    connection: sa.Connection, statement: sa.Select[Any], column: Column[Any], keys: Iterable[Any]
 ) -> Iterator[Any]:
     """The rows of ``statement`` whose ``column`` is one of ``keys``."""
     for some in chunks(keys):
@@ -44,18 +44,14 @@ def ensure(connection: sa.Connection, key: Column[Any], rows: Mapping[Any, Mappi
     missing = sorted(rows.keys() - ids.keys())
     if missing:
         connection.execute(table.insert(), [dict(rows[value]) for value in missing])
-        ids.update((row[0], row[1]) for row in find(connection, statement, key, missing))
+        created = zip(missing, missing, strict=True) if key is table.c.id else find(connection, statement, key, missing)
+        ids.update((row[0], row[1]) for row in created)
     return ids
 
 
 def to_json(value: Any) -> str | None:
     """``value`` as JSON; ``None`` if there is nothing in it."""
     return json.dumps(value, ensure_ascii=False) if value else None
-
-
-def coalesce_new(column: Column[Any]) -> sa.ColumnElement[Any]:
-    """The new value, or the old one if there is no new one: an event never empties a field that it does not mention."""
-    return func.coalesce(bindparam(f"new_{column.name}", type_=column.type), column)
 
 
 def coalesce_old(column: Column[Any]) -> sa.ColumnElement[Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -29,7 +29,7 @@ from ..contract.sentences import sentence
 from ..errors import Outage
 from ..queue import Message, Queue
 from ..results import Done, Failure, Outcome
-from ..store import audit, dead_letters
+from ..store import audit
 from ..store.audit import AttemptState
 from ..store.dead_letters import DeadLetter, GivenUp
 from ..store.engine import in_transaction
@@ -39,6 +39,7 @@ from .bisect import bisect_batch, failure_of
 from .dead_lettering import DeadLetterer, FailedEvent, last_failure
 from .handlers import Handler
 from .in_hand import PeopleInHand
+from .look_up import look_up
 
 #: How a message is settled: delete it. Any other number is the seconds after which it comes again.
 DELETE = -1
@@ -186,7 +187,8 @@ class BatchProcessor:
             self._come_again(batch, delivery)
 
     def _apply(self, batch: Batch, deliveries: Mapping[str, Delivery]) -> None:
-        states, given_up = in_transaction(self._engine, _look_up, deliveries)
+        states, given_up, begun = look_up(self._engine, self._received(deliveries.values()))
+        batch.open_attempts |= begun
         steps: dict[Step, list[Delivery]] = {step: [] for step in Step}
         for event_id, delivery in deliveries.items():
             known = states.get(event_id)
@@ -240,13 +242,16 @@ class BatchProcessor:
             batch.settle((message for message in batch.messages if message.id in unreadable), DELETE)
         return deliveries
 
-    def _attempt(self, batch: Batch, group: Sequence[Delivery]) -> None:
-        received = [
+    def _received(self, deliveries: Iterable[Delivery]) -> list[audit.ReceivedEvent]:
+        return [
             audit.ReceivedEvent(delivery.event, self._queue_name, delivery.messages[0].inserted_at)
-            for delivery in group
+            for delivery in deliveries
         ]
+
+    def _attempt(self, batch: Batch, group: Sequence[Delivery]) -> None:
         try:
-            before = write_events(self._engine, audit.begin, received)
+            uncounted = [delivery for delivery in group if delivery.event.id not in batch.open_attempts]
+            before = write_events(self._engine, audit.begin, self._received(uncounted)) if uncounted else {}
         except DBAPIError as error:
             # SQL refuses even to note the attempt of one of them.
             if len(group) == 1:
@@ -378,16 +383,3 @@ def _unreadable_letter(message: Message, queue: str, error: ContractError, now: 
         attempts=1,
         first_tried_at=now,
     )
-
-
-def _look_up(
-    connection: sa.Connection, event_ids: Collection[str]
-) -> tuple[dict[str, AttemptState], dict[str, GivenUp]]:
-    """Earlier attempts, and the open dead letters of events; both by event id."""
-    states = {
-        event_id: state
-        for event_id, state in audit.attempt_states(connection, event_ids).items()
-        if not state.is_untried
-    }
-    dead = [event_id for event_id, known in states.items() if known.is_dead]
-    return states, dead_letters.given_up(connection, dead)
