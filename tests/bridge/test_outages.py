@@ -49,6 +49,8 @@ def test_odoo_going_down_between_events_counts_no_attempt(world: World) -> None:
         world.odoo.start()
         assert world.settle(event) == ["created"]
         assert [row.attempts for row in world.rows("audit", event_id=event.id)] == [1]
+        # A consumer that had asked the queue before the outage may have applied the event before the next probe.
+        eventually(lambda number=number: len(bridge.lines("dependency_up")) == number - 1)
 
     assert len(bridge.lines("dependency_up")) == 3
     assert world.rows("dead_letters") == []
