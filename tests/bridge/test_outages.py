@@ -181,9 +181,10 @@ def test_the_queue_going_away_and_coming_back(tmp_path: Path, world: World, monk
     bridge = world.start_bridge(queue_connection_string=own.connection_string)
     first, second = contact("MC1"), stage("MC2")
     eventually(lambda: world.odoo.heartbeats)
+    # The bridge makes them.
+    eventually(lambda: all(_exists(queue) for queue in world.queues.values()))
     world.send(first)
     world.settle(first)
-    eventually(lambda: all(_exists(queue) for queue in world.queues.values()))
     own.stop()
     eventually(lambda: bridge.lines("dependency_down"))
     own.start()
