@@ -21,7 +21,9 @@ class MailMessageSubtype(models.Model):
         if not gathered:
             return super().exists()
         if not gathered.subtype_ids.issuperset(self._ids):
-            gathered.subtype_ids.update(super().exists()._ids)
+            # Odoo's own and the chat's of every kind of change, which the others of the batch ask for.
+            all_kinds = self.union(*map(self.browse, self._manychat_pairs().items()))
+            gathered.subtype_ids.update(super(MailMessageSubtype, all_kinds).exists()._ids)
         return self.browse(each for each in self._ids if each in gathered.subtype_ids)
 
     def _manychat_by_chat(self):
