@@ -23,6 +23,7 @@ from ..moments import naive_utc
 from ..private_sql import failure
 from ..rights import bridge_only
 from ..sentences import menu_path, say
+from .ir_default import DEFAULTS, Defaults
 from .manychat_identity import APPLYING
 
 _logger = logging.getLogger(__name__)
@@ -235,6 +236,7 @@ class CrmLead(models.Model):
         self = self.with_context(
             **{
                 **APPLYING,
+                DEFAULTS: Defaults(),
                 "mail_create_nosubscribe": True,  # the bridge's user follows nothing
                 "mail_notify_force_send": False,  # the batch does not wait for a mail server
             }

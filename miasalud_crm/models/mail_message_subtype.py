@@ -1,4 +1,4 @@
-from odoo import api, models
+from odoo import api, models, tools
 
 from ..apply.history import Gathering, Recipients
 
@@ -31,6 +31,7 @@ class MailMessageSubtype(models.Model):
         return self.browse(self._manychat_pairs().get(self.id, self.id))
 
     @api.model
+    @tools.ormcache()
     def _manychat_pairs(self):
         """Ids of Odoo's own subtypes → ids of the chat's: dict."""
         find = self.env["ir.model.data"]._xmlid_to_res_id  # cached, unlike env.ref()

@@ -25,16 +25,6 @@ def is_preparing(env):
     return bool(env.context.get(PREPARING)) and is_applying(env)
 
 
-class CrmLeadScoringFrequency(models.Model):
-    _inherit = "crm.lead.scoring.frequency"
-
-    @api.model
-    def search_read(self, *args, **kwargs):
-        if is_preparing(self.env):
-            return []  # what is there is looked up when the counts are added up
-        return super().search_read(*args, **kwargs)
-
-
 class ManychatScoring(models.Model):
     """Opportunities that the chat has won or reopened and that Odoo's lead scoring has not counted yet.
 
