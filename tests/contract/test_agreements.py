@@ -60,7 +60,15 @@ def test_the_queue_client_is_light_enough_for_odoo() -> None:
         check=True,
     )
     names = set(loaded.stdout.split())
-    light = ("queue", "queue_account", "queue_errors", "queue_login", "queue_messages", "queue_requests")
+    light = (
+        "queue",
+        "queue_account",
+        "queue_creation",
+        "queue_errors",
+        "queue_login",
+        "queue_messages",
+        "queue_requests",
+    )
     light += ("errors", "setting_value", "connection_string", "identity")
     light += ("contract", "contract.sentences")
     assert {name for name in names if name.startswith("bridge")} == {"bridge", *(f"bridge.{name}" for name in light)}

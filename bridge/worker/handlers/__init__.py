@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from ...circuit_breaker import CircuitBreaker
 from ...contract.event import Event
 from ...contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE, QUEUES
+from ...errors import ConfigurationError
 from ...odoo import Odoo
 from ...queue import Queue
 from ...results import Outcome
@@ -50,7 +51,7 @@ HANDLERS = {
 }
 # A bridge must not start and leave a queue alone for ever.
 if without := QUEUES.keys() - {name for name, queue in QUEUES.items() if queue in HANDLERS}:
-    raise RuntimeError(f"These queues have no handler: {', '.join(sorted(without))}")
+    raise ConfigurationError(f"These queues have no handler: {', '.join(sorted(without))}")
 
 
 @dataclass(frozen=True)
