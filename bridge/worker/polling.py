@@ -7,6 +7,7 @@ last received messages, from whichever queue.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -24,9 +25,9 @@ from .receiving import Receiver
 PAUSED = 1.0
 #: Shortest pause, in seconds. An event that comes while others do waits half of it on average.
 SHORTEST = 0.02
-#: The pause as a share of the time without messages: for some seconds after the last message a queue is asked at least
-#: ten times a second, and a message costs about a hundred further requests in all.
-SHARE = 0.05
+#: The pause as a share of the time without messages: for a second after the last message a queue is asked at least ten
+#: times a second, and a message costs about fifty further requests in all.
+SHARE = 0.1
 #: How much less often the queues are asked for which no customer waits.
 UNHURRIED = 8
 #: Longest pause of any queue, in seconds: a consumer that begins no step for twice as long stands still.
@@ -41,7 +42,8 @@ class Pace:
     def __init__(self, longest: float):
         """:param longest: pause in seconds between two looks at an empty queue for which a customer waits"""
         self._longest = longest
-        self._received_at = time.monotonic()
+        # What waits at the start is found by the first look, which comes without a pause.
+        self._received_at = -math.inf
 
     def received(self) -> None:
         """Note that messages came."""
