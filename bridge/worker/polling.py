@@ -3,6 +3,9 @@
 Azure's queues cannot be waited on: each look is a request, which costs money and time. A customer who has just done
 something in a chat soon does the next thing. So the pause between two looks is a share of the time since the process
 last received messages, from whichever queue.
+
+While a batch is in hand, another one is begun beside it if there is a backlog. Else what comes meanwhile is gathered
+into one batch: each batch costs Odoo a transaction and one of its workers, which answer webhooks too.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ UNHURRIED = 8
 LONGEST = 60.0
 #: A pause is this much shorter at random, so that several bridges do not ask in step.
 JITTER = 0.25
+#: Seconds for which messages are gathered at most: a batch that takes longer must not hold up others.
+GATHERING = 0.25
 
 
 class Pace:
@@ -72,11 +77,13 @@ class Poller:
         stop: threading.Event,
         *,
         queue: str,
+        page_size: int,
         urgent: bool,
     ):
         """
         :param breakers: of the dependencies that must be up before messages are received
         :param stop: once it is set, no further message is received
+        :param page_size: how many messages the receiver asks for: fewer mean that there is no backlog
         :param urgent: a customer waits for the events of this queue
         """
         self._receiver = receiver
@@ -86,14 +93,22 @@ class Poller:
         self._pace = pace
         self._stop = stop
         self._queue = queue
+        self._page_size = page_size
         self._urgent = urgent
         self._turn = threading.Lock()
+        self._has_backlog = False
+        self._batch_ended = threading.Condition()
+        #: Ids of the threads that have a batch in hand.
+        self._working: set[int] = set()
 
     def next_messages(self) -> Sequence[Message]:
-        """Wait for messages.
+        """Wait for messages. The calling thread has ended the batch that it got before.
 
         :return: a page of them; none once ``stop`` is set
         """
+        with self._batch_ended:
+            self._working.discard(threading.get_ident())
+            self._batch_ended.notify_all()
         while not self._stop.is_set():
             # To wait for one's turn is no standstill: the consumer whose turn it is is watched itself. If it does stand
             # still, a stop must not wait for it.
@@ -108,6 +123,9 @@ class Poller:
     def _poll(self) -> Sequence[Message]:
         while not self._stop.is_set():
             progress.mark()
+            if not self._has_backlog:
+                with self._batch_ended:
+                    self._batch_ended.wait_for(lambda: not self._working, GATHERING)
             # While a dependency is down no message is received: its lease and dequeue count would run for nothing.
             if not all(breaker.wait_until_closed(self._stop) for breaker in self._breakers):
                 break
@@ -120,8 +138,11 @@ class Poller:
             except Outage as outage:
                 trip_breaker(self._breakers, outage)
                 continue
+            self._has_backlog = len(messages) == self._page_size
             if messages:
                 self._pace.received()
+                with self._batch_ended:
+                    self._working.add(threading.get_ident())
                 return messages
             self._stop.wait(self._pace.pause(urgent=self._urgent))
         return []
