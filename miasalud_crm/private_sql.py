@@ -74,7 +74,7 @@ _IDS = "SELECT (row ->> 'id')::integer FROM jsonb_array_elements({where}miasalud
 _ANSWER = "SELECT current_setting('miasalud.conflict'), result FROM {where}miasalud_query(false) AS result"
 
 #: Statements that may conflict or hold values. Odoo reads the ids of created rows only.
-_CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|LOCK|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
+_CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|LOCK|SET\s+CONSTRAINTS\b.*\bIMMEDIATE)\b", re.IGNORECASE)
 _RETURNS = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 _RETURNS_ID = re.compile(r"\bRETURNING\s+\"?id\"?\s*$", re.IGNORECASE)
 

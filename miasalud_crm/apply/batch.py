@@ -25,9 +25,12 @@ class EventBatch:
     :ivar set taken_over: ManyChat ids whose opportunity was there before, without the id
     """
 
-    def __init__(self, env, events):
+    def __init__(self, env, events, known):
+        """
+        :param known: see :func:`lock_rows`
+        """
         self.env = env
-        self.rows, self._busy_event_ids = lock_rows(env, events)
+        self.rows, self._busy_event_ids = lock_rows(env, events, known)
         self.leads, self._busy_manychat_ids = lock_leads(env, {event.manychat_id for event in events})
         self.advisors, self.sources = {}, {}
         self.custom = None
@@ -79,9 +82,10 @@ class EventBatch:
         return rounds
 
 
-def lock_rows(env, events):
+def lock_rows(env, events, known):
     """Lock the ``manychat.event`` rows of ``events``; create those of events that did not come through the webhook.
 
+    :param known: ids of the events that had a row when the transaction began, for it sees no later ones
     :return tuple: dict of event id → row, and the set of event ids whose row another transaction holds
     """
     by_id = {event.id: event for event in events}
@@ -93,15 +97,13 @@ def lock_rows(env, events):
         zip((row["event_id"] for row in locked), env["manychat.event"].browse(row["id"] for row in locked), strict=True)
     )
     if len(rows) < len(by_id):
-        rows |= _create_rows(env, [event for event in events if event.id not in rows])
+        rows |= _create_rows(env, [event for event in events if event.id not in rows and event.id not in known])
     return rows, by_id.keys() - rows.keys()
 
 
 def _create_rows(env, events):
-    """Create the rows of those of ``events`` that have none: dict of event id → row."""
-    Event = env["manychat.event"]
-    known = set(Event.search([("event_id", "in", [event.id for event in events])]).mapped("event_id"))
-    created = Event.create(
+    """Create the rows of ``events``: dict of event id → row."""
+    created = env["manychat.event"].create(
         [
             {
                 "event_id": event.id,
@@ -116,7 +118,6 @@ def _create_rows(env, events):
                 "occurred_at": naive_utc(event.occurred_at),
             }
             for event in events
-            if event.id not in known
         ]
     )
     created.flush_recordset()  # fails now if another bridge creates the same row

@@ -15,7 +15,7 @@ from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.throttle import Throttle
 from bridge.contract.webhook import WebhookError
 
-from .. import wrong_keys
+from .. import valid_key, wrong_keys
 from ..private_sql import failure, private
 from ..rights import company_language
 from ..sentences import answer_in_language
@@ -109,7 +109,7 @@ def _with_retries(endpoint, controller):
 
 
 def authenticate():
-    """The ``manychat.api.key`` of the request's ``X-API-KEY``.
+    """The key in the request's ``X-API-KEY``, as a :class:`.valid_key.ValidKey`.
 
     :raises WebhookError: 401: the key is missing, unknown, revoked or expired (the answer does not say which), or it is
         in the address, and so in the logs of every server on the way; 429: too many wrong keys from this address
@@ -122,7 +122,7 @@ def authenticate():
         _count(address, *api_keys._judge_address(http_request.query_string))
         raise
     text = RequestHeaders(http_request.headers.get).api_key
-    key = api_keys._authenticate(text)
+    key = valid_key.find(request.env.cr, text)
     if not key:
         seconds = throttle.wrong_key(address)
         _count(address, *api_keys._judge(text))
@@ -130,7 +130,8 @@ def authenticate():
             raise webhook.too_many_wrong_keys(seconds)
         _logger.info("A request to %s from %s has no valid key.", http_request.path, address)
         raise webhook.no_valid_key()
-    key._touch()
+    if not valid_key.is_recent(key.last_used):
+        api_keys.sudo().browse(key.id)._touch()
     return key
 
 

@@ -11,7 +11,7 @@ from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.sentences import sentence
 from bridge.contract.webhook import WebhookError
 
-from .. import sent_request
+from .. import sent_request, valid_key
 from ..private_sql import private
 from .api import authenticate, route, webhook_env, webhook_user_id
 
@@ -42,7 +42,7 @@ class ManychatWebhook(http.Controller):
                 headers,
                 received_at=received_at,
                 source="odoo",
-                zone=key._zone(),
+                zone=key.zone,
             )
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
                 message = sentence("This key is for one test event. Bots need a key of their own.")
@@ -67,7 +67,7 @@ class ManychatWebhook(http.Controller):
         if headers.is_dry_run and not headers.is_recorded:
             return
         with private(request.env.cr):
-            key = request.env["manychat.api.key"]._authenticate(headers.api_key)
+            key = valid_key.find(request.env.cr, headers.api_key)
             if not key:
                 return
             try:

@@ -20,6 +20,7 @@ from . import manychat_stage_history
 from . import manychat_funnel
 from . import ir_actions_server
 from . import ir_cron
+from . import ir_default
 from . import ir_http
 from . import ir_ui_menu
 from . import mail_message_subtype

@@ -155,6 +155,7 @@ class CrmLead(models.Model):
         return result
 
     def _manychat_has_written(self, message):
-        # The leader has spoken with the salesperson; the customer still waits.
-        leaders = self.env["manychat.waiting"]._activity_types(LEADER)
-        return message.mail_activity_type_id not in leaders and super()._manychat_has_written(message)
+        done = message.mail_activity_type_id
+        if done and done in self.env["manychat.waiting"]._activity_types(LEADER):
+            return False  # the leader has spoken with the salesperson; the customer still waits
+        return super()._manychat_has_written(message)

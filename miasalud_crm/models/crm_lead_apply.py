@@ -23,6 +23,7 @@ from ..moments import naive_utc
 from ..private_sql import failure
 from ..rights import bridge_only
 from ..sentences import menu_path, say
+from .ir_default import DEFAULTS, Defaults
 from .manychat_identity import APPLYING
 
 _logger = logging.getLogger(__name__)
@@ -53,45 +54,43 @@ class CrmLead(models.Model):
 
         :return dict: event id → result
         """
-        refused, results, together = self._manychat_refused_before(events), {}, []
+        # With what the batch asks of its rows.
+        domain = [("event_id", "in", [event.id for event in events])]
+        rows = self.env["manychat.event"].search_fetch(domain, ["event_id", "state", "attempt_count"])
+        known = {row.event_id: bool(row.attempt_count) for row in rows}
+        results, together = {}, []
         for event in events:
-            if event.id in refused:
-                results |= self._manychat_apply_some(together) | self._manychat_apply_some([event])
+            if known.get(event.id):
+                results |= self._manychat_apply_some(together, known) | self._manychat_apply_some([event], known)
                 together = []
             else:
                 together.append(event)
-        return results | self._manychat_apply_some(together)
+        return results | self._manychat_apply_some(together, known)
 
-    def _manychat_refused_before(self, events):
-        """The ids of those of ``events`` that Odoo has refused since they were put on their queue."""
-        domain = [("event_id", "in", [event.id for event in events])]
-        # With what the batch asks of its rows.
-        rows = self.env["manychat.event"].search_fetch(domain, ["event_id", "state", "attempt_count"])
-        return {row.event_id for row in rows if row.attempt_count}
-
-    def _manychat_apply_some(self, events):
+    def _manychat_apply_some(self, events, known):
         """Apply ``events`` together. If that fails, apply each on its own; after a conflict, each half.
 
+        :param known: ids of the events that had a ``manychat.event`` when the transaction began
         :return dict: event id → result
         """
         if not events:
             return {}
         try:
             with self._manychat_savepoint():
-                return self._manychat_apply_batch(events)
+                return self._manychat_apply_batch(events, known)
         except Exception as error:
             is_conflict = _is_conflict(error)
             if not is_conflict and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
                 raise  # a problem of the database, not of an event
             if len(events) == 1:
                 event = events[0]
-                refused = _result(event.id, "retry") if is_conflict else self._manychat_refuse(event, error)
+                refused = _result(event.id, "retry") if is_conflict else self._manychat_refuse(event, error, known)
                 return {event.id: refused}
         # One by one runs the automations of each neighbour once more; halving, several times. A conflict is short, and
         # the fewer statements the better.
         size, results = (len(events) + 1) // 2 if is_conflict else 1, {}
         for start in range(0, len(events), size):
-            results |= self._manychat_apply_some(events[start : start + size])
+            results |= self._manychat_apply_some(events[start : start + size], known)
         return results
 
     @contextmanager
@@ -117,7 +116,7 @@ class CrmLead(models.Model):
         self.env.flush_all()
         self.env.cr.precommit.run()
 
-    def _manychat_refuse(self, event, error):
+    def _manychat_refuse(self, event, error, known):
         """Record why Odoo refused an event, and return its result.
 
         The event stays on its queue: the bridge tries it again, and reports if it gives up.
@@ -126,7 +125,7 @@ class CrmLead(models.Model):
         message = refusal.reason(self.env, error)
         try:
             with self._manychat_savepoint():
-                rows, _busy_event_ids = lock_rows(self.env, [event])
+                rows, _busy_event_ids = lock_rows(self.env, [event], known)
                 if row := rows.get(event.id):
                     values = {"code": ErrorCode.REFUSED.value, "message": message, "alias_id": False}
                     attempts = row._with_attempt(ErrorCode.REFUSED.value, message)
@@ -137,12 +136,12 @@ class CrmLead(models.Model):
             return _result(event.id, "retry")
         return _result(event.id, "error", code=ErrorCode.REFUSED.value, message=message)
 
-    def _manychat_apply_batch(self, events):
+    def _manychat_apply_batch(self, events, known):
         """Apply ``events`` (oldest first), all or none.
 
         :return dict: event id → result
         """
-        batch = EventBatch(self.env, events)
+        batch = EventBatch(self.env, events, known)
         resolve = self.env["manychat.stage.map"]._resolver()
         results, pending = {}, []
         for event in events:
@@ -237,6 +236,7 @@ class CrmLead(models.Model):
         self = self.with_context(
             **{
                 **APPLYING,
+                DEFAULTS: Defaults(),
                 "mail_create_nosubscribe": True,  # the bridge's user follows nothing
                 "mail_notify_force_send": False,  # the batch does not wait for a mail server
             }

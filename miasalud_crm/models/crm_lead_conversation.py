@@ -139,8 +139,10 @@ class CrmLead(models.Model):
                 changed.append((event, lead))
             outcomes[event.id] = _move_status(is_newer, is_moved, is_updated), stage_before
         # Together, and only leads that are elsewhere: Odoo resets the dates of a lead that is “moved” to its own stage.
+        # Won ones first: they are counted with their probability, and those of the others are computed at the end.
+        in_order = sorted(stage_moves.items(), key=lambda move: not move[0].is_won)
         with self._manychat_scored_together() as leads:
-            for stage, group in stage_moves.items():
+            for stage, group in in_order:
                 group.with_env(leads.env).write({"stage_id": stage.id})
         self._manychat_record_stages(changed)
         self._manychat_log_lines(notes)

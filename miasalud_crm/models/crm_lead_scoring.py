@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from odoo import models
 
 from .manychat_identity import is_applying
+from .manychat_scoring import PREPARING, is_preparing
 
 #: In the context while opportunities of several stages are won and reopened: :class:`_Together`.
 TOGETHER = "manychat_scored_together"
@@ -29,6 +30,17 @@ class CrmLead(models.Model):
     _inherit = "crm.lead"  # pylint: disable=consider-merging-classes-inherited
 
     # ------------------------------------------------------------
+    # Computes
+    # ------------------------------------------------------------
+
+    def _compute_won_status(self):
+        # Odoo 19 reads it at each move, and would compute the probabilities of each stage's opportunities for it. An
+        # active opportunity in an open stage is neither won nor lost, however probable it is.
+        pending = self.filtered(lambda lead: lead.active and not lead.stage_id.is_won)
+        pending.won_status = "pending"
+        return super(CrmLead, self - pending)._compute_won_status()
+
+    # ------------------------------------------------------------
     # ORM
     # ------------------------------------------------------------
 
@@ -49,7 +61,19 @@ class CrmLead(models.Model):
             return None
         if together:
             together.count()  # the order counts: a count falls to a minimum, and no further
-        return super()._pls_increment_frequencies(from_state=from_state, to_state=to_state)
+        leads = self.with_context(**{PREPARING: True}) if is_applying(self.env) else self
+        return super(CrmLead, leads)._pls_increment_frequencies(from_state=from_state, to_state=to_state)
+
+    def _pls_get_lead_pls_values(self, domain=()):
+        if not is_preparing(self.env) or list(domain) != [("id", "in", self.ids)]:
+            return super()._pls_get_lead_pls_values(domain=domain)
+        # Odoo would write all that is pending, in the middle of a batch, to read it from the table.
+        found = super()._pls_get_lead_pls_values(domain=[])
+        for lead in self:
+            lead_values = found[lead.id]
+            lead_values["team_id"] = lead_values["team_id"] or 0
+            lead_values["values"].insert(0, ("probability", lead.probability))  # before the tags, which ask for it
+        return found
 
     def _pls_update_frequency_table(self, new_frequencies_by_team, step, existing_frequencies_by_team=None):
         if not is_applying(self.env):

@@ -1,4 +1,4 @@
-from odoo import api, models
+from odoo import api, models, tools
 
 from ..apply.history import Gathering, Recipients
 
@@ -21,7 +21,9 @@ class MailMessageSubtype(models.Model):
         if not gathered:
             return super().exists()
         if not gathered.subtype_ids.issuperset(self._ids):
-            gathered.subtype_ids.update(super().exists()._ids)
+            # Odoo's own and the chat's of every kind of change, which the others of the batch ask for.
+            all_kinds = self.union(*map(self.browse, self._manychat_pairs().items()))
+            gathered.subtype_ids.update(super(MailMessageSubtype, all_kinds).exists()._ids)
         return self.browse(each for each in self._ids if each in gathered.subtype_ids)
 
     def _manychat_by_chat(self):
@@ -29,6 +31,7 @@ class MailMessageSubtype(models.Model):
         return self.browse(self._manychat_pairs().get(self.id, self.id))
 
     @api.model
+    @tools.ormcache()
     def _manychat_pairs(self):
         """Ids of Odoo's own subtypes → ids of the chat's: dict."""
         find = self.env["ir.model.data"]._xmlid_to_res_id  # cached, unlike env.ref()

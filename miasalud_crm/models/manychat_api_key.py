@@ -1,7 +1,6 @@
 import hmac
-import logging
 from contextlib import suppress
-from datetime import timedelta, timezone
+from datetime import timedelta
 
 import psycopg2
 
@@ -12,17 +11,11 @@ from odoo.exceptions import AccessError, UserError, ValidationError
 from bridge.contract import keys
 from bridge.contract.dates import zone_named
 
+from .. import valid_key
 from ..moments import iso_utc
 from ..private_sql import private
 from ..rights import access_required
 
-_logger = logging.getLogger(__name__)
-
-#: Fields that a request needs: in the query that finds its key.
-_READ_AT_EACH_REQUEST = ("name", "prefix", "digest", "expiration_date", "last_used", "tz", "test_manychat_id")
-
-#: "Last used" is written at most this often. Written at each request, the row would be a bottleneck.
-LAST_USED_RESOLUTION = timedelta(minutes=1)
 #: A key with less time left than this "expires soon".
 EXPIRES_SOON = timedelta(days=14)
 #: What sales managers change on a key.
@@ -265,27 +258,17 @@ class ManychatApiKey(models.Model):
 
     @api.model
     def _authenticate(self, key):
-        """The valid key record for ``key``, or an empty recordset.
+        """The valid key record for ``key``, or an empty recordset. Requests ask :func:`.valid_key.find` itself.
 
         :param str key: sent by the caller, not checked yet
         """
-        if not key or not key.isascii():
-            return self.sudo().browse()
-        candidates = self.sudo().search_fetch([("prefix", "=", keys.prefix(key))], _READ_AT_EACH_REQUEST)
-        now = fields.Datetime.now()
-        digest = keys.digest(key)
-        # No early exit: the response time must not show how a wrong key is wrong.
-        valid = [
-            candidate
-            for candidate in candidates
-            if hmac.compare_digest(candidate.digest, digest)
-            and (not candidate.expiration_date or candidate.expiration_date > now)
-        ]
-        return valid[0] if valid else self.sudo().browse()
+        self.flush_model()
+        found = valid_key.find(self.env.cr, key)
+        return self.sudo().browse(found and found.id)
 
     @api.model
     def _judge(self, key):
-        """How ``key``, which :meth:`_authenticate` does not take, is wrong.
+        """How ``key``, which :func:`.valid_key.find` does not take, is wrong.
 
         :param str key: sent by the caller; "" without one
         :return tuple: a reason of ``manychat.wrong.key``; the beginning that may be shown, or ""; the name of the key
@@ -320,18 +303,12 @@ class ManychatApiKey(models.Model):
     def _zone(self):
         """The zone of dates that do not name theirs, as a ``tzinfo``."""
         self.ensure_one()
-        try:
-            return zone_named(self.tz)
-        except ValueError:
-            # The server's list of zones has changed. A date that is some hours off is better than a refused event.
-            _logger.warning("This server does not know the time zone of the ManyChat key %s.", self.prefix)
-            return timezone.utc
+        return valid_key.zone_or_utc(self.tz, self.prefix)
 
     def _touch(self):
         """Update ``last_used``, unless that happened within the last minute or another transaction is doing it."""
         self.ensure_one()
-        now = fields.Datetime.now()
-        if self.last_used and now - self.last_used < LAST_USED_RESOLUTION:
+        if valid_key.is_recent(self.last_used):
             return
         with private(self.env.cr), suppress(psycopg2.errors.SerializationFailure):  # another request has just done it
             self.env.cr.execute(
@@ -339,7 +316,7 @@ class ManychatApiKey(models.Model):
                 UPDATE manychat_api_key SET last_used = %s
                  WHERE id = (SELECT id FROM manychat_api_key WHERE id = %s FOR UPDATE SKIP LOCKED)
                 """,
-                [now, self.id],
+                [fields.Datetime.now(), self.id],
             )
         self.invalidate_recordset(["last_used"], flush=False)
 

@@ -60,7 +60,7 @@ class ManychatEvent(models.Model):
         :param bridge.contract.webhook.WebhookError error: the answer
         :param dict sent: see :func:`.sent_request.of`; of a request whose person cannot be found out only the form is
             kept, because the text could not be found again when the person is erased
-        :param key: the ``manychat.api.key`` of the caller
+        :param key: the :class:`.valid_key.ValidKey` of the caller
         """
         person = attribution.person_of(sent["body"])
         events = self.sudo()

@@ -45,7 +45,7 @@ class ManychatEvent(models.Model):
         """Put ``event`` into the outbox. The commit of the request's transaction wakes the relay.
 
         :param bridge.contract.event.Event event: a valid event
-        :param key: the ``manychat.api.key`` of the caller
+        :param key: the :class:`.valid_key.ValidKey` of the caller
         :param dict sent: the request, see :func:`.sent_request.of`
         :return bool: False if the event is already there
         :raises psycopg2.errors.SerializationFailure: another request is inserting the same event; roll back and try

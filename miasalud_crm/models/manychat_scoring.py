@@ -8,13 +8,21 @@ from odoo import SUPERUSER_ID, api, fields, models
 from odoo.modules.registry import Registry
 
 from ..private_sql import failure, fetch, private
+from .manychat_identity import is_applying
 
 _logger = logging.getLogger(__name__)
 
 #: Key in a transaction's data: the counts of its opportunities are added after the commit.
 _AFTER_COMMIT = "manychat_scoring"
+#: In the context while Odoo prepares counts that are kept.
+PREPARING = "manychat_scoring_preparing"
 #: How long counting waits for users who win opportunities at this moment, and for Odoo's nightly job.
 PATIENCE = "1s"
+
+
+def is_preparing(env):
+    """Whether Odoo prepares counts of opportunities that the chat has won or reopened."""
+    return bool(env.context.get(PREPARING)) and is_applying(env)
 
 
 class ManychatScoring(models.Model):

@@ -6,6 +6,7 @@ from odoo.tests import TransactionCase, new_test_user, tagged
 
 from bridge.contract import keys
 
+from .. import valid_key
 from .common import expire
 
 
@@ -63,6 +64,16 @@ class TestApiKey(TransactionCase):
             ],
         )
         self.assertEqual(keys.OdooKey(**answer["keys"][0]).digest, keys.digest(key))
+
+    def test_a_request_reads_of_its_key_what_the_record_says(self):
+        soon = fields.Datetime.now().replace(microsecond=0) + timedelta(hours=1)
+        key = self.keys._generate("Prueba", soon, test_manychat_id="MC1", tz="America/Bogota")
+        record = self.keys._authenticate(key)
+        record._touch()
+        self.env.flush_all()
+        found = valid_key.find(self.env.cr, key)
+        self.assertEqual(found._asdict(), {name: record[name] for name in found._fields})
+        self.assertEqual(str(found.zone), "America/Bogota")
 
     def test_anything_else_is_no_key(self):
         key = self.keys._generate("Prueba")

@@ -85,9 +85,9 @@ class TestAutomations(ManychatCase):
         apply_batch = self.registry["crm.lead"]._manychat_apply_batch
         self.applied = []
 
-        def apply_then_refuse(leads, batch):
+        def apply_then_refuse(leads, batch, known):
             self.applied.append([event.manychat_id for event in batch])
-            results = apply_batch(leads, batch)
+            results = apply_batch(leads, batch, known)
             if {event.manychat_id for event in batch} & set(refused):
                 raise error
             return results

@@ -9,7 +9,7 @@ from .common import ManychatCase, opportunity
 SHOWN = {
     *("id", "display_name", "create_uid", "create_date", "write_uid", "write_date"),
     *("event_id", "type", "state", "status", "outcome", "code", "reason", "advice", "source", "key_name", "key_prefix"),
-    *("received_at", "queued_at", "applied_at", "seconds", "claimed_until", "next_try_at"),
+    *("received_at", "queued_at", "applied_at", "seconds", "claimed_until", "claimed_by", "next_try_at"),
     *(
         "retries",
         "attempt_count",

@@ -70,6 +70,33 @@ class TestLeadScoring(ManychatCase):
         self.assertNotEqual(by_user, none)
         self.assertEqual(by_chat, by_user)
 
+    def test_one_batch_into_several_stages_counts_like_users(self):
+        moves = (("MC-1", 19), ("MC-0", 26), ("MC-2", 26), ("MC-3", 20))
+        phone = "55"  # which changes what else is counted
+
+        def by_user():
+            for person, stage in moves:
+                self.leads[person].phone = phone
+                self.leads[person].stage_id = self.stages[stage]
+
+        def by_chat():
+            self.apply(*(opportunity(person, stage, 1, phone=phone) for person, stage in moves))
+
+        (self.leads["MC-4"] | self.leads["MC-5"]).action_set_lost()
+        (self.leads["MC-0"] | self.leads["MC-3"]).probability = 0  # not lost, but Odoo counts one that is won as such
+        none, counts, probabilities = self.frequencies(), [], []
+        for move in (by_user, by_chat):
+            with self.env.cr.savepoint() as before:
+                move()
+                counts.append(self.frequencies())
+                self.env.invalidate_all()
+                probabilities.append([lead.probability for lead in self.leads.values()])
+                before.close(rollback=True)
+            self.env.invalidate_all()
+        self.assertNotEqual(counts[0], none)
+        self.assertEqual(counts[1], counts[0])
+        self.assertEqual(probabilities[1], probabilities[0])
+
     def test_a_rebuild_counts_what_was_kept_and_it_is_not_added_again(self):
         self.apply(opportunity("MC-0", 26, 1), opportunity("MC-1", 26, 1))
         self.leads["MC-2"].action_set_lost()
