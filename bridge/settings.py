@@ -135,9 +135,9 @@ class Settings(BaseSettings):
     )
     concurrent_batches: Annotated[int, Field(ge=1, le=8)] = Field(
         3,
-        description="Number of batches of one queue that the bridge has in hand at once. While Odoo applies some, the "
-        "bridge prepares the next. One more than Odoo has workers is enough: more make nothing faster. 1 leaves most "
-        "of Odoo to its users while the bridge catches up.",
+        description="Number of batches of one queue that the bridge has in hand at once when there is a backlog. While "
+        "Odoo applies some, the bridge prepares the next. One more than Odoo has workers is enough: more make nothing "
+        "faster. 1 leaves most of Odoo to its users while the bridge catches up.",
     )
     visibility_timeout: Annotated[int, Field(ge=2, le=7 * 24 * 3600)] = Field(
         60,

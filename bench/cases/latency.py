@@ -25,8 +25,8 @@ PER_SECOND = 5
 #: (general purpose v2, locally redundant, US regions): https://azure.microsoft.com/pricing/details/storage/queues/
 PRICE, PRICED = 0.004, 10_000
 HOURS_OF_A_MONTH = 730
-#: Seconds until an idle bridge asks as seldom as it ever does.
-COME_TO_REST = 5.0
+#: Seconds in which a bridge that has just begun makes its queues and looks at each. It rests from then on.
+COME_TO_REST = 2.0
 _CHANNEL = "bench_moved"
 #: Tells when a transaction that moved an opportunity is committed: a notification is delivered then, and not before.
 _TRIGGER = f"""

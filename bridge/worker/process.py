@@ -146,7 +146,10 @@ def _start(
         undeliverable = Undeliverable(engine, dead_letter_queue, name, settings.visibility_timeout)
         receiver = Receiver(handler.queue, settings.batch_size, settings.visibility_timeout, undeliverable)
         processor = BatchProcessor(handler, engine, dead_letter_queue, stop, max_attempts=settings.max_attempts)
-        poller = Poller(receiver, processor, handler.breakers, pauses, pace, stop, queue=name, urgent=handler.is_urgent)
+        poller = Poller(
+            receiver, processor, handler.breakers, pauses, pace, stop,
+            queue=name, page_size=settings.batch_size, urgent=handler.is_urgent,
+        )  # fmt: skip
         consumers += [
             Consumer(handler, poller, processor, leases, pool, stop, watch.add(name))
             for _ in range(settings.concurrent_batches)
