@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import threading
 from typing import Any
 
 from .contract.sentences import sentence
@@ -107,6 +108,7 @@ class Identity:
     def __init__(self, credential: Any = None) -> None:
         """:param credential: of azure-identity; default: what the environment has, found at the first token"""
         self._credential = credential
+        self._lock = threading.Lock()
         #: Whose token it was, as far as the token says.
         self._name = ""
 
@@ -123,7 +125,8 @@ class Identity:
         from azure.core.exceptions import AzureError
 
         try:
-            token = self._found().get_token_info(*scopes, options=options)
+            with self._lock:  # threads that begin together: the first one asks, the others find its token
+                token = self._found().get_token_info(*scopes, options=options)
         except (AzureError, ValueError, OSError) as error:
             raise _failure(error) from None
         self._name = _name_in(token.token)
