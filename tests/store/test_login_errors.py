@@ -176,6 +176,8 @@ FIREWALL = (
             "the server's firewall refuses",
         ),
         (47073, "Deny Public Network Access is set to Yes.", "the server takes no connections from public"),
+        (208, "Invalid object name 'OPENJSON'.", "the database's compatibility level is below 130 (42000 208): Run"),
+        (208, "Invalid object name 'audit'.", "a table is missing"),
         (40613, "Database 'crm' on server 'srv' is not currently available.", "the database is starting, or paused"),
         (42108, "Can not connect to the SQL pool since it is paused.", "the database is paused"),
         (40501, "The service is currently busy.", "the server is too busy"),
