@@ -24,10 +24,15 @@ from . import configuration
 # The SDK would write two lines about each request.
 logging.getLogger("azure").setLevel(logging.WARNING)
 
-#: Messages sent at once. A send waits for the network nearly all its time.
-RELAY_CONNECTIONS = 8
+#: Messages sent at once. A send waits for the network nearly all its time. Each thread takes 72 MB of the address space
+#: that Odoo's ``limit_memory_soft`` counts.
+RELAY_CONNECTIONS = 4
 #: Seconds. A longer wait would hold the cron worker while Azure is down.
 READ_TIMEOUT = 5
+#: Seconds after which an idle connection is not used again: firewalls and load balancers forget it without a word,
+#: Azure's after four minutes, and a put over it would wait for its time-out.
+#: https://learn.microsoft.com/azure/load-balancer/load-balancer-tcp-reset
+IDLE = 60
 #: Largest age in seconds of a report. Pages that follow the state ask every few seconds, in several browsers.
 FRESH = 5
 
@@ -47,6 +52,7 @@ class Queues:
         :raises BadQueueAccount: it is no account, or a library is missing that it needs
         """
         self.work = True
+        self._used = time.monotonic()
         self._queues = {
             # Without retries: the cron job is the retry.
             name: Queue(account, name, read_seconds=READ_TIMEOUT, retries=0)
@@ -68,7 +74,18 @@ class Queues:
         :raises MessageRefused: the queue takes no message like this
         :raises QueueUnavailable: the queue service cannot be used
         """
-        self._queues[queue].send_or_create(content)
+        self._used = time.monotonic()
+        try:
+            self._queues[queue].send_or_create(content)
+        except QueueUnavailable:
+            self._queues[queue].close()  # the next put goes over a new connection
+            raise
+
+    def close_idle(self):
+        """Close the connections if none was used lately."""
+        if time.monotonic() - self._used > IDLE:
+            for queue in self._queues.values():
+                queue.close()
 
     def depths(self):
         """The approximate number of messages by queue; 0 for a queue that does not exist yet.
@@ -83,7 +100,9 @@ def kept_queues(account):
 
     :raises BadQueueAccount: see :class:`Queues`
     """
-    return _kept(account, os.getpid())  # no process inherits threads or connections
+    queues = _kept(account, os.getpid())  # no process inherits threads or connections
+    queues.close_idle()
+    return queues
 
 
 @lru_cache(maxsize=1)

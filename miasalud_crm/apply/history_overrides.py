@@ -4,13 +4,16 @@ import logging
 
 _logger = logging.getLogger(__name__)
 
+_ORM = ("odoo.models", "odoo.orm.models")
 _MAIL_THREAD = "odoo.addons.mail.models.mail_thread"
+_MODELS = "odoo.addons.mail.models.models"
 _OURS = "odoo.addons.miasalud_crm.models.crm_lead_history"
 
-#: What ``apply/history.py`` passes over or answers in advance: by model, the methods, and the modules whose definitions
-#: of them were read and do nothing more for the message about a creation or a change. A definition from anywhere else
-#: makes the whole database write its history as Odoo does, one opportunity at a time; also one that a module puts into
-#: the place of another while Odoo runs, as *Automation Rules* does for automations that wait for messages.
+#: What ``apply/history.py`` passes over, answers in advance, or asks about all opportunities at once: by model, the
+#: methods, and the modules whose definitions of them were read and fit that, for the message about a creation or a
+#: change. A definition from anywhere else makes the whole database write its history as Odoo does, one opportunity at a
+#: time; also one that a module puts into the place of another while Odoo runs, as *Automation Rules* does for
+#: automations that wait for messages.
 KNOWN = {
     "crm.lead": {
         "message_post": {
@@ -19,16 +22,26 @@ KNOWN = {
             "odoo.addons.rating.models.mail_thread",  # for a message with a rating
             "odoo.addons.sms.models.mail_thread",  # for a message of type “sms”
         },
+        "_mail_get_alias_domains": {_MODELS, _OURS},
         "_message_compute_parent_id": {_MAIL_THREAD, _OURS},
         "_message_create": {_MAIL_THREAD, _OURS},
         "_message_log": {_MAIL_THREAD, _OURS},
         "_message_log_batch": {_MAIL_THREAD},
         "_message_track": {_MAIL_THREAD, _OURS},
+        "_notify_get_reply_to": {_MODELS, _OURS, "odoo.addons.crm.models.crm_lead"},
         "_track_discard": {_MAIL_THREAD, _OURS},
     },
-    "mail.message": {
-        "create": {"odoo.addons.mail.models.mail_message", "odoo.models", "odoo.orm.models"},
+    "mail.followers": {
+        "_get_recipient_data": {
+            "odoo.addons.mail.models.mail_followers",
+            "odoo.addons.miasalud_crm.models.mail_message_subtype",
+            "odoo.addons.sms.models.mail_followers",  # for a message of type “sms”
+        },
     },
+    "mail.message": {
+        "create": {"odoo.addons.mail.models.mail_message", *_ORM},
+    },
+    "mail.tracking.value": {"create": {*_ORM}},
 }
 
 #: Pairs of database and what was said of it in the log.

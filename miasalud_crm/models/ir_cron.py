@@ -32,10 +32,11 @@ class IrCron(models.Model):
         :return list: pairs of name and ``archived``, ``late`` or ``deleted``
         """
         limit = fields.Datetime.now() - (LATE_AFTER if config["max_cron_threads"] else LATE_WITHOUT_THREADS)
+        ids = {name: self.env["ir.model.data"]._xmlid_to_res_id(name) for name in names}
+        jobs = {job.id: job for job in self.sudo().browse(filter(None, ids.values())).exists()}
         stopped = []
-        for name in names:
-            job = self.env.ref(name, raise_if_not_found=False)
-            job = job and job.sudo()
+        for name, job_id in ids.items():
+            job = jobs.get(job_id)
             if not job:
                 stopped.append((name, DELETED))
             elif not job.active:

@@ -195,7 +195,8 @@ class ManychatEvent(models.Model):
                 failures.append(error)
             return None
 
-        sent = [row_id for row_id in queues.pool.map(put, messages) if row_id]
+        each = queues.pool.map if len(messages) > 1 else map
+        sent = [row_id for row_id in each(put, messages) if row_id]
         for row_id, message in undeliverable.items():
             # The queue would refuse it for ever, and all later events would wait behind it.
             self._commit_statement(

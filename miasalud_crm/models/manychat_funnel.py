@@ -1,5 +1,8 @@
 from collections.abc import Collection
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+
+from psycopg2.errors import InFailedSqlTransaction
 
 from odoo import api, fields, models
 from odoo.tools import SQL
@@ -11,6 +14,8 @@ from .manychat_stage_history import CHAT, PERSON
 PERIODS = "manychat_funnel_periods"
 #: A longer period has most of the opportunities: choosing them first costs more than it saves.
 SHORT_PERIOD = timedelta(days=92)
+#: So many stage periods are grouped in memory, some 60 bytes each for all measures. More are sorted, on the disk.
+IN_MEMORY = 5_000_000
 
 
 class ManychatFunnel(models.Model):
@@ -163,6 +168,29 @@ class ManychatFunnel(models.Model):
         periods = tuple(leaf for leaf in _conjuncts(list(domain)) if _period_condition(leaf))
         return super(ManychatFunnel, self.with_context(**{PERIODS: periods}))._search(domain, *args, **kwargs)
 
+    @api.model
+    def _read_group(self, *args, **kwargs):
+        with self._without_compiling():
+            return super()._read_group(*args, **kwargs)
+
+    @api.model
+    def _read_grouping_sets(self, *args, **kwargs):  # since Odoo 19
+        with self._without_compiling():
+            return super()._read_grouping_sets(*args, **kwargs)
+
+    @contextmanager
+    def _without_compiling(self):
+        """Keep PostgreSQL from compiling the queries of the block, which takes longer than it saves: up to seconds."""
+        cr = self.env.cr
+        cr.execute("SELECT current_setting('jit'), set_config('jit', 'off', true)")
+        before = cr.fetchone()[0]
+        try:
+            yield
+        finally:
+            # A transaction that failed forgets the setting by itself.
+            with suppress(InFailedSqlTransaction):
+                cr.execute("SELECT set_config('jit', %s, true)", [before], log_exceptions=False)
+
     @property
     def _table_query(self):
         # The window sees all periods of an opportunity. PostgreSQL does not know that opportunities without any period
@@ -183,13 +211,19 @@ class ManychatFunnel(models.Model):
              LEFT JOIN (SELECT DISTINCT ON (stage_id) id, stage_id, sequence
                           FROM manychat_stage_map
                          ORDER BY stage_id, active DESC, sequence, id) map ON map.stage_id = stage.id
+            ), steps AS (  -- the same by the stage's id; no join, so that the periods stay in the index's order
+                SELECT array_agg(COALESCE(map_id, 0) ORDER BY number) AS maps,
+                       array_agg(COALESCE(position, 0) ORDER BY number) AS positions
+                  FROM generate_series(1, (SELECT max(id) FROM crm_stage)) AS number
+             LEFT JOIN step ON stage_id = number
             ), stage_period AS (
-                SELECT history.*, step.map_id, step.position,
-                       max(step.position) OVER (
+                SELECT history.*,
+                       NULLIF((SELECT maps FROM steps)[history.stage_id], 0) AS map_id,
+                       NULLIF((SELECT positions FROM steps)[history.stage_id], 0) AS position,
+                       max((SELECT positions FROM steps)[history.stage_id]) OVER (
                            PARTITION BY history.lead_id ORDER BY history.id DESC
                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS furthest_later
                   FROM manychat_stage_history history
-             LEFT JOIN step ON step.stage_id = history.stage_id
                  WHERE history.%s
             )
             SELECT sp.id,
@@ -217,7 +251,7 @@ class ManychatFunnel(models.Model):
                    CASE WHEN sp.position < 'infinity' THEN sp.lead_id END AS convertible,
                    CASE WHEN sp.position < 'infinity'
                         THEN CASE WHEN sp.furthest_later > sp.position THEN 100 ELSE 0 END END AS conversion,
-                   EXTRACT(EPOCH FROM sp.left_at - sp.entered_at) / 3600.0 AS hours,
+                   date_part('epoch', sp.left_at - sp.entered_at) / 3600 AS hours,
                    sp.answers,
                    sp.answers_late,
                    100.0 * (sp.answers - sp.answers_late) / NULLIF(sp.answers, 0) AS answered_in_time,
@@ -240,9 +274,9 @@ class ManychatFunnel(models.Model):
         # The part and the median of a group do not follow from those of its subgroups: compute them for each group.
         if aggregate_spec == "conversion:avg":
             return SQL(
-                "100.0 * COUNT(DISTINCT %s) / NULLIF(COUNT(DISTINCT %s), 0)",
-                self._field_to_sql(self._table, "advanced", query),
-                self._field_to_sql(self._table, "convertible", query),
+                "100.0 * %s / NULLIF(%s, 0)",
+                self._read_group_select("advanced:count_distinct", query),
+                self._read_group_select("convertible:count_distinct", query),
             )
         if aggregate_spec == "answered_in_time:avg":
             return SQL(
@@ -250,11 +284,30 @@ class ManychatFunnel(models.Model):
                 all=self._field_to_sql(self._table, "answers", query),
                 late=self._field_to_sql(self._table, "answers_late", query),
             )
-        if aggregate_spec == "hours:avg":
-            return SQL(
-                "percentile_cont(0.5) WITHIN GROUP (ORDER BY %s)", self._field_to_sql(self._table, "hours", query)
-            )
-        return super()._read_group_select(aggregate_spec, query)
+        name, _separator, function = aggregate_spec.partition(":")
+        if aggregate_spec != "hours:avg" and function != "count_distinct":
+            return super()._read_group_select(aggregate_spec, query)
+        value = self._field_to_sql(self._table, name, query)
+        # These aggregates sort. PostgreSQL would sort all rows by their groups first, by the names of channels and
+        # advisers too. With an array, it finds the groups by hashing and sorts the values, which are nearly in order.
+        is_large = self._is_large()
+        term = value if is_large else SQL.identifier("value")
+        if function == "count_distinct":
+            aggregate = SQL("COUNT(DISTINCT %s)", term)
+        else:
+            aggregate = SQL("percentile_cont(0.5) WITHIN GROUP (ORDER BY %s)", term)
+        if is_large:
+            return aggregate
+        array = SQL("array_agg(%s) FILTER (WHERE %s IS NOT NULL)", value, value)
+        return SQL("(SELECT %s FROM (SELECT unnest(%s) AS value) AS array_of_group)", aggregate, array)
+
+    def _is_large(self):
+        """Whether the arrays of all stage periods might not fit into memory."""
+        cache, key = self.env.cr.cache, "manychat_funnel_is_large"
+        if key not in cache:
+            estimate = SQL("SELECT reltuples FROM pg_class WHERE oid = 'manychat_stage_history'::regclass")
+            cache[key] = self.env.execute_query(estimate)[0][0] > IN_MEMORY
+        return cache[key]
 
     # ------------------------------------------------------------
     # Actions

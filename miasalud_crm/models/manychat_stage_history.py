@@ -51,9 +51,12 @@ class ManychatStageHistory(models.Model):
     # ------------------------------------------------------------
 
     def init(self):
+        # The first index has what the funnel reads of every period: it need not visit the table, nor sort.
         self.env.cr.execute(
             """
-            CREATE INDEX IF NOT EXISTS manychat_stage_history_lead ON manychat_stage_history (lead_id, id);
+            DROP INDEX IF EXISTS manychat_stage_history_lead;
+            CREATE INDEX IF NOT EXISTS manychat_stage_history_periods ON manychat_stage_history (lead_id, id DESC)
+               INCLUDE (stage_id, entered_at, left_at, lost);
             CREATE UNIQUE INDEX IF NOT EXISTS manychat_stage_history_one_open
                 ON manychat_stage_history (lead_id) WHERE left_at IS NULL
             """

@@ -1,3 +1,4 @@
+import itertools
 import random
 from collections import defaultdict
 from statistics import median
@@ -180,6 +181,56 @@ class TestFunnel(ManychatCase):
                     places[name].append((hour, stage))
             self.apply(*events)
         self.assertEqual(self.funnel("map_id"), {(number,): _figures(places, number) for number in numbers})
+
+    def test_many_periods_have_the_same_figures_as_few(self):
+        chance = random.Random(14)
+        numbers = [16, 17, 19, 22, 26]
+        vera = new_test_user(self.env, "vera", "sales_team.group_sale_salesman")
+        for hour in range(12):
+            names = chance.sample([f"MC-{n}" for n in range(12)], 6)
+            channel = chance.choice(["Facebook", "Instagram", "Ávila", ""])
+            self.apply(*(opportunity(n, chance.choice(numbers), minutes=61 * hour, channel=channel) for n in names))
+            lead = self.lead(chance.choice(names))
+            if hour % 3 == 0 and not lead.stage_id.is_won:
+                self.loses(lead.x_manychat_id, hour + 0.5)
+            elif hour % 3 == 1:
+                lead.user_id = chance.choice([vera, self.env.user])
+        self.env.cr.execute("UPDATE manychat_stage_history SET answers = id % 3, answers_late = 1 WHERE id % 3 > 0")
+        measures = [
+            *MEASURES,
+            "convertible:count_distinct",
+            "answers:sum",
+            "answered_in_time:avg",
+            "lead_id:count_distinct",
+        ]
+        measures += ["overdue_now:count_distinct", "overdue_hours:sum", "__count"]
+        groupings = [[], *([name] for name in ("map_id", "stage_id", "channel", "user_id", "status", "moved_by"))]
+        groupings += [["channel", "map_id"], ["map_id", "entered_at:hour"], ["previous_stage_id", "next_stage_id"]]
+        noon = at(180).strftime("%Y-%m-%d %H:%M:%S")
+        filters = [[("status", "=", "open")], [("entered_at", ">=", noon)], [("left_at", "=", False)]]
+        filters += [
+            [],
+            [("moved_by", "=", "chat"), ("map_id.manychat_stage_id", "!=", 17)],
+            [("advanced", "!=", False)],
+        ]
+        model = self.env["manychat.funnel"]
+        for user, domain, groupby in itertools.product((vera, self.env.user), filters, groupings):
+            found = []
+            for is_large in (False, True):
+                self.patch(type(model), "_is_large", lambda _model, is_large=is_large: is_large)
+                rows = model.with_user(user)._read_group(domain, groupby, measures, order=",".join(groupby) or None)
+                found.append(rows)
+            self.assertEqual(*found, (user.login, domain, groupby))
+            self.assertTrue(found[0])
+        self.assertTrue(all(model._read_group([], [], MEASURES)[0]))
+
+    def test_groups_are_chosen_and_ordered_by_their_measures(self):
+        self.conversations()
+        arguments = {"having": [("entered:count_distinct", ">", 1)], "order": "entered:count_distinct desc"}
+        rows = self.env["manychat.funnel"]._read_group(
+            [("lead_id", "not in", self.others)], ["map_id"], ["entered:count_distinct"], **arguments
+        )
+        self.assertEqual([(row.manychat_stage_id, entered) for row, entered in rows], [(17, 3), (19, 2)])
 
     # --- From a figure to its opportunities
 

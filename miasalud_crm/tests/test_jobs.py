@@ -32,6 +32,12 @@ class TestJobs(QueueCase, TransactionCase):
         self.assertEqual(self.reasons(), [])
         self.assertEqual(self.env["manychat.setup"].with_user(self.manager)._jobs_sentence(), "")
 
+    def test_all_jobs_are_read_together(self):
+        self.reasons()
+        self.env.invalidate_all()
+        with self.assertQueryCount(3):  # which of them exist, they themselves, and the server actions that they are
+            self.reasons()
+
     def test_archived_late_and_deleted_jobs(self):
         self.relay.active = False
         self.assertEqual(self.reasons(), [ARCHIVED])

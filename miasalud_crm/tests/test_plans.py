@@ -245,14 +245,60 @@ class TestPlans(ManychatCase):
         }.items():
             self.assertFindsByIndex(name, action)
 
+    def test_the_funnel_finds_its_groups_without_sorting_the_stage_periods(self):
+        funnel = self.env["manychat.funnel"]
+        measures = ["__count", "entered:count_distinct", "left:count_distinct", "conversion:avg", "hours:avg"]
+        for groupby in (["map_id"], ["channel", "map_id"], ["entered_at:month"]):
+            with Witness(self.env.cr) as witness:
+                funnel._read_group([], groupby, measures, order=",".join(groupby))
+            [statement] = (each for each in witness.statements.values() if "furthest_later" in each)
+            # The groups are sorted at the end.
+            statement = statement[: statement.rindex("ORDER BY")]
+            self.env.cr.execute("SET LOCAL enable_sort = off")
+            self.env.cr.execute("EXPLAIN (FORMAT JSON) " + statement.replace("%", "%%"), ())
+            way = _way_to_periods(self.env.cr.fetchone()[0][0]["Plan"])
+            self.assertEqual(way[-1]["Node Type"], "Index Only Scan")
+            self.assertFalse([node["Node Type"] for node in way if "Sort" in node["Node Type"]], groupby)
+            self.assertEqual([node["Strategy"] for node in way if node["Node Type"] == "Aggregate"], ["Hashed"])
+
+    def test_the_funnel_is_not_compiled_and_leaves_the_setting_as_it_was(self):
+        funnel, settings = self.env["manychat.funnel"], []
+
+        def setting():
+            self.env.cr.execute("SHOW jit")
+            return self.env.cr.fetchone()[0]
+
+        def see(funnel, *args):
+            settings.append(setting())
+            return select(funnel, *args)
+
+        select = type(funnel)._read_group_select
+        self.patch(type(funnel), "_read_group_select", see)
+        for before in ("on", "off"):
+            self.env.cr.execute("SELECT set_config('jit', %s, true)", [before])
+            settings.clear()
+            funnel.read_group([], ["entered"], ["map_id"])
+            with self.assertRaises(ValueError):
+                funnel.read_group([], ["entered:no_such_aggregate"], ["map_id"])
+            self.assertEqual(set(settings), {"off"})
+            self.assertEqual(setting(), before)
+
     def test_the_funnel_reads_the_waiting_customers_only_for_their_measures(self):
         for measure, is_read in (("hours:avg", False), ("answers:sum", False), ("overdue_hours:sum", True)):
             with Witness(self.env.cr) as witness:
                 self.env["manychat.funnel"]._read_group([], ["map_id"], [measure])
-            [statement] = witness.statements.values()
+            [statement] = (each for each in witness.statements.values() if "furthest_later" in each)
             self.env.cr.execute("EXPLAIN " + statement.replace("%", "%%"), ())
             plan = str(self.env.cr.fetchall())
             self.assertEqual("manychat_waiting" in plan, is_read, measure)
+
+
+def _way_to_periods(node):
+    """The nodes of a plan from its root to the stage periods; none if it does not read them."""
+    if node.get("Relation Name") == "manychat_stage_history":
+        return [node]
+    ways = (_way_to_periods(child) for child in node.get("Plans", []))
+    return next(([node, *way] for way in ways if way), [])
 
 
 def _read_as_a_whole(node):

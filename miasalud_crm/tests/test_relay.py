@@ -13,10 +13,11 @@ from odoo.tools import mute_logger
 from bridge.contract.event import Event, accept, decode
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
 from bridge.errors import QueueUnavailable
+from bridge.queue import Queue
 
 from .. import configuration
 from ..models import manychat_event_relay
-from ..queues import RELAY_CONNECTIONS, Queues, kept_queues
+from ..queues import IDLE, RELAY_CONNECTIONS, Queues, kept_queues
 from .common import QueueCase, Statements, at
 
 RELAY_LOGGER = "odoo.addons.miasalud_crm.models.manychat_event_relay"
@@ -205,6 +206,27 @@ class TestRelay(QueueCase, TransactionCase):
         kept = kept_queues(account)
         self.assertIs(kept_queues(account), kept)
         self.assertIsNot(kept_queues(account + ";"), kept)
+
+    def test_a_connection_that_was_idle_for_long_or_has_failed_is_not_used_again(self):
+        queues, closed = kept_queues(configuration.get("queue_connection_string")), []
+        with patch.object(Queue, "close", autospec=True, side_effect=closed.append):
+            self.enqueue(1)
+            self.env["manychat.event"]._relay()
+            self.assertEqual(closed, [])
+            queues._used -= IDLE + 1
+            self.enqueue(2)
+            self.env["manychat.event"]._relay()
+            self.assertEqual(set(closed), set(queues._queues.values()))
+            closed.clear()
+            self.enqueue(3)
+            with (
+                patch.object(Queue, "send_or_create", side_effect=QueueUnavailable("no answer")),
+                mute_logger(RELAY_LOGGER),
+            ):
+                self.env["manychat.event"]._relay()
+            self.assertEqual([queue.name for queue in closed], [CONTACT_QUEUE])
+            self.env["manychat.event"]._relay()
+        self.assertEqual(self.states(), {"queued"})
 
     def test_while_azure_is_down_one_event_is_tried_and_after_it_all_go(self):
         events = [self.enqueue(number) for number in range(20)]

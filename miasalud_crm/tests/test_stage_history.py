@@ -284,6 +284,17 @@ class TestStageHistory(ManychatCase):
         self.env.cr.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'manychat_stage_history_one_open'")
         self.assertIn("UNIQUE", self.env.cr.fetchone()[0])
 
+    def test_upgrading_replaces_the_index_of_the_first_releases(self):
+        self.env.cr.execute(
+            "DROP INDEX manychat_stage_history_periods;"
+            "CREATE INDEX manychat_stage_history_lead ON manychat_stage_history (lead_id, id)"
+        )
+        self.env["manychat.stage.history"].init()
+        self.env.cr.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'manychat_stage_history'")
+        names = {name for (name,) in self.env.cr.fetchall()}
+        self.assertIn("manychat_stage_history_periods", names)
+        self.assertNotIn("manychat_stage_history_lead", names)
+
 
 def lead_minutes(lead):
     return round((lead.date_last_stage_update - naive(0)) / timedelta(minutes=1), 2)
