@@ -176,8 +176,6 @@ FIREWALL = (
             "the server's firewall refuses",
         ),
         (47073, "Deny Public Network Access is set to Yes.", "the server takes no connections from public"),
-        (208, "Invalid object name 'OPENJSON'.", "the database's compatibility level is below 130 (42000 208): Run"),
-        (208, "Invalid object name 'audit'.", "a table is missing"),
         (40613, "Database 'crm' on server 'srv' is not currently available.", "the database is starting, or paused"),
         (42108, "Can not connect to the SQL pool since it is paused.", "the database is paused"),
         (40501, "The service is currently busy.", "the server is too busy"),
@@ -200,6 +198,15 @@ def test_each_refusal_of_a_login_has_its_words_and_names_no_one(
     assert str(number) in answer
     assert not re.search(r"\bana\b", answer)
     assert tds.logins >= 1
+
+
+@needs_driver
+def test_a_database_without_openjson_has_words_of_its_own(tds: Tds) -> None:
+    # The driver takes it from here as from any other answer.
+    tds.number, tds.text = 208, "Invalid object name 'OPENJSON'."
+    assert said(mssql(tds.port)).startswith("the database's compatibility level is below 130 (42S02 208): Run there: ")
+    tds.text = "Invalid object name 'audit'."
+    assert said(mssql(tds.port)).startswith("a table is missing")
 
 
 @needs_driver
