@@ -201,6 +201,15 @@ def test_each_refusal_of_a_login_has_its_words_and_names_no_one(
 
 
 @needs_driver
+def test_a_database_without_openjson_has_words_of_its_own(tds: Tds) -> None:
+    # The driver takes it from here as from any other answer.
+    tds.number, tds.text = 208, "Invalid object name 'OPENJSON'."
+    assert said(mssql(tds.port)).startswith("the database's compatibility level is below 130 (42S02 208): Run there: ")
+    tds.text = "Invalid object name 'audit'."
+    assert said(mssql(tds.port)).startswith("a table is missing")
+
+
+@needs_driver
 def test_options_that_exclude_each_other_are_no_outage(tds: Tds) -> None:
     both = mssql(tds.port, login="", Authentication="ActiveDirectoryMsi", Trusted_Connection="yes")
     assert "exclude each other" in said(both, StoreMisconfigured)
