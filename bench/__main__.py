@@ -10,11 +10,12 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from . import charts, people, results, tables
+from . import people, results, tables
 from .case import SHORT, Bench, Sizes
 from .cases import CASES
 from .system import BenchStack
@@ -44,9 +45,12 @@ def main() -> int:
     console.print(f"{time.monotonic() - began:.0f} s on {about['machine']}; compare figures of one run only.")
     failed = [name for name, case in cases.items() if "error" in case]
     good = {name: case for name, case in cases.items() if name not in failed}
-    if good and not options.short:
-        results.write(results.merged(results.read(), about["odoo"], {**about, "cases": good}))
-        charts.draw(results.read())
+    file = options.results or (None if options.short else results.FILE)
+    if good and file:
+        results.write(results.merged(results.read(file), about["odoo"], {**about, "cases": good}), file)
+        from . import charts  # what draws takes a second to load
+
+        charts.draw(results.read(file), file.parent)
     return 1 if failed else 0
 
 
@@ -77,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cases", default="", help="CASE=: some of them, with commas between; all if left out")
     parser.add_argument("--rounds", type=int, default=0, help="ROUNDS=: how often each alternative runs (3)")
     parser.add_argument("--short", action="store_true", help="SHORT=1: small, to try something; writes no results")
+    parser.add_argument("--results", type=Path, help="the file to write to; the charts lie beside it")
     return parser
 
 

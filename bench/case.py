@@ -20,9 +20,10 @@ class Sizes:
 
     :ivar rounds: how often each alternative runs
     :ivar events: of each run of ours; below 1,000, since Azurite becomes slow above that
+    :ivar fewer_events: of each run where many runs are compared
     :ivar peer_events: of each run of a peer that is many times slower
     :ivar load_seconds: how long webhooks are sent in each run
-    :ivar latency_seconds: how long five events a second are sent
+    :ivar latency_seconds: how long five events a second are sent in each round
     :ivar idle_seconds: how long the requests of an idle bridge are counted
     :ivar bursts: numbers of webhooks that come at once
     :ivar opportunities: of the large system
@@ -31,22 +32,24 @@ class Sizes:
 
     rounds: int = 3
     events: int = 960
-    peer_events: int = 160
+    fewer_events: int = 480
+    peer_events: int = 96
     load_seconds: float = 2.0
-    latency_seconds: float = 25.0
-    idle_seconds: float = 30.0
+    latency_seconds: float = 8.0
+    idle_seconds: float = 20.0
     bursts: tuple[int, ...] = (2000, 5000)
     opportunities: int = 100_000
-    starts: int = 5
+    starts: int = 3
 
 
 #: To try something out in a minute. Its figures are not written to the results.
 SHORT = Sizes(
     rounds=1,
     events=256,
+    fewer_events=128,
     peer_events=48,
     load_seconds=1.0,
-    latency_seconds=6.0,
+    latency_seconds=5.0,
     idle_seconds=10.0,
     bursts=(500,),
     opportunities=5_000,

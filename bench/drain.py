@@ -48,6 +48,15 @@ class Bridges:
         for process in self.processes:
             os.kill(process.pid, signal.SIGSTOP)
 
+    def are_alive(self) -> bool:
+        """
+        :raises WrongAnswer: one has ended, which none of them may
+        """
+        for process in self.processes:
+            if process.poll() is not None:
+                raise WrongAnswer(f"a bridge has ended with exit code {process.returncode}")
+        return True
+
     def thaw(self) -> None:
         for process in self.processes:
             os.kill(process.pid, signal.SIGCONT)
@@ -103,7 +112,7 @@ def drain(
     queue = stack.queue(queue_name)
     with bridges(stack, count, kind, **settings) as running:
         queue.put_all([event.encode() for event in warm_up])
-        wait_until(lambda: finished(stack, warm_up) == len(warm_up), "the first events end")
+        wait_until(lambda: running.are_alive() and finished(stack, warm_up) == len(warm_up), "the first events end")
         wait_until(lambda: queue.length() == 0, "the first events leave the queue")
         running.freeze()
         queue.put_all([event.encode() for event in events])
@@ -111,7 +120,9 @@ def drain(
         meter = stack.meter()
         began = time.perf_counter()
         running.thaw()
-        wait_until(lambda: ended_since(stack, last) >= len(events), f"{len(events)} events end", 0.05)
+        wait_until(
+            lambda: running.are_alive() and ended_since(stack, last) >= len(events), f"{len(events)} events end", 0.05
+        )
         wait_until(lambda: queue.length() == 0, "the queue is empty")
         seconds = time.perf_counter() - began
         cpu = meter.seconds()

@@ -64,14 +64,16 @@ Rounds = Mapping[str, Sequence[Sample]]
 class Row:
     """A figure of the table.
 
-    :ivar what: the alternative, with its circumstances
+    :ivar what: the alternative, or what was measured
     :ivar cpu_ms: milliseconds of processor time for each event, by program
+    :ivar under: the circumstances, if the case has several
     """
 
     what: str
     unit: str
     spread: Spread
     cpu_ms: Mapping[str, float] = field(default_factory=dict)
+    under: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,17 @@ class Result:
     :ivar title: what it is about, for people
     :ivar rows: the first is ours
     :ivar targets: the first is the one that counts most
+    :ivar has_peer: whether the second row is what ours is compared with
     """
 
     title: str
     rows: Sequence[Row]
     targets: Sequence[Target]
+    has_peer: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """``ours``, ``peer``, ``ratio``, ``limit`` and ``met`` are in short what rows and targets say."""
-        headline = self.targets[0] if self.targets else None
-        peer = self.rows[1].spread.median if len(self.rows) > 1 else None
+        peer = self.rows[1].spread.median if self.has_peer else None
         ours = self.rows[0].spread.median
         rounded: dict[str, Any] = _rounded(
             {
@@ -117,7 +120,7 @@ class Result:
                 "ours": ours,
                 "peer": peer,
                 "ratio": ours / peer if peer else None,
-                "limit": headline.limit if headline else None,
+                "limit": self.targets[0].limit,
                 "met": all(target.is_met for target in self.targets),
                 "rows": [asdict(row) for row in self.rows],
                 "targets": [{**asdict(target), "met": target.is_met} for target in self.targets],
@@ -143,16 +146,12 @@ def interleave(rounds: int, alternatives: Mapping[str, Callable[[int], Sample]],
     return samples
 
 
-def rate_row(what: str, samples: Sequence[Sample]) -> Row:
+def rate_row(what: str, samples: Sequence[Sample], under: str = "") -> Row:
     """Events a second, with the processor time of each event."""
     cpu = [sample.cpu_ms for sample in samples]
     programs = {name for each in cpu for name in each}
     cpu_ms = {name: statistics.median(each.get(name, 0.0) for each in cpu) for name in sorted(programs)}
-    return Row(what, "events/s", Spread.of([sample.rate for sample in samples]), cpu_ms)
-
-
-def figure_row(what: str, unit: str, figure: str, samples: Sequence[Sample]) -> Row:
-    return Row(what, unit, Spread.of([sample.figures[figure] for sample in samples]))
+    return Row(what, "events/s", Spread.of([sample.rate for sample in samples]), cpu_ms, under)
 
 
 def ratio(
@@ -160,6 +159,11 @@ def ratio(
 ) -> Spread:
     """Ours divided by the peer's, round by round: what else the machine did in a round met both."""
     return Spread.of([value(one) / value(other) for one, other in zip(ours, peer, strict=True)])
+
+
+def cpu_row(ours: Sequence[Sample], peer: Sequence[Sample], name: str) -> Row:
+    """How much more processor time a peer takes for an event: what a busy machine disturbs least."""
+    return Row(f"processor time of {name}, times ours", "×", ratio(peer, ours, own_cpu_ms))
 
 
 def own_cpu_ms(sample: Sample) -> float:

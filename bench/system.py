@@ -91,7 +91,7 @@ class BenchStack(YearStack):
         folder = self.folder / "azurite"
         shutil.rmtree(folder)
         folder.mkdir()
-        self.programs.start_program("azurite")
+        self.programs.start_program("azurite", wait=False)
         azurite.wait_until_up(self.queue_port)
 
     def meter(self) -> Meter:

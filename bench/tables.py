@@ -29,7 +29,9 @@ def wanted(target: Mapping[str, Any]) -> str:
 def figures(name: str, case: Mapping[str, Any]) -> Table:
     """All figures of a case."""
     table = Table(title=f"{name}: {case['title']}", title_justify="left")
-    table.add_column("")
+    has_several = any(row["under"] for row in case["rows"])
+    for _ in range(1 + has_several):
+        table.add_column("")
     for heading in ("median", "spread", "unit"):
         table.add_column(heading, justify="right")
     programs = [each for each in PROGRAMS if any(each in row["cpu_ms"] for row in case["rows"])]
@@ -37,7 +39,8 @@ def figures(name: str, case: Mapping[str, Any]) -> Table:
         table.add_column(f"{program}\nms/event", justify="right", style="dim")
     for row in case["rows"]:
         cpu = [number(row["cpu_ms"][each]) if each in row["cpu_ms"] else "" for each in programs]
-        table.add_row(row["what"], number(row["spread"]["median"]), spread(row["spread"]), row["unit"], *cpu)
+        names = [row["under"], row["what"]] if has_several else [row["what"]]
+        table.add_row(*names, number(row["spread"]["median"]), spread(row["spread"]), row["unit"], *cpu)
     return table
 
 

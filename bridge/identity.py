@@ -129,6 +129,11 @@ class Identity:
         self._name = _name_in(token.token)
         return token
 
+    def get_token(self, *scopes: str, **options: Any) -> Any:
+        """The same as ``azure.core.credentials.TokenCredential`` wants it."""
+        info = {name: options[name] for name in ("claims", "tenant_id", "enable_cae") if options.get(name)}
+        return self.get_token_info(*scopes, options=info)
+
     def _found(self) -> Any:
         if self._credential is None:
             self._credential = _credential()

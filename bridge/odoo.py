@@ -67,7 +67,7 @@ class Odoo:
         self.login = login
         self._api_key = api_key
         self._http = requests.Session()
-        self._http.mount(self.url, HTTPAdapter(pool_maxsize=4, max_retries=0))
+        self._http.mount(self.url, HTTPAdapter(pool_maxsize=16, max_retries=0))
         # No cookies: a session that Odoo opened for one call must not decide the database or user of the next.
         self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._lock = threading.Lock()

@@ -56,14 +56,21 @@ class Watch:
         self._watched: list[Progress] = []
 
     def add(self, name: str) -> Progress:
-        """Watch one more thread, from now on."""
+        """Watch one more thread, from now on.
+
+        :param name: several threads may have the same
+        """
         progress = Progress(name)
         self._watched.append(progress)
         return progress
 
+    def age(self, name: str) -> float:
+        """Seconds since the last mark of that one of the threads called ``name`` which has gone longest without one."""
+        return max(each.age() for each in self._watched if each.name == name)
+
     def standing_still(self) -> dict[str, float]:
-        """Names of the threads that stand still, and for how many seconds."""
-        return {each.name: each.age() for each in self._watched if each.stands_still()}
+        """Names under which a thread stands still, and for how many seconds."""
+        return {each.name: self.age(each.name) for each in self._watched if each.stands_still()}
 
 
 def mark() -> None:

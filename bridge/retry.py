@@ -32,7 +32,11 @@ CONFLICT_DELAY = 1
 #: Between two calls to Odoo, when another transaction there holds the same opportunities. Milliseconds: if Odoo itself
 #: repeated its transaction, it would sleep for seconds, and block one of its workers meanwhile.
 ODOO_CONFLICT = wait_random(0.020, 0.200)
-ODOO_CONFLICT_CALLS = 20
+#: After so many calls the events go back to the queue for :data:`CONFLICT_DELAY`. With all its pauses that takes half
+#: a second, and another batch holds its opportunities for less.
+ODOO_CONFLICT_CALLS = 6
+#: The same for events that come from no queue.
+ODOO_CONFLICT_LAST_CALLS = 20
 #: Between two calls to Odoo that broke off while Odoo answers empty calls. One broken call says little (Odoo recycled a
 #: worker), and a short fault of a proxy must not use up an event's attempts.
 ODOO_BROKEN_CALL = wait_exponential(multiplier=0.3)
@@ -52,14 +56,6 @@ SQL_CONFLICT_RUNS = 150
 #: Between two runs of a SQL transaction that met a transient fault of the server. A longer fault is an outage.
 SQL_TRANSIENT = wait_chain(wait_fixed(0.2), wait_fixed(1.0), wait_fixed(3.0))
 SQL_TRANSIENT_RUNS = 4
-
-
-def idle_queue(poll_interval: float) -> wait_base:
-    """Between two requests to a queue that is empty.
-
-    :param poll_interval: longest pause in seconds
-    """
-    return wait_exponential(multiplier=0.05, max=poll_interval)
 
 
 def seconds(policy: wait_base, attempt: int) -> float:

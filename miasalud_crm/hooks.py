@@ -8,7 +8,7 @@ from odoo.tools import SQL
 
 from bridge.contract.fields import normalize_label
 
-from . import earlier_field
+from . import earlier_field, private_sql
 from .apply import known_people
 from .pipeline_order import make_room
 
@@ -48,6 +48,7 @@ def uninstall_hook(env):
     known_people.drop_index(env.cr)
     # Odoo deletes no activity type that activities still have.
     env["manychat.waiting"]._delete_activities()
+    private_sql.drop_functions(env.cr)
 
 
 def create_users(env):

@@ -1,9 +1,9 @@
 """SQL whose failure shows no values: neither Odoo nor PostgreSQL writes what people said into a log.
 
 psycopg2 puts the values into the statement; Odoo logs a statement that fails, and so does PostgreSQL. Here the
-statement travels in a setting of the transaction, and a function of the session executes it: its call holds no values.
-The function reports a conflict with another transaction without an error, since conflicts are expected; it raises any
-other error anew, without the row that PostgreSQL would show.
+statement travels in a setting of the transaction, and a function executes it: its call holds no values. The function
+reports a conflict with another transaction without an error, since conflicts are expected; it raises any other error
+anew, without the row that PostgreSQL would show.
 """
 
 import json
@@ -13,11 +13,13 @@ from contextlib import contextmanager
 
 import psycopg2
 
+from odoo.modules.registry import Registry
 from odoo.tools import SQL
 
-#: PostgreSQL compiles a function once in a session, and a block (``DO``) at each call. That halves the cost.
+#: The database keeps the functions. Odoo's pool discards what a session keeps before each use of a connection, so that
+#: functions of a session would be made anew in every transaction: half of PostgreSQL's time for a webhook.
 _FUNCTION = """
-CREATE OR REPLACE FUNCTION pg_temp.{name}(keep_message boolean) RETURNS text LANGUAGE plpgsql AS $block$
+CREATE OR REPLACE FUNCTION {where}{name}(keep_message boolean) RETURNS text LANGUAGE plpgsql AS $block$
 DECLARE
     result text;
     code text; message text; schema_ text; table_ text; column_ text; type_ text; constraint_ text;
@@ -59,11 +61,17 @@ _FUNCTIONS = "".join(
     _FUNCTION.replace("{name}", name).replace("{execute}", execute).replace("{nothing}", nothing) + ";"
     for name, execute, nothing in (("miasalud_change", _CHANGE, "0"), ("miasalud_query", _QUERY, "[]"))
 )
-_ARE_THERE = "SELECT to_regprocedure('pg_temp.miasalud_query(boolean)') IS NOT NULL"
+_ARE_THERE = """
+    SELECT to_regprocedure('miasalud_query(boolean)') IS NOT NULL,
+           to_regprocedure('pg_temp.miasalud_query(boolean)') IS NOT NULL
+"""
+_IN_DATABASE, _IN_SESSION = "", "pg_temp."
+#: An attribute of the registry: the functions are known to be in its database.
+_KNOWN = "_miasalud_functions"
 #: Each gives the cursor the rows, or the number of rows, that the statement itself would give.
-_COUNT = "SELECT FROM generate_series(1, pg_temp.miasalud_change(%s)::integer)"
-_IDS = "SELECT (row ->> 'id')::integer FROM jsonb_array_elements(pg_temp.miasalud_query(%s)::jsonb) AS row"
-_ANSWER = "SELECT current_setting('miasalud.conflict'), result FROM pg_temp.miasalud_query(false) AS result"
+_COUNT = "SELECT FROM generate_series(1, {where}miasalud_change(%s)::integer)"
+_IDS = "SELECT (row ->> 'id')::integer FROM jsonb_array_elements({where}miasalud_query(%s)::jsonb) AS row"
+_ANSWER = "SELECT current_setting('miasalud.conflict'), result FROM {where}miasalud_query(false) AS result"
 
 #: Statements that may conflict or hold values. Odoo reads the ids of created rows only.
 _CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|SET\s+CONSTRAINTS)\b", re.IGNORECASE)
@@ -93,14 +101,14 @@ def private(cr, keep_message=False):
         if not _CHANGES.match(text) or (_RETURNS.search(text) and not returns_id):
             return plain(query, params, log_exceptions=False)
         _send(cr, query, params)
-        plain(_IDS if returns_id else _COUNT, [keep_message], log_exceptions=False)
+        plain((_IDS if returns_id else _COUNT).replace("{where}", where), [keep_message], log_exceptions=False)
         if not cr.rowcount:
             plain("SELECT current_setting('miasalud.conflict')", log_exceptions=False)
             _raise_conflict(cr.fetchone()[0])
             plain("SELECT WHERE FALSE", log_exceptions=False)  # the caller reads no row and counts none
         return None
 
-    _install(cr)  # now: what is made within a savepoint goes with it
+    where = _functions(cr)  # now: what is made within a savepoint goes with it
     execute.is_private = True
     cr.execute = execute
     try:
@@ -115,13 +123,23 @@ def fetch(cr, query, params=None):
     :return list: of dicts; values as JSON has them
     :raises psycopg2.errors.SerializationFailure: another transaction was in the way; no log says so
     """
-    if not getattr(cr.execute, "is_private", False):
-        _install(cr)
+    where = _functions(cr)
     _send(cr, query, params)
-    cr.execute(_ANSWER, log_exceptions=False)
+    cr.execute(_ANSWER.replace("{where}", where), log_exceptions=False)
     conflict, rows = cr.fetchone()
     _raise_conflict(conflict)
     return json.loads(rows)
+
+
+def make_functions(cr):
+    """Make the functions in the database: at the installation, and at each upgrade."""
+    cr.execute(_FUNCTIONS.replace("{where}", _IN_DATABASE))
+
+
+def drop_functions(cr):
+    """Drop the functions. What is private until the app is gone uses functions of its own."""
+    cr.execute("DROP FUNCTION IF EXISTS miasalud_change(boolean), miasalud_query(boolean)")
+    vars(Registry(cr.dbname)).pop(_KNOWN, None)
 
 
 def failure(error):
@@ -139,11 +157,23 @@ def _send(cr, query, params):
         sender.execute(_SEND, [statement])
 
 
-def _install(cr):
-    """Make the functions where the session has none yet; a rollback takes them away again."""
+def _functions(cr):
+    """Where the functions are: in the database, since its installation or upgrade.
+
+    Else this makes them for the transaction; a rollback takes them away again.
+    """
+    registry = Registry.registries.get(cr.dbname)
+    if getattr(registry, _KNOWN, False):
+        return _IN_DATABASE
     cr.execute(_ARE_THERE)
-    if not cr.fetchone()[0]:
-        cr.execute(_FUNCTIONS)
+    in_database, in_session = cr.fetchone()
+    if in_database:
+        if registry is not None:
+            setattr(registry, _KNOWN, True)  # it is made anew when an app is uninstalled
+        return _IN_DATABASE
+    if not in_session:
+        cr.execute(_FUNCTIONS.replace("{where}", _IN_SESSION))
+    return _IN_SESSION
 
 
 def _raise_conflict(code):

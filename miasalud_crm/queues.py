@@ -1,9 +1,11 @@
 """The Azure queues as the addon uses them: filled by the relay, watched by health route, checklist and settings."""
 
 import logging
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 from bridge.contract.payloads import DEAD_LETTER_QUEUE, QUEUES
 from bridge.errors import (
@@ -34,13 +36,17 @@ _latest = {}  # account → (moment by time.monotonic, report): the latest repor
 
 
 class Queues:
-    """The Azure queues, over a few connections that stay open for one run of the relay."""
+    """The Azure queues, over a few connections that stay open.
+
+    :ivar work: whether the latest puts arrived
+    """
 
     def __init__(self, account):
         """
         :param account: see :func:`queue_account`
         :raises BadQueueAccount: it is no account, or a library is missing that it needs
         """
+        self.work = True
         self._queues = {
             # Without retries: the cron job is the retry.
             name: Queue(account, name, read_seconds=READ_TIMEOUT, retries=0)
@@ -70,6 +76,19 @@ class Queues:
         :raises QueueUnavailable: the queue service cannot be used
         """
         return dict(zip(self._queues, self.pool.map(_depth, self._queues.values()), strict=True))
+
+
+def kept_queues(account):
+    """The queues of ``account``. Their connections stay open from one run of the relay to the next.
+
+    :raises BadQueueAccount: see :class:`Queues`
+    """
+    return _kept(account, os.getpid())  # no process inherits threads or connections
+
+
+@lru_cache(maxsize=1)
+def _kept(account, _process):
+    return Queues(account)
 
 
 def _depth(queue):

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 
 from ..case import Case
-from . import burst, contacts, create, latency, move, scaling, start, webhook
+from . import burst, contacts, create, funnel, growth, latency, move, scaling, start, webhook
 
 CASES: Mapping[str, Case] = {
+    # First, while the small system is small.
+    "growth": growth.run,
+    "funnel": funnel.run,
     "webhook": webhook.run,
     "move": move.run,
     "create": create.run,

@@ -47,4 +47,5 @@ def run(bench: Bench) -> Result:
             Target(f"part of {QUEUE}", ratio(samples[OURS], samples[QUEUE]), 0.9, "×", at_least=True),
             Target(ONE_BY_ONE, ratio(samples[OURS], samples[ONE_BY_ONE]), 1.9, "×", at_least=True),
         ],
+        has_peer=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -9,8 +10,8 @@ from urllib.parse import urlsplit
 
 from .. import drain, events, people, webhook_load
 from ..case import Bench
-from ..measure import OURS, Result, Row, Sample, Spread, Target, WrongAnswer, figure_row, rate_row, ratio
-from ..statements import counted, logged
+from ..measure import OURS, Result, Row, Sample, Spread, Target, WrongAnswer, cpu_row, rate_row, ratio
+from ..queries import counted, logged
 from ..system import BenchStack
 from ..webhook_load import Load
 
@@ -66,12 +67,23 @@ class Webhooks:
         [(now,)] = stack.query("SELECT count(*) FROM manychat_event")
         if now - known != len(load.sent):
             raise WrongAnswer(f"{len(load.sent)} requests were accepted, and Odoo has {now - known} events of them")
-        state = "done" if is_drained else "queued"
-        waiting = "SELECT count(*) FROM manychat_event WHERE state = 'pending' OR (state = 'queued' AND %s)"
-        drain.wait_until(lambda: stack.query(waiting, is_drained) == [(0,)], f"all events are {state}", 0.1)
+        self.wait_until_queued(or_done=is_drained)
         if is_drained:
             self._require_stages(load.sent)
         return sample
+
+    def wait_until_queued(self, *, or_done: bool = False) -> None:
+        """Until nothing of ours is under way that would disturb what is measured next.
+
+        :param or_done: wait until a bridge has applied all events
+        """
+        under_way = "SELECT count(*) FROM manychat_event WHERE state = 'pending' OR (state = 'queued' AND %s)"
+        drain.wait_until(lambda: self.stack.query(under_way, or_done) == [(0,)], "the webhooks' events", 0.1)
+
+    def clear(self) -> None:
+        """Forget what nobody drained: no bridge of another part is to work on it."""
+        self.stack.query("DELETE FROM manychat_event WHERE state IN ('pending', 'queued')")
+        self.stack.empty_queues()
 
     def measure_automation(self, clients: int) -> Sample:
         sample, load = self.sample(clients, self.automation)
@@ -106,12 +118,12 @@ def run(bench: Bench) -> Result:
                 Target(f"times {AUTOMATION}, {clients} clients", ratio(ours, peer), 6, "×", at_least=True),
                 Target(f"p99 beside {AUTOMATION}'s, {clients} clients", p99, 1 / 6, "×", at_least=False),
             ]
-    statements = statements_of_a_webhook(hooks)
-    rows.append(Row("statements of a webhook", "statements", statements))
-    targets.append(Target("statements of a webhook", statements, 4, "statements", at_least=False))
+    queries = queries_of_a_webhook(hooks)
+    rows.append(Row("queries of a webhook", "queries", queries))
+    targets.append(Target("queries of a webhook", queries, 4, "queries", at_least=False))
     ours, peer = _while_draining(bench, hooks, rows)
     targets.append(Target(f"times {AUTOMATION}, a bridge draining", ratio(ours, peer), 4, "×", at_least=True))
-    return Result("Stage changes posted to a webhook", rows, targets)
+    return Result("Stage changes posted to a webhook", rows, targets, has_peer=True)
 
 
 def _alone(bench: Bench, hooks: Webhooks, clients: int, rows: list[Row]) -> Sequence[Sequence[Sample]]:
@@ -122,10 +134,15 @@ def _alone(bench: Bench, hooks: Webhooks, clients: int, rows: list[Row]) -> Sequ
             f"{AUTOMATION}, {clients} clients": lambda _round: hooks.measure_automation(clients),
         }
     )
-    rows += [rate_row(name, each) for name, each in samples.items()]
-    for name, each in samples.items():
-        rows += [figure_row(f"{name}, {quantile}", "ms", quantile, each) for quantile in ("p50", "p99")]
-    _clear(bench.stack)
+    under = f"{clients} client{'s' if clients > 1 else ''}"
+    for what, each in zip((OURS, AUTOMATION), samples.values(), strict=True):
+        rows.append(rate_row(what, each, under))
+    for what, each in zip((OURS, AUTOMATION), samples.values(), strict=True):
+        for quantile in ("p50", "p99"):
+            spread = Spread.of([sample.figures[quantile] for sample in each])
+            rows.append(Row(f"{what}, {quantile}", "ms", spread, under=under))
+    rows.append(dataclasses.replace(cpu_row(*samples.values(), AUTOMATION), under=under))
+    hooks.clear()
     return list(samples.values())
 
 
@@ -139,11 +156,12 @@ def _while_draining(bench: Bench, hooks: Webhooks, rows: list[Row]) -> Sequence[
                 f"{AUTOMATION}, again": lambda _round: hooks.measure_automation(clients),
             }
         )
-    rows += [rate_row(name, each) for name, each in samples.items()]
+    for what, each in zip((OURS, AUTOMATION), samples.values(), strict=True):
+        rows.append(rate_row(what, each, "a bridge draining"))
     return list(samples.values())
 
 
-def statements_of_a_webhook(hooks: Webhooks) -> Spread:
+def queries_of_a_webhook(hooks: Webhooks) -> Spread:
     """Of several requests one after the other, beginning with what both workers have loaded."""
     counts = []
     with logged(hooks.stack):
@@ -152,14 +170,8 @@ def statements_of_a_webhook(hooks: Webhooks) -> Spread:
             with counted(hooks.stack) as statements:
                 assert webhook_load.is_ok(webhook_load.post(hooks.port, content))
             if number >= 4:
-                counts.append(float(len(statements.of_connection_with("INSERT INTO manychat_event"))))
+                counts.append(float(statements.queries_beside("INSERT INTO manychat_event")))
     return Spread.of(counts)
-
-
-def _clear(stack: BenchStack) -> None:
-    """Forget what nobody drained: the bridge of the next part is not to work on it."""
-    stack.query("DELETE FROM manychat_event WHERE state IN ('pending', 'queued')")
-    stack.empty_queues()
 
 
 def _make_automation(stack: BenchStack) -> str:

@@ -1,6 +1,7 @@
 """The loop: receive messages, handle them, then acknowledge, delay or dead-letter each one.
 
-One consumer is one thread on one queue. :mod:`bridge.worker.delivery` says what happens to a batch.
+One consumer is one thread on one queue. A queue has several, so that the bridge prepares one batch while Odoo applies
+another. :mod:`bridge.worker.polling` brings them messages, :mod:`bridge.worker.delivery` says what happens to a batch.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import structlog
 
-from .. import metrics, retry
 from ..circuit_breaker import trip_breaker
 from ..errors import Outage
 from ..progress import Progress
@@ -20,13 +20,9 @@ from . import outcome_log
 from .delivery import DELETE, Batch, BatchProcessor
 from .handlers import Handler
 from .lease_renewal import LeaseKeeper
-from .pauses import Pauses
-from .receiving import Receiver
+from .polling import Poller
 
 log = structlog.get_logger()
-
-#: Seconds between two checks whether a paused queue is resumed.
-PAUSED = 1.0
 
 
 class Consumer(threading.Thread):
@@ -39,41 +35,36 @@ class Consumer(threading.Thread):
     def __init__(
         self,
         handler: Handler,
-        receiver: Receiver,
+        poller: Poller,
         processor: BatchProcessor,
         leases: LeaseKeeper,
         pool: ThreadPoolExecutor,
         stop: threading.Event,
-        pauses: Pauses,
         progress: Progress,
-        *,
-        poll_interval: float,
     ):
         """
+        :param poller: and ``processor``: of the queue; its consumers share them
         :param pool: deletes and hides messages, one request for each
         :param progress: of this thread
-        :param poll_interval: longest pause in seconds between two requests to an empty queue
         """
         # A daemon: one that stands still must not keep the process from ending.
         super().__init__(name=handler.queue.name, daemon=True)
         self._queue = handler.queue
         self._breakers = handler.breakers
-        self._receiver = receiver
+        self._poller = poller
         self._processor = processor
         self._leases = leases
         self._pool = pool
         self._stop_receiving = stop
-        self._pauses = pauses
         self.progress = progress
-        metrics.PROGRESS_AGE.labels(self._queue.name).set_function(progress.age)
-        self._idle = retry.idle_queue(poll_interval)
         self._settling: list[Future[None]] = []
         self.crashed = False
 
     def run(self) -> None:
         with self.progress.of_this_thread():
             try:
-                self._consume()
+                while messages := self._poller.next_messages():
+                    self._work_off(messages)
             except BaseException:
                 # A bug. The process ends, so that its supervisor notices and starts it again.
                 self.crashed = True
@@ -82,33 +73,8 @@ class Consumer(threading.Thread):
             finally:
                 wait(self._settling)
 
-    def _consume(self) -> None:
-        empty = 0
-        while not self._stop_receiving.is_set():
-            self.progress.mark()
-            # While a dependency is down no message is received: its lease and dequeue count would run for nothing.
-            if not all(breaker.wait_until_closed(self._stop_receiving) for breaker in self._breakers):
-                break
-            try:
-                self._processor.release_interrupted()
-                if self._pauses.is_paused(self._queue.name):
-                    self._stop_receiving.wait(PAUSED)
-                    continue
-                messages = self._receiver.receive()
-                if messages:
-                    self._work_off(messages)
-            except Outage as outage:
-                trip_breaker(self._breakers, outage)
-                continue
-            empty = 0 if messages else empty + 1
-            if empty:
-                self._stop_receiving.wait(retry.seconds(self._idle, empty))
-
     def _work_off(self, messages: Sequence[Message]) -> None:
-        """Process ``messages`` and settle each.
-
-        :raises Outage: after settling what could be handled
-        """
+        """Process ``messages`` and settle each. During an outage, those that could be handled are settled for good."""
         outcome_log.batch_received(self._queue.name, len(messages))
         batch = Batch(messages)
         queue_is_up = True
@@ -117,7 +83,8 @@ class Consumer(threading.Thread):
                 self._processor.process(batch)
         except Outage as outage:
             queue_is_up = outage.dependency != "queue"
-            raise
+            # Before the messages go back to the queue: another consumer would take them at once, and fail as well.
+            trip_breaker(self._breakers, outage)
         finally:
             # Without the queue the messages come again when their leases end, and their events are found finished.
             if queue_is_up:

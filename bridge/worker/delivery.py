@@ -38,6 +38,7 @@ from . import outcome_log
 from .bisect import bisect_batch, failure_of
 from .dead_lettering import DeadLetterer, FailedEvent, last_failure
 from .handlers import Handler
+from .in_hand import PeopleInHand
 
 #: How a message is settled: delete it. Any other number is the seconds after which it comes again.
 DELETE = -1
@@ -140,6 +141,7 @@ class BatchProcessor:
         self._dead_letterer = DeadLetterer(engine, dead_letter_queue)
         self._stop = stop
         self._max_attempts = max_attempts
+        self._in_hand = PeopleInHand()
         self._lock = threading.Lock()
         #: Events whose counted attempt an outage ended.
         self._interrupted: set[str] = set()
@@ -172,9 +174,18 @@ class BatchProcessor:
                 self._interrupted -= event_ids
 
     def _process(self, batch: Batch) -> None:
-        deliveries = self._read(batch)
-        if not deliveries:
-            return
+        left = self._read(batch)
+        while left:
+            with self._in_hand.claim({delivery.event.manychat_id for delivery in left.values()}) as mine:
+                if not mine:
+                    break
+                self._apply(batch, {key: each for key, each in left.items() if each.event.manychat_id in mine})
+            left = {key: each for key, each in left.items() if each.event.manychat_id not in mine}
+        # No attempt of these was begun.
+        for delivery in left.values():
+            self._come_again(batch, delivery)
+
+    def _apply(self, batch: Batch, deliveries: Mapping[str, Delivery]) -> None:
         states, given_up = in_transaction(self._engine, _look_up, deliveries)
         steps: dict[Step, list[Delivery]] = {step: [] for step in Step}
         for event_id, delivery in deliveries.items():
@@ -310,8 +321,11 @@ class BatchProcessor:
         in_transaction(self._engine, audit.release_attempt, event_ids)
         batch.open_attempts -= event_ids
         for delivery in deliveries:
-            batch.settle(delivery.messages, retry.CONFLICT_DELAY)
-            outcome_log.conflict(delivery.event)
+            self._come_again(batch, delivery)
+
+    def _come_again(self, batch: Batch, delivery: Delivery) -> None:
+        batch.settle(delivery.messages, retry.CONFLICT_DELAY)
+        outcome_log.conflict(delivery.event)
 
     def _retry(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]]) -> None:
         self._record(batch, failures, dead=False)

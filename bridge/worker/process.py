@@ -12,7 +12,7 @@ from functools import partial
 import sqlalchemy as sa
 import structlog
 
-from .. import __version__, connect
+from .. import __version__, connect, metrics
 from ..circuit_breaker import CircuitBreaker
 from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
 from ..errors import ConfigurationError, StoreMisconfigured
@@ -31,6 +31,7 @@ from .handlers import Handler, make_handlers, needs_odoo
 from .lease_renewal import LeaseKeeper
 from .pauses import Pauses
 from .periodic import PeriodicThread
+from .polling import Pace, Poller
 from .receiving import Receiver, Undeliverable
 
 log = structlog.get_logger()
@@ -138,25 +139,19 @@ def _start(
     for thread in _until_stopped(settings, engine, reconciler, dead_letter_queue, stop):
         stack.callback(thread.join)
         thread.start()
-    consumers = [
-        Consumer(
-            handler,
-            Receiver(
-                handler.queue,
-                settings.batch_size,
-                settings.visibility_timeout,
-                Undeliverable(engine, dead_letter_queue, handler.queue.name, settings.visibility_timeout),
-            ),
-            BatchProcessor(handler, engine, dead_letter_queue, stop, max_attempts=settings.max_attempts),
-            leases,
-            pool,
-            stop,
-            pauses,
-            watch.add(handler.queue.name),
-            poll_interval=settings.poll_interval,
-        )
-        for handler in handlers
-    ]
+    pace = Pace(settings.poll_interval)
+    consumers = []
+    for handler in handlers:
+        name = handler.queue.name
+        undeliverable = Undeliverable(engine, dead_letter_queue, name, settings.visibility_timeout)
+        receiver = Receiver(handler.queue, settings.batch_size, settings.visibility_timeout, undeliverable)
+        processor = BatchProcessor(handler, engine, dead_letter_queue, stop, max_attempts=settings.max_attempts)
+        poller = Poller(receiver, processor, handler.breakers, pauses, pace, stop, queue=name, urgent=handler.is_urgent)
+        consumers += [
+            Consumer(handler, poller, processor, leases, pool, stop, watch.add(name))
+            for _ in range(settings.concurrent_batches)
+        ]
+        metrics.PROGRESS_AGE.labels(name).set_function(partial(watch.age, name))
     for consumer in consumers:
         consumer.start()
         # If a later step of the start fails, the consumers that run already must hear of it.

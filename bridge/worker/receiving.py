@@ -46,7 +46,7 @@ class _Hidden:
 
 
 class Receiver:
-    """Receives the messages of one queue, for one consumer."""
+    """Receives the messages of one queue, for one consumer at a time."""
 
     def __init__(self, queue: Queue, page_size: int, visibility_timeout: int, known: Undeliverable):
         """

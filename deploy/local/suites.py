@@ -214,7 +214,7 @@ def _neighbours_in_short(wanted: Wanted) -> Iterator[Outcome]:
     odoo = wanted.odoo()
     database = _test_database(odoo, "neighbours_few", neighbours.FEW_MODULES)
     about = (
-        *("identity", "manychat_apply", "migration", "other_apps", "pipeline_step", "readers", "take_over"),
+        *("history", "identity", "manychat_apply", "migration", "other_apps", "pipeline_step", "readers", "take_over"),
         *("teams_and_companies", "translations"),
     )
     paths = [f"{ADDON}/tests/test_{name}.py" for name in about]

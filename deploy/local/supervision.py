@@ -69,9 +69,9 @@ class Supervision:
         """As supervisor tells it: name, group (the program's name), statename, pid, description, …"""
         return self._server().getAllProcessInfo()
 
-    def start_program(self, name: str) -> None:
-        """Returns when all its processes have run for a second."""
-        self._server().startProcessGroup(name)
+    def start_program(self, name: str, wait: bool = True) -> None:
+        """Returns when all its processes have run for a second; without `wait`, when they have begun."""
+        self._server().startProcessGroup(name, wait)
 
     def stop_program(self, name: str) -> None:
         """Sends SIGTERM and returns when all its processes have ended."""

@@ -75,9 +75,14 @@ def route(path, method, *, on_wrong_method=None):
     return decorate
 
 
+def webhook_user_id():
+    """The id of the addon's own user for webhooks. Odoo remembers it: unlike ``env.ref``, this costs no query."""
+    return request.env["ir.model.data"]._xmlid_to_res_id("miasalud_crm.user_webhook", raise_if_not_found=True)
+
+
 def webhook_env():
     """The environment of the addon's own user for webhooks, in the language of its company."""
-    env = request.env(user=request.env.ref("miasalud_crm.user_webhook").id, su=True)
+    env = request.env(user=webhook_user_id(), su=True)
     return env(context={**env.context, "lang": company_language(env)})
 
 

@@ -13,7 +13,7 @@ from bridge.contract.webhook import WebhookError
 
 from .. import sent_request
 from ..private_sql import private
-from .api import authenticate, route, webhook_env
+from .api import authenticate, route, webhook_env, webhook_user_id
 
 
 class ManychatWebhook(http.Controller):
@@ -84,8 +84,7 @@ class ManychatWebhook(http.Controller):
         :param dict sent: the request, see :func:`.sent_request.of`
         :raises psycopg2.errors.SerializationFailure: it is not there, because another transaction was in the way
         """
-        webhook_user = request.env.ref("miasalud_crm.user_webhook")
-        events = request.env["manychat.event"].with_user(webhook_user)
+        events = request.env["manychat.event"].with_user(webhook_user_id())
         try:
             events._enqueue(event, key, sent)
         except psycopg2.errors.SerializationFailure:

@@ -57,6 +57,7 @@ from . import crm_lead
 from . import crm_lead_conversation
 from . import crm_lead_custom_fields
 from . import crm_lead_apply
+from . import crm_lead_history
 from . import crm_lead_team
 from . import crm_lead_waiting
 from . import crm_lead_links

@@ -1,20 +1,11 @@
-import logging
-import os
-import threading
 from datetime import timedelta
 
-import psycopg2
+from odoo import api, fields, models
+from odoo.tools import config
 
-from odoo import api, fields, models, sql_db
-from odoo.addons.base.models.ir_cron import ODOO_NOTIFY_FUNCTION
-from odoo.tools import SQL, config
+from ..relay_thread import RELAY_JOB
 
-_logger = logging.getLogger(__name__)
-
-#: In the context of the job that the webhook wakes.
-KEEP_NOTIFY_CONNECTION = "manychat_keep_notify_connection"
 #: Our jobs; each is due every minute. The first one sends the events.
-RELAY_JOB = "miasalud_crm.cron_relay"
 JOBS = (
     RELAY_JOB,
     "miasalud_crm.cron_release",
@@ -53,47 +44,3 @@ class IrCron(models.Model):
             elif job.nextcall < limit:
                 stopped.append((job.name, LATE))
         return stopped
-
-    def _notifydb(self):
-        # Odoo opens a connection for each notice: its pool keeps none to the database “postgres”, on which cron threads
-        # listen. That takes a third of the time of an event's request.
-        if self.env.context.get(KEEP_NOTIFY_CONNECTION) and _notifier.notify(self.env.cr.dbname):
-            return None
-        return super()._notifydb()
-
-
-class _Notifier:
-    """One connection per process to the database on which Odoo's cron threads listen, opened at its first use."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._connection = None
-        self._process = None
-
-    def notify(self, database):
-        """Notify the cron threads that a job of ``database`` is due.
-
-        :return bool: whether it worked; PostgreSQL may have restarted or closed the connection
-        """
-        statement = SQL("SELECT %s('cron_trigger', %s)", SQL.identifier(ODOO_NOTIFY_FUNCTION), database)
-        with self._lock:
-            try:
-                with self._connected().cursor() as cursor:
-                    cursor.execute(statement.code, statement.params)
-                return True
-            except psycopg2.Error as error:
-                _logger.info("The connection for waking cron threads is gone (%s).", type(error).__name__)
-                self._connection = None
-                return False
-
-    def _connected(self):
-        # Two processes cannot share a connection. Do not close the parent's: that would close it in the parent.
-        if self._connection is None or self._process != os.getpid():
-            _database, parameters = sql_db.connection_info_for("postgres")
-            self._connection = psycopg2.connect(**parameters)
-            self._connection.autocommit = True
-            self._process = os.getpid()
-        return self._connection
-
-
-_notifier = _Notifier()

@@ -2,9 +2,8 @@ from odoo import api, fields, models
 
 from bridge.contract.agreements import SILENT_AFTER
 
-from .. import cron_threads, job_thread
+from .. import relay_thread
 from ..rights import bridge_only
-from .ir_cron import RELAY_JOB
 
 #: Most processes in the answer about those that have ended.
 ENDED_SHOWN = 100
@@ -63,9 +62,7 @@ class ManychatBridge(models.Model):
         :raises AccessError: the caller is not in that group
         """
         # Events may be waiting, and it may be hours until the next webhook call notices it.
-        cron_threads.restart_if_dead()
-        if self.env["ir.cron"]._manychat_stopped([RELAY_JOB]):
-            job_thread.run_after_commit(self.env.cr)
+        relay_thread.wake_after_commit(self.env.cr)
         # One statement, so that two processes of the same name do not conflict.
         self.env.cr.execute(
             """

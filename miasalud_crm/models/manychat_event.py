@@ -6,6 +6,7 @@ from odoo.tools import ormcache
 from bridge.contract.outcomes import ErrorCode, EventOutcome, ReportedState
 from bridge.contract.payloads import EventType
 
+from .. import private_sql
 from ..sentences import in_language, problems_in_language
 from .manychat_setup import TEST_ID_PATTERN
 
@@ -90,6 +91,7 @@ class ManychatEvent(models.Model):
         help="From receipt until the event was stored or moved its opportunity.",
     )
     claimed_until = fields.Datetime(readonly=True)
+    claimed_by = fields.Integer(readonly=True, aggregator=None, help="PostgreSQL's process of the relay that sends it.")
     # The name of the key, not a link: a foreign key would conflict with the update of “last used” on the key.
     key_name = fields.Char("Bot", readonly=True, groups="sales_team.group_sale_manager", help="The key that it sent.")
     key_prefix = fields.Char("Beginning of the Key", readonly=True)
@@ -243,6 +245,7 @@ class ManychatEvent(models.Model):
     # ------------------------------------------------------------
 
     def init(self):
+        private_sql.make_functions(self.env.cr)
         self.env.cr.execute(
             """
             CREATE UNIQUE INDEX IF NOT EXISTS manychat_event_event_id_unique ON manychat_event (event_id);

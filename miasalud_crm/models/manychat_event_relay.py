@@ -14,20 +14,23 @@ from bridge.contract.event import from_envelope
 from bridge.contract.sentences import sentence
 from bridge.errors import BadQueueAccount, MessageRefused, QueueUnavailable
 
-from .. import configuration, cron_threads, job_thread, private_sql
+from .. import configuration, private_sql, relay_thread
 from ..moments import naive_utc
-from ..queues import Queues, is_neutralized, queue_account
-from .ir_cron import KEEP_NOTIFY_CONNECTION, RELAY_JOB
+from ..queues import is_neutralized, kept_queues, queue_account
+from .ir_cron import RELAY_JOB
 from .manychat_event_attempts import RETRIED, now
 
 _logger = logging.getLogger(__name__)
 
 #: Rows per round of the relay: few enough that they are marked soon after they are sent.
 RELAY_BATCH = 64
-#: How long a relay owns the rows that it has claimed. If it dies, the next relay sends them again, which does no harm.
+#: How long a relay owns the rows that it has claimed, while its connection to the database lives. Then another relay
+#: sends them, perhaps again, which does no harm.
 CLAIM = timedelta(minutes=2)
-#: Seconds that one run of the cron job lasts at most: well within Odoo's limits for a job.
+#: Seconds that one run lasts at most: well within Odoo's limits for a job.
 RELAY_SECONDS = 30
+#: What the envelope has of the row, besides the date.
+_CARRIED = ("event_id", "type", "source", "payload", "retries", "warnings", "extra")
 
 
 class ManychatEvent(models.Model):
@@ -66,13 +69,16 @@ class ManychatEvent(models.Model):
 
         :return bool: False if the row is already there
         """
-        self.env.cr.execute(
+        rows = private_sql.fetch(
+            self.env.cr,
             """
             INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, warnings, extra, source,
                                         received_at, occurred_at, key_name, key_prefix, request, retries, create_uid,
                                         create_date, write_uid, write_date)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+                    now() AT TIME ZONE 'UTC', %s, now() AT TIME ZONE 'UTC')
             ON CONFLICT (event_id) DO NOTHING
+            RETURNING id
             """,
             [
                 event.id,
@@ -90,21 +96,15 @@ class ManychatEvent(models.Model):
                 Json(sent) if sent else None,
                 event.retries,
                 self.env.uid,
-                self.env.cr.now(),
                 self.env.uid,
-                self.env.cr.now(),
             ],
         )
-        return bool(self.env.cr.rowcount)
+        return bool(rows)
 
     @api.model
     def _wake_relay(self):
-        """Start the relay as soon as this transaction has committed."""
-        cron_threads.restart_if_dead()
-        if job := self.env.ref(RELAY_JOB, raise_if_not_found=False):
-            job.sudo().with_context(**{KEEP_NOTIFY_CONNECTION: True})._trigger()
-        if self.env["ir.cron"]._manychat_stopped([RELAY_JOB]):
-            job_thread.run_after_commit(self.env.cr)
+        """Start the relay in this process, as soon as this transaction has committed."""
+        relay_thread.wake_after_commit(self.env.cr)
 
     def _requeue(self, why=RETRIED):
         """Send these events again. Applied and erased events stay as they are.
@@ -135,17 +135,9 @@ class ManychatEvent(models.Model):
         """The event as the queue carries it: the JSON object of the contract."""
         self.ensure_one()
         received_at = self.received_at or self.create_date
-        return {
-            "v": 1,
-            "id": self.event_id,
-            "type": self.type,
-            "received_at": received_at and received_at.isoformat(),
-            "source": self.source,
-            "payload": self.payload,
-            "retries": self.retries,
-            "warnings": self.warnings or [],
-            "extra": self.extra or {},
-        }
+        return _envelope(
+            {**{name: self[name] for name in _CARRIED}, "received_at": received_at and received_at.isoformat()}
+        )
 
     # ------------------------------------------------------------
     # Business: one round of the relay
@@ -156,37 +148,44 @@ class ManychatEvent(models.Model):
 
         Commits at once: the bridge may receive an event before its row says “queued”, and must be able to complete the
         row while this relay waits for the network.
+
+        :return list: their rows, as dicts; values as JSON has them
         """
-        ids = self._commit_statement(
+        rows = self._commit_statement(
             """
-            UPDATE manychat_event SET claimed_until = (clock_timestamp() AT TIME ZONE 'UTC') + %(claim)s
+            UPDATE manychat_event
+               SET claimed_until = (clock_timestamp() AT TIME ZONE 'UTC') + %(claim)s, claimed_by = pg_backend_pid()
              WHERE id IN (
                    SELECT id FROM manychat_event
                     WHERE state = 'pending'
-                      AND (claimed_until IS NULL OR claimed_until < clock_timestamp() AT TIME ZONE 'UTC')
+                      AND (claimed_until IS NULL OR claimed_until < clock_timestamp() AT TIME ZONE 'UTC'
+                           OR NOT EXISTS (SELECT FROM pg_stat_get_activity(claimed_by)))
                     ORDER BY id LIMIT %(size)s FOR UPDATE SKIP LOCKED)
-            RETURNING id
+            RETURNING id, event_id, type, COALESCE(received_at, create_date) AS received_at, source, payload, retries,
+                      warnings, extra
             """,
             {"claim": CLAIM, "size": size},
         )
-        return self.browse(sorted(ids))
+        return sorted(rows, key=lambda row: row["id"])
 
-    def _send(self, queues, events):
-        """Put ``events`` on their queues and mark those that arrived.
+    def _send(self, queues, rows):
+        """Put the events of ``rows`` on their queues and mark those that arrived.
 
         :return bool: whether the queue works; if not, the remaining events wait
         """
         failures, undeliverable, messages = [], {}, []
-        for event in events:
+        for row in rows:
             try:
-                message = from_envelope(event._envelope())
-                messages.append((event.id, message.type.queue, message.encode()))
+                message = from_envelope(_envelope(row))
+                messages.append((row["id"], message.type.queue, message.encode()))
             except Exception as error:
                 # Whatever is wrong with one row, it is no fault of the others.
-                undeliverable[event.id] = _damage(error)
+                undeliverable[row["id"]] = _damage(error)
 
         def put(message):
             row_id, queue, content = message
+            if failures:
+                return None  # it would only wait for the same time-out
             try:
                 queues.put(queue, content)
                 return row_id
@@ -223,7 +222,7 @@ class ManychatEvent(models.Model):
                 UPDATE manychat_event SET claimed_until = NULL
                  WHERE id = ANY(%(unsent)s) AND state = 'pending' RETURNING id
                 """,
-                {"unsent": list(set(events.ids) - set(sent) - undeliverable.keys())},
+                {"unsent": list({row["id"] for row in rows} - set(sent) - undeliverable.keys())},
             )
             _logger.warning(
                 "ManyChat events wait, because the queue does not take them (%s). They go as soon as it does.",
@@ -234,19 +233,44 @@ class ManychatEvent(models.Model):
     def _commit_statement(self, statement, parameters):
         """Run and commit one statement on rows that the bridge may be completing at the same moment.
 
-        :return list: the ids of the rows that it changed
+        :return list: what it returns of the rows that it changed, as dicts
         """
         while True:
             try:
-                with private_sql.private(self.env.cr):
-                    self.env.cr.execute(statement, parameters)
-                    ids = [row[0] for row in self.env.cr.fetchall()]
+                rows = private_sql.fetch(self.env.cr, statement, parameters)
                 # A sent message cannot be rolled back.
                 self.env.cr.commit()  # pylint: disable=invalid-commit
                 self.invalidate_model()
-                return ids
+                return rows
             except psycopg2.errors.SerializationFailure:
                 self.env.cr.rollback()  # a new snapshot sees what the other transaction did
+
+    @api.model
+    def _relay(self):
+        """Send waiting events to their queues, for some seconds at most.
+
+        :return bool: whether that worked: if not, they wait for the queue
+        :raises BadQueueAccount: no queue is configured, or the setting is wrong
+        """
+        if is_neutralized(self.env):
+            return True
+        account = queue_account(self.env)
+        if not account:
+            raise BadQueueAccount("")
+        queues = kept_queues(account)
+        deadline = time.monotonic() + RELAY_SECONDS
+        while time.monotonic() < deadline:
+            # After a failure one event goes alone, as a probe: only one put times out.
+            size = RELAY_BATCH if queues.work else 1
+            rows = self._claim(size)
+            if rows:
+                queues.work = self._send(queues, rows)
+            if not queues.work:
+                return not rows
+            if len(rows) < size:
+                return True
+        self._wake_relay()  # more than fits into one run
+        return True
 
     # ------------------------------------------------------------
     # Cron
@@ -256,27 +280,17 @@ class ManychatEvent(models.Model):
     def _cron_relay(self):
         """Send waiting events to their queues.
 
-        Never raises: Odoo deactivates a job that keeps failing, and the job is not at fault when Azure is down. Then
-        the events wait, and each timed run tries one event first.
+        A process sends what it commits itself; this is for what it left when it was killed, and for what waits for the
+        queue. Never raises: Odoo deactivates a job that keeps failing, and the job is not at fault when Azure is down.
         """
         if is_neutralized(self.env):
             _logger.info("ManyChat events wait: this database is a neutralized copy, which uses no queue.")
             return
-        deadline = time.monotonic() + RELAY_SECONDS
         try:
-            account = queue_account(self.env)
-            if not account:
+            if not queue_account(self.env):
                 self._warn_of_no_queue()
                 return
-            with Queues(account) as queues:
-                # The first event goes alone, as a probe: if Azure is down, only one put times out.
-                size = 1
-                while time.monotonic() < deadline:
-                    claimed = self._claim(size)
-                    if not claimed or not self._send(queues, claimed):
-                        return
-                    size = RELAY_BATCH
-            self._wake_relay()  # more than fits into one run
+            self._relay()
         except BadQueueAccount as error:
             _logger.error("ManyChat events wait, because the queue's setting is wrong: %s", error)
         except Exception as error:
@@ -286,8 +300,18 @@ class ManychatEvent(models.Model):
             )
 
     @api.model
+    def _leave_to_job(self):
+        """Have the scheduled action send what waits, at once."""
+        if self._is_any_waiting() and (job := self.env.ref(RELAY_JOB, raise_if_not_found=False)):
+            job._trigger()
+
+    @api.model
+    def _is_any_waiting(self):
+        return bool(self.search_count([("state", "=", "pending")], limit=1))
+
+    @api.model
     def _warn_of_no_queue(self):
-        if self.search_count([("state", "=", "pending")], limit=1):
+        if self._is_any_waiting():
             _logger.warning(
                 "ManyChat events wait, because no queue is configured: set queue_connection_string or "
                 "queue_account_url in section [%s] of odoo.conf, or %sQUEUE_CONNECTION_STRING or "
@@ -296,6 +320,21 @@ class ManychatEvent(models.Model):
                 configuration.ENVIRONMENT_PREFIX,
                 configuration.ENVIRONMENT_PREFIX,
             )
+
+
+def _envelope(row):
+    """The envelope of the event whose fields ``row`` has, as a dict."""
+    return {
+        "v": 1,
+        "id": row["event_id"],
+        "type": row["type"],
+        "received_at": row["received_at"],
+        "source": row["source"],
+        "payload": row["payload"],
+        "retries": row["retries"],
+        "warnings": row["warnings"] or [],
+        "extra": row["extra"] or {},
+    }
 
 
 def _damage(error):

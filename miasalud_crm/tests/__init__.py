@@ -19,6 +19,7 @@ from . import test_event_log
 from . import test_event_report
 from . import test_field_map
 from . import test_funnel
+from . import test_history
 from . import test_hooks
 from . import test_identity
 from . import test_import
@@ -37,6 +38,7 @@ from . import test_private_sql
 from . import test_readers
 from . import test_refusal
 from . import test_relay
+from . import test_relay_thread
 from . import test_requests
 from . import test_resend
 from . import test_retention
@@ -58,7 +60,6 @@ from . import test_waiting
 from . import test_waiting_plans
 from . import test_waiting_limits
 from . import test_waiting_notices
-from . import test_wake
 from . import test_wrong_key
 from . import test_standby_refusal
 from . import test_webhook

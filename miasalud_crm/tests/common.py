@@ -1,14 +1,17 @@
 from datetime import datetime, timedelta, timezone
+from unittest.mock import patch
 
 import requests
 
-from odoo import fields
+from odoo import fields, sql_db
 from odoo.tests import TransactionCase
+from odoo.tools import SQL
 
 from bridge.contract.event import accept
 from bridge.contract.payloads import EventType
 from bridge.contract.webhook import WebhookError
 
+from .. import private_sql
 from ..deliveries import REFUSALS
 from ..models.ir_cron import JOBS
 
@@ -76,6 +79,51 @@ def menu_paths(env):
             each = each.parent_id
         found[menu.with_env(env)] = " ▸ ".join(names)
     return found
+
+
+class Statements(list):
+    """The statements that run while it is open, of all threads. What tests add to those of the code is left out."""
+
+    def __enter__(self):
+        execute, send = sql_db.Cursor.execute, private_sql._send
+
+        def see_plain(cr, query, params=None, log_exceptions=True):
+            self._see(query)
+            return execute(cr, query, params, log_exceptions)
+
+        def see_private(cr, query, params):
+            self._see(query)
+            return send(cr, query, params)
+
+        self._patches = [
+            patch.object(sql_db.Cursor, "execute", see_plain),
+            patch.object(private_sql, "_send", see_private),
+        ]
+        for each in self._patches:
+            each.start()
+        return self
+
+    def __exit__(self, *_error):
+        for each in self._patches:
+            each.stop()
+
+    def _see(self, query):
+        code = " ".join(str(query.code if isinstance(query, SQL) else query).split())
+        if not code.startswith(("SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT")):
+            self.append(code)
+
+
+class Unclosed:
+    """A test's cursor where the code opens one of its own."""
+
+    def __init__(self, cr):
+        self.cr = cr
+
+    def __enter__(self):
+        return self.cr
+
+    def __exit__(self, *_error):
+        self.cr.flush()
 
 
 class QueueCase:

@@ -1,4 +1,4 @@
-import threading
+import time
 from datetime import timedelta
 from unittest.mock import patch
 
@@ -6,12 +6,9 @@ from odoo import fields
 from odoo.tests import TransactionCase, new_test_user, tagged
 from odoo.tools import config
 
-from bridge.contract.event import accept
-from bridge.contract.payloads import EventType
-
-from .. import job_thread
+from .. import relay_thread
 from ..models.ir_cron import ARCHIVED, DELETED, JOBS, LATE, RELAY_JOB
-from .common import QueueCase, at, let_jobs_run
+from .common import QueueCase, Unclosed, let_jobs_run
 
 
 @tagged("post_install", "-at_install")
@@ -90,53 +87,42 @@ class TestJobs(QueueCase, TransactionCase):
         let_jobs_run(self.env)
         self.assertFalse(activities())
 
-    def enqueue(self):
-        event = accept(EventType.CONTACT, {"manychat_id": "MC-1"}, received_at=at(0), source="odoo")
-        self.env["manychat.event"]._enqueue(event, self.env["manychat.api.key"])
+    def work_done(self):
+        """The other jobs that the relay's thread does when it looks at the scheduled actions."""
+        done = []
+        methods = {
+            "manychat.stage.alias": "_cron_release",
+            "manychat.alert": "_cron_check",
+            "manychat.waiting": "_cron_waiting",
+            "manychat.resend": "_cron_resend",
+            "manychat.event": "_cron_retention",
+        }
+        for model, method in methods.items():
+            self.startPatcher(patch.object(self.registry[model], method, lambda _self, each=method: done.append(each)))
+        relay_thread._look_at_jobs(self.env)
+        return done
 
-    def started_by(self, work):
-        """The databases for which the commit after ``work`` starts the thread."""
-        started = []
-        self.env.cr.postcommit.clear()
-        with patch.object(job_thread, "_start", started.append), patch.object(type(self.relay), "_notifydb"):
-            work()
-            self.env.cr.postcommit.run()
-        return started
+    def test_the_relays_thread_leaves_jobs_that_run_to_odoo(self):
+        self.assertEqual(self.work_done(), [])
 
-    def test_webhooks_and_heartbeats_do_the_work_of_jobs_that_do_not_run_and_only_then(self):
-        bridge = self.env["manychat.bridge"].with_user(self.env.ref("miasalud_crm.user_bridge"))
-        for work in (self.enqueue, lambda: bridge.heartbeat("prueba/1", "1")):
-            self.env["manychat.event"].search([]).unlink()
-            let_jobs_run(self.env)
-            self.assertEqual(self.started_by(work), [])
-            self.env["manychat.event"].search([]).unlink()
-            self.due(hours=1)
-            self.assertEqual(self.started_by(work), [self.env.cr.dbname])
+    def test_the_relays_thread_does_the_work_of_jobs_that_do_not_run(self):
+        self.due(hours=1)
+        self.assertEqual(len(self.work_done()), len(JOBS) - 1)
 
-    def test_a_deleted_job_refuses_no_event(self):
+    def test_the_relays_thread_does_the_work_of_the_jobs_of_a_deleted_relay(self):
         self.relay.unlink()
-        self.assertEqual(self.started_by(self.enqueue), [self.env.cr.dbname])
+        self.assertEqual(len(self.work_done()), len(JOBS) - 1)
 
-    def test_many_commits_start_one_thread_which_runs_once_more(self):
-        begun, go_on, runs = threading.Event(), threading.Event(), []
-
-        class Stop(Exception):
-            pass
-
-        def no_registry(database):
-            runs.append(database)
-            begun.set()
-            go_on.wait(30)
-            raise Stop  # no work in this test: it has no database of its own
-
-        with patch.object(job_thread, "Registry", no_registry), self.assertLogs(job_thread.__name__, "WARNING"):
-            job_thread._start("prueba")
-            self.assertTrue(begun.wait(30))
-            [thread] = [each for each in threading.enumerate() if each.name == "manychat-jobs"]
-            for _ in range(50):
-                job_thread._start("prueba")
-            self.assertEqual([each.name for each in threading.enumerate()].count("manychat-jobs"), 1)
-            go_on.set()
-            thread.join(30)
-        self.assertEqual(runs, ["prueba", "prueba"])
-        self.assertNotIn("prueba", job_thread._running)
+    def test_the_relays_thread_looks_at_the_jobs_once_a_minute(self):
+        looked = []
+        self.startPatcher(patch.object(relay_thread, "_look_at_jobs", looked.append))
+        self.startPatcher(patch.object(relay_thread, "_looked", {}))
+        self.startPatcher(patch.object(self.registry["manychat.event"], "_relay", lambda _self: True))
+        self.startPatcher(patch.object(relay_thread, "Registry", lambda _database: self.registry))
+        self.startPatcher(patch.object(self.registry, "cursor", lambda: Unclosed(self.env.cr)))
+        for _ in range(3):
+            self.assertTrue(relay_thread._work(self.env.cr.dbname))
+        self.assertEqual(len(looked), 1)
+        relay_thread._looked[self.env.cr.dbname] = time.monotonic() - relay_thread.MINUTE
+        relay_thread._work(self.env.cr.dbname)
+        self.assertEqual(len(looked), 2)

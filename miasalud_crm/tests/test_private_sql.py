@@ -5,7 +5,9 @@ import psycopg2
 from odoo.sql_db import db_connect
 from odoo.tests import TransactionCase, tagged
 
+from .. import private_sql
 from ..private_sql import fetch, private
+from .common import Statements
 
 _CHANGE = "UPDATE res_partner SET name = %s WHERE id = 0"
 
@@ -31,6 +33,23 @@ class TestPrivateSql(TransactionCase):
                 with self.assertLogs("odoo.sql_db", level="ERROR") as logs, self.assertRaises(psycopg2.Error):
                     cr.execute('ROLLBACK TO SAVEPOINT "any"')
                 self.assertNotIn("Secreta", "".join(logs.output))
+
+    def test_a_database_without_the_functions_gets_them_for_each_transaction(self):
+        """The server may be newer than the database, until the app is upgraded; and it goes on during an uninstall."""
+        with closing(db_connect(self.env.cr.dbname).cursor()) as cr:
+            private_sql.drop_functions(cr)
+            for run in (_within, fetch):
+                run(cr, "UPDATE res_partner SET name = name WHERE id = 1 RETURNING id")
+            private_sql.make_functions(cr)
+            self.assertEqual(fetch(cr, "SELECT 1 AS one"), [{"one": 1}])
+            cr.rollback()
+
+    def test_a_change_takes_two_statements(self):
+        _within(self.env.cr, _CHANGE, ["Ana"])  # the first one asks for the functions
+        for run in (_within, fetch):
+            with Statements() as statements:
+                run(self.env.cr, "UPDATE res_partner SET name = %s WHERE id = 1 RETURNING id", ["Ana"])
+            self.assertEqual(len(statements), 2, statements)
 
     def _end(self, process):
         """End the server's process of another connection, and wait until it has."""

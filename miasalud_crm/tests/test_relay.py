@@ -3,16 +3,21 @@ import json
 import os
 from unittest.mock import patch
 
+import psycopg2
 from azure.storage.queue import QueueServiceClient
 
+from odoo.sql_db import connection_info_for
 from odoo.tests import TransactionCase, tagged
 from odoo.tools import mute_logger
 
 from bridge.contract.event import Event, accept, decode
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, EventType
+from bridge.errors import QueueUnavailable
 
 from .. import configuration
-from .common import QueueCase, at
+from ..models import manychat_event_relay
+from ..queues import RELAY_CONNECTIONS, Queues, kept_queues
+from .common import QueueCase, Statements, at
 
 RELAY_LOGGER = "odoo.addons.miasalud_crm.models.manychat_event_relay"
 
@@ -143,15 +148,14 @@ class TestRelay(QueueCase, TransactionCase):
 
     def test_a_fault_of_our_code_in_one_row_does_not_hold_up_the_others(self):
         first, second = self.enqueue(1), self.enqueue(2)
-        model = self.registry["manychat.event"]
-        real = model._envelope
+        real = manychat_event_relay._envelope
 
         def envelope(row):
-            if row.event_id == first.id:
+            if row["event_id"] == first.id:
                 raise RuntimeError("Ana García, +34 600 000 000")
             return real(row)
 
-        with patch.object(model, "_envelope", envelope), mute_logger(RELAY_LOGGER):
+        with patch.object(manychat_event_relay, "_envelope", envelope), mute_logger(RELAY_LOGGER):
             self.env["manychat.event"]._cron_relay()
         row = self.env["manychat.event"].search([("event_id", "=", first.id)])
         self.assertEqual((row.state, row.message), ("failed", "The event's row is damaged (RuntimeError)."))
@@ -159,24 +163,79 @@ class TestRelay(QueueCase, TransactionCase):
 
     def test_claimed_events_are_left_to_their_relay_for_a_while(self):
         self.enqueue(1)
-        first = self.env["manychat.event"]._claim(10)
+        first = self.claimed()
         self.assertEqual(len(first), 1)
-        self.assertFalse(self.env["manychat.event"]._claim(10))
+        self.assertFalse(self.claimed())
         self.env.cr.execute("UPDATE manychat_event SET claimed_until = now() AT TIME ZONE 'UTC' - interval '1 second'")
-        self.assertEqual(self.env["manychat.event"]._claim(10), first)
+        self.assertEqual(self.claimed(), first)
+
+    def test_the_events_of_a_relay_that_was_killed_are_free_at_once(self):
+        self.enqueue(1)
+        first = self.claimed()
+        _database, parameters = connection_info_for(self.env.cr.dbname)
+        other = psycopg2.connect(**parameters)
+        self.addCleanup(other.close)
+        process = other.get_backend_pid()
+        # The claim's own transaction sees no processes but those of its beginning.
+        self.env.cr.execute("UPDATE manychat_event SET claimed_by = %s", [process])
+        self.env.cr.execute("SELECT pg_stat_clear_snapshot()")
+        self.assertFalse(self.claimed())
+        self.env.cr.execute("SELECT pg_terminate_backend(%s, 10000)", [process])
+        self.env.cr.execute("SELECT pg_stat_clear_snapshot()")
+        self.assertEqual(self.claimed(), first)
+
+    def claimed(self):
+        return [row["id"] for row in self.env["manychat.event"]._claim(10)]
 
     def test_an_event_that_the_bridge_completed_first_stays_done(self):
         self.enqueue(1)
         row = self.env["manychat.event"].search([])
-        claimed = self.env["manychat.event"]._claim(10)
+        claimed = self.claimed()
         row.state = "done"
         self.env.flush_all()
         self.env["manychat.event"]._commit_statement(
             "UPDATE manychat_event SET state = 'queued' WHERE id = ANY(%(ids)s) AND state = 'pending' RETURNING id",
-            {"ids": claimed.ids},
+            {"ids": claimed},
         )
         row.invalidate_recordset()
         self.assertEqual(row.state, "done")
+
+    def test_connections_stay_open_between_runs_until_the_account_changes(self):
+        account = configuration.get("queue_connection_string")
+        kept = kept_queues(account)
+        self.assertIs(kept_queues(account), kept)
+        self.assertIsNot(kept_queues(account + ";"), kept)
+
+    def test_while_azure_is_down_one_event_is_tried_and_after_it_all_go(self):
+        events = [self.enqueue(number) for number in range(20)]
+        queues, tried, puts = kept_queues(configuration.get("queue_connection_string")), [], Queues.put
+
+        def fail(_queues, queue, content):
+            tried.append(content)
+            raise QueueUnavailable("no answer")
+
+        with patch.object(Queues, "put", fail), mute_logger(RELAY_LOGGER):
+            self.assertFalse(self.env["manychat.event"]._relay())
+            # No more than were on their way when the first one failed.
+            self.assertLessEqual(len(tried), RELAY_CONNECTIONS)
+            tried.clear()
+            self.assertFalse(self.env["manychat.event"]._relay())
+            self.assertEqual(len(tried), 1)
+        self.assertFalse(queues.work)
+        self.assertEqual(self.states(), {"pending"})
+        self.assertIs(Queues.put, puts)
+        self.assertTrue(self.env["manychat.event"]._relay())
+        self.assertTrue(queues.work)
+        self.assertEqual({event.id for event in self.on_queue(CONTACT_QUEUE)}, {event.id for event in events})
+
+    def test_a_single_event_takes_two_statements_beside_its_put(self):
+        self.enqueue(1)
+        self.env["manychat.event"]._cron_relay()
+        self.enqueue(2)
+        with Statements() as statements:
+            self.env["manychat.event"]._relay()
+        self.assertEqual([each for each in statements if "UPDATE" in each], statements[::2])
+        self.assertEqual(len(statements), 2 * 2)  # a change takes two, see private_sql
 
     def test_the_payload_on_the_queue_is_readable_json_in_base64(self):
         self.enqueue(1)

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -40,6 +41,8 @@ class OdooStandIn:
     :ivar discarded: events that people gave up there, and that nobody has reported as discarded yet
     :ivar overdue: what ``manychat.event.get_overdue`` answers: see :meth:`hold`
     :ivar sent_again: ids of the events that it was asked to send again
+    :ivar met: ManyChat ids of those who were in two calls at once
+    :ivar meeting: two calls wait here for each other
     :ivar troubles: per ManyChat id, how to treat its events: see ``_trouble``
     """
 
@@ -62,7 +65,10 @@ class OdooStandIn:
         self.told: dict[str, Any] = {}
         self.overdue: list[dict[str, Any]] = []
         self.sent_again: list[str] = []
+        self.met: list[str] = []
+        self.meeting = threading.Barrier(2, timeout=30)
         self.troubles: dict[str, str] = {}
+        self._in_call: Counter[str] = Counter()
         self.key = KEY
         self.stages = dict(STAGES)
         self.answers: dict[str, dict[str, Any]] = {}
@@ -101,12 +107,20 @@ class OdooStandIn:
     # --- the agreement -----------------------------------------------------------------------------------------------
 
     def manychat_apply(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        people = [event["payload"]["manychat_id"] for event in events]
         with self._lock:
             if events:
                 self.calls.append([event["id"] for event in events])
+            self.met.extend(set(people) & self._in_call.keys())
+            self._in_call.update(people)
+        try:
             for event in events:
                 self._trouble(event)
-            return [self._apply(event) for event in events]
+            with self._lock:
+                return [self._apply(event) for event in events]
+        finally:
+            with self._lock:
+                self._in_call -= Counter(people)
 
     def _trouble(self, event: dict[str, Any]) -> None:
         """Troubles that take the whole call down."""
@@ -119,6 +133,10 @@ class OdooStandIn:
             raise Fault("odoo.exceptions.AccessError", "not allowed")
         if trouble == "slow":
             time.sleep(4)
+        if trouble == "brief":
+            time.sleep(0.05)
+        if trouble == "meets another":
+            self.meeting.wait()
 
     def _apply(self, envelope: dict[str, Any]) -> dict[str, Any]:
         event = from_envelope(envelope)

@@ -60,7 +60,7 @@ class Front:
         self.world.odoo("mail.activity", "create", values)
 
 
-def _program(odoo: Any) -> Path:
+def program(odoo: Any) -> Path:
     """Odoo's own script: with workers, `python -m odoo` cannot start the process for open sockets."""
     script = odoo.source.root / "odoo-bin"
     return script if script.exists() else odoo.source.root.parents[2] / "bin" / "odoo"
@@ -83,7 +83,7 @@ def front(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fr
     )
     # Signing in would change the stack's address.
     world.odoo("ir.config_parameter", "set_param", "web.base.url.freeze", "True")
-    command = [odoo.python, _program(odoo), "-c", folder / "odoo.conf"]
+    command = [odoo.python, program(odoo), "-c", folder / "odoo.conf"]
     server = subprocess.Popen(list(map(str, command)), env=own_environment(), cwd=folder)
     try:
         for port, path in ((http, "/health"), (sockets, "/websocket/health")):

@@ -34,17 +34,19 @@ class QueueHandler:
 
     :ivar handle: ``handle(engine, events)``, or ``handle(engine, odoo, events)`` if it needs Odoo
     :ivar on_failure: records failed events in the handler's own tables
+    :ivar is_urgent: a customer in a chat waits for its effect
     """
 
     handle: Callable[..., dict[str, Outcome]]
     needs_odoo: bool = False
+    is_urgent: bool = False
     on_failure: OnFailure = _nothing
 
 
 HANDLERS = {
     CONTACT_QUEUE: QueueHandler(contact.handle),
     CAMPAIGN_QUEUE: QueueHandler(campaign.handle),
-    OPPORTUNITY_QUEUE: QueueHandler(opportunity.handle, needs_odoo=True, on_failure=opportunities.fail),
+    OPPORTUNITY_QUEUE: QueueHandler(opportunity.handle, needs_odoo=True, is_urgent=True, on_failure=opportunities.fail),
 }
 # A bridge must not start and leave a queue alone for ever.
 if without := QUEUES.keys() - {name for name, queue in QUEUES.items() if queue in HANDLERS}:
@@ -58,12 +60,14 @@ class Handler:
     :ivar handle: applies a batch
     :ivar on_failure: records failed events in the handler's own tables
     :ivar breakers: of the dependencies that must be up before messages are received
+    :ivar is_urgent: a customer in a chat waits for its effect
     """
 
     queue: Queue
     handle: Callable[[Sequence[Event]], dict[str, Outcome]]
     on_failure: OnFailure
     breakers: Sequence[CircuitBreaker]
+    is_urgent: bool
 
 
 def needs_odoo(name: str) -> bool:
@@ -91,5 +95,5 @@ def make_handlers(
             breakers.append(CircuitBreaker("Odoo", odoo.probe))
         else:
             handle = partial(registered.handle, engine)
-        handlers.append(Handler(events_queue, handle, registered.on_failure, breakers))
+        handlers.append(Handler(events_queue, handle, registered.on_failure, breakers, registered.is_urgent))
     return handlers

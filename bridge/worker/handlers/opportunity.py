@@ -6,11 +6,12 @@ with the original outcome of events that it has applied before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from ... import retry
 from ...contract.event import Event
@@ -37,9 +38,13 @@ def handle(engine: sa.Engine, odoo: Odoo, events: Sequence[Event]) -> dict[str, 
     :raises OdooRefused: the call failed as a whole
     """
     write_events(engine, opportunities.record, events)
-    outcomes = apply(odoo, events)
-    done = {event.id: (event, outcome) for event in events if isinstance(outcome := outcomes[event.id], Done)}
-    write_events(engine, finish, done)
+    by_id, outcomes = {event.id: event for event in events}, dict[str, Outcome]()
+    for answered in _answers(odoo, events, retry.ODOO_CONFLICT_CALLS):
+        # At once: the events that met a conflict may take a while.
+        done = {key: (by_id[key], outcome) for key, outcome in answered.items() if isinstance(outcome, Done)}
+        if done:
+            write_events(engine, finish, done)
+        outcomes |= answered
     return outcomes
 
 
@@ -51,23 +56,30 @@ def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]]) ->
 
 
 def apply(odoo: Odoo, events: Sequence[Event]) -> dict[str, Outcome]:
-    """Call Odoo until no event meets a conflict, or for the last time; the outcomes by event id."""
-    outcomes: dict[str, Outcome] = {event.id: Conflict() for event in sorted(events, key=lambda event: event.order)}
-    by_id = {event.id: event for event in events}
+    """Apply events that come from no queue: call Odoo until no event meets a conflict, or for the last time.
 
-    def call() -> bool:
-        left = [by_id[event_id] for event_id, outcome in outcomes.items() if isinstance(outcome, Conflict)]
-        results = _call(odoo, left)
-        outcomes.update({event.id: _outcome(result) for event, result in zip(left, results, strict=True)})
-        return any(isinstance(outcome, Conflict) for outcome in outcomes.values())
-
-    Retrying(
-        retry=retry_if_result(bool),
-        wait=retry.ODOO_CONFLICT,
-        stop=stop_after_attempt(retry.ODOO_CONFLICT_CALLS),
-        retry_error_callback=lambda _: None,
-    )(call)
+    :return: the outcomes by event id
+    """
+    outcomes: dict[str, Outcome] = {}
+    for answered in _answers(odoo, events, retry.ODOO_CONFLICT_LAST_CALLS):
+        outcomes |= answered
     return outcomes
+
+
+def _answers(odoo: Odoo, events: Sequence[Event], calls: int) -> Iterator[dict[str, Outcome]]:
+    """Call Odoo with ``events``, then again with those that met a conflict; the outcomes of each call.
+
+    :param calls: how many at most
+    """
+    left = sorted(events, key=lambda event: event.order)
+    for call in range(1, calls + 1):
+        answered = {event.id: _outcome(result) for event, result in zip(left, _call(odoo, left), strict=True)}
+        yield answered
+        left = [event for event in left if isinstance(answered[event.id], Conflict)]
+        if not left:
+            return
+        if call < calls:
+            time.sleep(retry.seconds(retry.ODOO_CONFLICT, call))
 
 
 def _call(odoo: Odoo, events: Sequence[Event]) -> list[dict[str, Any]]:
