@@ -56,7 +56,7 @@ class ManychatStageHistory(models.Model):
             """
             DROP INDEX IF EXISTS manychat_stage_history_lead;
             CREATE INDEX IF NOT EXISTS manychat_stage_history_periods ON manychat_stage_history (lead_id, id DESC)
-               INCLUDE (stage_id, entered_at, left_at, lost);
+               INCLUDE (stage_id, previous_stage_id, next_stage_id, entered_at, left_at, lost, moved_by);
             CREATE UNIQUE INDEX IF NOT EXISTS manychat_stage_history_one_open
                 ON manychat_stage_history (lead_id) WHERE left_at IS NULL
             """

@@ -248,7 +248,8 @@ class TestPlans(ManychatCase):
     def test_the_funnel_finds_its_groups_without_sorting_the_stage_periods(self):
         funnel = self.env["manychat.funnel"]
         measures = ["__count", "entered:count_distinct", "left:count_distinct", "conversion:avg", "hours:avg"]
-        for groupby in (["map_id"], ["channel", "map_id"], ["entered_at:month"]):
+        groupings = [["map_id"], ["channel", "map_id"], ["entered_at:month"], ["moved_by"]]
+        for groupby in (*groupings, ["previous_stage_id", "next_stage_id"]):
             with Witness(self.env.cr) as witness:
                 funnel._read_group([], groupby, measures, order=",".join(groupby))
             [statement] = (each for each in witness.statements.values() if "furthest_later" in each)
