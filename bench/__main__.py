@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--cases", default="", help="CASE=: some of them, with commas between; all if left out")
-    parser.add_argument("--rounds", type=int, default=0, help="ROUNDS=: how often each alternative runs (3)")
+    parser.add_argument("--rounds", type=int, default=0, help="ROUNDS=: how often each alternative runs (2)")
     parser.add_argument("--short", action="store_true", help="SHORT=1: small, to try something; writes no results")
     parser.add_argument("--results", type=Path, help="the file to write to; the charts lie beside it")
     return parser

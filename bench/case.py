@@ -30,7 +30,7 @@ class Sizes:
     :ivar starts: of the program, in each round
     """
 
-    rounds: int = 3
+    rounds: int = 2
     events: int = 960
     fewer_events: int = 480
     peer_events: int = 96
