@@ -143,12 +143,20 @@ class Identity:
         return self._credential
 
 
-@functools.cache
+_making = threading.Lock()
+
+
 def of_process() -> Identity:
     """The identity of this process. All clients share it, and so its tokens.
 
     :raises BadQueueAccount: azure-identity is not installed
     """
+    with _making:  # threads that begin together would make several, and each would ask for a token
+        return _identity()
+
+
+@functools.cache
+def _identity() -> Identity:
     try:
         import azure.identity  # noqa: F401 - takes half a second: only where an identity logs in
     except ImportError:

@@ -77,13 +77,11 @@ class Poller:
         stop: threading.Event,
         *,
         queue: str,
-        page_size: int,
         urgent: bool,
     ):
         """
         :param breakers: of the dependencies that must be up before messages are received
         :param stop: once it is set, no further message is received
-        :param page_size: how many messages the receiver asks for: fewer mean that there is no backlog
         :param urgent: a customer waits for the events of this queue
         """
         self._receiver = receiver
@@ -93,7 +91,6 @@ class Poller:
         self._pace = pace
         self._stop = stop
         self._queue = queue
-        self._page_size = page_size
         self._urgent = urgent
         self._turn = threading.Lock()
         self._has_backlog = False
@@ -138,7 +135,7 @@ class Poller:
             except Outage as outage:
                 trip_breaker(self._breakers, outage)
                 continue
-            self._has_backlog = len(messages) == self._page_size
+            self._has_backlog = self._receiver.got_all_it_asked_for
             if messages:
                 self._pace.received()
                 with self._batch_ended:

@@ -148,7 +148,7 @@ def _start(
         processor = BatchProcessor(handler, engine, dead_letter_queue, stop, max_attempts=settings.max_attempts)
         poller = Poller(
             receiver, processor, handler.breakers, pauses, pace, stop,
-            queue=name, page_size=settings.batch_size, urgent=handler.is_urgent,
+            queue=name, urgent=handler.is_urgent,
         )  # fmt: skip
         consumers += [
             Consumer(handler, poller, processor, leases, pool, stop, watch.add(name))

@@ -61,6 +61,8 @@ class Receiver:
         self._hidden: list[_Hidden] = []
         self._failures = 0
         self._started = False
+        #: Whether the last request found as many messages as it asked for: there may be more.
+        self.got_all_it_asked_for = False
 
     def receive(self) -> list[Message]:
         """Receive messages; none if there are none, or if what was taken cannot be delivered.
@@ -73,6 +75,7 @@ class Receiver:
                 self._hide(alone=False)
             self._started = True
         count = 1 if self._is_careful() else self._page_size
+        self.got_all_it_asked_for = False
         try:
             messages = self._queue.receive(count, self._visibility_timeout)
         except PageUndelivered:
@@ -83,6 +86,7 @@ class Receiver:
             self._lose(count)
             return []
         self._failures = 0
+        self.got_all_it_asked_for = len(messages) == count
         self._count_down(len(messages))
         self._known.forget_if_gone()
         return messages

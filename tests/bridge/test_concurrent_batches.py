@@ -288,6 +288,7 @@ class Pages:
     def __init__(self, *sizes: int):
         self.sizes = list(sizes)
         self.happened: list[str] = []
+        self.got_all_it_asked_for = False
 
     def wait_until_closed(self, _stop: threading.Event) -> bool:
         """Of its own circuit breaker."""
@@ -296,12 +297,14 @@ class Pages:
 
     def receive(self) -> list[Any]:
         self.happened.append("receive")
-        return ["message"] * self.sizes.pop(0)
+        size = self.sizes.pop(0)
+        self.got_all_it_asked_for = size == 2
+        return ["message"] * size
 
     def poller(self) -> Poller:
         idle: Any = SimpleNamespace(release_interrupted=lambda: None, is_paused=lambda _queue: False)
         me: Any = self
-        return Poller(me, idle, [me], idle, Pace(0.7), threading.Event(), queue="q", page_size=2, urgent=True)
+        return Poller(me, idle, [me], idle, Pace(0.7), threading.Event(), queue="q", urgent=True)
 
 
 def second_consumer(poller: Poller) -> threading.Thread:

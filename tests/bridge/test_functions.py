@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, QUEUES
-from bridge.errors import ConfigurationError
+from bridge.errors import ConfigurationError, QueueMissing
 from bridge.queue import Queue
 from bridge.settings import Settings, variable
 from bridge.store import pauses
@@ -239,6 +239,14 @@ def test_two_hosts_at_once(world: World, start_host: StartHost) -> None:
     check_against_the_truth(world, events)
 
 
+def _waits(queue: Queue) -> bool:
+    """Whether one message is on a queue that the host makes when it needs it."""
+    try:
+        return queue.depth() == 1
+    except QueueMissing:
+        return False
+
+
 def test_a_message_that_the_host_gave_up_is_processed_all_the_same(world: World, start_host: StartHost) -> None:
     # With the host's default, an outage of some minutes is enough.
     world.odoo.stop()
@@ -247,7 +255,7 @@ def test_a_message_that_the_host_gave_up_is_processed_all_the_same(world: World,
     host = start_host("--lease", "2", queues={"maxDequeueCount": 1, "visibilityTimeout": "00:00:01"}, database_url="")
     eventually(lambda: host.lines("failed"), "a wrong setting raises, and the host gives the message up")
     poison = Queue(world.environment["BRIDGE_QUEUE_CONNECTION_STRING"], f"{OPPORTUNITY_QUEUE}-poison")
-    eventually(lambda: poison.depth() == 1)
+    eventually(lambda: _waits(poison))
     host.kill()
     world.odoo.start()
     start_host("--lease", "2")

@@ -290,9 +290,9 @@ def own_identity(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     for name, value in world.environment.items():
         if name.startswith(("IDENTITY_", "AZURE_")):
             monkeypatch.setenv(name, value)
-    identity.of_process.cache_clear()
+    identity._identity.cache_clear()
     yield
-    identity.of_process.cache_clear()
+    identity._identity.cache_clear()
 
 
 @pytest.mark.usefixtures("own_identity")

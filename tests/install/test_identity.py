@@ -36,6 +36,11 @@ for number in range({events}):
     Event._enqueue(event, env["manychat.api.key"])
 env.cr.commit()
 Event._cron_relay()
+# The commit has woken the thread of this process, which may be the one that sends.
+from odoo.addons.miasalud_crm import relay_thread
+for thread in list(relay_thread._threads.values()):
+    thread.join(10)
+env.cr.commit()
 from odoo.addons.miasalud_crm.queues import queue_report
 report = queue_report(env)
 print("SEEN " + json.dumps(dict(
