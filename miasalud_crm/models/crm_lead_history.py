@@ -110,7 +110,7 @@ class CrmLead(models.Model):
         posted = [
             (plain(each.lead), message, each.values)
             for (_lead, method, _kwargs), each, message in zip(posts, ready, messages, strict=True)
-            if method == "message_post"  # what is logged notifies nobody
+            if method == "message_post"  # a logged note has no recipients
         ]
         recipients = defaultdict(self.browse)
         for lead, message, values in posted:

@@ -108,7 +108,7 @@ class ManychatAlert(models.Model):
             return super()._check(kind)
         alert = self.search([("kind", "=", kind)])
         if kind in REST and alert.since and alert.has_activity and not alert._activity():
-            # Whoever marked it as done has seen it.
+            # The user who marked it as done has seen it.
             alert._mark_seen()
             alert._close("")
         now = fields.Datetime.now()
