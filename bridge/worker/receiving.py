@@ -88,7 +88,9 @@ class Receiver:
         self._failures = 0
         self.got_all_it_asked_for = len(messages) == count
         self._count_down(len(messages))
-        self._known.forget_if_gone()
+        # A bridge that is behind has not seen for long what is still there.
+        if not self._hidden:
+            self._known.forget_if_gone()
         return messages
 
     def _require_service(self) -> None:
