@@ -155,7 +155,8 @@ def test_of_two_that_wait_for_each_other_one_begins_anew(store: Store) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(write, ["MC1", "MC2"], ["MC2", "MC1"]))
 
-    assert len(runs) == 3
+    # The server may choose the same one again: it begins anew before the other one has the row.
+    assert len(runs) >= 3
     assert {row.phone for row in store.rows("contacts")} == {runs[-1]}
 
 
