@@ -17,7 +17,7 @@ from ..contract import webhook
 from ..contract.errors import ContractError
 from ..contract.fields import MAX_BODY_BYTES
 from ..contract.keys import Scope, found_in
-from ..contract.payloads import EventType
+from ..contract.payloads import WEBHOOKS, EventType
 from ..contract.request_headers import RequestHeaders
 from ..contract.strict_json import parse_json
 from ..contract.webhook import WebhookError
@@ -33,7 +33,7 @@ DOCUMENTED_KEY = APIKeyHeader(
     name="X-API-KEY", auto_error=False, description="`python -m bridge key create NAME --scope read|write|webhook`"
 )
 _WITH_BODY = {"POST", "PUT", "PATCH"}
-_TYPES = {event_type.spec.path: event_type for event_type in EventType}
+_TYPES = {event_type.spec.path: event_type for event_type in WEBHOOKS}
 
 
 class AuthenticatedRoute(APIRoute):

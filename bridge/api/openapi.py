@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from ..contract.payloads import EventType
+from ..contract.payloads import WEBHOOKS, EventType
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -36,7 +36,7 @@ def describe(app: FastAPI) -> None:
                 tags=app.openapi_tags,
             )
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            for event_type in EventType:
+            for event_type in WEBHOOKS:
                 payload = event_type.model.model_json_schema(ref_template=_REFERENCE)
                 added = {**payload.pop("$defs", {}), _name(event_type): payload}
                 assert not added.keys() & schemas.keys()

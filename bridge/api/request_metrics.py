@@ -13,7 +13,7 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..contract.payloads import EventType
+from ..contract.payloads import WEBHOOKS, EventType
 from ..metrics import CALL, REGISTRY
 
 #: A supervisor asks for these every few seconds.
@@ -49,7 +49,7 @@ WEBHOOKS = Counter(
     ["type", "answer"],
     registry=REGISTRY,
 )
-for _type in EventType:
+for _type in WEBHOOKS:
     for _answer in (*ANSWERS, OTHER):
         WEBHOOKS.labels(_type.value, _answer)
 

@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 
 from .. import __version__, connect
-from ..contract.payloads import QUEUES, EventType
+from ..contract.payloads import QUEUES, WEBHOOKS
 from ..errors import ConfigurationError, UnfitTables
 from ..monitoring.probes import NOT_CONFIGURED, QUEUE_ADVICE, SQL_ADVICE, BackgroundCheck
 from ..settings import Settings, variable
@@ -43,7 +43,7 @@ def open_context(settings: Settings) -> Context:
     queues = {name: connect.open_queue(settings, name, read_seconds=QUEUE_SECONDS) for name in QUEUES.values()}
     keys = KeyStore(engine, settings.api_keys_file)
     _read_first_keys(keys, settings.api_keys_file)
-    by_type = {each: queues[each.queue] for each in EventType}
+    by_type = {each: queues[each.queue] for each in WEBHOOKS}
     return Context(settings, engine, by_type, keys, AcceptedEvents(engine), RefusalCounts(engine))
 
 

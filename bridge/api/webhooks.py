@@ -17,7 +17,7 @@ from fastapi.responses import Response
 
 from ..contract import webhook
 from ..contract.event import Event
-from ..contract.payloads import EventType
+from ..contract.payloads import WEBHOOKS, EventType
 from ..contract.sentences import sentence
 from ..errors import Outage
 from ..store import audit
@@ -78,7 +78,7 @@ def _add(event_type: EventType) -> None:
     )
 
 
-for _event_type in EventType:
+for _event_type in WEBHOOKS:
     _add(_event_type)
 
 

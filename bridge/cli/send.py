@@ -12,7 +12,7 @@ import requests
 import typer
 
 from ..contract.errors import ContractError
-from ..contract.payloads import EventType, Payload, own_fields
+from ..contract.payloads import WEBHOOKS, EventType, Payload, own_fields
 from ..contract.strict_json import parse_json
 from ..errors import ConfigurationError
 from ..settings import secret
@@ -96,7 +96,7 @@ class Answer:
 def guess_type(payload: Mapping[str, Any]) -> EventType | None:
     """The type that alone has some fields of ``payload``; ``None`` if several types are possible."""
     without = []
-    for event_type in EventType:
+    for event_type in WEBHOOKS:
         required = {name for name, field in event_type.model.model_fields.items() if field.is_required()}
         # A type with a required field of its own (an opportunity's state) is there if the field is.
         if distinctive := required - Payload.model_fields.keys():

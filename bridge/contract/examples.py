@@ -47,3 +47,27 @@ OPPORTUNITY: dict[str, Any] = {
     "commercial_advisor_id": 0,
     "state": {"stage_id": 17, "summary": "Pidió precios.", "date": "2025-07-11T17:14:31.220Z"},
 }
+DECISION: dict[str, Any] = {
+    "manychat_id": "MC99999",
+    "decided": ["stage", "won"],
+    "by": "person",
+    "user_id": 7,
+    "stage_before_id": 24,
+    "stage_before": "Seguimiento",
+    "state": {
+        "lead_id": 42,
+        "as_of": "2025-07-12T09:30:00.000001Z",
+        "status": "won",
+        "stage_id": 26,
+        "stage": "Orden de Venta Confirmada",
+        "manychat_stage_id": 26,
+        "manychat_stage": "Orden de Venta Confirmada",
+        "salesperson_id": 7,
+        "salesperson": "Laura Prueba",
+        "team_id": 2,
+        "team": "Ventas",
+        "expected_revenue": 1200.0,
+        "currency": "EUR",
+        "closed_at": "2025-07-12T09:30:00Z",
+    },
+}

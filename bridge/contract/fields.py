@@ -210,7 +210,11 @@ def _to_datetime_of_zone(value: Any, info: ValidationInfo) -> Any:
     return to_datetime(value, (info.context or {}).get(ZONE, timezone.utc))
 
 
-def _required(value: Any) -> Any:
+def required(value: Any) -> Any:
+    """``value``, which must not be missing.
+
+    :raises ValueError: it is missing
+    """
     if value is None:
         raise ValueError(sentence("must not be empty"))
     return value
@@ -225,7 +229,7 @@ def _at_most(limit: int) -> AfterValidator:
     return AfterValidator(check)
 
 
-ManyChatId = Annotated[str, BeforeValidator(_required), BeforeValidator(to_person), _at_most(64)]
+ManyChatId = Annotated[str, BeforeValidator(required), BeforeValidator(to_person), _at_most(64)]
 Name = Annotated[str | None, BeforeValidator(to_name), _at_most(256)]
 Phone = Annotated[str | None, BeforeValidator(to_phone), _at_most(64)]
 Email = Annotated[str | None, BeforeValidator(to_email), _at_most(320)]

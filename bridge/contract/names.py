@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from .errors import ContractError
 from .fields import is_empty, is_id, is_nobody
 from .outcomes import ErrorCode
-from .payloads import EventType
+from .payloads import WEBHOOKS, EventType
 from .sentences import sentence
 from .text import clean, cut, normalized
 
@@ -173,7 +173,7 @@ def _counterparts(event_type: EventType) -> dict[str, str]:
     own = {path: path for path in paths(event_type)}
     for path, theirs in event_type.spec.contact_data.items():
         own |= {name: path for name in theirs if "." not in name and name not in ("id", "name", "last_input_text")}
-    for other in EventType:
+    for other in WEBHOOKS:
         for path, theirs in other.spec.contact_data.items():
             own.update((path, own[name]) for name in theirs if name in own and path not in own)
     for path, theirs in event_type.spec.contact_data.items():
@@ -194,7 +194,7 @@ def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
     if _CONTACT_DATA & body.keys() and event_type.spec.contact_data:
         return
     hits: dict[EventType, list[str]] = {}
-    for other in EventType:
+    for other in WEBHOOKS:
         if other.queue == event_type.queue:
             continue
         has_own = (_telling(event_type) - _names_of(other)) & body.keys()
@@ -202,7 +202,7 @@ def refuse_misdirected(event_type: EventType, body: Mapping[str, Any]) -> None:
             hits[other] = sorted(theirs)
     if hits:
         # What tells is enough to see that it is wrong here. Its other fields say best where it belongs.
-        others = [each for each in EventType if each.queue != event_type.queue]
+        others = [each for each in WEBHOOKS if each.queue != event_type.queue]
         other = max(others, key=lambda each: len(each.model.model_fields.keys() & body.keys()))
         method, path = other.route
         fields = hits.get(other) or sorted((other.model.model_fields.keys() - own) & body.keys())

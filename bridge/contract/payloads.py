@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from . import examples
 from .errors import ContractError
 from .fields import Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
+from .opportunity_state import Actor, OpportunityState
 from .outcomes import ErrorCode
 from .sentences import sentence
 
@@ -40,6 +41,7 @@ class EventQueue(str, Enum):
     CONTACT = "contact", "manychat-contact-queue"
     CAMPAIGN = "campaign", "manychat-campaign-queue"
     OPPORTUNITY = "opportunity", "manychat-crm-opportunities-queue"
+    DECISION = "decision", "odoo-decision-queue"
 
 
 #: Names in Azure, by the names that the command line uses.
@@ -47,6 +49,7 @@ QUEUES: dict[str, str] = {each.value: each.azure_name for each in EventQueue}
 CONTACT_QUEUE = EventQueue.CONTACT.azure_name
 CAMPAIGN_QUEUE = EventQueue.CAMPAIGN.azure_name
 OPPORTUNITY_QUEUE = EventQueue.OPPORTUNITY.azure_name
+DECISION_QUEUE = EventQueue.DECISION.azure_name
 #: Takes a notice of each dead letter. It carries no events.
 DEAD_LETTER_QUEUE = "dead-letter-queue"
 
@@ -81,6 +84,10 @@ def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
             canonical[name] = _canonical(value)
         elif isinstance(value, datetime):
             canonical[name] = format_datetime(value)
+        elif isinstance(value, Enum):
+            canonical[name] = value.value
+        elif isinstance(value, tuple):
+            canonical[name] = [each.value if isinstance(each, Enum) else each for each in value]
         elif value is not None:
             canonical[name] = value
     return canonical
@@ -192,6 +199,49 @@ class Opportunity(Payload):
         return self.state.date
 
 
+class Decided(str, Enum):
+    """What a decision changed of an opportunity."""
+
+    STAGE = "stage"
+    WON = "won"
+    LOST = "lost"
+    RESTORED = "restored"
+    SALESPERSON = "salesperson"
+    TEAM = "team"
+    REVENUE = "revenue"
+    ANSWERED = "answered"
+    MERGED = "merged"
+    DELETED = "deleted"
+
+    __str__ = str.__str__
+
+
+class Decision(Payload):
+    """One transaction of Odoo changed an opportunity that follows a conversation, and not because of an event.
+
+    It has one message for each person whose conversation the opportunity follows.
+
+    :ivar decided: what changed
+    :ivar by: what changed it
+    :ivar user_id: Odoo's id of the user; ``None`` if no user did
+    :ivar stage_before: name of the stage before; ``None`` if the opportunity was in none: it was lost
+    :ivar state: of the opportunity after the change
+    """
+
+    decided: tuple[Decided, ...]
+    by: Actor
+    user_id: Id = None
+    stage_before_id: Id = None
+    stage_before: Label = None
+    state: OpportunityState
+
+    date_field = "state.as_of"
+
+    @property
+    def date(self) -> datetime | None:
+        return self.state.as_of
+
+
 Model = type[Payload]
 
 
@@ -201,8 +251,8 @@ class EventSpec:
 
     :ivar type: value of ``type`` in the envelope
     :ivar model: of its payload
-    :ivar method: HTTP method of its webhook
-    :ivar path: path of its webhook
+    :ivar method: HTTP method of its webhook; empty if it has none
+    :ivar path: path of its webhook; empty if it has none: Odoo makes such events itself
     :ivar title: one line for API descriptions
     :ivar label: name of the type in Odoo
     :ivar example: a payload, for API descriptions and tests
@@ -325,6 +375,16 @@ class EventType(str, Enum):
             "state.date": ("custom_fields.stage_date", "custom_fields.fecha_etapa"),
         },
     )
+    DECISION = EventSpec(
+        type="decision",
+        queue=EventQueue.DECISION,
+        model=Decision,
+        method="",
+        path="",
+        title="A user of Odoo changed an opportunity",
+        label="Decision in Odoo",
+        example=examples.DECISION,
+    )
 
     @property
     def queue(self) -> str:
@@ -340,6 +400,10 @@ class EventType(str, Enum):
     def route(self) -> tuple[str, str]:
         """Method and path of this type's webhook."""
         return self.spec.method, self.spec.path
+
+
+#: The types that bots send.
+WEBHOOKS: tuple[EventType, ...] = tuple(each for each in EventType if each.spec.path)
 
 
 def type_of(payload: Mapping[str, Any], queue: str) -> EventType:

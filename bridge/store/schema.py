@@ -140,7 +140,23 @@ opportunities = Table(
     Column("manychat_id", key(64), nullable=False, unique=True),
     Column("contact_id", ForeignKey("contacts.id"), nullable=False, index=True),
     Column("lead_id", Integer, index=True),
-    Column("stage", text(256)),  # name of the Odoo stage after the newest event
+    # The opportunity in Odoo, by its newest known state: see bridge.contract.opportunity_state.
+    Column("stage", text(256)),  # name of the Odoo stage
+    Column("stage_id", Integer),  # Odoo's id of it
+    Column("status", key(16)),  # "open", "won", "lost" or "deleted"; NULL: not known yet
+    Column("lost_reason", text(256)),
+    Column("salesperson_id", Integer),  # Odoo's id of the user
+    Column("salesperson", text(256)),
+    Column("team_id", Integer),
+    Column("team", text(256)),
+    Column("expected_revenue", Numeric(18, 2)),
+    Column("currency", text(8)),
+    Column("closed_at", Moment),  # won or lost
+    Column("first_answered_at", Moment),  # by a user of Odoo
+    Column("merged_into", Integer),  # Odoo's id of the opportunity into which the person's own one was merged
+    Column("stage_by", key(16)),  # what moved it there: "chat", "person", "automation", "import" or "assignment"
+    Column("decided_at", Moment),  # when a person last changed it
+    Column("odoo_as_of", Moment),  # when Odoo had this state: an older one never replaces it
     Column("manychat_stage_id", Integer),
     Column("manychat_stage", text(256)),
     Column("summary", text()),
@@ -159,6 +175,7 @@ opportunities = Table(
     Index("ix_opportunities_event_id", "event_id"),
     Index("ix_opportunities_updated_at", "updated_at"),
     Index("ix_opportunities_stage", "stage"),
+    Index("ix_opportunities_status", "status"),
 )
 
 opportunity_stages = Table(
@@ -169,9 +186,12 @@ opportunity_stages = Table(
     Column("lead_id", Integer),
     Column("stage_from", text(256)),
     Column("stage_to", text(256)),
-    Column("event_at", Moment, nullable=False),  # when it happened in the chat
-    Column("applied_at", Moment, nullable=False),  # when Odoo applied it
+    Column("event_at", Moment, nullable=False),  # when it happened, in the chat or in Odoo
+    Column("applied_at", Moment, nullable=False),  # when Odoo applied it, or when it came here
     Column("event_id", key(64), nullable=False, unique=True),
+    Column("moved_by", key(16), nullable=False, server_default="chat"),  # as opportunities.stage_by
+    Column("user_id", Integer),  # Odoo's id of the user who moved it
+    Column("status", key(16)),  # of the opportunity after the move; "lost": it is in no stage
     Index("ix_opportunity_stages_opportunity_id_event_at", "opportunity_id", "event_at"),
     Index("ix_opportunity_stages_event_at", "event_at"),
 )
@@ -314,6 +334,16 @@ standby_refusals = Table(
     Column("first_at", Moment, nullable=False),
     Column("last_at", Moment, nullable=False),
     Index("ix_standby_refusals_last_at", "last_at"),
+)
+
+# What administrators set in Odoo for the bridges, as the heartbeat's answer brought it last. Odoo may be down.
+odoo_settings = Table(
+    "odoo_settings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", key(64), nullable=False, unique=True),
+    Column("value", text(), nullable=False),  # JSON
+    Column("updated_at", Moment, nullable=False),
 )
 
 # Always empty: `check` and the bridges write a row and delete it in one transaction, to see whether they can.

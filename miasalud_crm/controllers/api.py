@@ -10,7 +10,7 @@ from odoo import http
 from odoo.http import request
 
 from bridge.contract import webhook
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS
 from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.throttle import Throttle
 from bridge.contract.webhook import WebhookError
@@ -29,7 +29,7 @@ TRIES = 5
 
 #: Answers to requests without a valid key. Such a request has written nothing.
 _WITHOUT_KEY = (401, 429)
-_WEBHOOKS = {each.spec.path for each in EventType}
+_WEBHOOKS = {each.spec.path for each in WEBHOOKS}
 
 #: Addresses that sent wrong keys lately.
 throttle = Throttle()

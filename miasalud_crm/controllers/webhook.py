@@ -6,7 +6,7 @@ from odoo import http
 from odoo.http import request
 
 from bridge.contract import webhook
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS
 from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.sentences import sentence
 from bridge.contract.webhook import WebhookError
@@ -106,5 +106,5 @@ def _add_route(event_type):
     setattr(ManychatWebhook, event_type.value, receive)
 
 
-for _event_type in EventType:
+for _event_type in WEBHOOKS:
     _add_route(_event_type)

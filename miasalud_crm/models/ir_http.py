@@ -4,11 +4,11 @@ from odoo import models
 from odoo.exceptions import AccessDenied
 from odoo.http import request
 
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS
 
 from ..rights import machine_calls
 
-_WEBHOOKS = {each.spec.path for each in EventType}
+_WEBHOOKS = {each.spec.path for each in WEBHOOKS}
 #: Where a machine user's key opens something, besides the RPC routes without a login: there the method is checked.
 RPC_PATH = "/json/2/"
 

@@ -4,7 +4,7 @@ import re
 from odoo import api, models
 
 from bridge.contract import request_headers
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS, EventType
 
 from ..public_address import fault, normalized, webhook_address
 from ..rights import bot_builders_only
@@ -64,7 +64,7 @@ class ManychatRequest(models.AbstractModel):
             EventType.CAMPAIGN_CONTACT: self._campaign_contact(),
         }
         # The most used one first.
-        event_types = sorted(EventType, key=lambda event_type: event_type is not EventType.OPPORTUNITY)
+        event_types = sorted(WEBHOOKS, key=lambda event_type: event_type is not EventType.OPPORTUNITY)
         # Keys are shown once and not stored, so the page cannot fill one in.
         key = "<" + self.env._("your key") + ">"
         return {

@@ -6,7 +6,7 @@ from odoo import api, models
 from odoo.exceptions import UserError
 
 from bridge.contract import webhook
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS, EventType
 from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.webhook import WebhookError
 
@@ -68,7 +68,7 @@ class ManychatRequest(models.AbstractModel):
         :raises AccessError: the user is neither a sales manager nor a bot builder
         :raises UserError: there is no such webhook
         """
-        if webhook_name not in list(EventType):
+        if webhook_name not in list(WEBHOOKS):
             raise UserError(self.env._("There is no such webhook."))
         try:
             event = webhook.read_event(

@@ -10,7 +10,7 @@ from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
 from bridge.contract.event import from_envelope
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS, EventType
 from bridge.contract.reading import MAX_MESSAGE_CHARS
 
 from .. import relay_thread
@@ -24,7 +24,7 @@ OPPORTUNITY = "/api/v1/manychat/webhook/crm-opportunity"
 UPDATE = "/api/v1/manychat/campaign-contacts/update-by-manychat-id"
 HALF_A_MINUTE = timedelta(seconds=30)
 #: By path: method and body.
-EXAMPLES = {each.spec.path: (each.spec.method, each.spec.example) for each in EventType}
+EXAMPLES = {each.spec.path: (each.spec.method, each.spec.example) for each in WEBHOOKS}
 
 
 @tagged("post_install", "-at_install")

@@ -15,14 +15,14 @@ import sqlalchemy as sa
 
 from ...circuit_breaker import CircuitBreaker
 from ...contract.event import Event
-from ...contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, OPPORTUNITY_QUEUE, QUEUES
+from ...contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, DECISION_QUEUE, OPPORTUNITY_QUEUE, QUEUES
 from ...errors import ConfigurationError
 from ...odoo import Odoo
 from ...queue import Queue
 from ...results import Outcome
 from ...store import opportunities
 from ..dead_lettering import OnFailure
-from . import campaign, contact, opportunity
+from . import campaign, contact, decision, opportunity
 
 
 def _nothing(*_: object) -> None:
@@ -48,6 +48,7 @@ HANDLERS = {
     CONTACT_QUEUE: QueueHandler(contact.handle),
     CAMPAIGN_QUEUE: QueueHandler(campaign.handle),
     OPPORTUNITY_QUEUE: QueueHandler(opportunity.handle, needs_odoo=True, is_urgent=True, on_failure=opportunities.fail),
+    DECISION_QUEUE: QueueHandler(decision.handle),
 }
 # A bridge must not start and leave a queue alone for ever.
 if without := QUEUES.keys() - {name for name, queue in QUEUES.items() if queue in HANDLERS}:

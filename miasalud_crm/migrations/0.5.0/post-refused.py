@@ -8,14 +8,14 @@ from odoo.tools import SQL
 from odoo.tools.sql import table_columns, table_exists
 
 from bridge.contract import attribution
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS, EventType
 
 #: Of the former table, in the order of the arguments of :func:`_move`.
 COLUMNS = (
     *("id", "path", "code", "message", "problems", "body", "manychat_id"),
     *("key_name", "create_date", "create_uid"),
 )
-TYPES = {each.spec.path: each for each in EventType}
+TYPES = {each.spec.path: each for each in WEBHOOKS}
 
 
 def migrate(cr, version):

@@ -1,0 +1,85 @@
+"""The state of an opportunity in Odoo, as Odoo tells the bridge: in decisions, in answers, and when it is asked.
+
+Odoo reads a state while it holds the opportunity's row, so a later state has a later ``as_of``: whichever way a state
+takes to SQL, the latest one is the one to keep.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from .fields import Id, Label, Moment, required, to_datetime
+
+
+class Status(str, Enum):
+    """Whether the opportunity is being worked on."""
+
+    OPEN = "open"
+    #: In a won stage.
+    WON = "won"
+    #: Lost or archived.
+    LOST = "lost"
+    #: Deleted in Odoo. The person's next event creates another opportunity.
+    DELETED = "deleted"
+
+    __str__ = str.__str__
+
+
+class Actor(str, Enum):
+    """What made a change."""
+
+    #: An event of the conversation.
+    CHAT = "chat"
+    #: A user of Odoo.
+    PERSON = "person"
+    #: A server action, an automation or a scheduled action of Odoo.
+    AUTOMATION = "automation"
+    #: A file that a user imported.
+    IMPORT = "import"
+    #: Odoo's assignment of opportunities to teams and salespersons.
+    ASSIGNMENT = "assignment"
+
+    __str__ = str.__str__
+
+
+class OpportunityState(BaseModel):
+    """An opportunity as it is in Odoo, for one of the people whose conversation it follows. No data of the customer.
+
+    :ivar lead_id: Odoo's id of the opportunity
+    :ivar as_of: when Odoo read this state, by PostgreSQL's clock
+    :ivar stage_id: Odoo's id of the stage
+    :ivar stage: name of the stage in Odoo, in the language of the database
+    :ivar manychat_stage_id: number of the ManyChat stage that is mapped to it
+    :ivar manychat_stage: label of that stage
+    :ivar lost_reason: only if it is lost
+    :ivar salesperson_id: Odoo's id of the user
+    :ivar expected_revenue: in ``currency``
+    :ivar currency: ISO 4217
+    :ivar closed_at: when it was won or lost
+    :ivar first_answered_at: when a user first answered the customer, as far as Odoo knows
+    :ivar merged_into: of a person whose own opportunity was merged into this one: Odoo's id of this one
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    lead_id: Annotated[int, BeforeValidator(required)]
+    as_of: Annotated[datetime, BeforeValidator(to_datetime), BeforeValidator(required)]
+    status: Status
+    stage_id: Id = None
+    stage: Label = None
+    manychat_stage_id: Id = None
+    manychat_stage: Label = None
+    lost_reason: Label = None
+    salesperson_id: Id = None
+    salesperson: Label = None
+    team_id: Id = None
+    team: Label = None
+    expected_revenue: float | None = None
+    currency: Label = None
+    closed_at: Moment = None
+    first_answered_at: Moment = None
+    merged_into: Id = None
