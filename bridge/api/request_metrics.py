@@ -42,7 +42,7 @@ REQUESTS = Histogram(
     buckets=CALL,
     registry=REGISTRY,
 )
-WEBHOOKS = Counter(
+WEBHOOK_REQUESTS = Counter(
     "miasalud_webhook_requests",
     "Requests to the standby webhooks, by the event's type and the answer: accepted, valid (a dry run), or the error's "
     "code. unavailable: the event was not stored.",
@@ -51,7 +51,7 @@ WEBHOOKS = Counter(
 )
 for _type in WEBHOOKS:
     for _answer in (*ANSWERS, OTHER):
-        WEBHOOKS.labels(_type.value, _answer)
+        WEBHOOK_REQUESTS.labels(_type.value, _answer)
 
 
 def count_webhook(event_type: EventType, answer: str) -> None:
@@ -59,7 +59,7 @@ def count_webhook(event_type: EventType, answer: str) -> None:
 
     :param answer: one of :data:`ANSWERS`; any other counts as :data:`OTHER`
     """
-    WEBHOOKS.labels(event_type.value, answer if answer in ANSWERS else OTHER).inc()
+    WEBHOOK_REQUESTS.labels(event_type.value, answer if answer in ANSWERS else OTHER).inc()
 
 
 class RequestMetrics:

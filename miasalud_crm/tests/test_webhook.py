@@ -10,7 +10,7 @@ from odoo.tests import HttpCase, tagged
 from odoo.tools import mute_logger
 
 from bridge.contract.event import from_envelope
-from bridge.contract.payloads import WEBHOOKS, EventType
+from bridge.contract.payloads import WEBHOOKS
 from bridge.contract.reading import MAX_MESSAGE_CHARS
 
 from .. import relay_thread
