@@ -37,8 +37,8 @@ _CHANGED = """
      UNION
     SELECT lead_id FROM manychat_identity WHERE manychat_id = ANY(%(manychat_ids)s::text[])
 """
-_INSERT = f"""
-    WITH {states_of(_CHANGED, LOCK)}, before AS (
+_INSERT = """
+    WITH {states}, before AS (
         SELECT * FROM jsonb_to_recordset(%(leads)s) AS before (
                lead_id int, is_new boolean, stage_id int, active boolean, lost_reason_id int, user_id int, team_id int,
                expected_revenue numeric, answered boolean, by text, uid int)
@@ -46,7 +46,7 @@ _INSERT = f"""
         SELECT * FROM jsonb_to_recordset(%(links)s) AS links (
                manychat_id text, lead_id int, is_merge boolean, state jsonb, by text, uid int)
     ), changes AS (
-        SELECT states.manychat_id, states.state, states.as_of,
+        SELECT states.manychat_id, states.lead_id, states.state, states.as_of,
                COALESCE(links.by, before.by) AS by,
                CASE WHEN links.by IS NULL THEN before.uid ELSE links.uid END AS uid,
                CASE WHEN before.active THEN stage_before.id END AS stage_before_id,
@@ -84,15 +84,15 @@ _INSERT = f"""
                           ELSE 'open' END
           ) AS was (status)
          UNION ALL
-        SELECT manychat_id, state || '{{"status": "deleted"}}', (state->>'as_of')::timestamptz AT TIME ZONE 'UTC',
+        SELECT manychat_id, NULL, state || '{"status": "deleted"}', (state->>'as_of')::timestamptz AT TIME ZONE 'UTC',
                by, uid, NULL, NULL, ARRAY['deleted']
           FROM links
          WHERE lead_id IS NOT NULL AND state IS NOT NULL
            AND NOT EXISTS (SELECT FROM manychat_identity WHERE manychat_identity.manychat_id = links.manychat_id)
     )
-    INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, source, received_at, occurred_at, retries,
-                                create_uid, create_date, write_uid, write_date)
-    SELECT encode(sha256(convert_to(%(token)s || manychat_id, 'UTF8')), 'hex'), 'decision', manychat_id, 'pending',
+    INSERT INTO manychat_event (event_id, type, manychat_id, lead_id, state, payload, source, received_at, occurred_at,
+                                retries, create_uid, create_date, write_uid, write_date)
+    SELECT encode(sha256(convert_to(%(token)s || manychat_id, 'UTF8')), 'hex'), 'decision', manychat_id, lead_id, 'pending',
            jsonb_strip_nulls(jsonb_build_object(
                'manychat_id', manychat_id, 'decided', decided, 'by', by, 'user_id', uid,
                'stage_before_id', stage_before_id, 'stage_before', left(stage_before, 256), 'state', state)),
@@ -100,9 +100,9 @@ _INSERT = f"""
       FROM changes
      WHERE cardinality(decided) > 0
         ON CONFLICT (event_id) DO UPDATE
-           SET payload = EXCLUDED.payload, received_at = EXCLUDED.received_at, occurred_at = EXCLUDED.occurred_at
+           SET payload = EXCLUDED.payload, lead_id = EXCLUDED.lead_id, received_at = EXCLUDED.received_at, occurred_at = EXCLUDED.occurred_at
     RETURNING event_id
-"""
+""".replace("{states}", states_of(_CHANGED, LOCK))
 _FORGET = "DELETE FROM manychat_event WHERE event_id = ANY(%s) AND state = 'pending' RETURNING event_id"
 
 

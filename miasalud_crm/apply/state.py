@@ -9,7 +9,7 @@ from .. import private_sql
 BRIDGE_USER = "miasalud_crm.user_bridge"
 #: A text of the contract is as long at most.
 _NAME = "left(COALESCE({name}->>home.lang, {name}->>'en_US'), 256)"
-_MOMENT = "to_char({moment}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+_MOMENT = 'to_char({moment}, \'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\')'
 
 #: The rows ``states``. A clock that is read in the same SELECT as a lock would be read before it, therefore ``dated``.
 _STATES = """

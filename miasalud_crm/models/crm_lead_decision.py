@@ -109,8 +109,8 @@ class CrmLead(models.Model):
         :param int after: the ``after`` of the answer before; 0 at first
         :param int limit: people in one answer
         :param list manychat_ids: only these people, for those that were busy; ``after`` does not count then
-        :return dict: ``states``: dicts of ``manychat_id`` and ``state`` (see
-            ``bridge.contract.opportunity_state.OpportunityState``); ``busy``: ManyChat ids to ask for again;
+        :return dict: ``states``: dicts of ``manychat_id`` and the fields of
+            ``bridge.contract.opportunity_state.OpportunityState``; ``busy``: ManyChat ids to ask for again;
             ``after``: for the next call, ``False`` after the last people; ``unknown``: those of ``manychat_ids`` that
             have no opportunity
         :raises AccessError: the caller is not in that group
@@ -120,7 +120,7 @@ class CrmLead(models.Model):
         rows = read_page(self.env, int(after or 0), MOST_STATES if asked is not None else limit, asked)
         is_last = asked is not None or len(rows) < limit
         return {
-            "states": [{"manychat_id": row["manychat_id"], "state": row["state"]} for row in rows if row["state"]],
+            "states": [{"manychat_id": row["manychat_id"], **row["state"]} for row in rows if row["state"]],
             "busy": [row["manychat_id"] for row in rows if not row["state"]],
             "after": False if is_last else rows[-1]["id"],
             "unknown": sorted({*(asked or ())} - {row["manychat_id"] for row in rows}),
