@@ -177,7 +177,8 @@ class OdooStandIn:
             return {**result, "code": "unmapped_stage", "message": "No stage is mapped to this ManyChat stage."}
         lead = self.leads.get(event.manychat_id)
         if lead is None:
-            lead = self.leads[event.manychat_id] = {"id": len(self.leads) + 1, "stage": stage, "order": event.order}
+            lead_id = 1 + max((each["id"] for each in self.leads.values()), default=0)
+            lead = self.leads[event.manychat_id] = {"id": lead_id, "stage": stage, "order": event.order}
             result.update(status="created", stage_after=stage)
             self.moves.append((event.manychat_id, stage))
         elif event.order < lead["order"]:

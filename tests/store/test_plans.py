@@ -38,6 +38,7 @@ from bridge.store import (
     notices,
     odoo_settings,
     opportunities,
+    opportunity_differences,
     opportunity_states,
     pauses,
     records,
@@ -236,6 +237,7 @@ def exercise(store: Store) -> None:
     store.run(audit.finish, {person.id: Done("stored"), move.id: Done("created", 1, None, "A")})
     known = read_state(state(9003))
     store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A", known))})
+    exercise_back_fill(store)
     exercise_api(store)
     for event_id in (move.id, "none"):
         store.run(history.details, event_id, None)
@@ -251,6 +253,16 @@ def exercise(store: Store) -> None:
     exercise_adoption(store)
     store.run(erasure.erase, "P1")
     store.run(erasure.unreadable_letters)
+
+
+def exercise_back_fill(store: Store) -> None:
+    """What Odoo says of all opportunities: some are known, some differ, some are gone."""
+    states = {name: found for name in ("P1", "P2", "P-none") if (found := read_state(state(9004, 2)))}
+    store.run(opportunity_differences.differences, states)
+    for _ in range(2):
+        store.run(opportunity_differences.adopt, states, NOON)
+    known = store.run(opportunity_differences.known_after, 17, 2)
+    store.run(opportunity_differences.mark_deleted, known, NOON)
 
 
 def exercise_adoption(store: Store) -> None:

@@ -30,6 +30,7 @@ from bridge.store import (
     notices,
     odoo_settings,
     opportunities,
+    opportunity_differences,
     opportunity_states,
     pauses,
     records,
@@ -133,6 +134,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A"))})
     store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A", read_state(state(10**6))))})
 
+    back_fill(store)
     store.run(retention.due, NOON)
     for purge in PURGES:
         store.run(purge, NOON + timedelta(days=100_000))
@@ -175,6 +177,14 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     assert written == schema.metadata.tables.keys()
     for sql in statements:
         check(sql)
+
+
+def back_fill(store: Store) -> None:
+    for stage_id in (1, 2):
+        states = {name: read_state(state(10**6 + stage_id, stage_id)) for name in ("MC1", "MC-new")}
+        store.run(opportunity_differences.adopt, states, NOON)
+    known = store.run(opportunity_differences.known_after, 0, 9)
+    store.run(opportunity_differences.mark_deleted, known, NOON)
 
 
 def compiled(statement: sa.Select) -> str:
