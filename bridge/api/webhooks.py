@@ -92,12 +92,19 @@ def _receive(request: Request, event_type: EventType) -> Response:
         source="api",
         zone=request.state.key.tzinfo,
     )
+    request.state.trace_id = event.trace_id
     context = Context.of(request)
     if headers.is_dry_run:
         return json_response(200, _forecast(context, event))
     context.queues[event_type].send_or_create(event.encode())
     context.accepted.note(event)
-    log.info("event_accepted", event_id=event.id, manychat_id=event.manychat_id, type=event.type.value)
+    log.info(
+        "event_accepted",
+        event_id=event.id,
+        trace_id=event.trace_id,
+        manychat_id=event.manychat_id,
+        type=event.type.value,
+    )
     return json_response(200, webhook.accepted(event))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from .. import metrics
+from ..contract import traceparent
 from ..contract.event import Event
 from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
@@ -90,11 +91,18 @@ def reconciled(event_id: str, manychat_id: str, result: str, *, skipped: bool) -
     """
     metrics.RECONCILED.labels(result).inc()
     if not skipped:
-        log.warning("reconciled", event_id=event_id, manychat_id=manychat_id, outcome=result)
+        # The newest event of an opportunity may be unknown.
+        about = {"event_id": event_id, "trace_id": traceparent.trace_id(traceparent.of_event(event_id))}
+        log.warning("reconciled", **about, manychat_id=manychat_id, outcome=result)
 
 
 def _about(event: Event) -> dict[str, Any]:
-    about = {"event_id": event.id, "manychat_id": event.manychat_id, "type": event.type.value}
+    about = {
+        "event_id": event.id,
+        "trace_id": event.trace_id,
+        "manychat_id": event.manychat_id,
+        "type": event.type.value,
+    }
     # A bot builder must set the bot's clock right: until then its events are ordered by their receipt.
     return {**about, "clock_is_wrong": True} if event.clock_is_wrong else about
 

@@ -13,6 +13,7 @@ from bridge.contract.webhook import WebhookError
 
 from .. import sent_request, valid_key
 from ..private_sql import private
+from . import request_ids
 from .api import authenticate, route, webhook_env, webhook_user_id
 
 
@@ -44,6 +45,7 @@ class ManychatWebhook(http.Controller):
                 source="odoo",
                 zone=key.zone,
             )
+            request_ids.name_trace(http_request.environ, event)
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
                 message = sentence("This key is for one test event. Bots need a key of their own.")
                 raise WebhookError(403, "test_key", message)
