@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from .. import spans
 from ..contract.event import Event
 from ..contract.outcomes import ErrorCode
 from ..contract.sentences import sentence
@@ -28,7 +29,8 @@ def bisect_batch(
     :raises Outage: a dependency is down; halves that were done before stay done
     """
     try:
-        return handle(events)
+        with spans.in_hand(events):
+            return handle(events)
     except Outage:
         raise
     except Exception as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from .. import metrics
+from .. import metrics, spans
 from ..contract import traceparent
 from ..contract.event import Event
 from ..contract.outcomes import EventOutcome
@@ -29,6 +29,7 @@ def first_attempt(event: Event, queue: str, enqueued_at: datetime) -> None:
     now = datetime.now(timezone.utc)
     metrics.HOPS.labels(queue, "outbox").observe(_seconds(event.received_at, enqueued_at))
     metrics.HOPS.labels(queue, "queue").observe(_seconds(enqueued_at, now))
+    spans.record("queue", event, enqueued_at, now, kind="consumer", queue=queue)
 
 
 def applied(event: Event, done: Done, *, attempts: int, first_tried_at: datetime) -> None:
@@ -39,6 +40,7 @@ def applied(event: Event, done: Done, *, attempts: int, first_tried_at: datetime
     metrics.LATENCY.labels(event.type.value).observe(took)
     metrics.HOPS.labels(event.type.queue, "bridge").observe(_seconds(first_tried_at, now))
     metrics.LAST_SUCCESS.labels(event.type.queue).set(now.timestamp())
+    spans.record("bridge", event, first_tried_at, now, outcome=done.status, attempts=attempts)
     fields: dict[str, Any] = {"outcome": done.status, "attempts": attempts, "ms": round(took * 1000)}
     if done.lead_id:
         fields["lead_id"] = done.lead_id

@@ -5,6 +5,7 @@ import psycopg2
 from odoo import http
 from odoo.http import request
 
+from bridge import spans
 from bridge.contract import webhook
 from bridge.contract.payloads import WEBHOOKS
 from bridge.contract.request_headers import RequestHeaders
@@ -56,7 +57,8 @@ class ManychatWebhook(http.Controller):
             raise
         if headers.is_dry_run:
             return 200, webhook_env()["manychat.request"]._forecast(event, headers.is_recorded)
-        self._store(event, key, sent_request.of(http_request, body))
+        with spans.webhook(event, received_at, service=spans.ODOO) as traced:
+            self._store(traced, key, sent_request.of(http_request, body))
         return 200, webhook.accepted(event)
 
     def _refuse_method(self, event_type, error):

@@ -9,6 +9,7 @@ from psycopg2.extras import Json
 
 from odoo import api, models
 
+from bridge import spans
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
 from bridge.contract.sentences import sentence
@@ -178,18 +179,19 @@ class ManychatEvent(models.Model):
         failures, undeliverable, messages = [], {}, []
         for row in rows:
             try:
-                message = from_envelope(_envelope(row))
-                messages.append((row["id"], message.type.queue, message.encode()))
+                event = from_envelope(_envelope(row))
+                messages.append((row["id"], event, event.encode()))
             except Exception as error:
                 # Whatever is wrong with one row, it is no fault of the others.
                 undeliverable[row["id"]] = _damage(error)
 
         def put(message):
-            row_id, queue, content = message
+            row_id, event, content = message
             if failures:
                 return None  # it would only wait for the same time-out
             try:
-                queues.put(queue, content)
+                queues.put(event.type.queue, content)
+                _export_span(event)
                 return row_id
             except MessageRefused as error:
                 undeliverable[row_id] = sentence("The queue refuses this event: %(what)s.", what=error)
@@ -330,6 +332,12 @@ class ManychatEvent(models.Model):
                 configuration.ENVIRONMENT_PREFIX,
                 configuration.ENVIRONMENT_PREFIX,
             )
+
+
+def _export_span(event):
+    # An event that is sent again was not in the outbox all the time.
+    if not event.retries:
+        spans.record("outbox", event, event.received_at, kind="producer", service=spans.ODOO, queue=event.type.queue)
 
 
 def _envelope(row):
