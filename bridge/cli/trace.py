@@ -18,9 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..connect import open_engine, open_odoo, open_queue
+from ..contract import traceparent
 from ..contract.errors import ContractError
 from ..contract.event import decode
 from ..contract.fields import format_datetime
+from ..contract.payloads import EventType
 from ..errors import ConfigurationError, OdooRefused, Outage, QueueMissing
 from ..monitoring.probes import PATHS
 from ..queue import Queue
@@ -93,6 +95,7 @@ def _peek(queue: Queue) -> dict[str, dict[str, Any]]:
             continue
         found[event.id] = {
             "queue": queue.name,
+            "trace_id": event.trace_id,
             "manychat_id": event.manychat_id,
             "type": event.type.value,
             "enqueued_at": format_datetime(message.inserted_at),
@@ -103,7 +106,11 @@ def _peek(queue: Queue) -> dict[str, dict[str, Any]]:
 
 def trace(
     wanted: Annotated[
-        str, typer.Argument(metavar="ID", help="An event's id, or its beginning; or a ManyChat id, to list its events.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="An event's id, or its beginning; the id of a trace; or a ManyChat id, to list its events.",
+        ),
     ],
     as_json: JsonObject = False,
 ) -> None:
@@ -150,11 +157,13 @@ def trace(
 
 
 def _ids_like(systems: _Systems, beginning: str) -> list[str]:
-    """Ids with this beginning, from all systems."""
+    """Ids with this beginning, or of the trace with this id, from all systems."""
     ids = {row.event_id for row in systems.sql(store_history.events_with_prefix, beginning) or []}
     ids |= set(systems.sql(store_history.dead_lettered_with_prefix, beginning) or [])
     ids |= {row["event_id"] for row in systems.odoo(event_id=beginning)}
-    ids |= {event_id for event_id in systems.waiting() if event_id.startswith(beginning)}
+    for event_id, message in systems.waiting().items():
+        if event_id.startswith(beginning) or message["trace_id"] == beginning:
+            ids.add(event_id)
     return sorted(ids)
 
 
@@ -218,6 +227,11 @@ def _history(systems: _Systems, event_id: str) -> dict[str, Any]:
     opportunity = _json(kept.opportunity) if kept and kept.opportunity else None
     history = {
         "event_id": event_id,
+        # The audit does not keep a trace that the sender named.
+        "trace_id": next(
+            (part["trace_id"] for part in (odoo, waiting) if part and part.get("trace_id")),
+            traceparent.trace_id(traceparent.of_event(event_id)),
+        ),
         "manychat_id": who or (letter and letter["manychat_id"]),
         "type": next((part["type"] for part in (audit, odoo, waiting, letter) if part), None),
         "odoo": odoo,
@@ -244,8 +258,11 @@ def _timeline(history: Mapping[str, Any]) -> list[dict[str, str]]:
     odoo, audit, letter = (history[name] or {} for name in ("odoo", "audit", "dead_letter"))
     waiting = history["queue"] or {}
     source = audit.get("source") or odoo.get("source") or "?"
+    received = (_RECEIVERS.get(source, source), "received the event")
+    if history["type"] == EventType.DECISION.value:
+        received = ("Odoo", "the opportunity was changed")
     steps = [
-        (audit.get("received_at") or odoo.get("received_at"), _RECEIVERS.get(source, source), "received the event"),
+        (audit.get("received_at") or odoo.get("received_at"), *received),
         (audit.get("enqueued_at") or waiting.get("enqueued_at"), "queue", _put_on(history)),
         (
             audit.get("started_at"),
@@ -343,6 +360,7 @@ def _print_history(history: Mapping[str, Any]) -> None:
         + (f", happened {_utc(occurred)[:19].replace('T', ' ')} UTC" if occurred else "")
         + (" (the bot's clock is wrong)" if (history["audit"] or {}).get("clock_is_wrong") else "")
     )
+    say(f"Trace {history['trace_id']}")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -364,11 +382,14 @@ def _print_opportunity(history: Mapping[str, Any], say: Callable[[str], None]) -
         lost = "" if odoo.get("lead_active") else " (lost or archived)"
         say(f"Opportunity {odoo['lead_id']} in Odoo: “{odoo.get('lead_stage') or '?'}”{lost}.")
     if opportunity:
+        stands = f"in “{opportunity['stage'] or '?'}”" + (f", {status}" if (status := opportunity["status"]) else "")
         newest = "this event is its newest" if opportunity["event_id"] == history["event_id"] else "newer events exist"
-        say(f"SQL: {opportunity['odoo_sync_status']}, in “{opportunity['stage'] or '?'}”; {newest}.")
-    if history["stage_history"] and history["type"] == "opportunity":
+        more = "" if history["type"] == EventType.DECISION.value else f"; {newest}"
+        say(f"SQL: {opportunity['odoo_sync_status']}, {stands}{more}.")
+    if history["stage_history"] and history["type"] in (EventType.OPPORTUNITY.value, EventType.DECISION.value):
         say("Its stages:")
         for move in history["stage_history"]:
             mark = "→" if move["event_id"] == history["event_id"] else " "
             at = move["event_at"][:19].replace("T", " ")
-            say(f" {mark} {at}  {move['stage_from'] or '(new)'} → {move['stage_to']}")
+            before, after = move["stage_from"] or "(none)", move["stage_to"] or f"({move['status'] or 'none'})"
+            say(f" {mark} {at}  {before} → {after} by {move['moved_by']}")
