@@ -359,33 +359,36 @@ class TestDecidedBy(DecisionCase):
         job.ir_actions_server_id.run()
         self.assertBy(Actor.AUTOMATION)
 
-    def test_an_automation_rule_belongs_to_the_move_that_sets_it_off(self):
+    def rule(self):
+        """An automation rule: in stage 20, an expected revenue of 77."""
         if "base.automation" not in self.env:
             self.skipTest("Automation Rules are not installed")
+        model = self.env["ir.model"]._get("crm.lead").id
+        code = "records.write({'expected_revenue': 77})"
+        action = {"name": "Importe", "model_id": model, "state": "code", "code": code}
         self.env["base.automation"].create(
             {
                 "name": "Regla",
-                "model_id": self.env["ir.model"]._get("crm.lead").id,
+                "model_id": model,
                 "trigger": "on_create_or_write",
                 "filter_domain": f"[('stage_id', '=', {self.stages[20].id})]",
-                "action_server_ids": [
-                    (
-                        0,
-                        0,
-                        {
-                            "name": "Importe",
-                            "model_id": self.env["ir.model"]._get("crm.lead").id,
-                            "state": "code",
-                            "code": "records.write({'expected_revenue': 77})",
-                        },
-                    )
-                ],
+                "action_server_ids": [(0, 0, action)],
             }
         )
+
+    def test_an_automation_rule_belongs_to_the_move_that_sets_it_off(self):
+        self.rule()
         self.mine().stage_id = self.stages[20]
         payload = self.one()
         self.assertEqual((payload.by, payload.user_id), (Actor.PERSON, self.user.id))
         self.assertEqual(payload.state.expected_revenue, 77)
+
+    def test_an_automation_rule_that_the_chat_sets_off_decides_by_itself(self):
+        self.rule()
+        [result] = self.apply(opportunity(PERSON, 20, 5))
+        payload = self.one()
+        self.assertEqual((payload.decided, payload.by), ((Decided.REVENUE,), Actor.AUTOMATION))
+        self.assertEqual(result["state"]["expected_revenue"], 77)
 
     def test_an_import(self):
         columns = ["name", "type", "x_manychat_id", "expected_revenue"]
