@@ -92,15 +92,16 @@ _INSERT = """
     )
     INSERT INTO manychat_event (event_id, type, manychat_id, lead_id, state, payload, source, received_at, occurred_at,
                                 retries, create_uid, create_date, write_uid, write_date)
-    SELECT encode(sha256(convert_to(%(token)s || manychat_id, 'UTF8')), 'hex'), 'decision', manychat_id, lead_id, 'pending',
-           jsonb_strip_nulls(jsonb_build_object(
+    SELECT encode(sha256(convert_to(%(token)s || manychat_id, 'UTF8')), 'hex'), 'decision', manychat_id, lead_id,
+           'pending', jsonb_strip_nulls(jsonb_build_object(
                'manychat_id', manychat_id, 'decided', decided, 'by', by, 'user_id', uid,
                'stage_before_id', stage_before_id, 'stage_before', left(stage_before, 256), 'state', state)),
            'odoo', as_of, as_of, 0, %(uid)s, now() AT TIME ZONE 'UTC', %(uid)s, now() AT TIME ZONE 'UTC'
       FROM changes
      WHERE cardinality(decided) > 0
         ON CONFLICT (event_id) DO UPDATE
-           SET payload = EXCLUDED.payload, lead_id = EXCLUDED.lead_id, received_at = EXCLUDED.received_at, occurred_at = EXCLUDED.occurred_at
+           SET payload = EXCLUDED.payload, lead_id = EXCLUDED.lead_id, received_at = EXCLUDED.received_at,
+               occurred_at = EXCLUDED.occurred_at
     RETURNING event_id
 """.replace("{states}", states_of(_CHANGED, LOCK))
 _FORGET = "DELETE FROM manychat_event WHERE event_id = ANY(%s) AND state = 'pending' RETURNING event_id"

@@ -1,6 +1,5 @@
 from unittest.mock import patch
 
-from odoo.exceptions import UserError
 from odoo.tests import tagged
 from odoo.tests.common import new_test_user
 
@@ -55,6 +54,7 @@ class TestDecision(DecisionCase):
         self.assertEqual(payload.state.status, Status.WON)
         self.assertIsNotNone(payload.state.closed_at)
 
+        self.mine().stage_id = self.stages[25]  # Odoo 19 refuses to lose a won one
         self.begin()
         reason = self.env["crm.lost.reason"].create({"name": "Precio «alto» %s 'x' \\ 🙂"})
         self.mine().action_set_lost(lost_reason_id=reason.id)
@@ -115,10 +115,10 @@ class TestDecision(DecisionCase):
     def test_what_a_savepoint_takes_back_is_no_decision(self):
         lead = self.mine()
         lead.expected_revenue = 10
-        with self.assertRaises(UserError), self.env.cr.savepoint():
+        with self.assertRaises(ZeroDivisionError), self.env.cr.savepoint():
             lead.stage_id = self.stages[18]
             self.env.cr.flush()
-            raise UserError("no")
+            raise ZeroDivisionError
         payload = self.one()
         self.assertDecided(payload, Decided.REVENUE)
         self.assertEqual(payload.state.stage_id, self.stages[17].id)
@@ -359,37 +359,36 @@ class TestDecidedBy(DecisionCase):
         job.ir_actions_server_id.run()
         self.assertBy(Actor.AUTOMATION)
 
-    def test_an_automation_rule_belongs_to_the_move_that_sets_it_off(self):
+    def rule(self):
+        """An automation rule: in stage 20, an expected revenue of 77."""
         if "base.automation" not in self.env:
             self.skipTest("Automation Rules are not installed")
+        model = self.env["ir.model"]._get("crm.lead").id
+        code = "records.write({'expected_revenue': 77})"
+        action = {"name": "Importe", "model_id": model, "state": "code", "code": code}
         self.env["base.automation"].create(
             {
                 "name": "Regla",
-                "model_id": self.env["ir.model"]._get("crm.lead").id,
+                "model_id": model,
                 "trigger": "on_create_or_write",
                 "filter_domain": f"[('stage_id', '=', {self.stages[20].id})]",
-                "action_server_ids": [
-                    (
-                        0,
-                        0,
-                        {
-                            "name": "Importe",
-                            "model_id": self.env["ir.model"]._get("crm.lead").id,
-                            "state": "code",
-                            "code": "records.write({'expected_revenue': 77})",
-                        },
-                    )
-                ],
+                "action_server_ids": [(0, 0, action)],
             }
         )
+
+    def test_an_automation_rule_belongs_to_the_move_that_sets_it_off(self):
+        self.rule()
         self.mine().stage_id = self.stages[20]
         payload = self.one()
         self.assertEqual((payload.by, payload.user_id), (Actor.PERSON, self.user.id))
         self.assertEqual(payload.state.expected_revenue, 77)
-        self.begin()
-        self.apply(opportunity(PERSON, 19, 60 * 24 * 3650))
-        self.begin()
-        self.apply(opportunity(PERSON, 20, 60 * 24 * 3650 + 1))
+
+    def test_an_automation_rule_that_the_chat_sets_off_decides_by_itself(self):
+        self.rule()
+        [result] = self.apply(opportunity(PERSON, 20, 5))
+        payload = self.one()
+        self.assertEqual((payload.decided, payload.by), ((Decided.REVENUE,), Actor.AUTOMATION))
+        self.assertEqual(result["state"]["expected_revenue"], 77)
 
     def test_an_import(self):
         columns = ["name", "type", "x_manychat_id", "expected_revenue"]
@@ -418,11 +417,7 @@ class TestDecidedBy(DecisionCase):
         lead.write({"team_id": team.id, "user_id": False})
         self.begin()
         with patch.object(type(self.env.cr), "commit", lambda cr: None):
-            team._action_assign_leads(force_quota=True) if "force_quota" in (
-                team._action_assign_leads.__wrapped__.__code__.co_varnames
-                if hasattr(team._action_assign_leads, "__wrapped__")
-                else ()
-            ) else team._action_assign_leads()
+            team._action_assign_leads(force_quota=True, creation_delta_days=0)
         self.assertEqual(self.lead(PERSON).user_id, member.user_id)
         self.assertBy(Actor.ASSIGNMENT)
 
