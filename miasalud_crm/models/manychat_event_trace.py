@@ -1,3 +1,5 @@
+from collections.abc import Collection
+
 from odoo import api, fields, models
 from odoo.tools import SQL
 
@@ -42,7 +44,7 @@ class ManychatEvent(models.Model):
     def _search_trace_id(self, operator, value):
         """By whole ids only, as indexes can find them."""
         values = [value] if isinstance(value, str) else value
-        if operator not in ("=", "in") or not isinstance(values, list | tuple | set | frozenset):
+        if operator not in ("=", "in") or not isinstance(values, Collection):  # Odoo 19 has a set of its own
             raise NotImplementedError(f"A trace is searched by its id, not by {operator}.")
         wanted = [str(each).strip().lower() for each in values if each]
         found = [event_id for each in wanted for event_id in self._ids_of_trace(each)]
