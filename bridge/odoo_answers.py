@@ -41,14 +41,16 @@ class HeartbeatAnswer:
 class StatesAnswer:
     """What Odoo answers about the states of opportunities.
 
-    :ivar states: by ManyChat id; those without one have no opportunity, unless they are busy
+    :ivar states: by ManyChat id
     :ivar busy: ManyChat ids of opportunities that another transaction is changing: to be asked for again
     :ivar after: where the next page begins; ``None``: there is none
+    :ivar unknown: ManyChat ids of those who were asked for and have no opportunity
     """
 
     states: dict[str, OpportunityState]
     busy: list[str]
     after: int | None
+    unknown: list[str]
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> StatesAnswer:
@@ -58,4 +60,5 @@ class StatesAnswer:
             {manychat_id: state for manychat_id, state in states.items() if state},
             [str(manychat_id) for manychat_id in answer.get("busy") or ()],
             answer.get("after") or None,
+            [str(manychat_id) for manychat_id in answer.get("unknown") or ()],
         )

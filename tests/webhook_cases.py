@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS, EventType
 from bridge.contract.reading import read
 from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.strict_json import parse_json
@@ -49,7 +49,7 @@ class Case:
     @property
     def is_dated(self) -> bool:
         """Whether the event has a date of its own, so that it has one id wherever it is received."""
-        [event_type] = [each for each in EventType if each.route == (self.route[0], self.route[1].partition("?")[0])]
+        [event_type] = [each for each in WEBHOOKS if each.route == (self.route[0], self.route[1].partition("?")[0])]
         return read(event_type, parse_json(self.content)).payload.date is not None
 
     @property

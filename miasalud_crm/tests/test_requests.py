@@ -8,7 +8,7 @@ from odoo.tests import TransactionCase, new_test_user, tagged
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import accept
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS, EventType
 from bridge.contract.strict_json import parse_json
 from bridge.contract.webhook import accepted
 
@@ -142,7 +142,7 @@ class TestRequests(TransactionCase):
 
     def test_there_is_one_for_each_webhook_and_for_each_mapped_stage(self):
         webhooks = self.requests()["webhooks"]
-        self.assertEqual({webhook["name"] for webhook in webhooks}, {event_type.value for event_type in EventType})
+        self.assertEqual({webhook["name"] for webhook in webhooks}, {event_type.value for event_type in WEBHOOKS})
         for webhook in webhooks:
             method, path = EventType(webhook["name"]).route
             self.assertEqual((webhook["method"], webhook["url"]), (method, "https://crm.example.com" + path))

@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS, EventType
 
 from .api import Api
 
@@ -73,7 +73,7 @@ def test_webhooks_are_counted_by_type_and_answer(api: Api) -> None:
 
     before = webhooks(api)
     # So that an alert on their rise has a value to rise from.
-    assert before.keys() >= {(kind.value, answer) for kind in EventType for answer in ("accepted", "unavailable")}
+    assert before.keys() >= {(kind.value, answer) for kind in WEBHOOKS for answer in ("accepted", "unavailable")}
     send({"manychat_id": "MC1"})
     send({"manychat_id": "MC1"}, headers={"X-Dry-Run": "1"})
     send({})

@@ -11,7 +11,7 @@ import pytest
 from bridge.contract import examples
 from bridge.contract.errors import ContractError
 from bridge.contract.event import accept, decode
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS, EventType
 from bridge.contract.strict_json import parse_json
 
 from .test_reading import ASSIGNMENT, CONTACT, NOW, OPPORTUNITY, UPDATE, refusal, take, warned
@@ -154,14 +154,14 @@ _BODIES = {
     UPDATE: examples.CAMPAIGN_CONTACT,
     OPPORTUNITY: examples.OPPORTUNITY,
 }
-_MISDIRECTED = [(sent, to) for sent in EventType for to in EventType if sent.queue != to.queue]
+_MISDIRECTED = [(sent, to) for sent in WEBHOOKS for to in WEBHOOKS if sent.queue != to.queue]
 
 
 @pytest.mark.parametrize(("sent", "to"), _MISDIRECTED)
 def test_a_body_at_the_wrong_address_is_told_the_right_one(sent: EventType, to: EventType) -> None:
     error = refusal(to, _BODIES[sent])
     assert error.code == "wrong_endpoint"
-    assert any(" ".join(other.route) in error.message for other in EventType if other.queue == sent.queue)
+    assert any(" ".join(other.route) in error.message for other in WEBHOOKS if other.queue == sent.queue)
     assert error.errors
     for field in sent.spec.telling:
         least = {"manychat_id": "1", field: {"stage_id": 17} if field == "state" else "2025-01-01"}

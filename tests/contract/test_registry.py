@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bridge.contract import webhook
-from bridge.contract.payloads import DEAD_LETTER_QUEUE, QUEUES, EventQueue, EventType
+from bridge.contract.payloads import DEAD_LETTER_QUEUE, QUEUES, WEBHOOKS, EventQueue, EventType
 from deploy.proxy.paths import TEMPLATE
 
 ROOT = Path(__file__).parents[2]
@@ -155,7 +155,7 @@ def test_the_proxy_answers_as_the_webhooks_do() -> None:
 
 def test_types_queues_and_paths_are_written_nowhere_else() -> None:
     words = [
-        *(each.spec.path for each in EventType),
+        *(each.spec.path for each in WEBHOOKS),
         *QUEUES.values(),
         DEAD_LETTER_QUEUE,
         # The other types' names are words of many meanings.
@@ -171,5 +171,5 @@ def test_types_queues_and_paths_are_written_nowhere_else() -> None:
 
 def test_each_queue_has_a_type_and_types_differ_in_their_paths() -> None:
     assert {each.spec.queue for each in EventType} == set(EventQueue)
-    assert len({each.spec.path for each in EventType}) == len(EventType)
+    assert len({each.spec.path for each in WEBHOOKS}) == len(WEBHOOKS)
     assert not set(QUEUES.values()) & {DEAD_LETTER_QUEUE}

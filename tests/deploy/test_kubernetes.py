@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from bridge import __version__
-from bridge.contract.payloads import QUEUES, EventType
+from bridge.contract.payloads import QUEUES, WEBHOOKS
 
 from .commands import parses, setting_names
 
@@ -141,7 +141,7 @@ def test_scaling_has_one_bridge_at_least_and_no_second_master() -> None:
 def test_only_webhooks_and_health_are_public() -> None:
     (rule,) = find("Ingress", "webhooks")["spec"]["rules"]
     paths = rule["http"]["paths"]
-    assert {each["path"] for each in paths} == {each.route[1] for each in EventType} | {"/health"}
+    assert {each["path"] for each in paths} == {each.route[1] for each in WEBHOOKS} | {"/health"}
     assert {each["pathType"] for each in paths} == {"Exact"}
     assert find("Ingress", "webhooks")["spec"]["tls"]
 

@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS
 from tests.world import World
 
-ROUTES = [each.route for each in EventType]
+ROUTES = [each.route for each in WEBHOOKS]
 FIELDS = [
     "manychat_id", "first_name", "phone", "channel", "entry_date", "medical_advisor_id", "state", "stage_id", "stage",
     "summary", "date", "nombre_lead", "datetime_actual", "campaign_id", "comercial_id", "last_state",
