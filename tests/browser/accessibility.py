@@ -29,6 +29,7 @@ ODOOS_OWN: list[tuple[str, str, str]] = [
     ("aria-allowed-attr", ".o_searchview_facet, .o_searchview_input", "the search of Odoo 19"),
     ("aria-allowed-attr", ".o-autocomplete--input", "a field with suggestions in Odoo 19"),
     ("aria-allowed-attr", ".o-dropdown, .o-dropdown-item", "menus and their items in Odoo 19"),
+    ("color-contrast", ".o_datetime_picker div", "days of the months beside the shown one"),
     ("autocomplete-valid", ".o_select_menu_input", "a list of choices in Odoo 19"),
     ("color-contrast", "span.opacity-50.p-2", "the language of a translated field in Odoo 19"),
     ("role-img-alt", ".o_searchview_icon", "the search"),
