@@ -41,21 +41,25 @@ class HeartbeatAnswer:
 class StatesAnswer:
     """What Odoo answers about the states of opportunities.
 
-    :ivar states: by ManyChat id; those without one have no opportunity, unless they are busy
+    :ivar states: by ManyChat id; without those that cannot be read
     :ivar busy: ManyChat ids of opportunities that another transaction is changing: to be asked for again
+    :ivar unknown: ManyChat ids that were asked for and have no opportunity. Only what Odoo says so of is gone there
     :ivar after: where the next page begins; ``None``: there is none
     """
 
     states: dict[str, OpportunityState]
     busy: list[str]
+    unknown: list[str]
     after: int | None
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> StatesAnswer:
         """The answer as it came. A state that cannot be read is left out."""
         states = {str(each.get("manychat_id")): read_state(each) for each in answer["states"]}
+        busy, unknown = ([str(manychat_id) for manychat_id in answer.get(name) or ()] for name in ("busy", "unknown"))
         return cls(
             {manychat_id: state for manychat_id, state in states.items() if state},
-            [str(manychat_id) for manychat_id in answer.get("busy") or ()],
+            busy,
+            unknown,
             answer.get("after") or None,
         )

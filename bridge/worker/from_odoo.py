@@ -103,8 +103,8 @@ class FromOdoo:
         self, known: Sequence[opportunity_differences.Known], position: dict[str, Any]
     ) -> list[Difference]:
         answer = self.odoo.get_states(manychat_ids=[each.manychat_id for each in known])
-        # One that is busy is there.
-        gone = [each for each in known if each.manychat_id not in answer.states and each.manychat_id not in answer.busy]
+        # One that is busy is there, and so is one whose state this bridge cannot read.
+        gone = [each for each in known if each.manychat_id in answer.unknown]
 
         def work(connection: sa.Connection) -> None:
             odoo_settings.take_over(connection, {POSITION: position})

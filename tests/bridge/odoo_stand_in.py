@@ -240,7 +240,8 @@ class OdooStandIn:
             busy = [each for each in people if each in self.busy]
             self.busy -= {*busy}
             states = [{"manychat_id": each, **self._state(each)} for each in people if each not in busy]  # type: ignore[dict-item]
-            return {"states": states, "busy": busy, "after": last}
+            unknown = sorted({*(manychat_ids or ())} - {*people})
+            return {"states": states, "busy": busy, "after": last, "unknown": unknown}
 
     def erase(self, manychat_id: str) -> dict[str, Any]:
         with self._lock:
