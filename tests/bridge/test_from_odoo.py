@@ -204,3 +204,13 @@ def test_an_older_addon_and_options_that_do_not_fit_are_refused_in_words(cli: Cl
     both = cli("reconcile", "--from-odoo", "--queue", "contact")
     assert (both.returncode, "--from-odoo goes with" in both.stderr) == (2, True)
     assert world.rows(schema.odoo_settings.name) == []
+
+
+def test_one_whose_state_this_bridge_cannot_read_is_not_taken_for_deleted(world: World) -> None:
+    people(world, "MC1")
+    run(world)
+    # Of an addon that is newer than the bridge.
+    world.odoo.leads["MC1"]["more"] = {"status": "on hold"}
+
+    assert run(world) == []
+    assert world.rows("opportunities")[0].status == "open"
