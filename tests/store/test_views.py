@@ -272,8 +272,9 @@ def test_the_funnel_is_divided_by_channel_newest_campaign_adviser_and_salesperso
         1, ("Nuevo", 0), contact={"channel_id": web}, commercial_advisor_id=3, salesperson_id=7, salesperson="Eva"
     )
     [row] = funnel.store.rows("opportunities", id=opportunity)
-    for campaign, hours in ((86, 5), (85, 1), (None, 9)):
-        funnel.insert("campaign_contacts", contact_id=row.contact_id, campaign_id=campaign, assigned_at=at(hours))
+    assignments: list[tuple[int | None, float]] = [(86, 5), (85, 1), (None, 9)]
+    for campaign_id, hours in assignments:
+        funnel.insert("campaign_contacts", contact_id=row.contact_id, campaign_id=campaign_id, assigned_at=at(hours))
 
     names = ("channel", "campaign_id", "campaign", "commercial_advisor", "medical_advisor", "salesperson", "entered")
     assert funnel.rows("v_funnel", *names) == [("Web", 86, "C86", "Ada", None, "Eva", 1)]
