@@ -25,6 +25,7 @@ ALLOWED = frozenset(
         "timestamp",
         # what it is about
         "event_id",
+        "trace_id",
         "manychat_id",
         "message_id",
         "type",

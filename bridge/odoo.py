@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timezone
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from . import metrics, progress
+from . import metrics, progress, spans
 from .contract.fields import format_datetime
 from .errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from .odoo_answers import HeartbeatAnswer, StatesAnswer
@@ -347,6 +347,7 @@ class Odoo:
 def _timed(method: str) -> Iterator[None]:
     """Time a call to Odoo by its result."""
     started, result = time.monotonic(), "unavailable"
+    began = datetime.now(timezone.utc)
     try:
         yield
         result = "ok"
@@ -355,6 +356,7 @@ def _timed(method: str) -> Iterator[None]:
         raise
     finally:
         metrics.RPC.labels(method, result).observe(time.monotonic() - started)
+        spans.record_step("RPC", began, failed=result != "ok", method=method, result=result)
 
 
 def _http_error(status: int) -> Exception:

@@ -20,7 +20,7 @@ COPY --from=build /wheels /opt/miasalud/wheels
 # The contract, the queue's client and the login without a key. The constraints leave Odoo's own libraries as they are.
 RUN pip3 install --no-cache-dir --break-system-packages --root-user-action=ignore \
         --constraint /opt/miasalud/constraints-odoo.txt azure-storage-queue \
-        "$(find /opt/miasalud/wheels -name '*.whl')[identity]" \
+        "$(find /opt/miasalud/wheels -name '*.whl')[identity,otel]" \
     && rm -r /opt/miasalud/wheels \
     && useradd --uid 10001 --home-dir /srv/odoo --no-create-home miasalud \
     # New volumes get the owner of their mount points. Odoo's data is in none of the base image's own VOLUMEs, whose owner

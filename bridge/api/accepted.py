@@ -83,7 +83,8 @@ class AcceptedEvents:
                 time.sleep(RETRY_INTERVAL)
                 continue
             except SQLAlchemyError as error:
-                log.warning("accepted_event_not_noted", event_id=event.id, reason=kind(error))
+                about = {"event_id": event.id, "trace_id": event.trace_id}
+                log.warning("accepted_event_not_noted", **about, reason=kind(error))
             else:
                 written += 1
             with self._lock:

@@ -31,6 +31,7 @@ from . import (
 )
 from .context import Context
 from .errors import json_response
+from .request_ids import RequestIds
 from .request_metrics import RequestMetrics
 
 health = APIRouter(tags=["health"])
@@ -71,6 +72,9 @@ If an opportunity has both `state.stage_id` and `state.stage`, the id wins over 
 
 Every answer other than success has the shape of the schema `Error`.
 
+Every answer has the header `X-Request-Id`: that of the request, if it sent one, else the id of the event's trace, which
+the log has. A request may name its trace in the header `traceparent` (W3C Trace Context).
+
 Lists come in pages: send `next_cursor` back as `cursor` until it is `null`.
 """
 
@@ -97,7 +101,8 @@ def create_app(context: Context) -> FastAPI:
     openapi.describe(app)
     app.state.routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     app.add_middleware(_Canonical, routes=app.state.routes)
-    app.add_middleware(RequestMetrics)  # the last one added is the outermost
+    app.add_middleware(RequestMetrics)
+    app.add_middleware(RequestIds)  # the last one added is the outermost
     return app
 
 

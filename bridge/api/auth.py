@@ -65,12 +65,14 @@ class AuthenticatedRoute(APIRoute):
             except WebhookError as error:
                 # For the bot builder. Odoo stores such requests; the API logs and counts them, without their body.
                 if request.method in _WITH_BODY:
-                    log.info("request_refused", path=request.url.path, code=error.code, key=request.state.key.name)
+                    about = {"trace_id": request.state.trace_id, "path": request.url.path}
+                    log.info("request_refused", **about, code=error.code, key=request.state.key.name)
                 raise
             except (HTTPException, RequestValidationError, Outage):
                 raise
             except Exception as error:
-                log.error("request_failed", path=request.url.path, exc_info=error)
+                about = {"trace_id": request.state.trace_id, "path": request.url.path}
+                log.error("request_failed", **about, exc_info=error)
                 raise webhook.unavailable() from None
             # Personal data: forbid caching.
             response.headers.setdefault("Cache-Control", "no-store")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..contract import webhook
+from ..contract.request_headers import REQUEST_ID
 from ..contract.webhook import WebhookError
 
 
@@ -36,6 +38,7 @@ class HttpProtocol(H11Protocol):
         headers = [
             ("Content-Type", "application/json; charset=utf-8"),
             ("Cache-Control", "no-store"),
+            (REQUEST_ID, secrets.token_hex(16)),
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
         ]

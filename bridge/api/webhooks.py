@@ -15,6 +15,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Security
 from fastapi.responses import Response
 
+from .. import spans
 from ..contract import webhook
 from ..contract.event import Event
 from ..contract.payloads import WEBHOOKS, EventType
@@ -83,21 +84,29 @@ for _event_type in WEBHOOKS:
 
 
 def _receive(request: Request, event_type: EventType) -> Response:
-    headers = headers_of(request)
+    headers, received_at = headers_of(request), datetime.now(timezone.utc)
     event = webhook.read_event(
         event_type,
         request.state.body,
         headers,
-        received_at=datetime.now(timezone.utc),
+        received_at=received_at,
         source="api",
         zone=request.state.key.tzinfo,
     )
+    request.state.trace_id = event.trace_id
     context = Context.of(request)
     if headers.is_dry_run:
         return json_response(200, _forecast(context, event))
-    context.queues[event_type].send_or_create(event.encode())
-    context.accepted.note(event)
-    log.info("event_accepted", event_id=event.id, manychat_id=event.manychat_id, type=event.type.value)
+    with spans.webhook(event, received_at) as event:
+        context.queues[event_type].send_or_create(event.encode())
+        context.accepted.note(event)
+    log.info(
+        "event_accepted",
+        event_id=event.id,
+        trace_id=event.trace_id,
+        manychat_id=event.manychat_id,
+        type=event.type.value,
+    )
     return json_response(200, webhook.accepted(event))
 
 

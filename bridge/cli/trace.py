@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..connect import open_engine, open_odoo, open_queue
+from ..contract import traceparent
 from ..contract.errors import ContractError
 from ..contract.event import decode
 from ..contract.fields import format_datetime
@@ -94,6 +95,7 @@ def _peek(queue: Queue) -> dict[str, dict[str, Any]]:
             continue
         found[event.id] = {
             "queue": queue.name,
+            "trace_id": event.trace_id,
             "manychat_id": event.manychat_id,
             "type": event.type.value,
             "enqueued_at": format_datetime(message.inserted_at),
@@ -104,7 +106,11 @@ def _peek(queue: Queue) -> dict[str, dict[str, Any]]:
 
 def trace(
     wanted: Annotated[
-        str, typer.Argument(metavar="ID", help="An event's id, or its beginning; or a ManyChat id, to list its events.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="An event's id, or its beginning; the id of a trace; or a ManyChat id, to list its events.",
+        ),
     ],
     as_json: JsonObject = False,
 ) -> None:
@@ -151,11 +157,13 @@ def trace(
 
 
 def _ids_like(systems: _Systems, beginning: str) -> list[str]:
-    """Ids with this beginning, from all systems."""
+    """Ids with this beginning, or of the trace with this id, from all systems."""
     ids = {row.event_id for row in systems.sql(store_history.events_with_prefix, beginning) or []}
     ids |= set(systems.sql(store_history.dead_lettered_with_prefix, beginning) or [])
     ids |= {row["event_id"] for row in systems.odoo(event_id=beginning)}
-    ids |= {event_id for event_id in systems.waiting() if event_id.startswith(beginning)}
+    for event_id, message in systems.waiting().items():
+        if event_id.startswith(beginning) or message["trace_id"] == beginning:
+            ids.add(event_id)
     return sorted(ids)
 
 
@@ -219,6 +227,11 @@ def _history(systems: _Systems, event_id: str) -> dict[str, Any]:
     opportunity = _json(kept.opportunity) if kept and kept.opportunity else None
     history = {
         "event_id": event_id,
+        # The audit does not keep a trace that the sender named.
+        "trace_id": next(
+            (part["trace_id"] for part in (odoo, waiting) if part and part.get("trace_id")),
+            traceparent.trace_id(traceparent.of_event(event_id)),
+        ),
         "manychat_id": who or (letter and letter["manychat_id"]),
         "type": next((part["type"] for part in (audit, odoo, waiting, letter) if part), None),
         "odoo": odoo,
@@ -347,6 +360,7 @@ def _print_history(history: Mapping[str, Any]) -> None:
         + (f", happened {_utc(occurred)[:19].replace('T', ' ')} UTC" if occurred else "")
         + (" (the bot's clock is wrong)" if (history["audit"] or {}).get("clock_is_wrong") else "")
     )
+    say(f"Trace {history['trace_id']}")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from . import traceparent
 from .dates import MAX_CLOCK_SKEW
 from .errors import ContractError
 from .extra import MAX_EXTRA_BYTES, keep
@@ -47,6 +48,7 @@ class Event:
     :ivar retries: how often Odoo sent it again for a user. Each time, earlier decisions about the event are void.
     :ivar warnings: what was left out, cut or not understood, as ``{"field", "message"}``. Not part of the identity.
     :ivar extra: the fields that the contract does not know, as they were sent. Not part of the identity.
+    :ivar traceparent: the trace that the event belongs to, see :mod:`.traceparent`. Not part of the identity.
     """
 
     id: str
@@ -57,6 +59,16 @@ class Event:
     retries: int = 0
     warnings: tuple[Mapping[str, str], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    traceparent: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.traceparent:
+            object.__setattr__(self, "traceparent", traceparent.of_event(self.id))
+
+    @property
+    def trace_id(self) -> str:
+        """The trace that it belongs to: 32 hexadecimal digits."""
+        return traceparent.trace_id(self.traceparent)
 
     @property
     def manychat_id(self) -> str:
@@ -87,6 +99,7 @@ class Event:
             "received_at": format_datetime(self.received_at),
             "source": self.source,
             "payload": self.payload.canonical(),
+            "traceparent": self.traceparent,
         }
         rare = {"retries": self.retries, "warnings": list(self.warnings), "extra": dict(self.extra)}
         return envelope | {name: value for name, value in rare.items() if value}
@@ -108,6 +121,7 @@ def accept(
     idempotency_key: str | None = None,
     request_id: str | None = None,
     zone: tzinfo = timezone.utc,
+    trace: str = "",
 ) -> Event:
     """Validate ``payload`` and make it an :class:`Event`.
 
@@ -120,6 +134,7 @@ def accept(
         is not the whole id: a constant pasted into a bot would then suppress every later event.
     :param request_id: of the proxy's stamp, see :class:`.request_headers.Stamp`
     :param zone: the zone of dates without an offset: that of the sender's key, see :func:`.dates.zone_named`
+    :param trace: the sender's traceparent, valid; empty if it named no trace
     :raises ContractError: ``invalid``: it cannot be applied to anything, see :func:`.reading.read`;
         ``wrong_endpoint``: its fields are those of another webhook
     """
@@ -137,6 +152,7 @@ def accept(
         parsed,
         warnings=found.warnings,
         extra=found.extra,
+        traceparent=trace,
     )
 
 
@@ -150,6 +166,10 @@ def _says_which(idempotency_key: str | None) -> bool:
     return bool(idempotency_key) and "{{" not in str(idempotency_key) and not is_nobody(idempotency_key)
 
 
+# It must never be what refuses an event: a damaged one counts as missing, as in envelopes of earlier releases.
+_Traceparent = Annotated[str, BeforeValidator(traceparent.parse)]
+
+
 class _Envelope(BaseModel):
     v: Literal[1]
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -160,6 +180,7 @@ class _Envelope(BaseModel):
     retries: Annotated[int, Field(ge=0, le=MAX_INT)] = 0
     warnings: tuple[dict[str, str], ...] = ()
     extra: dict[str, Any] = {}
+    traceparent: _Traceparent = ""
 
 
 def from_envelope(envelope: Mapping[str, Any]) -> Event:
@@ -196,6 +217,7 @@ def from_envelope(envelope: Mapping[str, Any]) -> Event:
         checked.retries,
         tuple(warnings[:MAX_WARNINGS]),
         extra,
+        checked.traceparent,
     )
 
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from . import keys, traceparent
 from .text import visible
 
 API_KEY = "X-API-KEY"
 DRY_RUN = "X-Dry-Run"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 STAMP = "X-Request-Stamp"
+TRACEPARENT = "traceparent"
+REQUEST_ID = "X-Request-Id"
 
 #: A stamp may be this old: a server that was frozen or stopped with requests in its sockets takes them when it wakes.
 MAX_STAMP_AGE = timedelta(hours=24)
@@ -36,6 +40,9 @@ class Stamp:
     request_id: str
     at: datetime
 
+
+# What programs write: a UUID, hexadecimal digits, nginx's or Azure's ids.
+_SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@|~-]{0,127}", re.ASCII)
 
 # nginx: "$msec $request_id", seconds with three decimals and 16 random bytes in hex.
 _STAMP = re.compile(r"([0-9]{9,11}\.[0-9]{3}) ([0-9a-f]{32})", re.ASCII)
@@ -86,6 +93,24 @@ class RequestHeaders:
     def is_recorded(self) -> bool:
         """Whether ``X-Dry-Run: record`` asks to keep what would have stood in the way: for a copy of live traffic."""
         return any(value.lower() == "record" for value in self._values(DRY_RUN))
+
+    @property
+    def traceparent(self) -> str:
+        """The trace that the sender names; empty without a valid one, and if it sent several."""
+        return traceparent.parse(self._joined(TRACEPARENT))
+
+    @property
+    def request_id(self) -> str:
+        """The sender's ``X-Request-Id``; empty without one that may come back in the answer.
+
+        A key that a bot builder pasted into the wrong header must not: logs keep the headers of answers.
+        """
+        sent = self._one(REQUEST_ID)
+        return sent if _SANE_ID.fullmatch(sent) and keys.TAG not in sent else ""
+
+    def trace_id(self) -> str:
+        """The trace that the sender names, else a new one, for a request that brings no event."""
+        return traceparent.trace_id(self.traceparent) or secrets.token_hex(16)
 
     def stamp(self, now: datetime) -> Stamp | None:
         """The proxy's stamp; ``None`` without one that can be believed.

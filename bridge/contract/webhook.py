@@ -170,6 +170,7 @@ def read_event(
             idempotency_key=headers.idempotency_key,
             request_id=stamp.request_id if stamp else None,
             zone=zone,
+            trace=headers.traceparent,
         )
     except ContractError as error:
         raise of_contract(error) from None

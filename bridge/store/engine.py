@@ -30,6 +30,7 @@ from .sql_errors import (
     is_transient,
     may_be_of_the_data,
 )
+from .transaction_spans import export_transactions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,6 +88,7 @@ def create_engine(url: str, options: Mapping[str, Any] | None = None, schema: st
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     notice_frozen_servers(engine)
+    export_transactions(engine)
     return engine
 
 

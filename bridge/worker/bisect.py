@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from .. import spans
 from ..contract.event import Event
 from ..contract.outcomes import ErrorCode
 from ..contract.sentences import sentence
@@ -28,13 +29,16 @@ def bisect_batch(
     :raises Outage: a dependency is down; halves that were done before stay done
     """
     try:
-        return handle(events)
+        with spans.in_hand(events):
+            return handle(events)
     except Outage:
         raise
     except Exception as error:
         if len(events) == 1:
-            log.warning("event_failed", event_id=events[0].id, manychat_id=events[0].manychat_id, exc_info=True)
-            return {events[0].id: failure_of(error)}
+            [event] = events
+            about = {"event_id": event.id, "trace_id": event.trace_id, "manychat_id": event.manychat_id}
+            log.warning("event_failed", **about, exc_info=True)
+            return {event.id: failure_of(error)}
         log.warning("batch_bisected", count=len(events), error=kind(error))
     middle = len(events) // 2
     return {**bisect_batch(events[:middle], handle), **bisect_batch(events[middle:], handle)}

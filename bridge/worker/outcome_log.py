@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 
-from .. import metrics
+from .. import metrics, spans
+from ..contract import traceparent
 from ..contract.event import Event
 from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
@@ -28,6 +29,7 @@ def first_attempt(event: Event, queue: str, enqueued_at: datetime) -> None:
     now = datetime.now(timezone.utc)
     metrics.HOPS.labels(queue, "outbox").observe(_seconds(event.received_at, enqueued_at))
     metrics.HOPS.labels(queue, "queue").observe(_seconds(enqueued_at, now))
+    spans.record("queue", event, enqueued_at, now, kind="consumer", queue=queue)
 
 
 def applied(event: Event, done: Done, *, attempts: int, first_tried_at: datetime) -> None:
@@ -38,6 +40,7 @@ def applied(event: Event, done: Done, *, attempts: int, first_tried_at: datetime
     metrics.LATENCY.labels(event.type.value).observe(took)
     metrics.HOPS.labels(event.type.queue, "bridge").observe(_seconds(first_tried_at, now))
     metrics.LAST_SUCCESS.labels(event.type.queue).set(now.timestamp())
+    spans.record("bridge", event, first_tried_at, now, outcome=done.status, attempts=attempts)
     fields: dict[str, Any] = {"outcome": done.status, "attempts": attempts, "ms": round(took * 1000)}
     if done.lead_id:
         fields["lead_id"] = done.lead_id
@@ -90,11 +93,18 @@ def reconciled(event_id: str, manychat_id: str, result: str, *, skipped: bool) -
     """
     metrics.RECONCILED.labels(result).inc()
     if not skipped:
-        log.warning("reconciled", event_id=event_id, manychat_id=manychat_id, outcome=result)
+        # The newest event of an opportunity may be unknown.
+        about = {"event_id": event_id, "trace_id": traceparent.trace_id(traceparent.of_event(event_id))}
+        log.warning("reconciled", **about, manychat_id=manychat_id, outcome=result)
 
 
 def _about(event: Event) -> dict[str, Any]:
-    about = {"event_id": event.id, "manychat_id": event.manychat_id, "type": event.type.value}
+    about = {
+        "event_id": event.id,
+        "trace_id": event.trace_id,
+        "manychat_id": event.manychat_id,
+        "type": event.type.value,
+    }
     # A bot builder must set the bot's clock right: until then its events are ordered by their receipt.
     return {**about, "clock_is_wrong": True} if event.clock_is_wrong else about
 

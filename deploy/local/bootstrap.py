@@ -23,7 +23,7 @@ def main() -> None:
         os_packages.ensure(os_packages.ODBC)
         environments.make(
             VENV,
-            ["--constraint", str(CONSTRAINTS), "--editable", ".[worker,api,azure-sql,identity]", *GROUPS],
+            ["--constraint", str(CONSTRAINTS), "--editable", ".[worker,api,azure-sql,identity,otel]", *GROUPS],
             depends_on=[ROOT / "pyproject.toml", CONSTRAINTS],
         )
     except os_packages.Missing as problem:

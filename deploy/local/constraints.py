@@ -10,7 +10,7 @@ from . import environments
 from .os_packages import Missing
 from .paths import ROOT
 
-EXTRAS = ("worker", "api", "azure-sql", "identity")
+EXTRAS = ("worker", "api", "azure-sql", "identity", "otel")
 GROUPS = ("local", "test", "lint", "docs", "deploy", "bench")
 FILE = ROOT / "deploy" / "constraints.txt"
 FILE_ODOO = ROOT / "deploy" / "constraints-odoo.txt"
@@ -44,7 +44,7 @@ def write() -> None:
     FILE.write_text(_HEADER + _compile(everything, "hatchling"), encoding="utf-8")
     pins = "".join(f"{name}=={version}\n" for name, version in _IN_ODOO_IMAGE.items())
     left_out = [argument for name in _IN_ODOO_IMAGE for argument in ("--no-emit-package", name)]
-    beside_odoo = ["--python-version", "3.12", "--extra", "identity", *left_out]
+    beside_odoo = ["--python-version", "3.12", "--extra", "identity", "--extra", "otel", *left_out]
     FILE_ODOO.write_text(_HEADER_ODOO + _compile(beside_odoo, f"azure-storage-queue\n{pins}"), encoding="utf-8")
 
 

@@ -60,7 +60,7 @@ class Odoo:
         """Makes the environment: Odoo's libraries, and of this checkout the contract that addon and bridge share."""
         wanted = STATE / f"odoo-{self.label}-requirements.txt"
         constraints = ROOT / "deploy" / "constraints-odoo.txt"  # as in Odoo's image
-        arguments = ["--constraint", str(constraints), "--requirement", str(wanted), "--editable", "."]
+        arguments = ["--constraint", str(constraints), "--requirement", str(wanted), "--editable", ".[otel]"]
         with _installing:
             wanted.write_text("\n".join([*self._requirements(), *_OURS]) + "\n")
             files = [wanted, constraints, ROOT / "pyproject.toml"]

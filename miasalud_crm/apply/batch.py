@@ -116,6 +116,7 @@ def _create_rows(env, events):
                 "source": event.source,
                 "received_at": naive_utc(event.received_at),
                 "occurred_at": naive_utc(event.occurred_at),
+                "traceparent": event.traceparent,
             }
             for event in events
         ]

@@ -19,6 +19,7 @@ from .. import valid_key, wrong_keys
 from ..private_sql import failure, private
 from ..rights import company_language
 from ..sentences import answer_in_language
+from . import request_ids
 from .dispatcher import ManychatDispatcher, make_answer
 
 _logger = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ def route(path, method, *, on_wrong_method=None):
                 return answer
             except Exception as error:
                 request.env.cr.rollback()
-                _logger.error("%s failed: %s", path, failure(error))
+                trace = request_ids.trace_id(request.httprequest.environ)
+                _logger.error("%s failed (trace %s): %s", path, trace, failure(error))
                 answer = webhook.unavailable()
                 return make_answer(answer.status, answer.body, answer.headers)
 

@@ -11,6 +11,8 @@ from odoo.http import request
 from bridge.contract import webhook
 from bridge.contract.fields import MAX_BODY_BYTES
 
+from . import request_ids
+
 
 def make_answer(status, body, headers=()):
     """The HTTP response with ``body`` as JSON."""
@@ -57,10 +59,11 @@ _serve = http.Application.__call__
 
 
 @wraps(_serve)
-def _serve_without_host(self, environ, start_response):
+def _serve_any(self, environ, start_response):
     # HTTP/1.0 needs no header Host, and Odoo answers 500 without one. Old monitors and proxies send none.
     environ.setdefault("HTTP_HOST", environ.get("SERVER_NAME", ""))
-    return _serve(self, environ, start_response)
+    # Here, because what Odoo answers before it finds a route needs the id too.
+    return _serve(self, environ, request_ids.answering(environ, start_response))
 
 
-http.Application.__call__ = _serve_without_host
+http.Application.__call__ = _serve_any

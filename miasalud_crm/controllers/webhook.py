@@ -5,6 +5,7 @@ import psycopg2
 from odoo import http
 from odoo.http import request
 
+from bridge import spans
 from bridge.contract import webhook
 from bridge.contract.payloads import WEBHOOKS
 from bridge.contract.request_headers import RequestHeaders
@@ -13,6 +14,7 @@ from bridge.contract.webhook import WebhookError
 
 from .. import sent_request, valid_key
 from ..private_sql import private
+from . import request_ids
 from .api import authenticate, route, webhook_env, webhook_user_id
 
 
@@ -44,6 +46,7 @@ class ManychatWebhook(http.Controller):
                 source="odoo",
                 zone=key.zone,
             )
+            request_ids.name_trace(http_request.environ, event)
             if key.test_manychat_id and event.manychat_id != key.test_manychat_id:
                 message = sentence("This key is for one test event. Bots need a key of their own.")
                 raise WebhookError(403, "test_key", message)
@@ -54,7 +57,8 @@ class ManychatWebhook(http.Controller):
             raise
         if headers.is_dry_run:
             return 200, webhook_env()["manychat.request"]._forecast(event, headers.is_recorded)
-        self._store(event, key, sent_request.of(http_request, body))
+        with spans.webhook(event, received_at, service=spans.ODOO) as traced:
+            self._store(traced, key, sent_request.of(http_request, body))
         return 200, webhook.accepted(event)
 
     def _refuse_method(self, event_type, error):

@@ -27,6 +27,7 @@ from . import mail_message_subtype
 from . import utm_source
 from . import manychat_event
 from . import manychat_event_attempts
+from . import manychat_event_trace
 from . import manychat_event_request
 from . import manychat_event_refused
 from . import manychat_event_correct

@@ -124,7 +124,7 @@ class CrmLead(models.Model):
 
         The event stays on its queue: the bridge tries it again, and reports if it gives up.
         """
-        _logger.warning("ManyChat event %s was refused: %s", event.id, failure(error))
+        _logger.warning("ManyChat event %s (trace %s) was refused: %s", event.id, event.trace_id, failure(error))
         message = refusal.reason(self.env, error)
         try:
             with self._manychat_savepoint():

@@ -9,6 +9,7 @@ from psycopg2.extras import Json
 
 from odoo import api, models
 
+from bridge import spans
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
 from bridge.contract.sentences import sentence
@@ -19,6 +20,7 @@ from ..moments import naive_utc
 from ..queues import is_neutralized, kept_queues, queue_account
 from .ir_cron import RELAY_JOB
 from .manychat_event_attempts import RETRIED, now
+from .manychat_event_trace import trace_id_of
 
 _logger = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ CLAIM = timedelta(minutes=2)
 #: Seconds that one run lasts at most: well within Odoo's limits for a job.
 RELAY_SECONDS = 30
 #: What the envelope has of the row, besides the date.
-_CARRIED = ("event_id", "type", "source", "payload", "retries", "warnings", "extra")
+_CARRIED = ("event_id", "type", "source", "payload", "retries", "warnings", "extra", "traceparent")
 
 
 class ManychatEvent(models.Model):
@@ -73,9 +75,9 @@ class ManychatEvent(models.Model):
             self.env.cr,
             """
             INSERT INTO manychat_event (event_id, type, manychat_id, state, payload, warnings, extra, source,
-                                        received_at, occurred_at, key_name, key_prefix, request, retries, create_uid,
-                                        create_date, write_uid, write_date)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+                                        received_at, occurred_at, key_name, key_prefix, request, retries, traceparent,
+                                        create_uid, create_date, write_uid, write_date)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
                     now() AT TIME ZONE 'UTC', %s, now() AT TIME ZONE 'UTC')
             ON CONFLICT (event_id) DO NOTHING
             RETURNING id
@@ -95,6 +97,7 @@ class ManychatEvent(models.Model):
                 (key and key.prefix) or None,
                 Json(sent) if sent else None,
                 event.retries,
+                event.traceparent,
                 self.env.uid,
                 self.env.uid,
             ],
@@ -162,7 +165,7 @@ class ManychatEvent(models.Model):
                            OR NOT EXISTS (SELECT FROM pg_stat_get_activity(claimed_by)))
                     ORDER BY id LIMIT %(size)s FOR UPDATE SKIP LOCKED)
             RETURNING id, event_id, type, COALESCE(received_at, create_date) AS received_at, source, payload, retries,
-                      warnings, extra
+                      warnings, extra, traceparent
             """,
             {"claim": CLAIM, "size": size},
         )
@@ -176,18 +179,19 @@ class ManychatEvent(models.Model):
         failures, undeliverable, messages = [], {}, []
         for row in rows:
             try:
-                message = from_envelope(_envelope(row))
-                messages.append((row["id"], message.type.queue, message.encode()))
+                event = from_envelope(_envelope(row))
+                messages.append((row["id"], event, event.encode()))
             except Exception as error:
                 # Whatever is wrong with one row, it is no fault of the others.
                 undeliverable[row["id"]] = _damage(error)
 
         def put(message):
-            row_id, queue, content = message
+            row_id, event, content = message
             if failures:
                 return None  # it would only wait for the same time-out
             try:
-                queues.put(queue, content)
+                queues.put(event.type.queue, content)
+                _export_span(event)
                 return row_id
             except MessageRefused as error:
                 undeliverable[row_id] = sentence("The queue refuses this event: %(what)s.", what=error)
@@ -197,19 +201,9 @@ class ManychatEvent(models.Model):
 
         each = queues.pool.map if len(messages) > 1 else map
         sent = [row_id for row_id in each(put, messages) if row_id]
-        for row_id, message in undeliverable.items():
-            # The queue would refuse it for ever, and all later events would wait behind it.
-            self._commit_statement(
-                """
-                UPDATE manychat_event
-                   SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s,
-                       attempts = COALESCE(attempts, '[]') || jsonb_build_array(jsonb_build_object(
-                           'at', %(at)s::text, 'code', 'undeliverable', 'message', %(text)s::text))
-                 WHERE id = %(id)s AND state = 'pending' RETURNING id
-                """,
-                {"id": row_id, "text": message, "at": now()},
-            )
-            _logger.error("The queue cannot take a ManyChat event, which has now failed: row %s.", row_id)
+        for row in rows:
+            if row["id"] in undeliverable:
+                self._fail_undeliverable(row, undeliverable[row["id"]])
         self._commit_statement(
             """
             UPDATE manychat_event SET state = 'queued', queued_at = clock_timestamp() AT TIME ZONE 'UTC'
@@ -230,6 +224,23 @@ class ManychatEvent(models.Model):
                 failures[0],
             )
         return not failures
+
+    def _fail_undeliverable(self, row, message):
+        """Fail an event that the queue would refuse for ever: all later events would wait behind it."""
+        self._commit_statement(
+            """
+            UPDATE manychat_event
+               SET state = 'failed', outcome = 'error', code = 'undeliverable', message = %(text)s,
+                   attempts = COALESCE(attempts, '[]') || jsonb_build_array(jsonb_build_object(
+                       'at', %(at)s::text, 'code', 'undeliverable', 'message', %(text)s::text))
+             WHERE id = %(id)s AND state = 'pending' RETURNING id
+            """,
+            {"id": row["id"], "text": message, "at": now()},
+        )
+        trace = trace_id_of(row["event_id"], row["traceparent"])
+        _logger.error(
+            "The queue cannot take a ManyChat event, which has now failed: row %s (trace %s).", row["id"], trace
+        )
 
     def _commit_statement(self, statement, parameters):
         """Run and commit one statement on rows that the bridge may be completing at the same moment.
@@ -323,6 +334,12 @@ class ManychatEvent(models.Model):
             )
 
 
+def _export_span(event):
+    # An event that is sent again was not in the outbox all the time.
+    if not event.retries:
+        spans.record("outbox", event, event.received_at, kind="producer", service=spans.ODOO, queue=event.type.queue)
+
+
 def _envelope(row):
     """The envelope of the event whose fields ``row`` has, as a dict."""
     return {
@@ -335,6 +352,7 @@ def _envelope(row):
         "retries": row["retries"],
         "warnings": row["warnings"] or [],
         "extra": row["extra"] or {},
+        "traceparent": row["traceparent"] or "",
     }
 
 

@@ -24,6 +24,8 @@ _logger = logging.getLogger(__name__)
 MESSAGE_KEPT_CHARS = 2000
 #: What a row says of its person.
 PERSONAL = ("manychat_id", "payload", "message", "extra", "warnings", "field_warnings", "request", "attempts")
+#: Hexadecimal digits of a trace's id.
+TRACE_DIGITS = 32
 #: Most events in one answer of ``get_history``, which a person reads on a terminal.
 MOST = 50
 
@@ -45,12 +47,17 @@ class ManychatEvent(models.Model):
             with self.env.cr.savepoint(flush=False):
                 self._insert(event, "queued")
         except psycopg2.DataError:
-            _logger.warning("The log stays without the ManyChat event %s, which PostgreSQL cannot store.", event.id)
+            _logger.warning(
+                "The log stays without the ManyChat event %s (trace %s), which PostgreSQL cannot store.",
+                event.id,
+                event.trace_id,
+            )
 
     def _history(self):
         lead = self.lead_id.with_context(active_test=False)
         return {
             "event_id": self.event_id,
+            "trace_id": self.trace_id,
             "type": self.type,
             "manychat_id": self.manychat_id,
             "source": self.source,
@@ -166,20 +173,24 @@ class ManychatEvent(models.Model):
         Without the person's data, and with no more of the opportunity than its id and stage: the bridge's key gives
         access to no more than it needs.
 
-        :param str event_id: an event's id, or its first characters (hexadecimal)
+        :param str event_id: an event's id, its first characters (hexadecimal), or the whole id of a trace
         :param str manychat_id: instead, all events of this person
         :return list: of dicts, newest first, at most 50; moments as ISO 8601 in UTC or False
         :raises AccessError: the caller is not in that group
         """
         if event_id:
             # A range and not a pattern, which an index would not serve; “g” comes after all hexadecimal digits.
-            domain = [("event_id", ">=", str(event_id)), ("event_id", "<", f"{event_id}g")]
+            domain = ["&", ("event_id", ">=", str(event_id)), ("event_id", "<", f"{event_id}g")]
+            if len(event_id) == TRACE_DIGITS:
+                domain = ["|", ("trace_id", "=", event_id), *domain]
         elif manychat_id:
             domain = [*ACCEPTED, ("manychat_id", "=", str(manychat_id))]
         else:
             return []
         events = self.search(domain, limit=MOST, order="id desc")
-        return [event._history() for event in events if event.event_id.startswith(event_id or "")]
+        beginning = event_id or ""
+        found = [event for event in events if event.event_id.startswith(beginning) or event.trace_id == beginning]
+        return [event._history() for event in found]
 
 
 def _one_outcome(outcome):

@@ -19,6 +19,7 @@ INTERNAL = {
     "payload",
     "problems",
     "request",
+    "traceparent",
     "warnings",
     "write_date",
     "write_uid",

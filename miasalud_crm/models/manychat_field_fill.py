@@ -180,7 +180,12 @@ class ManychatFieldMap(models.Model):
                     raise
                 except Exception as error:
                     # A rule of another app. The event itself was applied long ago, and stays so.
-                    _logger.warning("Event %s does not fill its opportunity: %s", event.id, private_sql.failure(error))
+                    _logger.warning(
+                        "Event %s (trace %s) does not fill its opportunity: %s",
+                        event.id,
+                        event.trace_id,
+                        private_sql.failure(error),
+                    )
                     reason = refusal.reason(self.env, error)
                     custom.warnings[event.id].append({"name": self.name, "field": self.field_name, "reason": reason})
                 others = [each for each in row.field_warnings or () if each["name"] != self.name]

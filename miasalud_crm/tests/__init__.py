@@ -20,6 +20,7 @@ from . import test_erase
 from . import test_event_history
 from . import test_event_log
 from . import test_event_report
+from . import test_event_trace
 from . import test_field_map
 from . import test_funnel
 from . import test_history

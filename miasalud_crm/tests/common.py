@@ -11,7 +11,7 @@ from bridge.contract.event import accept
 from bridge.contract.payloads import EventType
 from bridge.contract.webhook import WebhookError
 
-from .. import private_sql
+from .. import decisions, private_sql
 from ..deliveries import REFUSALS
 from ..models.ir_cron import JOBS
 
@@ -136,9 +136,15 @@ class QueueCase:
 
 
 class ManychatCase(TransactionCase):
+    """:cvar decides: whether changes of opportunities make decisions, as on a system with a queue"""
+
+    decides = False
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        if not cls.decides:
+            cls.startClassPatcher(patch.object(decisions, "queue_account", return_value=""))
         cls.bridge_user = cls.env.ref("miasalud_crm.user_bridge")
         cls.stages = {row.manychat_stage_id: row.stage_id for row in cls.env["manychat.stage.map"].search([])}
 

@@ -19,6 +19,8 @@ PERSON = "MC-DECIDED-1"
 class DecisionCase(ManychatCase):
     """An opportunity in stage 17 that follows a conversation, a salesperson, and a configured queue."""
 
+    decides = True
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()

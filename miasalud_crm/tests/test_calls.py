@@ -162,7 +162,7 @@ class TestOwnMethods(ManychatCase):
         # Guarded by access rights, private, or Odoo's for everybody; ours add what only the right users may see.
         inherited = {"create", "write", "unlink", "default_get", "init", "fields_get", "session_info"}
         # Odoo's, which checks the rights on each record. An id that exists tells nothing.
-        inherited |= {"action_unarchive", "message_post", "exists"}
+        inherited |= {"action_unarchive", "message_post", "exists", "load", "run"}
         for model_name, cls in self.registry.items():
             for each in cls.mro():
                 for name, method in vars(each).items():

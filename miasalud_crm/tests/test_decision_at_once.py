@@ -21,6 +21,8 @@ PERSON = "MC-DECIDED-AT-ONCE"
 class TestDecisionAtOnce(ManychatCase):
     """Real transactions that commit: people, the chat and the back-fill at the same moment."""
 
+    decides = True
+
     def setUp(self):
         super().setUp()
         self.startPatcher(patch.dict(os.environ, MIASALUD_QUEUE_CONNECTION_STRING=QUEUE))

@@ -31,6 +31,15 @@ class TestEventHistory(ManychatCase):
         self.assertEqual(self.get_history(event_id="0" * 64), [])
         self.assertEqual(self.get_history(), [])
 
+    def test_the_whole_id_of_a_trace_finds_its_events(self):
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        named, own = opportunity("MC-S"), opportunity("MC-T")
+        self.apply({**named, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}, own)
+        for trace_id, event in ((trace, named), (own["id"][:32], own)):
+            found = [(row["event_id"], row["trace_id"]) for row in self.get_history(event_id=trace_id)]
+            self.assertEqual(found, [(event["id"], trace_id)])
+        self.assertEqual(self.get_history(event_id=trace[:31]), [])
+
     def test_a_persons_events_come_newest_first(self):
         events = [opportunity("MC-S", stage, minutes=stage) for stage in (17, 18, 19)]
         for event in events:

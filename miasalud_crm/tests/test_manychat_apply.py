@@ -136,6 +136,9 @@ class TestManychatApply(ManychatCase):
         messages = self.lead().message_ids
         self.apply(opportunity(stage=18, minutes=1))
         again = self.apply(event, event)
+        # The state is the present one.
+        self.assertEqual([each.pop("state")["stage_id"] for each in again], [self.stages[18].id] * 2)
+        self.assertEqual(first.pop("state")["stage_id"], self.stages[17].id)
         self.assertEqual(again, [{**first, "code": "duplicate"}] * 2)
         self.assertEqual(self.lead().stage_id, self.stages[18])
         self.assertEqual(len(self.lead().message_ids - messages), 1)

@@ -264,4 +264,4 @@ class TestRelay(QueueCase, TransactionCase):
         self.env["manychat.event"]._cron_relay()
         message = next(iter(self.service.get_queue_client(CONTACT_QUEUE).receive_messages()))
         envelope = json.loads(base64.b64decode(message.content))
-        self.assertEqual(envelope.keys(), {"v", "id", "type", "received_at", "source", "payload"})
+        self.assertEqual(envelope.keys(), {"v", "id", "type", "received_at", "source", "payload", "traceparent"})

@@ -297,6 +297,7 @@ def test_the_envelope_has_the_agreed_form() -> None:
         "received_at": "2025-07-11T17:20:00.000000Z",
         "source": "odoo",
         "payload": {"manychat_id": "MC1", "state": {"stage_id": 17, "date": "2025-07-11T17:14:31.220000Z"}},
+        "traceparent": f"00-{event.id[:32]}-{event.id[32:48]}-01",
     }
 
 
