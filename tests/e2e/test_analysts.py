@@ -40,3 +40,18 @@ def test_the_views_count_what_odoos_funnel_counts(world: World) -> None:
 
     assert views(world, leads) == odoos(world, leads)
     assert sum(row[0] for row in views(world, leads).values()) == 10
+
+
+def test_what_people_decide_counts_in_the_views_as_in_odoos_funnel(world: World) -> None:
+    lost, restored, moved = (world.chat() for _ in range(3))
+    for chat in (lost, restored, moved):
+        world.settled(chat.enters(17))
+        world.settled(chat.enters(19, 1))
+    leads = [chat.lead["id"] for chat in (lost, restored, moved)]
+    (row,) = world.odoo("manychat.stage.map", "search_read", [["manychat_stage_id", "=", 26]], fields=["stage_id"])
+    world.odoo("crm.lead", "action_set_lost", leads[:2])
+    world.odoo("crm.lead", "action_unarchive", leads[1:2])
+    world.odoo("crm.lead", "write", leads[2:], {"stage_id": row["stage_id"][0]})
+
+    world.eventually(lambda: views(world, leads) == odoos(world, leads))
+    assert sum(each[3] for each in views(world, leads).values()) == 2
