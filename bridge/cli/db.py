@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import connect
-from ..store import migrate
+from ..store import migrate, reader_role
 from .adopt import adopt
 from .console import FAILED, MISUSED, Yes, confirm, count_of, fail, load_settings, out
 
@@ -22,6 +22,13 @@ class DatabaseKind(str, enum.Enum):
     mssql = "mssql"
     postgresql = "postgresql"
     sqlite = "sqlite"
+
+
+class Role(str, enum.Enum):
+    """The roles that `db sql` writes."""
+
+    reader = "reader"
+    personal_reader = "personal-reader"
 
 
 @app.command("upgrade")
@@ -78,11 +85,20 @@ def sql(
     kind: Annotated[
         DatabaseKind | None, typer.Option("--for", help="The kind of database. Default: that of BRIDGE_DATABASE_URL.")
     ] = None,
+    role: Annotated[
+        Role | None,
+        typer.Option(
+            help="Print the SQL of a role that only reads instead. A personal-reader reads personal data too."
+        ),
+    ] = None,
 ) -> None:
     """Print the SQL that `db upgrade` would run, for a DBA to read. Connects to nothing."""
     settings = load_settings()
     dialect = kind.value if kind else connect.database_url(settings).get_backend_name()
     try:
+        if role:
+            typer.echo(reader_role.script(dialect, f"miasalud_{role.name}", settings.database_schema))
+            return
         typer.echo(migrate.sql(dialect, revisions, settings.database_schema))
     except ValueError as error:
         fail(str(error), MISUSED)

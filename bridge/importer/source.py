@@ -21,6 +21,7 @@ from ..store import engine_options, migrate
 from ..store import url as urls
 from ..store.engine import in_transaction, patience
 from ..store.schema import metadata
+from ..store.views import views
 from .catalog import Catalog, Unreadable
 
 #: The databases' own schemas.
@@ -130,7 +131,7 @@ def _each_table(connection: sa.Connection, only_schema: str | None) -> Iterator[
 def _our_names(connection: sa.Connection, schema: str | None) -> set[str]:
     version = sa.table("alembic_version", sa.column("version_num"), schema=schema)
     found = set(connection.execute(sa.select(version.c.version_num)).scalars())
-    return {*metadata.tables, "alembic_version"} if found and found <= migrate.revisions() else set()
+    return {*metadata.tables, *views.tables, "alembic_version"} if found and found <= migrate.revisions() else set()
 
 
 def _table(connection: sa.Connection, inspector: sa.Inspector | Catalog, schema: str | None, name: str) -> Table:

@@ -24,7 +24,8 @@ _POSTGRESQL = sa.text(
 _MSSQL = sa.text(
     """
     SELECT USER_NAME(), coalesce(:schema, SCHEMA_NAME()), SCHEMA_ID(coalesce(:schema, SCHEMA_NAME())),
-           HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE TABLE'),
+           HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE TABLE')
+           & HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE VIEW'),
            HAS_PERMS_BY_NAME(coalesce(:schema, SCHEMA_NAME()), 'SCHEMA', 'ALTER'),
            HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE SCHEMA')
     """
@@ -79,7 +80,7 @@ def _lack_in_mssql(connection: sa.Connection) -> tuple[str, str] | None:
     if schema_id is None and creates_schemas == 0:
         return f"The user {user} may not create the schema {schema}", allow
     if creates == 0:
-        return f"The user {user} may not create tables", allow
+        return f"The user {user} may not create tables and views", allow
     if schema_id is not None and alters == 0:
         return f"The user {user} may not create tables in the schema {schema}", allow
     return None

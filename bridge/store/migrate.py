@@ -15,6 +15,7 @@ from ..errors import ConfigurationError, UnfitTables
 from . import ddl_rights, kept_keys
 from .engine import in_transaction, patience, schema_of
 from .schema import metadata
+from .views import views
 
 # Importing Alembic is a fifth of a bridge's start-up time, and only a change of tables needs it.
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 BASE = "base"
 #: Tables of every revision. Another program that uses Alembic too has not all of these.
 _ALWAYS_OURS = {"audit", "campaign_contacts", "contact_states", "contacts", "dead_letters", "opportunities"}
+#: Earlier tables have none of the views.
+_FIRST_WITH_VIEWS = "0016"
 _OR_BY_A_DBA = "Or let a DBA run what this prints: python -m bridge db sql"
 
 
@@ -47,6 +50,7 @@ def upgrade(engine: sa.Engine) -> None:
         if is_later(found):
             _require_fit(connection)
             return
+        _require_free_names(connection, found)
         if lack := ddl_rights.lack(connection):
             raise ConfigurationError(f"{lack}. {_OR_BY_A_DBA}")
         schema = schema_of(connection)
@@ -56,6 +60,20 @@ def upgrade(engine: sa.Engine) -> None:
         kept_keys.bring_back(connection)
 
     _in_one_transaction(engine, work)
+
+
+def _require_free_names(connection: sa.Connection, found: str | None) -> None:
+    """Refuse to make the views where somebody else's have their names: an analyst may have made some."""
+    if found is not None and found >= _FIRST_WITH_VIEWS:
+        return
+    schema, inspector = schema_of(connection), sa.inspect(connection)
+    same = sorted(views.tables.keys() & {*inspector.get_view_names(schema), *inspector.get_table_names(schema)})
+    if same:
+        raise ConfigurationError(
+            f"The database has views or tables of its own with names that the bridge needs ({', '.join(same)}). "
+            "Nothing was changed. Rename them, or give the bridge another place: a database of its own in "
+            "BRIDGE_DATABASE_URL."
+        )
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:

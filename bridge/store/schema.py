@@ -194,6 +194,7 @@ opportunity_stages = Table(
     Column("status", key(16)),  # of the opportunity after the move; "lost": it is in no stage
     Index("ix_opportunity_stages_opportunity_id_event_at", "opportunity_id", "event_at"),
     Index("ix_opportunity_stages_event_at", "event_at"),
+    Index("ix_opportunity_stages_applied_at", "applied_at"),  # analysts load what is new
 )
 
 audit = Table(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.proxy import paths
 
-from . import addon_readme, performance, settings
+from . import addon_readme, data, performance, settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 FILES: Mapping[Path, Callable[[], str]] = {
     ROOT / ".env.example": settings.env_example,
     ROOT / "docs" / "settings.md": settings.page,
+    ROOT / "docs" / "data.md": data.page,
     ROOT / "docs" / "performance.md": performance.page,
     paths.TEMPLATE: paths.template,
     ROOT / "miasalud_crm" / "README.rst": addon_readme.text,

@@ -20,6 +20,7 @@ from bridge.contract.event import Event, accept
 from bridge.contract.payloads import EventType
 from bridge.store import migrate, retention, schema
 from bridge.store.engine import create_engine, in_transaction
+from bridge.store.views import views
 
 from . import babelfish
 
@@ -63,6 +64,16 @@ def other_schema(engine: sa.Engine) -> Iterator[sa.Engine]:
         sa.Table("alembic_version", sa.MetaData()).drop(connection)
         connection.execute(sa.schema.DropSchema("Bridge_2"))
     other.dispose()
+
+
+def drop_views(connection: sa.Connection, place: str | None = None) -> None:
+    """Drop all views of a schema: PostgreSQL drops no table that a view reads."""
+    quote = connection.dialect.identifier_preparer.quote
+    prefix = f"{quote(place)}." if place else ""
+    there = set(sa.inspect(connection).get_view_names(place))
+    for name in reversed(views.tables):
+        if name in there:
+            connection.execute(sa.text(f"DROP VIEW {prefix}{name}"))
 
 
 class Store:

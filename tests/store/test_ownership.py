@@ -19,6 +19,8 @@ from bridge.store import migrate
 from bridge.store.engine import create_engine
 from bridge.worker.process import probe_sql
 
+from .conftest import drop_views
+
 SCHEMA = "Theirs"
 VERSION = "CREATE TABLE {0}alembic_version (version_num VARCHAR(32) NOT NULL)"
 #: What another program may have made, and what names it in the refusal.
@@ -75,6 +77,7 @@ def options() -> dict[str, Any]:
 def drop(connection: sa.Connection) -> None:
     if not sa.inspect(connection).has_schema(SCHEMA):
         return
+    drop_views(connection, SCHEMA)
     found = sa.MetaData()
     found.reflect(connection, schema=SCHEMA)
     found.drop_all(connection)
@@ -121,6 +124,7 @@ def test_a_bridge_at_work_does_not_end_when_a_restore_takes_its_tables_for_a_whi
     tables = content(theirs)
     found = sa.MetaData()
     with theirs.begin() as connection:
+        drop_views(connection, migrate.schema_of(theirs))
         found.reflect(connection, schema=migrate.schema_of(theirs))
         found.drop_all(connection, [table for table in found.sorted_tables if table.name != "alembic_version"])
     probe_sql(theirs)

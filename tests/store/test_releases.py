@@ -18,7 +18,7 @@ from bridge.store.contacts import ensure_contacts
 from bridge.store.engine import create_engine, in_transaction
 from bridge.worker.process import probe_sql
 
-from .conftest import NOON
+from .conftest import NOON, drop_views
 
 #: A revision that only a later release can have.
 LATER = "9000"
@@ -47,6 +47,7 @@ def _drop(engine: sa.Engine) -> None:
         found = sa.MetaData()
         if not sa.inspect(connection).has_schema("Releases"):
             return
+        drop_views(connection, "Releases")
         found.reflect(connection, schema="Releases")
         found.drop_all(connection)
         for sequence in sa.inspect(connection).get_sequence_names(schema="Releases"):
@@ -124,6 +125,7 @@ def test_later_tables_that_a_bridge_cannot_use_are_refused_by_name(own: sa.Engin
 def test_a_numbered_revision_of_another_program_is_refused(own: sa.Engine) -> None:
     stamp(own, LATER)
     with own.begin() as connection:
+        drop_views(connection, migrate.schema_of(own))
         schema.metadata.drop_all(connection)
 
     with pytest.raises(ConfigurationError, match=r"the tables .*contacts.* are missing"):
