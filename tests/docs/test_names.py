@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from bridge.cli.app import app
-from bridge.contract.payloads import EventType
+from bridge.contract.payloads import WEBHOOKS
 from bridge.settings import Settings, secrets, variable
 
 from .pages import PAGES, ROOT, Page
@@ -112,7 +112,7 @@ def test_commands_in_examples_exist_with_their_options() -> None:
 
 
 def test_the_bot_builder_finds_every_webhook() -> None:
-    assert {" ".join(each.route) for each in EventType} <= set(PAGES["docs/connect-a-bot.md"].code)
+    assert {" ".join(each.route) for each in WEBHOOKS} <= set(PAGES["docs/connect-a-bot.md"].code)
 
 
 def test_wrong_names_are_found() -> None:

@@ -76,6 +76,48 @@ def test_both_refuse_the_key_of_the_webhooks_in_the_same_words(world: World) -> 
     assert odoo.json() == api.json()
 
 
+def test_what_a_user_of_odoo_decides_both_answer_alike(world: World, chat: Chat, key: str) -> None:
+    """Moved, given to a salesperson, won, lost: in words, in a text of the stage, and for a merged person."""
+    other = world.chat()
+    world.settled(chat.enters(17, medical_advisor_id=4711), other.enters(18))
+    rows = world.odoo("manychat.stage.map", "search_read", [], fields=["stage_id"])
+    texts = {"answer_text": "{stage}: {salesperson}.\n\n{decided_on}\n\n{medical_advisor}"}
+    world.odoo("manychat.stage.map", "write", [row["id"] for row in rows], texts)
+    (advisor,) = world.odoo("manychat.advisor", "search", [["external_id", "=", 4711], ["role", "=", "medical"]])
+    world.odoo("manychat.advisor", "write", [advisor], {"name": "Dra. Ruiz"})
+    lead, user = chat.lead["id"], world.odoo("res.users", "search", [["login", "=", "admin"]])[0]
+    stage = next(row["stage_id"][0] for row in rows if row["stage_id"][0] != chat.lead["stage_id"][0])
+    won = world.odoo("manychat.stage.map", "search", [["stage_id.is_won", "=", True]])
+    assert won
+    _agree(world, key, chat.manychat_id, {"opportunity": "open", "decided_at": None})
+    world.odoo("crm.lead", "write", [lead], {"stage_id": stage, "user_id": user})
+    said = _agree(world, key, chat.manychat_id, {"opportunity": "open", "medical_advisor": "Dra. Ruiz"})
+    assert said["decided_at"]
+    assert said["salesperson"]
+    world.odoo("crm.lead", "action_set_won", [lead])
+    _agree(world, key, chat.manychat_id, {"opportunity": "won"})
+    world.odoo("crm.lead", "action_set_lost", [lead])
+    _agree(world, key, chat.manychat_id, {"opportunity": "lost"})
+    world.odoo("crm.lead", "action_unarchive", [lead])
+    world.odoo("crm.lead", "merge_opportunity", [lead, other.lead["id"]])
+    for each in (chat, other):
+        assert _agree(world, key, each.manychat_id, {"found": True})["odoo_stage"] == chat.stage
+
+
+def _agree(world: World, key: str, manychat_id: str, expected: dict[str, Any]) -> dict[str, Any]:
+    """What both servers say of the person, as soon as they say the same."""
+    servers = (world.stack.odoo_url, world.stack.api_url)
+
+    def answers() -> dict[str, Any]:
+        odoo, api = (_without_own(ask(server, manychat_id, key)) for server in servers)
+        block, same = (ask(server, manychat_id, key, "?format=dynamic&channel=whatsapp").json() for server in servers)
+        return odoo if odoo == api and block == same else {}
+
+    said = world.eventually(answers)
+    assert {name: said[name] for name in expected} == expected
+    return said
+
+
 def test_odoo_stopped_the_proxy_asks_the_api_and_the_answer_says_how_old_it_is(
     world: World, chat: Chat, key: str, front: str
 ) -> None:
@@ -112,5 +154,5 @@ def test_odoo_frozen_every_answer_comes_before_manychat_gives_up(
     assert max(seconds) < PATIENCE_OF_MANYCHAT
 
 
-def without_own(answer: requests.Response) -> dict[str, Any]:
+def _without_own(answer: requests.Response) -> dict[str, Any]:
     return {name: value for name, value in answer.json().items() if name not in OWN}
