@@ -25,6 +25,7 @@
         "wizards/manychat_stage_cleanup_views.xml",
         "views/manychat_stage_map_views.xml",
         "views/manychat_stage_map_answer_views.xml",
+        "views/manychat_stage_map_text_views.xml",
         "views/manychat_stage_alias_views.xml",
         "views/manychat_advisor_views.xml",
         "views/manychat_identity_views.xml",

@@ -72,6 +72,8 @@ TEMPLATES = (
     _lt("is not known here"),
     _lt("must be an object: {…}"),
     _lt("The queue %(queue)s carries no events."),
+    # bridge/contract/person.py
+    _lt("must be one of: %(choices)s"),
     # bridge/contract/reading.py
     _lt("cut to %(limit)s characters"),
     _lt("cut: the event is too long for its queue"),
@@ -101,6 +103,7 @@ TEMPLATES = (
     _lt("The body is incomplete."),
     _lt("The header X-API-KEY is missing, or the key in it is not valid."),
     _lt("The request is malformed."),
+    _lt("The scope of this key is “%(scope)s”. This request needs “%(needed)s”."),
     _lt("The service is not available at the moment. Please send the request again."),
     _lt("Too many requests without a valid key. Seconds until you may try again: %(seconds)s."),
     _lt("Use %(allowed)s here."),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from odoo import fields
 
-from bridge.contract import keys
+from bridge.contract import keys, webhook
 from bridge.contract.dates import zone_named
 
 _logger = logging.getLogger(__name__)
@@ -30,16 +30,26 @@ class ValidKey(NamedTuple):
     last_used: datetime | None
     tz: str
     test_manychat_id: str | None
+    scope: str
 
     @property
     def zone(self):
         """The zone of dates that do not name theirs, as a ``tzinfo``."""
         return zone_or_utc(self.tz, self.prefix)
 
+    def require(self, needed):
+        """Refuse a key that opens something else.
+
+        :param bridge.contract.keys.Scope needed: of the route
+        :raises WebhookError: 403
+        """
+        if self.scope != needed.value:
+            raise webhook.wrong_scope(self.scope, needed.value)
+
 
 #: The fields of :class:`ValidKey`, in their order.
 _SELECT = """
-    SELECT id, name, prefix, digest, expiration_date, last_used, tz, test_manychat_id
+    SELECT id, name, prefix, digest, expiration_date, last_used, tz, test_manychat_id, scope
       FROM manychat_api_key
      WHERE active AND prefix = %s
 """

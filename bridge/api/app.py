@@ -26,6 +26,7 @@ from . import (
     gone,
     openapi,
     opportunities,
+    people,
     reports,
     webhooks,
 )
@@ -47,6 +48,7 @@ async def _health() -> Response:
 ROUTERS = (
     health,
     webhooks.router,
+    people.router,
     contacts.router,
     campaigns.router,
     channels.router,
@@ -62,7 +64,8 @@ _DESCRIPTION = """
 Standby webhooks for ManyChat, and the data of contacts, campaigns, opportunities and events.
 
 Every request except `/health` needs the header `X-API-KEY`. `python -m bridge key create` creates a key. Its scope
-`webhook` allows the webhooks, `read` allows reading, `write` allows everything.
+`webhook` allows the webhooks, `ask` allows asking how far one person is, `read` allows reading, `write` allows
+everything.
 
 The webhooks are those of Odoo. An event that both servers received is applied once. What makes it one event is its own
 date; without one, the header `Idempotency-Key`; without that, the proxy's stamp of the request, `X-Request-Stamp`. An

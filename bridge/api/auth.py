@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 #: For OpenAPI only: :class:`AuthenticatedRoute` checks the key itself, before it reads the body.
 DOCUMENTED_KEY = APIKeyHeader(
-    name="X-API-KEY", auto_error=False, description="`python -m bridge key create NAME --scope read|write|webhook`"
+    name="X-API-KEY", auto_error=False, description="`python -m bridge key create NAME --scope read|write|webhook|ask`"
 )
 _WITH_BODY = {"POST", "PUT", "PATCH"}
 _TYPES = {event_type.spec.path: event_type for event_type in WEBHOOKS}
@@ -79,6 +79,13 @@ class AuthenticatedRoute(APIRoute):
             return response
 
         return authenticated
+
+
+class AskRoute(AuthenticatedRoute):
+    """A route on which bots ask about a person. Their keys have the scope ``ask``, which opens nothing else."""
+
+    def scope_for(self, method: str) -> Scope:
+        return Scope.ask
 
 
 class WebhookRoute(AuthenticatedRoute):
@@ -153,9 +160,7 @@ def authenticate(request: Request, needed: Scope) -> None:
         raise webhook.no_valid_key()
     request.state.key = key
     if not key.scope.allows(needed):
-        raise WebhookError(
-            403, "forbidden", f"The scope of this key is “{key.scope.value}”. This request needs “{needed.value}”."
-        )
+        raise webhook.wrong_scope(key.scope.value, needed.value)
 
 
 async def _read_body(request: Request) -> bytes:

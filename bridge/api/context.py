@@ -19,6 +19,8 @@ from .refusals import RefusalCounts
 
 #: Events put onto their queues concurrently.
 THREADS = 40
+#: Questions of bots that wait for SQL concurrently. While SQL hangs, each keeps its thread after it was answered.
+ASKING_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Context:
 
     :ivar queues: the queue of each type of event; several types may share one
     :ivar threads: only for the webhooks: a request that waits for SQL must not delay an event
+    :ivar asking: only for questions about people
     """
 
     settings: Settings
@@ -37,6 +40,7 @@ class Context:
     refusals: RefusalCounts
     throttle: Throttle = field(default_factory=Throttle)
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(THREADS))
+    asking: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(ASKING_THREADS))
 
     @staticmethod
     def of(request: Request) -> Context:

@@ -30,6 +30,7 @@ log = structlog.get_logger()
 REFRESH = 2.0
 #: Time between two writes of a key's "last used".
 LAST_USED_RESOLUTION = timedelta(minutes=1)
+_SCOPES = {scope.value for scope in Scope}
 
 
 class KeyStore(threading.Thread):
@@ -92,6 +93,7 @@ class KeyStore(threading.Thread):
                 name=row.name,
             )
             for row in rows
+            if row.scope in _SCOPES  # a newer version may know more
         )
         self.read_at, self.are_cached = now, False
         self._save_to_cache(now)

@@ -50,7 +50,8 @@ def create(
     scope: Annotated[
         Scope,
         typer.Option(
-            help="What it gives access to: the standby webhooks, reading, or everything (reading, writing, webhooks)."
+            help="What it gives access to: the standby webhooks, asking how far a person is, reading, or everything "
+            "(reading, writing, webhooks, asking)."
         ),
     ],
     expires_in: Annotated[

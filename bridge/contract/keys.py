@@ -27,15 +27,23 @@ _IN_BYTES = re.compile(f"{TAG}[A-Za-z0-9_-]{{{PREFIX_LENGTH - len(TAG)}}}".encod
 
 
 class Scope(str, Enum):
-    """What a key of the bridge's API opens."""
+    """What a key opens."""
 
+    #: The webhooks: events about any person.
     webhook = "webhook"
+    #: The question how far one person is.
+    ask = "ask"
+    # What follows are scopes of the bridge's API only.
     read = "read"
     write = "write"
 
     def allows(self, needed: Scope) -> bool:
         """``write`` opens everything, the others only what they name."""
         return self is needed or self is Scope.write
+
+
+#: The scopes of the keys that bots have from Odoo.
+OF_BOTS = (Scope.webhook, Scope.ask)
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class OdooKey:
     :ivar digest: see :func:`digest`
     :ivar expires_at: ISO 8601 in UTC; ``None``: never
     :ivar zone: name of the zone of dates without an offset; ``None`` for UTC
+    :ivar scope: value of :class:`Scope`; ``None``: an older addon, whose keys are for the webhooks
     """
 
     name: str
@@ -54,10 +63,11 @@ class OdooKey:
     digest: str
     expires_at: str | None
     zone: str | None
+    scope: str | None = None
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> OdooKey:
-        """The key in ``answer``. A newer addon may send more fields, and an older one no zone."""
+        """The key in ``answer``. A newer addon may send more fields, and an older one no zone and no scope."""
         known: dict[str, Any] = {each.name: answer.get(each.name) for each in fields(cls)}
         return cls(**known)
 

@@ -69,6 +69,14 @@ def no_valid_key() -> WebhookError:
     return WebhookError(401, "unauthorized", message)
 
 
+def wrong_scope(scope: str, needed: str) -> WebhookError:
+    """The 403 for a valid key that opens something else."""
+    message = sentence(
+        "The scope of this key is “%(scope)s”. This request needs “%(needed)s”.", scope=scope, needed=needed
+    )
+    return WebhookError(403, "forbidden", message)
+
+
 def key_in_address() -> WebhookError:
     """The 401 for a key in the query string."""
     message = sentence(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, or_
 
 from ..contract.fields import to_datetime
-from ..contract.keys import OdooKey, Scope
+from ..contract.keys import OF_BOTS, OdooKey, Scope
 from .rows import ApiKeyRow
 from .schema import api_keys
 from .upsert import chunks
@@ -73,13 +73,15 @@ def valid_keys(connection: sa.Connection, now: datetime | None = None) -> list[A
 def take_over(connection: sa.Connection, valid: Sequence[OdooKey], now: datetime | None = None) -> int:
     """Make the keys that are valid in Odoo valid here, and end here those that ended there.
 
-    A key that an operator revoked here stays revoked. One that was added here as an existing key is Odoo's from now on.
+    A key that an operator revoked here stays revoked. One that was added here as an existing key is Odoo's from now on;
+    it keeps a scope that no key of Odoo has. A key of Odoo with a scope that this version does not know opens nothing.
 
     :param valid: all keys that are valid in Odoo
     :return: how many rows changed
     """
     now = now or datetime.now(timezone.utc)
     known = {row.digest: row for row in all_keys(connection)}
+    valid = [key for key in valid if (key.scope or Scope.webhook.value) in OF_BOTS]
     changed = 0
     for key in valid:
         wanted = {
@@ -89,8 +91,10 @@ def take_over(connection: sa.Connection, valid: Sequence[OdooKey], now: datetime
             "in_odoo": True,
         }
         row = known.get(key.digest)
+        if row is None or row.scope in OF_BOTS:
+            wanted["scope"] = key.scope or Scope.webhook.value
         if row is None:
-            fixed = {"prefix": key.prefix, "digest": key.digest, "scope": Scope.webhook.value, "created_at": now}
+            fixed = {"prefix": key.prefix, "digest": key.digest, "created_at": now}
             connection.execute(api_keys.insert(), [{**wanted, **fixed}])
         elif any(getattr(row, name) != value for name, value in wanted.items()):
             connection.execute(api_keys.update().where(_K.id == row.id).values(wanted))

@@ -298,7 +298,7 @@ api_keys = Table(
     Column("name", text(256), nullable=False),  # the program or bot that uses it
     Column("prefix", key(16), nullable=False),  # its first characters, for lists
     Column("digest", key(64), nullable=False, unique=True),  # SHA-256 in hex
-    Column("scope", text(16), nullable=False),  # "read", "write" or "webhook"
+    Column("scope", text(16), nullable=False),  # "read", "write", "webhook" or "ask"
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment),
     Column("revoked_at", Moment),

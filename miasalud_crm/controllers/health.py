@@ -2,6 +2,7 @@ from odoo import fields, http
 from odoo.http import request
 
 from bridge.contract.agreements import STUCK_AFTER
+from bridge.contract.keys import Scope
 
 from ..deliveries import FROM_CHAT
 from ..queues import queue_report
@@ -17,7 +18,7 @@ class ManychatHealth(http.Controller):
     @route("/api/v1/reports/health", "GET")
     def report(self):
         """Report the state of outbox, queue and bridge."""
-        authenticate()
+        authenticate().require(Scope.webhook)
         events = request.env["manychat.event"].sudo()
         waiting = events.search([("state", "=", "pending")], order="id", limit=1)
         newest = events.search(FROM_CHAT, limit=1)

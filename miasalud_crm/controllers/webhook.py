@@ -7,6 +7,7 @@ from odoo.http import request
 
 from bridge import spans
 from bridge.contract import webhook
+from bridge.contract.keys import Scope
 from bridge.contract.payloads import WEBHOOKS
 from bridge.contract.request_headers import RequestHeaders
 from bridge.contract.sentences import sentence
@@ -36,6 +37,7 @@ class ManychatWebhook(http.Controller):
         headers = RequestHeaders(http_request.headers.get)
         body = b""
         try:
+            key.require(Scope.webhook)
             webhook.check_headers(http_request.content_length, http_request.environ.get("CONTENT_TYPE") or "")
             body = request.dispatcher.read_body()
             event = webhook.read_event(

@@ -2,6 +2,7 @@ from . import manychat_unique
 from . import manychat_api_key
 from . import manychat_api_key_state
 from . import manychat_bridge
+from . import manychat_bridge_settings
 from . import manychat_advisor
 from . import crm_stage
 from . import crm_team
@@ -11,6 +12,8 @@ from . import manychat_stage_map_retire
 from . import manychat_stage_map_swap
 from . import manychat_stage_map_request
 from . import manychat_stage_map_answer
+from . import manychat_stage_map_text
+from . import manychat_bridge_texts
 from . import manychat_stage_alias
 from . import manychat_stage_alias_waiting
 from . import manychat_stage_decision

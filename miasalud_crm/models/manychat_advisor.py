@@ -157,6 +157,12 @@ class ManychatAdvisor(models.Model):
             found |= dict(zip(missing, created, strict=True))
         return {key: found[key] for key in named}
 
+    @api.model
+    def _names_for_bots(self):
+        """Names of the medical advisers by their number in the chat, as JSON has it."""
+        advisors = self.with_context(active_test=False).search([("role", "=", MEDICAL)])
+        return {str(advisor.external_id): advisor.name for advisor in advisors}
+
     def _assign_leads(self):
         """Set the salesperson of open opportunities to the user of their adviser.
 

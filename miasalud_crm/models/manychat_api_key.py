@@ -10,6 +10,7 @@ from odoo.exceptions import AccessError, UserError, ValidationError
 
 from bridge.contract import keys
 from bridge.contract.dates import zone_named
+from bridge.contract.keys import Scope
 
 from .. import valid_key
 from ..moments import iso_utc
@@ -75,6 +76,14 @@ class ManychatApiKey(models.Model):
         readonly=True,
         copy=False,
         help="Made for a test event: it is valid for events of this person only.",
+    )
+    scope = fields.Selection(
+        [(Scope.webhook.value, "Send events"), (Scope.ask.value, "Ask about a person")],
+        "Opens",
+        required=True,
+        readonly=True,
+        default=Scope.webhook.value,
+        help="Send events: the webhooks. Ask about a person: how far the opportunity of one person is, nothing else.",
     )
     is_valid = fields.Boolean("Valid", compute="_compute_validity")
     expires_soon = fields.Boolean(compute="_compute_validity", search="_search_expires_soon")
@@ -167,6 +176,11 @@ class ManychatApiKey(models.Model):
         return self.search([("test_manychat_id", "=", False)])
 
     @api.model
+    def _for_senders(self):
+        """Those of bots that send events."""
+        return self._for_bots().filtered(lambda key: key.scope == Scope.webhook.value)
+
+    @api.model
     def _for_standby(self):
         """What the bridge's API needs to accept the same keys. The digests do not reveal the keys.
 
@@ -180,6 +194,7 @@ class ManychatApiKey(models.Model):
                 "digest": key.digest,
                 "expires_at": iso_utc(key.expiration_date) or None,
                 "zone": key.tz or None,
+                "scope": key.scope,
             }
             for key in self._for_bots()
             if not key.expiration_date or key.expiration_date > now
@@ -217,7 +232,7 @@ class ManychatApiKey(models.Model):
         :raises AccessError: the user may not create keys
         """
         self.ensure_one()
-        values = {"tz": self.tz, "builder_ids": [fields.Command.set(self.builder_ids.ids)]}
+        values = {"tz": self.tz, "scope": self.scope, "builder_ids": [fields.Command.set(self.builder_ids.ids)]}
         record, key = self._generate_record(self.name, expiration_date, **values)
         self.replaced_by_id = record
         if self.is_valid and (not self.expiration_date or self.expiration_date > ends_at):
@@ -225,11 +240,12 @@ class ManychatApiKey(models.Model):
         return key
 
     @api.model
-    def _take_in(self, name, prefix, digest, expiration_date=False, tz="UTC"):
+    def _take_in(self, name, prefix, digest, expiration_date=False, **values):
         """Make a key of another system valid here: its callers go on using it.
 
         :param str prefix: see :func:`bridge.contract.keys.prefix`
         :param str digest: see :func:`bridge.contract.keys.digest`
+        :param values: of further fields
         :return: the record
         :raises AccessError: the user may not create keys
         :raises UserError: Odoo has this key, perhaps a revoked one
@@ -237,7 +253,7 @@ class ManychatApiKey(models.Model):
         self.check_access("create")
         if known := self.sudo().with_context(active_test=False).search([("digest", "=", digest)]):
             raise UserError(self.env._("This key exists already: “%s”.", known.name))
-        return self._store(name, prefix, digest, expiration_date, tz=tz)
+        return self._store(name, prefix, digest, expiration_date, **values)
 
     @api.model
     def _store(self, name, prefix, digest, expiration_date, **values):

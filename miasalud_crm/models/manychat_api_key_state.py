@@ -157,7 +157,7 @@ class ManychatApiKey(models.Model):
     @api.model
     def _latest_events(self):
         """The moment of the latest accepted event of each valid key that has one."""
-        keys = self._for_bots().filtered(lambda key: key.is_valid and key.prefix)
+        keys = self._for_senders().filtered(lambda key: key.is_valid and key.prefix)
         self.env.cr.execute(
             """
             SELECT prefix, latest.received_at

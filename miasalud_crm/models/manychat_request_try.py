@@ -50,7 +50,7 @@ class ManychatRequest(models.AbstractModel):
 
     def _zone(self):
         """The zone of dates that do not name theirs: that of the newest key of a bot; UTC without one."""
-        key = self.env["manychat.api.key"].sudo()._for_bots()[:1]
+        key = self.env["manychat.api.key"].sudo()._for_senders()[:1]
         return key._zone() if key else timezone.utc
 
     # ------------------------------------------------------------

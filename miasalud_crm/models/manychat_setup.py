@@ -62,7 +62,7 @@ class ManychatSetup(models.AbstractModel):
     # ------------------------------------------------------------
 
     def _key_step(self):
-        keys = self.env["manychat.api.key"].sudo()._for_bots()
+        keys = self.env["manychat.api.key"].sudo()._for_senders()
         is_admin = self.env.user.has_group("base.group_system")
         valid = keys.filtered("is_valid")
         new, all_keys = "miasalud_crm.manychat_api_key_create_action", "miasalud_crm.manychat_api_key_action"

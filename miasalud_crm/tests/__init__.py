@@ -35,6 +35,7 @@ from . import test_manychat_id
 from . import test_migration
 from . import test_migrations
 from . import test_other_apps
+from . import test_people
 from . import test_pipeline_order
 from . import test_pipeline_step
 from . import test_plans
@@ -56,6 +57,7 @@ from . import test_stage_history
 from . import test_stage_map
 from . import test_stage_map_rows
 from . import test_stage_map_screen
+from . import test_stage_text
 from . import test_take_over
 from . import test_teams_and_companies
 from . import test_test_event

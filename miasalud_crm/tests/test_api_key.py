@@ -60,6 +60,7 @@ class TestApiKey(TransactionCase):
                     "digest": keys.digest(key),
                     "expires_at": later.isoformat() + "+00:00",
                     "zone": "America/Bogota",
+                    "scope": "webhook",
                 }
             ],
         )

@@ -18,6 +18,7 @@ class ManychatApiKeyCreate(models.TransientModel):
     purpose = fields.Selection(
         [
             ("webhook", "For a bot: ManyChat sends events with it"),
+            ("ask", "For a bot that asks: it reads how far one person is, and sends nothing"),
             ("bridge", "For the bridge: it moves opportunities with it"),
         ],
         required=True,
@@ -75,9 +76,12 @@ class ManychatApiKeyCreate(models.TransientModel):
         elif self.existing_prefix:
             return self._take_in()
         else:
-            record, key = api_keys._generate_record(self.name, self.expiration_date, tz=self.tz)
+            record, key = api_keys._generate_record(self.name, self.expiration_date, **self._values())
             record.builder_ids = self.builder_ids
         return self._show(key, self.purpose)
+
+    def _values(self):
+        return {"tz": self.tz, "scope": self.purpose}
 
     def _show(self, key, purpose):
         """Show ``key``, once. The context carries it: it is never stored, not even in a transient record."""
@@ -93,7 +97,7 @@ class ManychatApiKeyCreate(models.TransientModel):
     def _take_in(self):
         """Store the existing key, and say so."""
         record = self.env["manychat.api.key"]._take_in(
-            self.name, self.existing_prefix, self.sudo().existing_digest, self.expiration_date, self.tz
+            self.name, self.existing_prefix, self.sudo().existing_digest, self.expiration_date, **self._values()
         )
         record.builder_ids = self.builder_ids
         return {

@@ -18,7 +18,7 @@ from bridge.store import api_keys
 from bridge.store.engine import in_transaction
 
 #: Keys as tests use them, by what they open.
-KEYS = {scope: f"mck_test-{scope}-{'x' * 32}" for scope in ("webhook", "read", "write")}
+KEYS = {scope: f"mck_test-{scope}-{'x' * 32}" for scope in ("webhook", "ask", "read", "write")}
 
 
 class Api:

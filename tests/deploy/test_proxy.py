@@ -25,7 +25,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bridge.contract.payloads import WEBHOOKS as EVENTS
 from bridge.contract.payloads import EventType
+from bridge.contract.person import PATH
 from deploy.local import ports
 from tests.front import fill_in, inside, nginx, serving
 
@@ -122,7 +124,7 @@ def https(front: SimpleNamespace) -> requests.Session:
     return session
 
 
-@pytest.mark.parametrize("each", EventType)
+@pytest.mark.parametrize("each", EVENTS)
 def test_the_webhooks_are_public_and_go_to_odoo(https: requests.Session, each: EventType) -> None:
     answer = https.request(each.spec.method, f"https://{WEBHOOKS}{each.spec.path}/", json={})
     assert (answer.status_code, answer.json()["server"]) == (200, "odoo")
@@ -230,6 +232,18 @@ def test_a_line_of_the_log_has_the_id_of_the_stamp_and_no_query(
     (line,) = [each for each in lines if each["request"] == got["headers"]["X-Request-Stamp"].split()[1]]
     assert (line["path"], line["status"], line["client"]) == ("/web", "200", "127.0.0.1")
     assert "secret" not in str(lines)
+
+
+@pytest.mark.parametrize("written", ["1234", "%C3%91%20a%2Fb%2F%2Fc%3Fd", "a/"])
+def test_a_question_about_a_person_is_public_and_passed_on_as_it_was_sent(
+    https: requests.Session, front: SimpleNamespace, written: str
+) -> None:
+    got = https.get(f"https://{WEBHOOKS}{PATH}{written}?format=dynamic").json()
+    assert (got["server"], got["path"]) == ("odoo", f"{PATH}{written}?format=dynamic")
+    lines = [json.loads(line) for line in (front.folder / "access.log").read_text().splitlines()]
+    (line,) = [each for each in lines if each["request"] == got["headers"]["X-Request-Stamp"].split()[1]]
+    assert line["path"] == PATH
+    assert https.get(f"https://{WEBHOOKS}{PATH}").status_code == 404
 
 
 def test_pages_go_to_odoo_and_sockets_to_its_other_port(https: requests.Session) -> None:
