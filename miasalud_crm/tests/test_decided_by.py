@@ -1,0 +1,158 @@
+from unittest.mock import patch
+
+from odoo.tests import tagged
+
+from bridge.contract.opportunity_state import Actor, OpportunityState, Status
+from bridge.contract.payloads import Decided
+
+from .common import ManychatCase, opportunity
+from .decision_case import PERSON, DecisionCase
+
+
+@tagged("post_install", "-at_install")
+class TestDecidedBy(DecisionCase):
+    """Not only people decide."""
+
+    def action(self, code, **values):
+        return self.env["ir.actions.server"].create(
+            {
+                "name": "Acción",
+                "model_id": self.env["ir.model"]._get("crm.lead").id,
+                "state": "code",
+                "code": code,
+                **values,
+            }
+        )
+
+    def assertBy(self, actor):
+        payload = self.one()
+        self.assertEqual((payload.by, payload.user_id), (actor, self.user.id if actor is Actor.IMPORT else None))
+
+    def test_a_server_action(self):
+        action = self.action(f"records.write({{'stage_id': {self.stages[20].id}}})")
+        context = {"active_model": "crm.lead", "active_ids": self.lead(PERSON).ids, "active_id": self.lead(PERSON).id}
+        action.with_user(self.user).sudo().with_context(**context).run()
+        self.assertBy(Actor.AUTOMATION)
+
+    def test_a_scheduled_action(self):
+        job = self.env["ir.cron"].create(
+            {
+                "name": "Trabajo",
+                "model_id": self.env["ir.model"]._get("crm.lead").id,
+                "state": "code",
+                "code": f"env['crm.lead'].browse({self.lead(PERSON).id}).write({{'stage_id': {self.stages[20].id}}})",
+                "interval_type": "days",
+            }
+        )
+        job.ir_actions_server_id.run()
+        self.assertBy(Actor.AUTOMATION)
+
+    def rule(self):
+        """An automation rule: in stage 20, an expected revenue of 77."""
+        if "base.automation" not in self.env:
+            self.skipTest("Automation Rules are not installed")
+        model = self.env["ir.model"]._get("crm.lead").id
+        code = "records.write({'expected_revenue': 77})"
+        action = {"name": "Importe", "model_id": model, "state": "code", "code": code}
+        self.env["base.automation"].create(
+            {
+                "name": "Regla",
+                "model_id": model,
+                "trigger": "on_create_or_write",
+                "filter_domain": f"[('stage_id', '=', {self.stages[20].id})]",
+                "action_server_ids": [(0, 0, action)],
+            }
+        )
+
+    def test_an_automation_rule_belongs_to_the_move_that_sets_it_off(self):
+        self.rule()
+        self.mine().stage_id = self.stages[20]
+        payload = self.one()
+        self.assertEqual((payload.by, payload.user_id), (Actor.PERSON, self.user.id))
+        self.assertEqual(payload.state.expected_revenue, 77)
+
+    def test_an_automation_rule_that_the_chat_sets_off_decides_by_itself(self):
+        self.rule()
+        [result] = self.apply(opportunity(PERSON, 20, 5))
+        payload = self.one()
+        self.assertEqual((payload.decided, payload.by), ((Decided.REVENUE,), Actor.AUTOMATION))
+        self.assertEqual(result["state"]["expected_revenue"], 77)
+
+    def test_an_import(self):
+        columns = ["name", "type", "x_manychat_id", "expected_revenue"]
+        rows = [["Importada %s «ñ» 'q'", "opportunity", "MC-IMPORTED", "10"]]
+        result = self.env["crm.lead"].with_user(self.user).load(columns, rows)
+        self.assertFalse(result["messages"])
+        self.assertBy(Actor.IMPORT)
+
+    def test_an_import_of_a_stage(self):
+        self.env.flush_all()
+        lead = self.lead(PERSON)
+        rows = [[str(lead.id), str(self.stages[21].id)]]
+        result = self.env["crm.lead"].with_user(self.user).load([".id", "stage_id/.id"], rows)
+        self.assertFalse(result["messages"])
+        self.assertBy(Actor.IMPORT)
+
+    def test_the_assignment_of_crm(self):
+        team = self.env["crm.team"].create(
+            {"name": "Asignado", "company_id": False, "use_leads": True, "use_opportunities": True}
+        )
+        self.env["ir.config_parameter"].set_param("crm.lead.auto.assignment", True)
+        member = self.env["crm.team.member"].create(
+            {"user_id": self.user.id, "crm_team_id": team.id, "assignment_max": 300}
+        )
+        lead = self.lead(PERSON)
+        lead.write({"team_id": team.id, "user_id": False})
+        self.begin()
+        with patch.object(type(self.env.cr), "commit", lambda cr: None):
+            team._action_assign_leads(force_quota=True, creation_delta_days=0)
+        self.assertEqual(self.lead(PERSON).user_id, member.user_id)
+        self.assertBy(Actor.ASSIGNMENT)
+
+    def test_an_adviser_who_gets_a_user(self):
+        self.lead(PERSON)._manychat_assign(self.user)
+        payload = self.one()
+        self.assertIn(Decided.SALESPERSON, payload.decided)
+        self.assertEqual(payload.by, Actor.AUTOMATION)
+
+
+@tagged("post_install", "-at_install")
+class TestStates(ManychatCase):
+    """The bridge gets the state with the answer to an event, and asks for it."""
+
+    def state(self, answer):
+        return OpportunityState.model_validate(answer)
+
+    def get(self, *args, **kwargs):
+        return self.env["crm.lead"].with_user(self.bridge_user).manychat_get_states(*args, **kwargs)
+
+    def test_each_result_has_the_state_after_the_batch(self):
+        created, moved, wrong = self.apply(
+            opportunity("MC-STATE-1", 17), opportunity("MC-STATE-1", 26, 1), opportunity("MC-STATE-2", None, label="?")
+        )
+        self.assertEqual(created["state"], moved["state"])
+        state = self.state(moved["state"])
+        self.assertEqual((state.lead_id, state.status), (moved["lead_id"], Status.WON))
+        self.assertEqual(state.stage, moved["stage_after"])
+        self.assertIs(wrong["state"], False)
+        [again] = self.apply(opportunity("MC-STATE-1", 26, 1))
+        self.assertEqual(again["code"], "duplicate")
+        self.assertGreater(self.state(again["state"]).as_of, state.as_of)
+
+    def test_pages_have_every_person_once(self):
+        people = [f"MC-STATE-{number}" for number in range(5)]
+        self.apply(*(opportunity(person, 17) for person in people))
+        found, after = [], 0
+        while after is not False:
+            answer = self.get(after, 2)
+            self.assertEqual(answer["busy"], [])
+            found += [each["manychat_id"] for each in answer["states"]]
+            after = answer["after"]
+        self.assertEqual(len(found), len(set(found)))
+        self.assertLessEqual({*people}, {*found})
+
+    def test_people_are_asked_for_by_name(self):
+        self.apply(opportunity("MC-STATE-1", 17))
+        answer = self.get(manychat_ids=["MC-STATE-1", "MC-NOT-THERE"])
+        self.assertEqual([each["manychat_id"] for each in answer["states"]], ["MC-STATE-1"])
+        self.assertEqual((answer["unknown"], answer["after"]), (["MC-NOT-THERE"], False))
