@@ -112,6 +112,7 @@ def table(report: Report) -> Table:
     for code, count in sorted(verdict.dead.items()):
         shown.add_row(f"dead-lettered: {code}", str(count))
     shown.add_row("people's moves", str(verdict.moves))
+    shown.add_row("decisions", str(verdict.decisions))
     shown.add_row("opportunities", str(verdict.opportunities))
     shown.add_row("largest backlog", str(report.largest_backlog), end_section=True)
     for name, found in (

@@ -67,6 +67,7 @@ class Verdict:
     missed: int = 0  # lost by the queue, and sent again by Odoo
     unheard: int = 0  # committed, though the bot was cut off before it heard so
     moves: int = 0
+    decisions: int = 0
     opportunities: int = 0
 
     @property
@@ -117,13 +118,15 @@ class Truth:
         events = {row.event_id: row for row in self._read_events()}
         audit = {row.event_id: row for row in self._sql("SELECT * FROM audit")}
         letters = self._sql("SELECT * FROM dead_letters WHERE status = 'open'")
-        verdict.unheard = len({row.event_id for row in events.values() if row.source == "odoo"} - ledger.accepted)
+        sent = {row.event_id for row in events.values() if row.source == "odoo" and row.type != "decision"}
+        verdict.unheard = len(sent - ledger.accepted)
         verdict.standby = sum(row.source == "api" for row in audit.values())
         verdict.missed = sum(bool(row.resends) for row in events.values())
         verdict.outcomes.update(str(row.outcome) for row in audit.values())
         verdict.dead.update(letter.code for letter in letters)
         self._examine_accounts(verdict, ledger, events, audit, letters)
         self._examine_agreement(verdict, events, audit)
+        self._examine_decisions(verdict, events)
         self._examine_opportunities(verdict, ledger, events)
         self._examine_fields(verdict, audit)
         if self._read_partners() != self._partners:
@@ -168,8 +171,35 @@ class Truth:
             elif (row.outcome, row.lead_id, "done") != (event.outcome, event.lead_id, event.state):
                 verdict.other.append(f"{event_id}: {row.outcome} {row.lead_id} in SQL, {event} in Odoo")
         changes = {event_id for event_id, row in audit.items() if row.outcome in ("created", "moved")}
-        told = {row.event_id for row in self._sql("SELECT event_id FROM opportunity_stages")}
+        told = {row.event_id for row in self._sql("SELECT event_id FROM opportunity_stages WHERE moved_by = 'chat'")}
         verdict.other += [f"{event_id}: stage history in SQL differs" for event_id in sorted(changes ^ told)]
+
+    def _examine_decisions(self, verdict: Verdict, events: dict[str, Any]) -> None:
+        """What people decided is in SQL once, and SQL has each opportunity as it is in Odoo."""
+        decisions = {event_id: row for event_id, row in events.items() if row.type == "decision"}
+        verdict.lost += [f"decision {key}: {row.outcome}" for key, row in decisions.items() if row.outcome != "stored"]
+        moves = {key for key, row in decisions.items() if {"stage", "lost", "restored"} & {*row.payload["decided"]}}
+        told = Counter(row.event_id for row in self._sql("SELECT event_id FROM opportunity_stages"))
+        verdict.lost += [f"decision {event_id}: not in the stage history of SQL" for event_id in moves - told.keys()]
+        verdict.decisions = len(decisions)
+        in_odoo = self._system.database_rows(
+            """
+            SELECT identity.manychat_id, lead.id AS lead_id, lead.stage_id, stage.name ->> 'en_US' AS stage,
+                   CASE WHEN NOT lead.active THEN 'lost' WHEN stage.is_won THEN 'won' ELSE 'open' END AS status,
+                   lead.user_id, lead.team_id
+              FROM manychat_identity identity
+              JOIN crm_lead lead ON lead.id = identity.lead_id JOIN crm_stage stage ON stage.id = lead.stage_id
+            """
+        )
+        in_sql = {
+            row.manychat_id: tuple(row)
+            for row in self._sql(
+                "SELECT manychat_id, lead_id, stage_id, stage, status, salesperson_id, team_id FROM opportunities"
+            )
+        }
+        for row in in_odoo:
+            if (found := in_sql.get(row.manychat_id)) != tuple(row):
+                verdict.other.append(f"SQL has {found}, Odoo has {tuple(row)}")
 
     def _examine_opportunities(self, verdict: Verdict, ledger: Ledger, events: dict[str, Any]) -> None:
         """One opportunity for each person, in the right stage, with one line of history for each move."""
