@@ -199,7 +199,7 @@ class TestPlans(ManychatCase):
         view = etree.fromstring(events.get_view(view_type="search")["arch"])
         week = (fields.Datetime.now() - timedelta(days=7)).strftime("%Y-%m-%d")
         # These find many rows: the newest come first, in the order of the ids.
-        many = {"done", "opportunities", "contacts", "mine", "today", "received_at"}
+        many = {"done", "opportunities", "contacts", "mine", "today", "received_at", "from_chat", "decisions"}
         domains = {
             node.get("name"): ast.literal_eval(node.get("domain"))
             for node in view.iter("filter")

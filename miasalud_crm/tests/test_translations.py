@@ -13,6 +13,7 @@ from .common import menu_paths
 
 #: The same in both languages: names, and words that Spanish shares or has taken over.
 SAME = {
+    "Traceparent",
     "Bot",
     "Bots",
     "Error",

@@ -55,7 +55,7 @@ def test_all_is_well(world: World, settings: Settings) -> None:
         ("queue", "sql", "odoo"), "ok"
     )
     assert [bridge["name"] for bridge in report["bridges"]] == ["host/1"]
-    assert [path["lag_seconds"] for path in report["paths"]] == [0, 0, 0]
+    assert [path["lag_seconds"] for path in report["paths"]] == [0, 0, 0, 0]
     assert report["dead_letters"] == {"open": 0, "by_reason": {}, "notices_on_queue": 0}
 
 
