@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from ...contract.event import Event
 from ...results import Done, Outcome
-from ...store import audit
+from ...store import audit, manychat_writes
 from ...store.refusal import write_events
+from .. import wishes
 
 
 def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
@@ -17,6 +18,7 @@ def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
     done = {event.id: Done(audit.STORED) for event in events}
 
     def work(connection: sa.Connection) -> None:
+        manychat_writes.want(connection, wishes.of_decisions(events))
         audit.finish(connection, done)
 
     write_events(engine, work)
