@@ -27,6 +27,7 @@ SECTIONS = {
     "Queue": ["queue_connection_string", "queue_account_url"],
     "Database": ["database_url", "database_options", "database_schema", "adopt_url"],
     "Odoo": ["odoo_url", "odoo_database", "odoo_login", "odoo_api_key"],
+    "ManyChat": ["manychat_api_token", "manychat_api_url", "manychat_calls_per_second"],
     "API": ["api_host", "api_port", "api_keys_file"],
     "Worker": [
         "batch_size",
