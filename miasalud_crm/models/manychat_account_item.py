@@ -60,14 +60,15 @@ class ManychatAccountItem(models.Model):
         known = self.search([])
         gone = known.filtered(lambda item: (item.kind, item.remote_id) not in found)
         there = {(item.kind, item.remote_id): item for item in known - gone}
-        for item in gone & self._chosen():
+        chosen = gone & self._chosen()
+        (gone - chosen).unlink()
+        for item in chosen:
             # Made anew in ManyChat it has another ID: the choice was of its name.
             if successor := item._successor(found, there):
                 item.write(successor | {"missing": False})
                 there[item.kind, item.remote_id] = item
             else:
                 item.missing = True
-        (gone.filtered(lambda item: not item.missing and (item.kind, item.remote_id) not in there)).unlink()
         for key, values in found.items():
             if item := there.get(key):
                 item.write({name: value for name, value in values.items() if item[name] != value} | {"missing": False})

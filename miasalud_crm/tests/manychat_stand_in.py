@@ -13,6 +13,7 @@ TOKEN = "1234567:0123456789abcdef"
 class ManychatStandIn:
     """Its lists, and how it answers; tests change them.
 
+    :ivar address: where it answers
     :ivar answers: path → pair of status and body, in the place of what it would answer
     :ivar asked: paths, in order
     """
@@ -32,6 +33,7 @@ class ManychatStandIn:
             ],
             "folders": [{"id": 5, "name": "Ventas"}],
         }
+        self.address = ""
         self.answers = {}
         self.asked = []
 
@@ -76,8 +78,9 @@ def running(token=TOKEN):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
+    stand_in.address = f"http://127.0.0.1:{server.server_port}"
     settings = {
-        "MIASALUD_MANYCHAT_API_URL": f"http://127.0.0.1:{server.server_port}",
+        "MIASALUD_MANYCHAT_API_URL": stand_in.address,
         "MIASALUD_MANYCHAT_API_TOKEN": token,
     }
     try:

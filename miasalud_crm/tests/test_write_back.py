@@ -222,6 +222,16 @@ class TestWriteBackSettings(WriteBackCase):
         self.assertEqual(self.rules()["stage_field"], {"id": 98, "name": "Etapa CRM"})
         self.assertEqual(self.items.search_count([("name", "=", "Etapa CRM")]), 1)
 
+    def test_what_is_missing_goes_when_it_is_chosen_no_more(self):
+        self.choose()
+        with running() as stand_in:
+            stand_in.fields.pop(0)
+            self.refreshed(stand_in)
+            self.settings.stage_field_id = False
+            self.refreshed(stand_in)
+        self.assertFalse(self.items.search([("name", "=", "Etapa CRM")]))
+        self.assertFalse(self.settings.warning)
+
     def test_a_field_of_another_type_does_not_take_its_place(self):
         self.choose()
         with running() as stand_in:
