@@ -37,8 +37,11 @@ class CrmLead(models.Model):
         wanted = True in value if isinstance(value, list | tuple | set | frozenset) else bool(value)
         if operator in ("!=", "not in"):
             wanted = not wanted
-        unsent = self.env["manychat.identity"].sudo()._search([("unsent", "=", True)])
-        return [("id", "in" if wanted else "not in", unsent.subselect("lead_id"))]
+        # sudo() only looks up ids. The caller's own rules still decide which opportunities are found.
+        leads = self.sudo().with_context(active_test=False)
+        identities = self.env["manychat.identity"].sudo()._search([("unsent", "=", True)])
+        unsent = leads._search([("manychat_identity_ids", "in", identities)])
+        return [("id", "in" if wanted else "not in", unsent)]
 
     # ------------------------------------------------------------
     # Actions
