@@ -241,19 +241,19 @@ class TestWriteBackSettings(WriteBackCase):
 
     def test_a_field_that_cannot_take_the_value_is_refused_in_words(self):
         self.refreshed()
-        for name, item in (("stage_field_id", "Nacimiento"), ("status_field_id", "Número de etapa")):
-            with self.subTest(name), self.assertRaisesRegex(ValidationError, "cannot take this value"):
-                self.settings[name] = self.item(item)
-        with self.assertRaisesRegex(ValidationError, "Choose a tag"):
-            self.settings.won_tag_id = self.item("Etapa CRM")
-        with self.assertRaisesRegex(ValidationError, "different fields"):
-            field = self.item("Etapa CRM").id
-            self.settings.write({"stage_field_id": field, "status_field_id": field})
-        with self.assertRaisesRegex(ValidationError, "different tags"):
-            tag = self.item("Ganada").id
-            self.settings.write({"won_tag_id": tag, "lost_tag_id": tag})
-        with self.assertRaisesRegex(ValidationError, "Choose a flow"):
-            self.row.with_user(self.admin).flow_id = self.item("Ganada")
+        self.env.flush_all()
+        field, tag = self.item("Etapa CRM").id, self.item("Ganada").id
+        for record, values, words in (
+            (self.settings, {"stage_field_id": self.item("Nacimiento").id}, "cannot take this value"),
+            (self.settings, {"status_field_id": self.item("Número de etapa").id}, "cannot take this value"),
+            (self.settings, {"won_tag_id": field}, "Choose a tag"),
+            (self.settings, {"stage_field_id": field, "status_field_id": field}, "different fields"),
+            (self.settings, {"won_tag_id": tag, "lost_tag_id": tag}, "different tags"),
+            (self.row.with_user(self.admin), {"flow_id": tag}, "Choose a flow"),
+        ):
+            with self.subTest(words), self.assertRaisesRegex(ValidationError, words), self.env.cr.savepoint():
+                record.write(values)
+            record.invalidate_recordset()
 
     def test_on_with_nothing_chosen_says_so(self):
         self.settings.enabled = True
