@@ -39,7 +39,7 @@ from .program import Program
 ROOT = Path(__file__).parents[2]
 QUEUES = (*payloads.QUEUES.values(), payloads.DEAD_LETTER_QUEUE)
 #: Seconds after which something that should happen counts as not happening.
-PATIENCE = 60
+PATIENCE = 150
 
 
 def eventually(condition: Callable[[], Any], what: str = "") -> Any:

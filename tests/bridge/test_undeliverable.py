@@ -27,6 +27,7 @@ def put_poison(world: World, *contents: str, queue: str = CONTACT_QUEUE) -> None
         sdk(world.queues[queue]).send_message(content, time_to_live=-1)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("poison", [POISON[:1], POISON], ids=["one", "several"])
 def test_neighbours_are_applied_and_what_is_left_is_told(world: World, cli: Cli, poison: tuple[str, ...]) -> None:
     events = [contact(f"MC{number}") for number in range(31)]

@@ -12,7 +12,7 @@ DESKTOP = {"width": 1366, "height": 860}
 PHONE = {"width": 390, "height": 844}
 
 #: How long a machine that is busy with other tests may take (seconds). Nothing here measures time.
-PATIENCE = 60
+PATIENCE = 150
 
 #: What Odoo itself makes of a page, and nobody but Odoo can mend. Each with its reason.
 ODOOS_OWN_NOISE = [

@@ -24,8 +24,9 @@ EVENTS = int(os.environ.get("FAULT_EVENTS") or 400)
 BOTS, PEOPLE = 8, 50
 #: How a log says that something went wrong: Odoo's level, our refusal of an event, a bridge's level.
 _TROUBLE = re.compile(r" (ERROR|CRITICAL) |ManyChat event .* was refused|\"level\": ?\"(error|critical)\"")
-#: Not that: Odoo's own job that enriches new leads fails whenever it meets one that is being worked on.
-_HARMLESS = re.compile(r"crm_iap_enrich|enrich leads")
+#: Not that: Odoo's own job that enriches new leads fails whenever it meets one that is being worked on; and on a busy
+#: machine the queue's emulator may not answer in time, after which the bridge asks again.
+_HARMLESS = re.compile(r"crm_iap_enrich|enrich leads|\"dependency\": ?\"queue\", ?\"reason\": ?\"no answer\"")
 
 
 @pytest.mark.timeout(900)
