@@ -57,7 +57,7 @@ class ManychatAccountItem(models.Model):
             raise AccessError(self.env._("Only administrators may do this."))
         self = self.sudo()
         found = {(each["kind"], each["remote_id"]): each for each in items(self.env)}
-        known = self.search([])
+        known = self.search([("kind", "in", (FIELD, TAG, FLOW))])
         gone = known.filtered(lambda item: (item.kind, item.remote_id) not in found)
         there = {(item.kind, item.remote_id): item for item in known - gone}
         chosen = gone & self._chosen()
@@ -87,7 +87,7 @@ class ManychatAccountItem(models.Model):
     @api.model
     def _chosen(self):
         """The items that settings name."""
-        settings = self.env["manychat.write.back"].sudo().search([])
+        settings = self.env["manychat.write.back"].sudo().search([], limit=1)
         rows = self.env["manychat.stage.map"].sudo().with_context(active_test=False)
         return settings._items() | rows.search([("flow_id", "!=", False)]).flow_id
 
