@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -22,8 +21,8 @@ from requests.adapters import HTTPAdapter
 
 from . import metrics, progress
 from .contract.fields import format_datetime
-from .contract.keys import OdooKey
 from .errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
+from .odoo_answers import HeartbeatAnswer, StatesAnswer
 
 #: Seconds to connect, and to get the answer to a batch (a batch of 32 takes well under one).
 CONNECT_SECONDS = 5
@@ -41,21 +40,6 @@ _MISCONFIGURED = {
 }
 # Exceptions that mean: Odoo's own database is down, starting, or too busy.
 _UNAVAILABLE = ("psycopg2.", "odoo.sql_db.", "odoo.modules.registry.")
-
-
-@dataclass(frozen=True)
-class HeartbeatAnswer:
-    """What Odoo tells a bridge that is alive.
-
-    :ivar discarded: the events that Odoo users discarded, until a bridge confirms it: how often each had been sent
-        again by then, by event id
-    :ivar keys: all keys that bots may use now; ``None`` from an older addon, which does not say
-    :ivar takes_refusals: :meth:`Odoo.record_refusals` may be called; an older addon does not know it
-    """
-
-    discarded: dict[str, int]
-    keys: list[OdooKey] | None = None
-    takes_refusals: bool = False
 
 
 class Odoo:
@@ -94,12 +78,7 @@ class Odoo:
         # Named only if there are any: an older addon does not know the argument, and then counts the bridge as silent.
         more = {"stuck": list(stuck)} if stuck else {}
         answer = self._call("manychat.bridge", "heartbeat", name=name, version=version, **more)
-        # An older addon answers True, or without keys.
-        fields = answer if isinstance(answer, dict) else {}
-        discarded = {str(event_id): int(retries) for event_id, retries in (fields.get("discarded") or {}).items()}
-        keys = fields.get("keys")
-        known = None if keys is None else [OdooKey.of(key) for key in keys]
-        return HeartbeatAnswer(discarded, known, bool(fields.get("takes_refusals")))
+        return HeartbeatAnswer.of(answer)
 
     def record_refusals(self, refusals: Sequence[dict[str, Any]]) -> None:
         """``manychat.bridge.record_refusals``: report how often the standby refused requests.
@@ -209,6 +188,21 @@ class Odoo:
         :raises OdooRefused:
         """
         return list(self._call("manychat.event", "get_finished", since=format_datetime(since), after=after) or ())
+
+    def get_states(self, *, after: int = 0, limit: int = 0, manychat_ids: Sequence[str] = ()) -> StatesAnswer:
+        """``crm.lead.manychat_get_states``: opportunities as Odoo has them.
+
+        :param after: of the page before
+        :param limit: persons in a page
+        :param manychat_ids: only these persons, in one page
+        :raises OdooUnavailable: also an older addon, which does not know the method
+        :raises OdooRefused:
+        """
+        which = {"manychat_ids": list(manychat_ids)} if manychat_ids else {"after": after, "limit": limit}
+        answer = self._call("crm.lead", "manychat_get_states", **which)
+        if not isinstance(answer, dict) or not isinstance(answer.get("states"), list):
+            raise OdooRefused("bad_answer", "crm.lead.manychat_get_states did not answer with states.")
+        return StatesAnswer.of(answer)
 
     def erase(self, manychat_id: str) -> dict[str, Any]:
         """``manychat.event.erase``: empty the payloads of a person in Odoo's event log.

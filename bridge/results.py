@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .contract.opportunity_state import OpportunityState
 from .contract.outcomes import ErrorCode
 
 
@@ -12,12 +13,14 @@ class Done:
     """The event is applied, or has otherwise come to its end, and its audit row says so.
 
     :ivar status: one of :class:`bridge.contract.outcomes.EventOutcome`: ``stored``, Odoo's answer, or ``discarded``
+    :ivar state: the opportunity as Odoo has it; ``None`` from an older addon, and if it is gone
     """
 
     status: str
     lead_id: int | None = None
     stage_before: str | None = None
     stage_after: str | None = None
+    state: OpportunityState | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ REFUSED_PREFIX = "refused-"
 REFUSALS = [("event_id", ">=", REFUSED_PREFIX)]
 #: All events, as a domain: what a webhook, a queue or a command took.
 ACCEPTED = [("event_id", "<", REFUSED_PREFIX)]
+#: Those that happened in a chat, and not in Odoo.
+FROM_CHAT = [*ACCEPTED, ("type", "!=", "decision")]
 
 
 def notification(message, kind, **more):

@@ -14,6 +14,7 @@ from .private_sql import private
 LISTED_CALLS = {
     "miasalud_crm.group_bridge": {
         ("crm.lead", "manychat_apply"),
+        ("crm.lead", "manychat_get_states"),
         ("crm.lead", "manychat_record_write_back"),
         ("manychat.bridge", "get_active"),
         ("manychat.bridge", "get_ended"),

@@ -31,6 +31,7 @@ from .console import (
     progress_bar,
     visible,
 )
+from .from_odoo import reconcile_from_odoo
 from .parsing import duration_or_none, past
 from .queues import Queues, queue_names
 
@@ -61,12 +62,21 @@ _SqlRestored = Annotated[
     ),
 ]
 
+_FromOdoo = Annotated[
+    bool,
+    typer.Option(
+        "--from-odoo",
+        help="Compare all opportunities with Odoo's, and write what differs. An interrupted run goes on where it was.",
+    ),
+]
+
 
 def reconcile(
     queue: Queues = None,
     older_than: _OlderThan = None,
     odoo_restored: _OdooRestored = None,
     sql_restored: _SqlRestored = None,
+    from_odoo: _FromOdoo = False,
     dry_run: DryRun = False,
     as_json: JsonLines = False,
 ) -> None:
@@ -76,8 +86,13 @@ def reconcile(
     """
     if dry_run and (odoo_restored or sql_restored):
         fail("After a restore, each event is applied again, and --dry-run cannot say what that changes.", MISUSED)
+    if from_odoo and (queue or older_than is not None or odoo_restored or sql_restored):
+        fail("--from-odoo goes with --dry-run and --json only.", MISUSED)
     settings = load_settings()
     engine = open_store(settings)
+    if from_odoo:
+        reconcile_from_odoo(settings, engine, dry_run=dry_run, as_json=as_json)
+        return
     queues = {name: connect.open_queue(settings, QUEUES[name]) for name in queue_names(queue)}
     dead_letter_queue = connect.open_queue(settings, DEAD_LETTER_QUEUE)
     require_rights(dead_letter_queue, "add")

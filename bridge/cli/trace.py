@@ -21,6 +21,7 @@ from ..connect import open_engine, open_odoo, open_queue
 from ..contract.errors import ContractError
 from ..contract.event import decode
 from ..contract.fields import format_datetime
+from ..contract.payloads import EventType
 from ..errors import ConfigurationError, OdooRefused, Outage, QueueMissing
 from ..monitoring.probes import PATHS
 from ..queue import Queue
@@ -244,8 +245,11 @@ def _timeline(history: Mapping[str, Any]) -> list[dict[str, str]]:
     odoo, audit, letter = (history[name] or {} for name in ("odoo", "audit", "dead_letter"))
     waiting = history["queue"] or {}
     source = audit.get("source") or odoo.get("source") or "?"
+    received = (_RECEIVERS.get(source, source), "received the event")
+    if history["type"] == EventType.DECISION.value:
+        received = ("Odoo", "the opportunity was changed")
     steps = [
-        (audit.get("received_at") or odoo.get("received_at"), _RECEIVERS.get(source, source), "received the event"),
+        (audit.get("received_at") or odoo.get("received_at"), *received),
         (audit.get("enqueued_at") or waiting.get("enqueued_at"), "queue", _put_on(history)),
         (
             audit.get("started_at"),
@@ -364,11 +368,14 @@ def _print_opportunity(history: Mapping[str, Any], say: Callable[[str], None]) -
         lost = "" if odoo.get("lead_active") else " (lost or archived)"
         say(f"Opportunity {odoo['lead_id']} in Odoo: “{odoo.get('lead_stage') or '?'}”{lost}.")
     if opportunity:
+        stands = f"in “{opportunity['stage'] or '?'}”" + (f", {status}" if (status := opportunity["status"]) else "")
         newest = "this event is its newest" if opportunity["event_id"] == history["event_id"] else "newer events exist"
-        say(f"SQL: {opportunity['odoo_sync_status']}, in “{opportunity['stage'] or '?'}”; {newest}.")
-    if history["stage_history"] and history["type"] == "opportunity":
+        more = "" if history["type"] == EventType.DECISION.value else f"; {newest}"
+        say(f"SQL: {opportunity['odoo_sync_status']}, {stands}{more}.")
+    if history["stage_history"] and history["type"] in (EventType.OPPORTUNITY.value, EventType.DECISION.value):
         say("Its stages:")
         for move in history["stage_history"]:
             mark = "→" if move["event_id"] == history["event_id"] else " "
             at = move["event_at"][:19].replace("T", " ")
-            say(f" {mark} {at}  {move['stage_from'] or '(new)'} → {move['stage_to']}")
+            before, after = move["stage_from"] or "(none)", move["stage_to"] or f"({move['status'] or 'none'})"
+            say(f" {mark} {at}  {before} → {after} by {move['moved_by']}")

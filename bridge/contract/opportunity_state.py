@@ -6,13 +6,14 @@ takes to SQL, the latest one is the one to keep.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from .fields import Id, Label, Moment, required, to_datetime
+from .fields import Id, Label, Moment, TooLong, required, to_datetime
 
 
 class Status(str, Enum):
@@ -83,3 +84,24 @@ class OpportunityState(BaseModel):
     closed_at: Moment = None
     first_answered_at: Moment = None
     merged_into: Id = None
+
+
+def read_state(value: Any) -> OpportunityState | None:
+    """The state that Odoo answers. What cannot be read of it is left out: the event that it comes with is applied.
+
+    :param value: JSON; an older addon sends none
+    :return: ``None`` if it is none, or does not say of what and of when it is
+    """
+    fields = dict(value) if isinstance(value, Mapping) else {}
+    while True:
+        try:
+            return OpportunityState.model_validate(fields)
+        except ValidationError as error:
+            faults = {str(fault["loc"][0]): (fault.get("ctx") or {}).get("error") for fault in error.errors()}
+        if not faults.keys() & fields.keys():
+            return None
+        for name, cause in faults.items():
+            if isinstance(cause, TooLong):
+                fields[name] = cause.rest
+            else:
+                fields.pop(name, None)

@@ -189,6 +189,7 @@ OPPORTUNITIES = Listing(
         "manychat_id": _equals(opportunities.c.manychat_id),
         "odoo_sync_status": _equals(opportunities.c.odoo_sync_status),
         "stage": _equals(opportunities.c.stage),
+        "status": _equals(opportunities.c.status),
         "lead_id": _equals(opportunities.c.lead_id),
         "updated_since": _since(opportunities.c.updated_at),
     },

@@ -11,16 +11,19 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from ..contract.event import Event
+from ..contract.fields import normalize_label
+from ..contract.opportunity_state import Actor
 from ..contract.outcomes import EventOutcome
 from ..contract.payloads import Opportunity
 from ..results import Done, Failure
+from . import opportunity_states
 from .batch_update import BatchUpdate
 from .campaigns import ensure_advisors
 from .contacts import complete_from_opportunities
 from .last_write_wins import merge, said_by
+from .opportunity_states import ensure_opportunities
 from .rows import OpportunityRow
-from .schema import opportunities, opportunity_stages
-from .upsert import ensure, find
+from .schema import opportunities
 
 #: ``odoo_sync_status`` of opportunities that Odoo may lack. Listed, because an index cannot serve "not success".
 UNSYNCED = ("error", "pending")
@@ -40,13 +43,18 @@ def _try_again(new: Any) -> sa.Update:
 
 
 def _set_lead(new: Any) -> sa.Update:
-    return opportunities.update().where(_O.manychat_id == new.manychat_id).values(lead_id=new.lead_id, updated_at=_NOW)
+    # An older addon sends no states. What it once was in Odoo must not replace what it is there.
+    return (
+        opportunities.update()
+        .where(_O.manychat_id == new.manychat_id, _O.odoo_as_of.is_(None))
+        .values(lead_id=new.lead_id, updated_at=_NOW)
+    )
 
 
 def _succeed(new: Any) -> sa.Update:
     return _of_newest_event(new).values(
         odoo_sync_status="success",
-        stage=sa.func.coalesce(new.stage, _O.stage),
+        stage=sa.case((_O.odoo_as_of.is_(None), sa.func.coalesce(new.stage, _O.stage)), else_=_O.stage),
         last_error=sa.null(),
         odoo_synced_at=_NOW,
         updated_at=_NOW,
@@ -74,21 +82,7 @@ def record(connection: sa.Connection, events: Collection[Event], now: datetime |
     contact_ids = complete_from_opportunities(connection, events, now)
     ensure_advisors(connection, (payload.commercial_advisor_id for _, payload in payloads), "commercial", now)
     ensure_advisors(connection, (payload.medical_advisor_id for _, payload in payloads), "medical", now)
-    ids = ensure(
-        connection,
-        _O.manychat_id,
-        {
-            manychat_id: {
-                "manychat_id": manychat_id,
-                "contact_id": contact_id,
-                "odoo_sync_status": "pending",
-                "attempts": 0,
-                "created_at": now,
-                "updated_at": now,
-            }
-            for manychat_id, contact_id in contact_ids.items()
-        },
-    )
+    ids = ensure_opportunities(connection, contact_ids, "pending", now)
     said = [
         said_by(
             event,
@@ -117,7 +111,7 @@ def record(connection: sa.Connection, events: Collection[Event], now: datetime |
 
 
 def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], now: datetime | None = None) -> None:
-    """Store what Odoo did: lead, stage, status, and one history row for each move.
+    """Store what Odoo did: the opportunity's state, the event's status, and one history row for each move.
 
     :param done: by event id
     """
@@ -129,14 +123,22 @@ def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]], no
         {"manychat_id": event.manychat_id, "event_id": event.id, "stage": outcome.stage_after}
         for event, outcome in items
     ]
+    opportunity_states.write(
+        connection, ((event.manychat_id, outcome.state) for event, outcome in items if outcome.state), now
+    )
     # Of several events of a person, the lead of the newest.
-    leads = {event.manychat_id: outcome.lead_id for event, outcome in items if outcome.lead_id}
+    leads = {event.manychat_id: outcome.lead_id for event, outcome in items if outcome.lead_id and not outcome.state}
     with_lead = [{"manychat_id": manychat_id, "lead_id": lead_id} for manychat_id, lead_id in sorted(leads.items())]
     if with_lead:
         _SET_LEAD.execute(connection, with_lead, now=now)
     _SUCCEED.execute(connection, sorted(rows, key=itemgetter("manychat_id")), now=now)
-    _append_stages(
-        connection, [item for item in items if item[1].status in (EventOutcome.CREATED, EventOutcome.MOVED)], now
+    opportunity_states.append_moves(
+        connection,
+        [
+            _move(event, outcome, now)
+            for event, outcome in items
+            if outcome.status in (EventOutcome.CREATED, EventOutcome.MOVED)
+        ],
     )
 
 
@@ -161,29 +163,22 @@ def unsynced(connection: sa.Connection, cutoff: datetime) -> list[OpportunityRow
     return [OpportunityRow._make(row) for row in connection.execute(statement.order_by(_O.id))]
 
 
-def _append_stages(connection: sa.Connection, moves: Collection[tuple[Event, Done]], now: datetime) -> None:
-    if not moves:
-        return
-    event_ids = [event.id for event, _ in moves]
-    column = opportunity_stages.c.event_id
-    existing = {row[0] for row in find(connection, sa.select(column), column, event_ids)}
-    statement = sa.select(_O.manychat_id, _O.id)
-    ids = {row[0]: row[1] for row in find(connection, statement, _O.manychat_id, [e.manychat_id for e, _ in moves])}
-    rows = [
-        {
-            "opportunity_id": ids[event.manychat_id],
-            "lead_id": outcome.lead_id,
-            "stage_from": outcome.stage_before,
-            "stage_to": outcome.stage_after,
-            "event_at": event.occurred_at,
-            "applied_at": now,
-            "event_id": event.id,
-        }
-        for event, outcome in moves
-        if event.id not in existing
-    ]
-    if rows:
-        connection.execute(opportunity_stages.insert(), rows)
+def _move(event: Event, outcome: Done, now: datetime) -> opportunity_states.Move:
+    state = outcome.state
+    # The state is that of the end of Odoo's transaction: later events of the batch may have moved it on.
+    rests_there = state is not None and normalize_label(state.stage or "") == normalize_label(outcome.stage_after or "")
+    return opportunity_states.Move(
+        event.manychat_id,
+        outcome.lead_id,
+        outcome.stage_before,
+        outcome.stage_after,
+        event.occurred_at,
+        now,
+        event.id,
+        Actor.CHAT.value,
+        None,
+        state.status.value if state is not None and rests_there else None,
+    )
 
 
 def _payload(event: Event) -> Opportunity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 
 
@@ -117,6 +118,21 @@ class OpportunityRow(NamedTuple):
     contact_id: int
     lead_id: int | None
     stage: str | None
+    stage_id: int | None
+    status: str | None
+    lost_reason: str | None
+    salesperson_id: int | None
+    salesperson: str | None
+    team_id: int | None
+    team: str | None
+    expected_revenue: Decimal | None
+    currency: str | None
+    closed_at: datetime | None
+    first_answered_at: datetime | None
+    merged_into: int | None
+    stage_by: str | None
+    decided_at: datetime | None
+    odoo_as_of: datetime | None
     manychat_stage_id: int | None
     manychat_stage: str | None
     summary: str | None
@@ -142,6 +158,10 @@ class OpportunitySummary(NamedTuple):
     id: int
     lead_id: int | None
     stage: str | None
+    status: str | None
+    stage_by: str | None
+    decided_at: datetime | None
+    odoo_as_of: datetime | None
     odoo_sync_status: str
     odoo_synced_at: datetime | None
     attempts: int
@@ -160,6 +180,9 @@ class StageMoveRow(NamedTuple):
     event_at: datetime
     applied_at: datetime
     event_id: str
+    moved_by: str
+    user_id: int | None
+    status: str | None
 
 
 class ApiKeyRow(NamedTuple):

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from .. import __version__
 from ..contract.agreements import HEARTBEAT_INTERVAL
 from ..errors import OdooRefused, Outage
-from ..odoo import HeartbeatAnswer, Odoo
+from ..odoo import Odoo
+from ..odoo_answers import HeartbeatAnswer
 from ..progress import Watch
 
 #: Seconds between two heartbeats.

@@ -18,8 +18,9 @@ import structlog
 from ..contract.fields import format_datetime
 from ..contract.outcomes import ReportedState
 from ..errors import OdooRefused
-from ..odoo import HeartbeatAnswer, Odoo
-from ..store import api_keys, audit, dead_letters, standby_refusals
+from ..odoo import Odoo
+from ..odoo_answers import HeartbeatAnswer
+from ..store import api_keys, audit, dead_letters, odoo_settings, standby_refusals
 from ..store.engine import in_transaction, read
 from ..store.rows import AuditRow
 from .audited import event_of
@@ -93,7 +94,7 @@ def _payload(row: AuditRow) -> dict[str, Any]:
 
 
 def take_over(engine: sa.Engine, odoo: Odoo, answer: HeartbeatAnswer) -> None:
-    """Put into SQL what Odoo users decided: which keys bots may use, and which events they discarded.
+    """Put into SQL what Odoo users decided: settings, which keys bots may use, and which events they discarded.
 
     Then report what the standby refused, if Odoo takes it.
 
@@ -104,6 +105,10 @@ def take_over(engine: sa.Engine, odoo: Odoo, answer: HeartbeatAnswer) -> None:
         changed = in_transaction(engine, api_keys.take_over, answer.keys)
         if changed:
             log.info("keys_taken_over", count=changed)
+    if answer.settings:
+        changed_names = in_transaction(engine, odoo_settings.take_over, answer.settings)
+        if changed_names:
+            log.info("settings_taken_over", names=changed_names)
     if answer.discarded:
         close_discarded(engine, odoo, answer.discarded)
     if answer.takes_refusals:

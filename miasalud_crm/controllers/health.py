@@ -3,7 +3,7 @@ from odoo.http import request
 
 from bridge.contract.agreements import STUCK_AFTER
 
-from ..deliveries import ACCEPTED
+from ..deliveries import FROM_CHAT
 from ..queues import queue_report
 from .api import authenticate, route
 
@@ -20,7 +20,7 @@ class ManychatHealth(http.Controller):
         authenticate()
         events = request.env["manychat.event"].sudo()
         waiting = events.search([("state", "=", "pending")], order="id", limit=1)
-        newest = events.search(ACCEPTED, limit=1)
+        newest = events.search(FROM_CHAT, limit=1)
         bridge = request.env["manychat.bridge"].sudo().search([("stuck", "=", False)], limit=1)
         queue = queue_report(request.env)
         since = waiting.received_at or waiting.create_date

@@ -151,7 +151,8 @@ class CrmLead(models.Model):
         return SQL("%s IN %s", SQL.identifier(alias, "id"), found.subselect())
 
     def _compute_manychat_event_count(self):
-        events = self.env["manychat.event"].sudo()._read_group([("lead_id", "in", self.ids)], ["lead_id"], ["__count"])
+        domain = [("lead_id", "in", self.ids), ("type", "!=", "decision")]
+        events = self.env["manychat.event"].sudo()._read_group(domain, ["lead_id"], ["__count"])
         counts = {lead.id: count for lead, count in events}
         for lead in self:
             lead.manychat_event_count = counts.get(lead.id, 0)
@@ -246,7 +247,7 @@ class CrmLead(models.Model):
         names = ("manychat_event_conversation_view_list", "manychat_event_conversation_view_kanban")
         views = [(self.env.ref(f"miasalud_crm.{name}").id, name.rpartition("_")[2]) for name in names]
         title = {"name": self.env._("Chat Events"), "display_name": self.env._("Chat Events")}
-        domain = [("lead_id", "=", self.id)]
+        domain = [("lead_id", "=", self.id), ("type", "!=", "decision")]
         return {**action, **title, "views": [*views, (False, "form")], "domain": domain, "context": {}}
 
     @access_required("read")
@@ -365,7 +366,7 @@ class CrmLead(models.Model):
                 SELECT undated.id,
                        GREATEST(by_order,
                            (SELECT max(occurred_at) FROM manychat_event
-                             WHERE lead_id = undated.id AND state = 'done'),
+                             WHERE lead_id = undated.id AND state = 'done' AND type <> 'decision'),
                            (SELECT max(entered_at) FROM manychat_stage_history
                              WHERE lead_id = undated.id AND event_id IS NOT NULL)) AS newest
                   FROM undated

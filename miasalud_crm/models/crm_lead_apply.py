@@ -11,13 +11,16 @@ from odoo.exceptions import UserError
 
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
+from bridge.contract.opportunity_state import Actor
 from bridge.contract.outcomes import ErrorCode
 from bridge.contract.payloads import EventType
 from bridge.contract.sentences import sentence
 
+from ..actor import acting
 from ..apply import refusal
 from ..apply.batch import EventBatch, lock_rows
 from ..apply.hooks import Hooks
+from ..apply.state import read_states
 from ..apply.transaction import undivided
 from ..moments import naive_utc
 from ..private_sql import failure
@@ -226,7 +229,8 @@ class CrmLead(models.Model):
         :param list events: envelopes as on the queue (see ``bridge.contract.event``), in any order
         :return list: one dict per event, in the same order: ``event_id``; ``status`` (``created``, ``moved``,
             ``updated``, ``unchanged``, ``stale``, ``retry``, ``error``); ``lead_id``; ``stage_before`` and
-            ``stage_after`` (names); ``code`` and ``message``. Values that do not apply are ``False``.
+            ``stage_after`` (names); ``code`` and ``message``; ``state`` of the opportunity after the batch, see
+            ``bridge.contract.opportunity_state.OpportunityState``. Values that do not apply are ``False``.
             ``retry``: another transaction was in the way, call again in a moment.
         :raises AccessError: the caller is not in that group
         :raises UserError: ``events`` is no list
@@ -253,9 +257,13 @@ class CrmLead(models.Model):
                 event_id = envelope.get("id") if isinstance(envelope, dict) else False
                 results[position] = _result(event_id, "error", code=error.code, message=error.message)
         # Oldest first, so that the history reads as it happened.
-        with undivided(self.env):
+        with undivided(self.env), acting(Actor.CHAT):
             in_order = sorted((event for event, _ in valid.values()), key=lambda event: event.order)
             applied = self._manychat_apply_isolating(in_order)
+        known = {event.manychat_id for event, _ in valid.values() if applied[event.id]["lead_id"]}
+        states = read_states(self.env, known)  # the batch holds these opportunities, and has flushed
+        for event, _ in valid.values():
+            applied[event.id]["state"] = applied[event.id]["lead_id"] and states.get(event.manychat_id, False)
         for event_id, (_event, positions) in valid.items():
             results.update(dict.fromkeys(positions, applied[event_id]))
         return [results[position] for position in range(len(events))]
@@ -270,6 +278,7 @@ def _result(event_id, status, *, lead_id=False, stage_before=False, stage_after=
         "stage_after": stage_after,
         "code": code,
         "message": message,
+        "state": False,
     }
 
 

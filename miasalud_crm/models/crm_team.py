@@ -1,5 +1,9 @@
 from odoo import fields, models
 
+from bridge.contract.opportunity_state import Actor
+
+from ..actor import acting
+
 
 class CrmTeam(models.Model):
     """The working hours by which the time limits of the stage map run."""
@@ -13,3 +17,11 @@ class CrmTeam(models.Model):
         help="Customers who write in a ManyChat conversation get an answer within working hours: these, in their own "
         "time zone and without their public holidays. Empty: the working hours of the company.",
     )
+
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    def _action_assign_leads(self, *args, **kwargs):
+        with acting(Actor.ASSIGNMENT):
+            return super()._action_assign_leads(*args, **kwargs)

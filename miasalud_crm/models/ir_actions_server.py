@@ -2,6 +2,9 @@ import logging
 
 from odoo import models, release
 
+from bridge.contract.opportunity_state import Actor
+
+from ..actor import acting
 from .manychat_identity import is_applying
 from .manychat_migration import migrating
 
@@ -10,6 +13,11 @@ _logger = logging.getLogger(__name__)
 
 class IrActionsServer(models.Model):
     _inherit = "ir.actions.server"
+
+    def run(self):
+        # Automation rules and scheduled actions run as server actions, too.
+        with acting(Actor.AUTOMATION):
+            return super().run()
 
     def _get_runner(self):
         # What a migration brings happened long ago: no automation rule is to answer it today.

@@ -43,7 +43,7 @@ class ManychatDeliveryReport(models.Model):
                    CASE WHEN state = 'done' THEN 0 ELSE 1 END AS refused
               FROM manychat_event
              WHERE state IN ('done', 'failed', 'discarded', 'refused', 'corrected')
-               AND (manychat_id LIKE %s) IS NOT TRUE
+               AND type <> 'decision' AND (manychat_id LIKE %s) IS NOT TRUE
             """,
             TEST_ID_PATTERN,
         )

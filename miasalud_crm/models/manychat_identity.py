@@ -112,6 +112,6 @@ class ManychatIdentity(models.Model):
         """
         if not self:
             return {}
-        domain = [("manychat_id", "in", self.mapped("manychat_id"))]
+        domain = [("manychat_id", "in", self.mapped("manychat_id")), ("type", "!=", "decision")]
         events = self.env["manychat.event"].sudo()._read_group(domain, ["manychat_id"], ["occurred_at:max"])
         return {manychat_id: moment for manychat_id, moment in events if moment}

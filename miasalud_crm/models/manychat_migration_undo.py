@@ -175,7 +175,7 @@ class ManychatMigrationLine(models.Model):
                    EXISTS (SELECT FROM mail_activity WHERE res_model = 'crm.lead' AND res_id = lead.id
                               AND create_date > line.written::timestamp),
                    EXISTS (SELECT FROM manychat_event event JOIN manychat_event own ON own.event_id = line.event
-                            WHERE event.lead_id = lead.id AND event.id <> own.id
+                            WHERE event.lead_id = lead.id AND event.id <> own.id AND event.type <> 'decision'
                               AND event.applied_at > own.applied_at)
               FROM unnest(%s::integer[], %s::text[], %s::integer[], %s::text[], %s::text[], %s::integer[])
                    AS line (lead, written, message, event, made, id)

@@ -2,13 +2,13 @@ from odoo import models
 
 from bridge.contract.payloads import EventType
 
-from ..deliveries import ACCEPTED
+from ..deliveries import FROM_CHAT
 from .manychat_setup import TEST_ID_PATTERN, _step
 
 #: Events of persons who write to a bot: with a key to this Odoo, to the API of a bridge, or on a queue as before.
 #: Demonstration data has neither, and the person of a test event is invented.
 REAL = [
-    *ACCEPTED,
+    *FROM_CHAT,
     "|",
     "|",
     ("key_prefix", "!=", False),
@@ -58,7 +58,7 @@ class ManychatSetup(models.AbstractModel):
                 "conversation enters a stage” into your bot.",
                 self._ago(other.received_at),
             )
-        tested = events.search([*ACCEPTED, ("manychat_id", "=like", TEST_ID_PATTERN)], limit=1)
+        tested = events.search([*FROM_CHAT, ("manychat_id", "=like", TEST_ID_PATTERN)], limit=1)
         if tested:
             return self.env._(
                 "A test event was received %s. Now paste the requests into your bot in ManyChat, and write to it.",

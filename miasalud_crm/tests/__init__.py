@@ -11,6 +11,8 @@ from . import test_chatter
 from . import test_company_rules
 from . import test_configuration
 from . import test_conversation_links
+from . import test_decision
+from . import test_decision_at_once
 from . import test_defaults
 from . import test_deliveries
 from . import test_demo

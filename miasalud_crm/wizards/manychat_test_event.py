@@ -4,7 +4,7 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..deliveries import ACCEPTED
+from ..deliveries import ACCEPTED, FROM_CHAT
 from ..models.manychat_setup import TEST_ID, TEST_ID_PATTERN
 from ..rights import managers_only
 
@@ -193,7 +193,7 @@ class ManychatTestEvent(models.TransientModel):
             events the webhook has received; ``applied``: how many are done; ``lead_id`` of the opportunity, or False
         """
         test = self._own()
-        domain = [*ACCEPTED, ("manychat_id", "=", test.manychat_id)]
+        domain = [*FROM_CHAT, ("manychat_id", "=", test.manychat_id)]
         events = self.env["manychat.event"].sudo().search(domain, order="id", limit=2)
         rows = [*events, *[events.browse()] * (2 - len(events))]
         lead = test._lead()

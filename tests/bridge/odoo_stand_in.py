@@ -14,11 +14,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from bridge.contract.event import from_envelope
+from bridge.contract.event import Event, accept, from_envelope
+from bridge.contract.payloads import EventType
 
 STAGES = {16: "Recién Suscrito Sin Asignar", 17: "Recién Suscrito Pendiente AC", 25: "Comienza Cotización"}
 DATABASE, LOGIN, KEY = "stand-in", "manychat_bridge", "stand-in-key"
@@ -43,6 +44,8 @@ class OdooStandIn:
     :ivar sent_again: ids of the events that it was asked to send again
     :ivar met: ManyChat ids of those who were in two calls at once
     :ivar meeting: two calls wait here for each other
+    :ivar tells_states: whether it is new enough to send the states of opportunities
+    :ivar busy: ManyChat ids whose opportunity another transaction holds; each is free after it was asked for
     :ivar troubles: per ManyChat id, how to treat its events: see ``_trouble``
     """
 
@@ -67,6 +70,9 @@ class OdooStandIn:
         self.sent_again: list[str] = []
         self.met: list[str] = []
         self.meeting = threading.Barrier(2, timeout=30)
+        self.tells_states = True
+        self.busy: set[str] = set()
+        self.asked_for_states: list[dict[str, Any]] = []
         self.troubles: dict[str, str] = {}
         self._in_call: Counter[str] = Counter()
         self.key = KEY
@@ -117,7 +123,14 @@ class OdooStandIn:
             for event in events:
                 self._trouble(event)
             with self._lock:
-                return [self._apply(event) for event in events]
+                results = [self._apply(event) for event in events]
+                if self.tells_states:
+                    # As they are after all of the events.
+                    results = [
+                        {**result, "state": result["lead_id"] and self._state(who)}
+                        for result, who in zip(results, people, strict=True)
+                    ]
+                return results
         finally:
             with self._lock:
                 self._in_call -= Counter(people)
@@ -164,7 +177,8 @@ class OdooStandIn:
             return {**result, "code": "unmapped_stage", "message": "No stage is mapped to this ManyChat stage."}
         lead = self.leads.get(event.manychat_id)
         if lead is None:
-            lead = self.leads[event.manychat_id] = {"id": len(self.leads) + 1, "stage": stage, "order": event.order}
+            lead_id = 1 + max((each["id"] for each in self.leads.values()), default=0)
+            lead = self.leads[event.manychat_id] = {"id": lead_id, "stage": stage, "order": event.order}
             result.update(status="created", stage_after=stage)
             self.moves.append((event.manychat_id, stage))
         elif event.order < lead["order"]:
@@ -179,6 +193,54 @@ class OdooStandIn:
         result["lead_id"] = lead["id"]
         self.answers[event.id] = result
         return result
+
+    def _state(self, manychat_id: str) -> dict[str, Any] | bool:
+        lead = self.leads.get(manychat_id)
+        if lead is None:
+            return False
+        stage_ids = {name: stage_id for stage_id, name in self.stages.items()}
+        stage = {"stage": lead["stage"], "stage_id": stage_ids.get(lead["stage"])}
+        mapped = {f"manychat_{name}": value for name, value in stage.items()}
+        as_of = datetime.now(timezone.utc).isoformat()
+        return {"lead_id": lead["id"], "as_of": as_of, "status": "open", **stage, **mapped, **lead.get("more", {})}
+
+    def decide(self, manychat_id: str, *decided: str, stage: str | None = None, **more: Any) -> Event:
+        """A user changes an opportunity; the event by which Odoo tells.
+
+        :param more: fields of its state
+        """
+        with self._lock:
+            lead = self.leads[manychat_id]
+            before = lead["stage"]
+            lead["stage"] = stage or before
+            lead["more"] = {**lead.get("more", {}), **more}
+            payload = {
+                "manychat_id": manychat_id,
+                "decided": decided,
+                "by": "person",
+                "user_id": 9,
+                "stage_before": before,
+                "state": self._state(manychat_id),
+            }
+            if "deleted" in decided:
+                del self.leads[manychat_id]
+        return accept(EventType.DECISION, payload, received_at=datetime.now(timezone.utc), source="odoo")
+
+    def manychat_get_states(
+        self, after: int = 0, limit: int = 0, manychat_ids: list[str] | None = None
+    ) -> dict[str, Any]:
+        with self._lock:
+            self.asked_for_states.append({"after": after, "limit": limit, "manychat_ids": manychat_ids})
+            people = sorted(self.leads, key=lambda each: self.leads[each]["id"])
+            if manychat_ids is None:
+                people = [each for each in people if self.leads[each]["id"] > after][:limit]
+            else:
+                people = [each for each in people if each in manychat_ids]
+            last = self.leads[people[-1]]["id"] if people and manychat_ids is None else False
+            busy = [each for each in people if each in self.busy]
+            self.busy -= {*busy}
+            states = [{"manychat_id": each, **self._state(each)} for each in people if each not in busy]  # type: ignore[dict-item]
+            return {"states": states, "busy": busy, "after": last}
 
     def erase(self, manychat_id: str) -> dict[str, Any]:
         with self._lock:
@@ -246,6 +308,8 @@ class OdooStandIn:
     def call(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
         if (model, method) == ("crm.lead", "manychat_apply"):
             return self.manychat_apply(**arguments)
+        if (model, method) == ("crm.lead", "manychat_get_states") and self.tells_states:
+            return self.manychat_get_states(**arguments)
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
             return {"discarded": dict(self.discarded), **self.told} if self.takes_reports else True

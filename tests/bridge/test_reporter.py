@@ -10,7 +10,9 @@ import pytest
 from bridge.contract.event import Event
 from bridge.contract.payloads import EventType
 from bridge.odoo import Odoo
-from bridge.worker.reporter import close_discarded, report_outcomes
+from bridge.store import odoo_settings
+from bridge.store.engine import in_transaction
+from bridge.worker.reporter import close_discarded, report_outcomes, take_over
 
 from .conftest import Cli, World, contact, eventually, make, stage
 from .odoo_stand_in import DATABASE, KEY, LOGIN
@@ -181,3 +183,23 @@ def test_an_event_that_odoo_says_is_discarded_is_settled_and_no_dead_letter(worl
     world.start_bridge()
     assert world.settle(event) == ["discarded"]
     assert world.rows("dead_letters") == []
+
+
+def test_what_administrators_set_in_odoo_is_in_sql_and_stays_while_an_older_addon_says_nothing(world: World) -> None:
+    rules = {"enabled": True, "flows": {"25": {"ns": "x", "name": "Cotización"}}}
+    world.odoo.told = {"settings": {"write_back": rules, "stage_texts": {}}}
+    world.start_bridge()
+
+    eventually(lambda: len(world.rows("odoo_settings")) == 2)
+    assert in_transaction(world.engine, odoo_settings.get, "write_back") == rules
+    world.odoo.told = {}
+    take_over(world.engine, connect(world), connect(world).heartbeat("x", "1"))
+    assert in_transaction(world.engine, odoo_settings.get, "write_back") == rules
+    before = world.rows("odoo_settings")
+    world.odoo.told = {"settings": {"write_back": rules}}
+    take_over(world.engine, connect(world), connect(world).heartbeat("x", "1"))
+    assert world.rows("odoo_settings") == before
+    world.odoo.told = {"settings": {"write_back": {"enabled": False}}}
+    take_over(world.engine, connect(world), connect(world).heartbeat("x", "1"))
+    assert in_transaction(world.engine, odoo_settings.get, "write_back") == {"enabled": False}
+    assert in_transaction(world.engine, odoo_settings.get, "none") is None

@@ -10,6 +10,7 @@ from bridge.contract.payloads import (
     CAMPAIGN_QUEUE,
     CONTACT_QUEUE,
     OPPORTUNITY_QUEUE,
+    WEBHOOKS,
     CampaignAssignment,
     CampaignContact,
     Contact,
@@ -102,8 +103,8 @@ def test_opportunity() -> None:
     assert event.occurred_at == event.payload.entry_date == JULY
 
 
-def test_each_type_travels_on_the_documents_queue() -> None:
-    assert {each.value: each.queue for each in EventType} == {
+def test_each_type_of_the_chat_travels_on_the_documents_queue() -> None:
+    assert {each.value: each.queue for each in WEBHOOKS} == {
         "contact": "manychat-contact-queue",
         "campaign_assignment": "manychat-campaign-queue",
         "campaign_contact": "manychat-campaign-queue",

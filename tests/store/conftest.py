@@ -118,6 +118,42 @@ def opportunity(minute: float = 0, manychat_id: str = "MC1", **payload: Any) -> 
     return event(EventType.OPPORTUNITY, minute, manychat_id, **payload)
 
 
+#: Stages in Odoo, of :func:`state`.
+STAGES = {1: "Nuevo", 2: "Cotización", 3: "Ganado"}
+
+
+def state(minute: float, stage_id: int | None = 1, **fields: Any) -> dict[str, Any]:
+    """An opportunity as Odoo had it ``minute`` minutes after noon."""
+    return {
+        "lead_id": 7,
+        "as_of": (NOON + timedelta(minutes=minute)).isoformat(),
+        "status": "open",
+        "stage_id": stage_id,
+        "stage": STAGES.get(stage_id or 0),
+        "expected_revenue": 1200.5,
+        "currency": "EUR",
+        **fields,
+    }
+
+
+def decision(
+    minute: float, stage_id: int | None = 2, manychat_id: str = "MC1", *, before: int | None = 1, **fields: Any
+) -> Event:
+    """A user moved the opportunity, unless ``fields`` say more."""
+    more = {name: fields.pop(name) for name in ("decided", "by", "user_id") if name in fields}
+    payload = {
+        "manychat_id": manychat_id,
+        "decided": ["stage"],
+        "by": "person",
+        "user_id": 9,
+        "stage_before": STAGES.get(before or 0),
+        **more,
+        "state": state(minute, stage_id, **fields),
+    }
+    moment = NOON + timedelta(minutes=minute)
+    return accept(EventType.DECISION, payload, received_at=moment, source="odoo", idempotency_key=str(minute))
+
+
 #: Everything that purges, a step at a time.
 PURGES = (
     retention.empty_payloads,

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 import bridge.store
 from bridge.contract.keys import OdooKey
+from bridge.contract.opportunity_state import read_state
 from bridge.importer import writer
 from bridge.results import Done, Failure
 from bridge.store import (
@@ -35,7 +36,10 @@ from bridge.store import (
     listing,
     migration_journal,
     notices,
+    odoo_settings,
     opportunities,
+    opportunity_differences,
+    opportunity_states,
     pauses,
     records,
     retention,
@@ -47,13 +51,13 @@ from bridge.store.column_types import Moment
 from bridge.store.dead_letters import Filter
 from bridge.store.notices import Notice
 
-from .conftest import NOON, PURGES, Store, assignment, contact, opportunity, update
+from .conftest import NOON, PURGES, Store, assignment, contact, decision, opportunity, state, update
 from .legacy import adopted_rows
 from .test_audit import letter, taken
 from .test_standby_refusals import counted
 
 #: Tables that stay small, whatever happens: a few dozen rows entered by hand.
-SMALL = {"pauses", "api_keys", "channels", "advisors", "campaigns", "alembic_version"}
+SMALL = {"pauses", "odoo_settings", "api_keys", "channels", "advisors", "campaigns", "alembic_version"}
 #: Functions that may read a growing table in the order of an index, since they stop at the end of a page.
 PAGED = {"listing.page"}
 #: People in the tables: enough that no database prefers reading everything.
@@ -177,6 +181,9 @@ def exercise(store: Store) -> None:
             campaigns.apply_campaign_events,
             [update(1, "P1", last_state="x"), assignment(2, "P1", comercial_id=1, medico_id=2)],
         )
+        store.run(
+            opportunity_states.apply_decisions, [decision(9002, manychat_id="P1"), decision(1, manychat_id="P-d")]
+        )
         store.run(opportunities.record, [move])
         store.run(opportunities.fail, [(move, Failure("refused", "no"))])
         store.run(audit.release_attempt, [person.id])
@@ -216,6 +223,9 @@ def exercise(store: Store) -> None:
     store.run(audit.mark_reported, store.run(audit.unreported, 50))
     store.run(audit.report_again, [person.id])
     store.run(opportunities.unsynced, NOON - timedelta(days=1))
+    for value in (1, 2, 2):
+        store.run(odoo_settings.take_over, {"a": value})
+    store.run(odoo_settings.get, "a")
     store.run(pauses.pause, ["a"])
     store.run(pauses.paused)
     store.run(pauses.resume, ["a"])
@@ -225,7 +235,9 @@ def exercise(store: Store) -> None:
     store.run(standby_refusals.lately, NOON + timedelta(seconds=2))
     store.run(snapshot.take, NOON + timedelta(days=1))
     store.run(audit.finish, {person.id: Done("stored"), move.id: Done("created", 1, None, "A")})
-    store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A"))})
+    known = read_state(state(9003))
+    store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A", known))})
+    exercise_back_fill(store)
     exercise_api(store)
     for event_id in (move.id, "none"):
         store.run(history.details, event_id, None)
@@ -241,6 +253,16 @@ def exercise(store: Store) -> None:
     exercise_adoption(store)
     store.run(erasure.erase, "P1")
     store.run(erasure.unreadable_letters)
+
+
+def exercise_back_fill(store: Store) -> None:
+    """What Odoo says of all opportunities: some are known, some differ, some are gone."""
+    states = {name: found for name in ("P1", "P2", "P-none") if (found := read_state(state(9004, 2)))}
+    store.run(opportunity_differences.differences, states)
+    for _ in range(2):
+        store.run(opportunity_differences.adopt, states, NOON)
+    known = store.run(opportunity_differences.known_after, 17, 2)
+    store.run(opportunity_differences.mark_deleted, known, NOON)
 
 
 def exercise_adoption(store: Store) -> None:

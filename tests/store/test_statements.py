@@ -10,10 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.contract.event import Event
+from bridge.contract.opportunity_state import read_state
 from bridge.results import Done, Failure
-from bridge.store import audit, campaigns, contacts, dead_letters, opportunities
+from bridge.store import audit, campaigns, contacts, dead_letters, opportunities, opportunity_states
 
-from .conftest import Store, assignment, contact, opportunity, update
+from .conftest import Store, assignment, contact, decision, opportunity, state, update
 from .test_audit import letter, taken
 
 #: Events of a batch.
@@ -104,14 +105,26 @@ def test_a_batch_takes_a_fixed_number_of_statements(
     assert len(store.rows("contacts")) == BATCH
 
 
-def test_what_odoo_did_with_a_batch_is_noted_in_six_statements(store: Store) -> None:
+@pytest.mark.parametrize("tells_states", [True, False], ids=["with states", "older addon"])
+def test_what_odoo_did_with_a_batch_is_noted_in_six_statements(store: Store, *, tells_states: bool) -> None:
     events = people(opportunity, 1)
     store.run(opportunities.record, events)
-    done = {event.id: (event, Done("moved", n + 1, "A", "B")) for n, event in enumerate(events)}
+    done = {
+        event.id: (event, Done("moved", n + 1, "A", "B", read_state(state(2)) if tells_states else None))
+        for n, event in enumerate(events)
+    }
 
-    assert count(store, opportunities.finish, done) <= 6
+    assert count(store, opportunities.finish, done) <= 6 + MORE[store.engine.dialect.name]
     assert len(store.rows("opportunity_stages")) == BATCH
     assert count(store, opportunities.fail, [(event, Failure("refused", "no")) for event in events]) == 1
+
+
+def test_a_batch_of_decisions_takes_a_fixed_number_of_statements(store: Store) -> None:
+    more = MORE[store.engine.dialect.name]
+    for minute, most in ((1, 13), (2, 8)):
+        decisions = [decision(minute, manychat_id=f"MC{n}") for n in range(BATCH)]
+        assert count(store, opportunity_states.apply_decisions, decisions) <= most + more
+    assert len(store.rows("opportunity_stages")) == 2 * BATCH
 
 
 def test_letters_of_a_batch_are_closed_and_opened_again_together(store: Store) -> None:

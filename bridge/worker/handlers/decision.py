@@ -1,4 +1,4 @@
-"""Decisions that people made in Odoo: SQL only."""
+"""Decisions that people made in Odoo: SQL only. Odoo has applied them before it sends them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from ...contract.event import Event
+from ...contract.payloads import Decision
 from ...results import Done, Outcome
-from ...store import audit
+from ...store import audit, opportunity_states
 from ...store.refusal import write_events
 
 
 def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
     """Write the states and moves, and close the events' audit rows, in one transaction."""
-    done = {event.id: Done(audit.STORED) for event in events}
+    done = {event.id: _done(event) for event in events}
 
     def work(connection: sa.Connection) -> None:
+        opportunity_states.apply_decisions(connection, events)
         audit.finish(connection, done)
 
     write_events(engine, work)
     return dict(done)
+
+
+def _done(event: Event) -> Done:
+    assert isinstance(event.payload, Decision)
+    decision = event.payload
+    return Done(audit.STORED, decision.state.lead_id, decision.stage_before, decision.state.stage)

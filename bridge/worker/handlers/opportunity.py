@@ -15,6 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from ... import retry
 from ...contract.event import Event
+from ...contract.opportunity_state import read_state
 from ...contract.outcomes import APPLIED, ErrorCode
 from ...contract.sentences import sentence
 from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
@@ -116,6 +117,7 @@ def _outcome(result: dict[str, Any]) -> Outcome:
             lead_id=result.get("lead_id") or None,
             stage_before=_text(result.get("stage_before"), 256),
             stage_after=_text(result.get("stage_after"), 256),
+            state=read_state(result.get("state")),
         )
     code = _text(result.get("code"), 64) or ErrorCode.REFUSED.value
     if code == ErrorCode.DISCARDED:

@@ -1,5 +1,7 @@
 """Opportunities as people changed them in Odoo, and what administrators set there."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -11,7 +13,7 @@ down_revision = "0014"
 branch_labels = None
 depends_on = None
 
-OPPORTUNITIES = {
+OPPORTUNITIES: dict[str, Any] = {
     "stage_id": sa.Integer,
     "status": key(16),
     "lost_reason": text(256),

@@ -15,7 +15,12 @@ param allowSharedKey bool
 param sku string
 
 // The names are those of bridge/contract/payloads.py.
-var eventQueues = ['manychat-contact-queue', 'manychat-campaign-queue', 'manychat-crm-opportunities-queue']
+var eventQueues = [
+  'manychat-contact-queue'
+  'manychat-campaign-queue'
+  'manychat-crm-opportunities-queue'
+  'odoo-decision-queue'
+]
 var deadLetterQueue = 'dead-letter-queue'
 
 var queueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'

@@ -1,0 +1,188 @@
+"""What a transaction decides about opportunities that follow a conversation, written into the outbox when it commits.
+
+The transaction remembers what was there before its first change. Before the commit, one statement compares that with
+what is there then, and inserts one event for each conversation whose opportunity has changed. Odoo also does so before
+each savepoint; the events of one transaction then keep their ids, and the last comparison is what they say.
+"""
+
+from uuid import uuid4
+
+from psycopg2.extras import Json
+
+from odoo import SUPERUSER_ID, api
+
+from bridge.contract.opportunity_state import Actor
+from bridge.errors import BadQueueAccount
+
+from . import private_sql, relay_thread
+from .actor import current_actor, is_chat
+from .apply.state import LOCK, bridge_user_id, states_of
+from .models.manychat_migration import migrating
+from .queues import queue_account
+
+#: The fields of ``crm.lead`` whose change is a decision.
+WATCHED = (
+    "stage_id",
+    "active",
+    "lost_reason_id",
+    "user_id",
+    "team_id",
+    "expected_revenue",
+    "manychat_first_answered_at",
+)
+_KEY = "miasalud_crm.decisions"
+
+_CHANGED = """
+    SELECT unnest(%(lead_ids)s::integer[])
+     UNION
+    SELECT lead_id FROM manychat_identity WHERE manychat_id = ANY(%(manychat_ids)s::text[])
+"""
+_INSERT = """
+    WITH {states}, before AS (
+        SELECT * FROM jsonb_to_recordset(%(leads)s) AS before (
+               lead_id int, is_new boolean, stage_id int, active boolean, lost_reason_id int, user_id int, team_id int,
+               expected_revenue numeric, answered boolean, by text, uid int)
+    ), links AS (
+        SELECT * FROM jsonb_to_recordset(%(links)s) AS links (
+               manychat_id text, lead_id int, is_merge boolean, state jsonb, by text, uid int)
+    ), changes AS (
+        SELECT states.manychat_id, states.lead_id, states.state, states.as_of,
+               COALESCE(links.by, before.by) AS by,
+               CASE WHEN links.by IS NULL THEN before.uid ELSE links.uid END AS uid,
+               CASE WHEN before.active THEN stage_before.id END AS stage_before_id,
+               CASE WHEN before.active
+                    THEN COALESCE(stage_before.name->>home.lang, stage_before.name->>'en_US') END AS stage_before,
+               array_remove(ARRAY[
+                   CASE WHEN before.stage_id IS DISTINCT FROM lead.stage_id AND before.lead_id IS NOT NULL
+                          OR NOT links.is_merge THEN 'stage' END,
+                   CASE WHEN place.status = 'won' AND was.status <> 'won' THEN 'won' END,
+                   CASE WHEN place.status = 'lost' AND (was.status <> 'lost'
+                             OR before.lost_reason_id IS DISTINCT FROM lead.lost_reason_id) THEN 'lost' END,
+                   CASE WHEN place.status <> 'lost' AND was.status = 'lost' THEN 'restored' END,
+                   CASE WHEN before.user_id IS DISTINCT FROM lead.user_id AND before.lead_id IS NOT NULL
+                        THEN 'salesperson' END,
+                   CASE WHEN before.team_id IS DISTINCT FROM lead.team_id AND before.lead_id IS NOT NULL
+                        THEN 'team' END,
+                   CASE WHEN round(COALESCE(before.expected_revenue, 0), 6)
+                          <> round(COALESCE(lead.expected_revenue, 0)::numeric, 6) AND before.lead_id IS NOT NULL
+                        THEN 'revenue' END,
+                   CASE WHEN NOT before.answered AND lead.manychat_first_answered_at IS NOT NULL THEN 'answered' END,
+                   CASE WHEN links.is_merge THEN 'merged' END
+               ], NULL) AS decided
+          FROM states
+          CROSS JOIN home
+          JOIN crm_lead lead ON lead.id = states.lead_id
+          LEFT JOIN links ON links.manychat_id = states.manychat_id AND links.lead_id IS DISTINCT FROM states.lead_id
+          LEFT JOIN before ON before.lead_id = lead.id AND (links.manychat_id IS NULL OR before.is_new)
+          LEFT JOIN crm_stage stage_before ON stage_before.id = before.stage_id
+          CROSS JOIN LATERAL (SELECT states.state->>'status') AS place (status)
+          CROSS JOIN LATERAL (
+              SELECT CASE WHEN before.lead_id IS NULL THEN place.status
+                          WHEN before.is_new THEN 'open'
+                          WHEN NOT before.active THEN 'lost'
+                          WHEN stage_before.is_won THEN 'won'
+                          ELSE 'open' END
+          ) AS was (status)
+         UNION ALL
+        SELECT manychat_id, NULL, state || '{"status": "deleted"}', (state->>'as_of')::timestamptz AT TIME ZONE 'UTC',
+               by, uid, NULL, NULL, ARRAY['deleted']
+          FROM links
+         WHERE lead_id IS NOT NULL AND state IS NOT NULL
+           AND NOT EXISTS (SELECT FROM manychat_identity WHERE manychat_identity.manychat_id = links.manychat_id)
+    )
+    INSERT INTO manychat_event (event_id, type, manychat_id, lead_id, state, payload, source, received_at, occurred_at,
+                                retries, create_uid, create_date, write_uid, write_date)
+    SELECT encode(sha256(convert_to(%(token)s || manychat_id, 'UTF8')), 'hex'), 'decision', manychat_id, lead_id, 'pending',
+           jsonb_strip_nulls(jsonb_build_object(
+               'manychat_id', manychat_id, 'decided', decided, 'by', by, 'user_id', uid,
+               'stage_before_id', stage_before_id, 'stage_before', left(stage_before, 256), 'state', state)),
+           'odoo', as_of, as_of, 0, %(uid)s, now() AT TIME ZONE 'UTC', %(uid)s, now() AT TIME ZONE 'UTC'
+      FROM changes
+     WHERE cardinality(decided) > 0
+        ON CONFLICT (event_id) DO UPDATE
+           SET payload = EXCLUDED.payload, lead_id = EXCLUDED.lead_id, received_at = EXCLUDED.received_at, occurred_at = EXCLUDED.occurred_at
+    RETURNING event_id
+""".replace("{states}", states_of(_CHANGED, LOCK))
+_FORGET = "DELETE FROM manychat_event WHERE event_id = ANY(%s) AND state = 'pending' RETURNING event_id"
+
+
+class Decisions:
+    """What one transaction has changed, with what was there before its first change.
+
+    :ivar str token: makes the ids of its events
+    :ivar dict leads: lead id → values before, as the statement takes them
+    :ivar dict links: ManyChat id → its opportunity before, as the statement takes it
+    :ivar set written: ids of the events that were written before a savepoint
+    """
+
+    def __init__(self):
+        # Odoo's retry of the transaction has another one; what it wrote before is rolled back.
+        self.token = uuid4().hex
+        self.leads, self.links, self.written = {}, {}, set()
+
+    def __copy__(self):  # a savepoint that is rolled back goes back to it
+        copied = Decisions()
+        copied.token = self.token
+        copied.leads, copied.links = dict(self.leads), {name: dict(link) for name, link in self.links.items()}
+        copied.written = set(self.written)
+        return copied
+
+
+def decisions_of(env):
+    """The :class:`Decisions` of the transaction, which are recorded before it commits.
+
+    ``None`` if no queue is configured, so that nothing would ever take them: an unused outbox only grows.
+    """
+    data = env.cr.postcommit.data  # it outlives savepoints, and ends with the transaction
+    if _KEY not in data:
+        data[_KEY] = Decisions() if env.registry.ready and _is_configured(env) else None
+    found = data[_KEY]
+    if found and _KEY not in env.cr.precommit.data:
+        cr, uid = env.cr, env.uid
+        cr.precommit.data[_KEY] = True
+        # Last: what is recorded is what others do before the commit, too.
+        cr.precommit.add(lambda: cr.precommit.add(lambda: _record(cr, uid)))
+    return found
+
+
+def _is_configured(env):
+    try:
+        return bool(queue_account(env))
+    except BadQueueAccount:
+        return True  # it is going to be corrected; until then, events wait
+
+
+def is_deciding(env):
+    """Whether a change is none of the chat's, and none that a migration brings from the old system."""
+    return not is_chat() and not migrating(env)
+
+
+def by(env):
+    """What makes a change now, as the statement takes it."""
+    actor = current_actor(env)
+    return {"by": actor.value, "uid": env.uid if actor in (Actor.PERSON, Actor.IMPORT) else None}
+
+
+def _record(cr, uid):
+    cr.precommit.data.pop(_KEY, None)
+    decisions = cr.postcommit.data.get(_KEY)
+    if not decisions or not (decisions.leads or decisions.links):
+        return
+    env = api.Environment(cr, SUPERUSER_ID, {})
+    env["crm.lead"].flush_model()
+    env["manychat.identity"].flush_model()
+    parameters = {
+        "lead_ids": list(decisions.leads),
+        "manychat_ids": list(decisions.links),
+        "leads": Json([{"lead_id": lead_id, **values} for lead_id, values in decisions.leads.items()]),
+        "links": Json([{"manychat_id": name, **link} for name, link in decisions.links.items()]),
+        "token": decisions.token,
+        "uid": uid,
+        "bridge_user": bridge_user_id(env),
+    }
+    written = {row["event_id"] for row in private_sql.fetch(cr, _INSERT, parameters)}
+    if undone := decisions.written - written:
+        private_sql.fetch(cr, _FORGET, [list(undone)])
+    decisions.written = written
+    if written:
+        relay_thread.wake_after_commit(cr)

@@ -1,0 +1,66 @@
+from odoo import api, models
+
+from ..apply.state import LOCK, read_states
+from ..decisions import by, decisions_of, is_deciding
+from .crm_lead_team import MERGING
+
+
+class ManychatIdentity(models.Model):
+    """Which opportunity followed a conversation before the transaction."""
+
+    _inherit = "manychat.identity"  # pylint: disable=consider-merging-classes-inherited
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        identities = super().create(vals_list)
+        identities._remember_new()
+        return identities
+
+    def write(self, vals):
+        if vals.keys().isdisjoint(("manychat_id", "lead_id")):
+            return super().write(vals)
+        self._remember_links(will_end="manychat_id" in vals)
+        result = super().write(vals)
+        if "manychat_id" in vals:
+            self._remember_new()
+        return result
+
+    def unlink(self):
+        self._remember_links(will_end=True)
+        return super().unlink()
+
+    # ------------------------------------------------------------
+    # Business
+    # ------------------------------------------------------------
+
+    def _remember_links(self, *, will_end):
+        """Remember which opportunities follow the conversations before that changes.
+
+        :param bool will_end: whether no opportunity will follow them: then their last state is what there is to say
+        """
+        if not (self and is_deciding(self.env) and (decisions := decisions_of(self.env))):
+            return
+        identities = self.sudo()
+        states = {}
+        if will_end:
+            self.env["crm.lead"].sudo().flush_model()
+            identities.flush_model()
+            states = read_states(self.env, identities.mapped("manychat_id"), LOCK)
+        made_by = by(self.env)
+        is_merge = bool(self.env.context.get(MERGING))
+        for identity in identities:
+            link = decisions.links.setdefault(
+                identity.manychat_id, {"lead_id": identity.lead_id.id, "is_merge": is_merge, **made_by}
+            )
+            link["state"] = states.get(identity.manychat_id) or link.get("state")
+
+    def _remember_new(self):
+        """Remember that no opportunity followed the conversations before."""
+        if self and is_deciding(self.env) and (decisions := decisions_of(self.env)):
+            made_by = by(self.env)
+            for identity in self.sudo():
+                decisions.links.setdefault(identity.manychat_id, {"lead_id": None, "is_merge": False, **made_by})

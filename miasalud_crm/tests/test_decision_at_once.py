@@ -1,0 +1,134 @@
+import os
+from contextlib import closing, contextmanager
+from unittest.mock import patch
+
+import psycopg2
+
+from odoo import SUPERUSER_ID, api
+from odoo.sql_db import db_connect
+from odoo.tests import tagged
+
+from bridge.contract.event import from_envelope
+from bridge.contract.opportunity_state import OpportunityState
+
+from .common import ManychatCase, opportunity
+from .decision_case import QUEUE
+
+PERSON = "MC-DECIDED-AT-ONCE"
+
+
+@tagged("post_install", "-at_install")
+class TestDecisionAtOnce(ManychatCase):
+    """Real transactions that commit: people, the chat and the back-fill at the same moment."""
+
+    def setUp(self):
+        super().setUp()
+        self.startPatcher(patch.dict(os.environ, MIASALUD_QUEUE_CONNECTION_STRING=QUEUE))
+        # The relay's thread would find no queue.
+        self.woken = self.startPatcher(patch("odoo.addons.miasalud_crm.relay_thread.wake"))
+        self.addCleanup(self.clean)
+        with self.transaction(self.bridge_user.id) as env:
+            env["crm.lead"].manychat_apply([opportunity(PERSON, 17)])
+        self.woken.reset_mock()
+
+    @contextmanager
+    def transaction(self, uid=SUPERUSER_ID, commits=True):
+        with closing(db_connect(self.env.cr.dbname).cursor()) as cr:
+            cr.execute("SET lock_timeout = '3s'")
+            yield api.Environment(cr, uid, {})
+            if commits:
+                cr.commit()  # pylint: disable=invalid-commit
+            else:
+                cr.rollback()
+
+    def clean(self):
+        with self.transaction() as env:
+            self.lead_in(env).unlink()
+            env.cr.flush()
+            env["manychat.event"].search([("manychat_id", "=", PERSON)]).unlink()
+            env["crm.lead"]._rebuild_pls_frequency_table()
+
+    def lead_in(self, env):
+        return env["crm.lead"].with_context(active_test=False).search([("x_manychat_id", "=", PERSON)])
+
+    def decided(self):
+        with self.transaction() as env:
+            rows = env["manychat.event"].search([("manychat_id", "=", PERSON), ("type", "=", "decision")], order="id")
+            return [from_envelope(row._envelope()) for row in rows]
+
+    def drag(self, env, stage):
+        self.lead_in(env).stage_id = self.stages[stage].id
+
+    def test_a_commit_sends_the_decision_and_a_rollback_makes_none(self):
+        with self.transaction(commits=False) as env:
+            self.drag(env, 19)
+            env.cr.flush()
+        self.assertEqual(self.decided(), [])
+        self.woken.assert_not_called()
+        with self.transaction() as env:
+            self.drag(env, 20)
+        [event] = self.decided()
+        self.assertEqual(event.payload.state.stage_id, self.stages[20].id)
+        self.woken.assert_called_once()
+
+    def test_each_transaction_has_its_own_decision_and_a_later_moment(self):
+        for stage in (18, 19, 18):
+            with self.transaction() as env:
+                self.drag(env, stage)
+        events = self.decided()
+        self.assertEqual(
+            [event.payload.state.stage_id for event in events], [self.stages[stage].id for stage in (18, 19, 18)]
+        )
+        self.assertEqual(len({event.id for event in events}), 3)
+        self.assertEqual(
+            [event.payload.stage_before_id for event in events], [self.stages[stage].id for stage in (17, 18, 19)]
+        )
+        moments = [event.payload.state.as_of for event in events]
+        self.assertEqual(moments, sorted({*moments}))
+
+    def test_two_users_at_the_same_moment_make_one_decision_each_or_one_repeats(self):
+        with self.transaction() as first, self.transaction(commits=False) as second:
+            self.lead_in(second).mapped("stage_id.name")  # its snapshot is older than the first one's commit
+            self.drag(first, 19)
+            first.cr.commit()  # pylint: disable=invalid-commit
+            with self.assertRaises(psycopg2.errors.SerializationFailure):
+                self.drag(second, 21)
+                second.cr.flush()
+        self.assertEqual(len(self.decided()), 1)
+        with self.transaction() as again:  # as Odoo does with the request
+            self.drag(again, 21)
+        events = self.decided()
+        self.assertEqual([event.payload.state.stage_id for event in events], [self.stages[n].id for n in (19, 21)])
+        self.assertEqual(events[1].payload.stage_before_id, self.stages[19].id)
+
+    def test_the_chat_does_not_wait_for_a_person_and_is_told_later_states(self):
+        with self.transaction() as person:
+            self.drag(person, 20)
+            person.cr.flush()
+            with self.transaction(self.bridge_user.id) as chat:
+                [busy] = chat["crm.lead"].manychat_apply([opportunity(PERSON, 18, 1)])
+            self.assertEqual((busy["status"], busy["state"]), ("retry", False))
+        [event] = self.decided()
+        with self.transaction(self.bridge_user.id) as chat:
+            [stale] = chat["crm.lead"].manychat_apply([opportunity(PERSON, 18, 1)])
+        self.assertEqual(stale["status"], "stale")
+        state = OpportunityState.model_validate(stale["state"])
+        self.assertEqual(state.stage_id, self.stages[20].id)
+        self.assertGreater(state.as_of, event.payload.state.as_of)
+
+    def test_the_back_fill_leaves_out_what_a_person_is_changing(self):
+        def ask():
+            with self.transaction(self.bridge_user.id) as bridge:
+                return bridge["crm.lead"].manychat_get_states(0, 10, [PERSON])
+
+        with self.transaction() as person:
+            self.drag(person, 20)
+            person.cr.flush()
+            answer = ask()
+            self.assertEqual((answer["busy"], answer["states"]), ([PERSON], []))
+        [event] = self.decided()
+        answer = ask()
+        self.assertEqual(answer["busy"], [])
+        [state] = answer["states"]
+        self.assertGreater(OpportunityState.model_validate(state).as_of, event.payload.state.as_of)
+        self.assertEqual(state["stage_id"], self.stages[20].id)
