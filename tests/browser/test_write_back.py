@@ -1,4 +1,4 @@
-"""What goes back to ManyChat, as administrators choose it.
+"""What goes back to ManyChat, as administrators choose it, and what salespeople see when ManyChat refuses it.
 
 ManyChat itself is the addon's stand-in; Odoo asks it over real HTTP.
 """
@@ -10,10 +10,12 @@ import pytest
 from playwright.sync_api import expect
 
 from tests import manychat_lists
+from tests.pictures import invented
 from tests.world import World
 
 from .conftest import SignIn
 from .odoo_page import PATIENCE, OdooPage
+from .people import LANGUAGES
 
 ACTION = "miasalud_crm.manychat_write_back_action"
 CHOICES = (
@@ -68,3 +70,27 @@ def press(odoo: OdooPage, name: str, phone: bool) -> None:
             ".o_statusbar_buttons .dropdown-toggle, .o_cp_action_menus .dropdown-toggle, .o-statusbar-buttons-menu"
         )
     odoo.click(f"button[name={name}]")
+
+
+def test_a_sales_manager_sees_it_and_changes_nothing(sign_in: SignIn) -> None:
+    odoo = sign_in("manager")
+    odoo.open(ACTION)
+    expect(odoo.field("stage_field_id")).to_be_visible()
+    expect(odoo.page.locator("button[name=action_test]")).to_have_count(0)
+    expect(odoo.field("stage_field_id").locator("input")).to_have_count(0)
+
+
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_an_opportunity_shows_the_refusal_until_it_is_seen(sign_in: SignIn, world: World, phone: bool) -> None:
+    chat = world.chat()
+    world.settled(chat.enters(25))
+    invented.refusal(world, chat.manychat_id)
+    odoo = sign_in("manager", phone=phone)
+    odoo.go(f"/odoo/crm/{chat.lead['id']}")
+    bar = odoo.page.locator(".o_manychat_unsent")
+    expect(bar).to_be_visible()
+    expect(bar).to_contain_text("WhatsApp")
+    assert odoo.overflow() == 0
+    odoo.click(".o_manychat_unsent button[name=action_manychat_unsent_seen]")
+    expect(bar).to_be_hidden()
