@@ -253,7 +253,7 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     ),
     "manychat_writes": (
         "What ManyChat should show of one person, and what was written there. Rows are made while write-back is on.",
-        "person in ManyChat",
+        "`updated_at`",
         {
             "wanted": "Odoo: JSON; the stage, salesperson and status to show",
             "wanted_as_of": "Odoo: the moment of that state",
@@ -275,7 +275,7 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     ),
     "manychat_flows": (
         "A flow of ManyChat that a decision started. The row is written before the call, so none starts twice.",
-        "decision",
+        "`id`, minus the 10,000 before: a row may be committed after one with a higher id",
         {
             "flow_ns": "ManyChat: the flow",
             "started_at": "bridge: just before the call",
