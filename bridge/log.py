@@ -49,6 +49,7 @@ ALLOWED = frozenset(
         "dependency",
         "reason",
         "down_seconds",
+        "until",
         "queues",
         "database",
         "version",

@@ -148,8 +148,17 @@ class ManyChatStandIn:
     def _do(self, path: str, person: str, body: dict[str, Any]) -> dict[str, Any]:
         assert path not in FORBIDDEN, path
         if path.startswith("/fb/page/"):
-            found = {"getCustomFields": self.fields, "getTags": self.tags, "getFlows": self.flows}.get(path[9:], {})
-            return _success([{"id": key, "ns": key, "name": name} for key, name in found.items()])
+            flows = [{"ns": key, "name": name, "folder_id": 0} for key, name in self.flows.items()]
+            lists: dict[str, Any] = {
+                "getInfo": {"id": 7, "name": "MiaSalud"},
+                "getCustomFields": [
+                    {"id": key, "name": name, "type": "number" if name.endswith("_id") else "text"}
+                    for key, name in self.fields.items()
+                ],
+                "getTags": [{"id": key, "name": name} for key, name in self.tags.items()],
+                "getFlows": {"flows": flows, "folders": []},
+            }
+            return _success(lists[path[9:]])
         if person in self.unknown:
             return _error("Validation error", "Subscriber does not exist")
         name = path.rsplit("/", 1)[1]

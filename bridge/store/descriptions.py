@@ -265,7 +265,7 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "sent": "bridge: JSON; what ManyChat has; null of what it may have",
             "forget": "bridge: whether ManyChat may have something else than `sent`",
             "attempts": "bridge: attempts in vain to write the newest state",
-            "sent_as_of": "bridge: the moment of the newest state that needs no further call",
+            "sent_as_of": "bridge: the moment of the state, if it needs no further call; else NULL",
             "lease": "bridge: the process that writes to this person now",
             "leased_until": "bridge: how long no other process writes to this person",
             "refused_code": "bridge: why ManyChat refused the newest state; NULL: it took it",

@@ -11,7 +11,7 @@ import enum
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,8 +26,8 @@ from .upsert import find, to_json
 _W = manychat_writes.c
 #: Name, among the settings of Odoo, of the moment when write-back was switched on last.
 SINCE = "write_back_since"
-#: Seconds for which a bridge may write to one person. Twice the longest wait for answers to a person's calls.
-LEASE = 120
+#: Seconds for which a bridge may write to one person. Where calls take so long that it may end, the rest waits.
+LEASE = 60
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ class Claim:
     flow_wanted_at: datetime | None
 
 
+_IS_UNSENT = _W.sent_as_of.is_(None)
+
+
 class Idle(enum.Enum):
     """Why there is nothing to write to a person."""
 
@@ -95,8 +98,7 @@ def take_over(connection: sa.Connection, settings: Mapping[str, Any]) -> list[st
         now = database_clock.now(connection)
         odoo_settings.take_over(connection, {SINCE: format_datetime(now)})
         done = {"sent_as_of": _W.wanted_as_of, "queued_at": now, "flow_event_id": None, "flow_wanted_at": None}
-        # The bot has changed its fields since.
-        connection.execute(manychat_writes.update().values(**done, forget=True))
+        connection.execute(manychat_writes.update().where(_IS_UNSENT).values(done))
     return changed
 
 
@@ -107,8 +109,8 @@ def want(connection: sa.Connection, wishes: Collection[Wish]) -> None:
     """
     if not wishes or not rules(connection).enabled:
         return
-    since = to_datetime(odoo_settings.get(connection, SINCE))
-    wishes = [wish for wish in wishes if not isinstance(since, datetime) or wish.state.as_of >= since]
+    since = _switched_on_at(connection)
+    wishes = [wish for wish in wishes if wish.state.as_of >= since]
     now = database_clock.now(connection)
     found = find(connection, sa.select(manychat_writes), _W.manychat_id, {wish.manychat_id for wish in wishes})
     rows: dict[str, dict[str, Any]] = {row.manychat_id: dict(row._mapping) for row in found}
@@ -126,6 +128,11 @@ def want(connection: sa.Connection, wishes: Collection[Wish]) -> None:
         rows[wish.manychat_id] = {**(before or {}), **values}
 
 
+def _switched_on_at(connection: sa.Connection) -> datetime:
+    since = to_datetime(odoo_settings.get(connection, SINCE))
+    return since if isinstance(since, datetime) else datetime.min.replace(tzinfo=timezone.utc)
+
+
 def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
     """What a newer state changes in the row; nothing if ManyChat shows the same of it."""
     state = to_json(shown(wish.state))
@@ -138,6 +145,7 @@ def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
         "wanted_by": wish.by.value,
         "event_id": wish.event_id,
         "queued_at": None,
+        "sent_as_of": None,
         "attempts": 0,
     }
     stage_before = json.loads(before["wanted"])["odoo_stage_id"] if before else None
@@ -174,9 +182,6 @@ def mark_queued(connection: sa.Connection, rows: Iterable[Any]) -> None:
         connection.execute(manychat_writes.update().where(*same).values(queued_at=now))
 
 
-_IS_UNSENT = sa.or_(_W.sent_as_of.is_(None), _W.sent_as_of < _W.wanted_as_of)
-
-
 def queue_again(connection: sa.Connection, older_than: timedelta, depth: int) -> int:
     """Have states put on the queue again if it has fewer messages than there are states: some got lost.
 
@@ -202,7 +207,7 @@ def claim(connection: sa.Connection, manychat_id: str, as_of: datetime, lease: s
         return Idle.SENT
     if as_of < row.wanted_as_of:
         return Idle.OVERTAKEN
-    if row.sent_as_of is not None and row.sent_as_of >= row.wanted_as_of:
+    if row.sent_as_of is not None:
         return Idle.SENT
     now = database_clock.now(connection)
     free = sa.or_(_W.leased_until.is_(None), _W.leased_until < now)
@@ -210,7 +215,9 @@ def claim(connection: sa.Connection, manychat_id: str, as_of: datetime, lease: s
     statement = manychat_writes.update().where(_W.manychat_id == manychat_id, free, *unchanged)
     values = {"lease": lease, "leased_until": now + timedelta(seconds=LEASE), "forget": False}
     sent: Values = json.loads(row.sent) if row.sent else {}
-    if row.forget:
+    since = _switched_on_at(connection)
+    if row.forget or (row.created_at < since and (row.result_at is None or row.result_at < since)):
+        # The bot wrote, too, or may have while write-back was off.
         # That a tag was given is not forgotten, or it would never be taken away.
         sent = {key: None for key, value in sent.items() if key.startswith("tag:") and value is not False}
         # In the same breath: if this bridge is killed now, the next one must not trust it either.
@@ -255,13 +262,16 @@ def finish(connection: sa.Connection, claim: Claim, sent: Values, refused: tuple
         newest state is written again.
     """
     now = database_clock.now(connection)
+    flow = claim.flow_event_id
+    has_no_other_flow = sa.or_(_W.flow_event_id.is_(None), _W.flow_event_id == (flow or ""))
+    is_newest = sa.and_(_W.wanted_as_of == claim.as_of, has_no_other_flow)
     values: dict[str, Any] = {
         "sent": to_json(sent),
-        "sent_as_of": claim.as_of,
+        "sent_as_of": sa.case((is_newest, _W.wanted_as_of), else_=sa.null()),
         "lease": None,
         "leased_until": None,
         # Started or refused, it has had its turn, unless a later decision asks for another one.
-        "flow_event_id": sa.case((_W.flow_event_id == (claim.flow_event_id or ""), sa.null()), else_=_W.flow_event_id),
+        "flow_event_id": sa.case((_W.flow_event_id == (flow or ""), sa.null()), else_=_W.flow_event_id),
         "refused_code": refused[0][:64] if refused else None,
         "refused": refused[1] if refused else None,
         "result_at": now,
@@ -303,9 +313,8 @@ def page(connection: sa.Connection, after: int, limit: int) -> Sequence[Any]:
 
 def waiting(connection: sa.Connection) -> tuple[int, int]:
     """How many people's states are not written yet, and of how many ManyChat refused the newest one."""
-    counts = sa.select(
-        sa.func.coalesce(sa.func.sum(sa.case((_IS_UNSENT, 1), else_=0)), 0),
-        sa.func.coalesce(sa.func.sum(sa.case((_W.refused_code.is_not(None), 1), else_=0)), 0),
+    unsent, refused = (
+        connection.scalar(sa.select(sa.func.count()).select_from(manychat_writes).where(condition)) or 0
+        for condition in (_IS_UNSENT, _W.refused_code.is_not(None))
     )
-    row = connection.execute(counts).one()
-    return int(row[0]), int(row[1])
+    return unsent, refused

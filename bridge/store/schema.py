@@ -363,7 +363,7 @@ manychat_writes = Table(
     Column("sent", text()),  # JSON: what ManyChat has; null of what it may have
     Column("forget", Boolean, nullable=False),  # it may have something else by now: the bot wrote, too
     Column("attempts", Integer, nullable=False),  # in vain, to write this state
-    Column("sent_as_of", Moment),  # of the newest state that needs no further call
+    Column("sent_as_of", Moment),  # of the state, if it needs no further call; else NULL
     Column("lease", key(32)),  # of the bridge that writes to ManyChat now
     Column("leased_until", Moment),
     Column("refused_code", text(64)),  # of ManyChat's newest answer; NULL: it took what was sent
@@ -371,9 +371,13 @@ manychat_writes = Table(
     Column("result_at", Moment),
     Column("to_report", Boolean, nullable=False),  # Odoo does not know that answer yet
     *timestamps(),
-    Index("ix_manychat_writes_queued_at", "queued_at"),
-    Index("ix_manychat_writes_to_report", "to_report"),
 )
+
+# Nearly always few: bridges write within seconds, unless ManyChat is down.
+_index_where("ix_manychat_writes_unqueued", manychat_writes.c.queued_at.is_(None), manychat_writes.c.id)
+_index_where("ix_manychat_writes_unsent", manychat_writes.c.sent_as_of.is_(None), manychat_writes.c.queued_at)
+_index_where("ix_manychat_writes_refused", manychat_writes.c.refused_code.is_not(None), manychat_writes.c.id)
+_index_where("ix_manychat_writes_unreported", manychat_writes.c.to_report == sa.true(), manychat_writes.c.id)
 
 # Flows that were started for decisions. The row is there before the call is made.
 manychat_flows = Table(

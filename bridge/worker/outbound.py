@@ -37,10 +37,10 @@ log = structlog.get_logger()
 
 #: People whom one bridge writes to at once: while ManyChat answers for one, the next has its turn.
 THREADS = 2
-#: Messages received at once. Few: each may need several calls, and all of them must end within the lease.
-PAGE = 4
-#: Seconds that a received message stays invisible. Far more than a page takes; SQL decides if it comes earlier.
-VISIBILITY = 300
+#: Messages received at once. Few: each may need several calls.
+PAGE = 2
+#: Seconds that a received message stays invisible, also after a kill. If it comes earlier, SQL says who has the person.
+VISIBILITY = 90
 #: Seconds between two looks whether write-back was switched on.
 OFF = 5.0
 #: Seconds until a message comes again whose person another bridge writes to, or that an outage interrupted.
@@ -191,7 +191,7 @@ class Outbound:
         in_transaction(self._engine, manychat_writes.finish, claim, writer.sent, writer.refused)
         result = "refused" if writer.refused else "written" if written else "equal"
         metrics.WRITE_BACKS.labels(result).inc()
-        log.info("manychat_written", manychat_id=claim.manychat_id, event_id=claim.event_id, result=result)
+        log.info("manychat_written", manychat_id=claim.manychat_id, event_id=claim.event_id, outcome=result)
         return None, None
 
 
