@@ -22,6 +22,9 @@ from tests.world import Chat, World
 from .test_decisions import stage_id
 from .test_pipeline import STAGES
 
+# A killed bridge's lease, and the waits of a client that gets no answer, take their time.
+pytestmark = pytest.mark.timeout(400)
+
 #: ManyChat's number of the stage that starts a flow.
 FLOW_STAGE = 20
 FIELDS = {"stage_field_id": 11, "stage_id_field_id": 12, "salesperson_field_id": 13, "status_field_id": 14}

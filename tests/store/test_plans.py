@@ -292,7 +292,7 @@ def exercise_write_back(store: Store) -> None:
     store.run(manychat_writes.mark_reported, store.run(manychat_writes.unreported, 10))
     store.run(manychat_writes.queue_again, timedelta(0), 0)
     store.run(manychat_writes.write_again, "P1")
-    store.run(manychat_writes.waiting)
+    store.run(manychat_writes.summary)
     store.run(manychat_writes.page, 0, 10)
     for _ in range(2):
         store.run(manychat_flows.note, "e1", "P1", "flow")
