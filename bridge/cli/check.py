@@ -163,10 +163,9 @@ def _account(settings: Settings, engine: sa.Engine, rules: Rules) -> str:
         there |= {("tag", each["id"]) for each in paced.call(client.get_tags) if "id" in each}
     finally:
         client.close()
-    missing = [
-        f"{kind} {target.name or target.id}" for kind, target in rules.targets() if (kind, target.id) not in there
-    ]
-    if missing:
+    lacking = [(kind, target) for kind, target in rules.targets() if (kind, target.id) not in there]
+    if lacking:
+        missing = [f"{kind} {target.name or target.id}" for kind, target in lacking]
         raise ManyChatUnavailable(
             f"the account {name} has no {', no '.join(missing)}: press *Refresh* under *Tell ManyChat* in Odoo, which "
             "says what to make"

@@ -35,8 +35,9 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
 
     :return: JSON: ``status`` (``ok`` or ``degraded``), ``problems`` (why it is degraded) and ``notices`` (what the
         operator should know) in words, ``dependencies``, ``bridges`` (that run), ``ended_bridges``, ``paths``,
-        ``manychat`` (what goes back there), ``dead_letters``, ``refusals`` (of Odoo's webhooks in the last 24 hours), ``standby_refusals`` (of the
-        standby's, by day, key, path and code). A value that could not be found out is ``None``.
+        ``manychat`` (what goes back there), ``dead_letters``, ``refusals`` (of Odoo's webhooks in the last 24 hours),
+        ``standby_refusals`` (of the standby's, by day, key, path and code). A value that could not be found out is
+        ``None``.
     """
     now = now or datetime.now(timezone.utc)
     paths = [_path(snapshot, queue, now) for queue in PATHS]
@@ -87,10 +88,8 @@ def _write_back_problems(store: StoreSnapshot, now: datetime) -> list[str]:
     # During a stop it is known why, and there is nothing to do.
     if store.manychat_stopped or waits < STUCK_AFTER.total_seconds():
         return []
-    return [
-        f"What users decided has waited for ManyChat for {words(waits)}: has a bridge {variable('manychat_api_token')}? "
-        "`check` says whether ManyChat takes it."
-    ]
+    token = variable("manychat_api_token")
+    return [f"What users decided has waited for ManyChat for {words(waits)}. Has a bridge {token}? See `check`."]
 
 
 def _path(snapshot: HealthSnapshot, queue: str, now: datetime) -> dict[str, Any]:
@@ -255,9 +254,8 @@ def notices(store: StoreSnapshot) -> list[str]:
     """What the operator should know, in words."""
     found = [f"PAUSED {name} since {since:%Y-%m-%d %H:%M} UTC" for name, since in sorted(store.paused.items())]
     if stop := store.manychat_stopped:
-        found.append(f"ManyChat takes no calls until {stop.until:%Y-%m-%d %H:%M} UTC ({stop.reason})")
-    if waiting := store.write_back.waiting:
-        found.append(f"people whose decisions wait for ManyChat {waiting}")
+        waiting = f"; {store.write_back.waiting} people's decisions wait" if store.write_back.waiting else ""
+        found.append(f"ManyChat takes no calls until {stop.until:%Y-%m-%d %H:%M} UTC ({stop.reason}){waiting}")
     if refused := store.write_back.refused:
         found.append(f"people whose decisions ManyChat refused {refused} (in Odoo: the filter “Refused by ManyChat”)")
     if letters := sum(store.letters.values()):

@@ -120,9 +120,11 @@ class Outbound:
             return []
         try:
             # Nor is ManyChat asked while nothing waits.
-            if not manychat.is_closed() and not self._queue.depth():
-                return self._wait()
-            if not manychat.wait_until_closed(self._stop):
+            if not manychat.is_closed():
+                if not self._queue.depth():
+                    return self._wait()
+                # Meanwhile it may have been switched off.
+                manychat.wait_until_closed(self._stop)
                 return []
             messages = self._queue.receive(PAGE, VISIBILITY)
         except QueueMissing:
@@ -195,6 +197,15 @@ class Outbound:
         return None, None
 
 
+def probe(engine: sa.Engine, manychat: PacedManyChat) -> None:
+    """Find out whether ManyChat takes calls; none is made while write-back is off.
+
+    :raises Outage:
+    """
+    if read(engine, manychat_writes.rules).enabled:
+        manychat.probe()
+
+
 def report(engine: sa.Engine, odoo: Odoo) -> None:
     """Report to Odoo what ManyChat answered, for people to see on the opportunity.
 
@@ -235,7 +246,7 @@ def start(
     :param breakers: of SQL and the queue
     :param pace: of the queue
     """
-    breaker = CircuitBreaker("ManyChat", manychat.probe)
+    breaker = CircuitBreaker("ManyChat", partial(probe, engine, manychat))
     outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, pace, stop)
     threads: list[threading.Thread] = [*_periodic(engine, queue, pace, odoo, stop)]
     threads += [threading.Thread(target=outbound.run, name=f"outbound_{each}", daemon=True) for each in range(THREADS)]
