@@ -12,6 +12,7 @@ from ..contract import traceparent
 from ..contract.event import Event
 from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
+from .repair import SKIPPED, Repair
 
 log = structlog.get_logger()
 
@@ -86,16 +87,15 @@ def unreadable(queue: str, message_id: str, code: str) -> None:
     log.error("message_unreadable", queue=queue, message_id=message_id, code=code)
 
 
-def reconciled(event_id: str, manychat_id: str, result: str, *, skipped: bool) -> None:
-    """A round of ``reconcile`` dealt with something unfinished.
-
-    :param skipped: nothing was done about it, which each round would log again
-    """
-    metrics.RECONCILED.labels(result).inc()
-    if not skipped:
-        # The newest event of an opportunity may be unknown.
-        about = {"event_id": event_id, "trace_id": traceparent.trace_id(traceparent.of_event(event_id))}
-        log.warning("reconciled", **about, manychat_id=manychat_id, outcome=result)
+def reconciled(repair: Repair) -> None:
+    """A round of ``reconcile`` dealt with something unfinished."""
+    metrics.RECONCILED.labels(repair.result).inc()
+    if repair.result == SKIPPED:
+        return  # each round would log it again
+    about = {"event_id": repair.event_id}
+    if repair.event_id:  # the newest event of an opportunity may be unknown
+        about["trace_id"] = repair.trace_id or traceparent.trace_id(traceparent.of_event(repair.event_id))
+    log.warning("reconciled", **about, manychat_id=repair.manychat_id, outcome=repair.result)
 
 
 def _about(event: Event) -> dict[str, Any]:
