@@ -10,7 +10,7 @@ from bridge.store.column_types import key
 from bridge.store.migrations.place import place
 
 revision = "0018"
-down_revision = "0016"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 
