@@ -30,7 +30,7 @@ def first_attempt(event: Event, queue: str, enqueued_at: datetime) -> None:
     now = datetime.now(timezone.utc)
     metrics.HOPS.labels(queue, "outbox").observe(_seconds(event.received_at, enqueued_at))
     metrics.HOPS.labels(queue, "queue").observe(_seconds(enqueued_at, now))
-    spans.record("queue", event, enqueued_at, now, kind="consumer", queue=queue)
+    spans.waited(event, queue, enqueued_at)
 
 
 def applied(event: Event, done: Done, *, attempts: int, first_tried_at: datetime) -> None:
@@ -41,7 +41,7 @@ def applied(event: Event, done: Done, *, attempts: int, first_tried_at: datetime
     metrics.LATENCY.labels(event.type.value).observe(took)
     metrics.HOPS.labels(event.type.queue, "bridge").observe(_seconds(first_tried_at, now))
     metrics.LAST_SUCCESS.labels(event.type.queue).set(now.timestamp())
-    spans.record("bridge", event, first_tried_at, now, outcome=done.status, attempts=attempts)
+    spans.say(event.id, attempts=attempts)
     fields: dict[str, Any] = {"outcome": done.status, "attempts": attempts, "ms": round(took * 1000)}
     if done.lead_id:
         fields["lead_id"] = done.lead_id
@@ -54,6 +54,7 @@ def duplicate(event: Event, outcome: str | None) -> None:
     :param outcome: what it came to before
     """
     metrics.EVENTS.labels(event.type.value, "duplicate").inc()
+    spans.say(event.id, outcome="duplicate")
     log.info("event_duplicate", **_about(event), outcome=outcome)
 
 
@@ -69,12 +70,14 @@ def retried(event: Event, failure: Failure, *, attempts: int, retry_in: int | No
     :param retry_in: seconds until then; ``None``: the next ``reconcile`` tries again
     """
     metrics.RETRIES.labels(event.type.value, metrics.reason(failure.code)).inc()
+    spans.say(event.id, failed=True, code=failure.code, attempts=attempts)
     fields = {} if retry_in is None else {"retry_in": retry_in}
     log.warning("event_retried", **_about(event), code=failure.code, attempts=attempts, **fields)
 
 
 def dead_lettered(event: Event, failure: Failure, *, attempts: int) -> None:
     """An event is given up."""
+    spans.say(event.id, failed=True, code=failure.code, attempts=attempts)
     metrics.EVENTS.labels(event.type.value, EventOutcome.DEAD_LETTERED).inc()
     metrics.DEAD_LETTERED.labels(metrics.reason(failure.code)).inc()
     log.error("event_dead_lettered", **_about(event), code=failure.code, attempts=attempts)
