@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from . import queue_account
 from . import settings as configuration
 from .errors import BadDatabaseOptions, BadDatabaseUrl, BadQueueAccount, ConfigurationError
+from .manychat import ManyChat
 from .odoo import Odoo
 from .queue import Queue
 from .settings import Settings, secret, variable, where_to_set
@@ -101,6 +102,15 @@ def open_odoo(settings: Settings) -> Odoo:
     :raises ConfigurationError: names the variables that are missing
     """
     return Odoo(*odoo_login(settings))
+
+
+def open_manychat(settings: Settings) -> ManyChat:
+    """The client of ManyChat.
+
+    :raises ConfigurationError: there is no token
+    """
+    settings.require("manychat_api_token")
+    return ManyChat(secret(settings.manychat_api_token), settings.manychat_api_url)
 
 
 def odoo_login(settings: Settings) -> tuple[str, str, str, str]:

@@ -69,6 +69,48 @@ class OdooRefused(Exception):
         self.message = message
 
 
+class ManyChatUnavailable(Outage):
+    """ManyChat is down, or gives answers that say nothing.
+
+    :ivar unsent: the request cannot have arrived
+    """
+
+    dependency = "ManyChat"
+
+    def __init__(self, message: str, *, unsent: bool = False):
+        super().__init__(message)
+        self.unsent = unsent
+
+
+class ManyChatMisconfigured(ManyChatUnavailable):
+    """ManyChat answers, but does not accept the token."""
+
+
+class ManyChatStopped(ManyChatUnavailable):
+    """ManyChat takes no calls for a while, because there were too many.
+
+    :ivar seconds: for how long, if it says so
+    """
+
+    def __init__(self, message: str, seconds: float | None):
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class ManyChatRefused(Exception):
+    """ManyChat refused one call.
+
+    :ivar code: ``window_closed``, ``unknown_person``, ``missing``, ``passing`` (another attempt may succeed) or
+        ``refused``
+    :ivar message: ManyChat's own words
+    """
+
+    def __init__(self, code: str, message: str):
+        super().__init__(code)
+        self.code = code
+        self.message = message
+
+
 class StoreUnavailable(Outage):
     """The database is down, locked or full, or the bridge lacks tables or rights there."""
 

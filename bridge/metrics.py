@@ -85,6 +85,24 @@ RPC = Histogram(
     buckets=CALL,
     registry=REGISTRY,
 )
+MANYCHAT = Histogram(
+    "miasalud_manychat_request_seconds",
+    "Calls to ManyChat, by method and result: ok, refused, stopped (too many calls), unavailable.",
+    ["method", "result"],
+    buckets=CALL,
+    registry=REGISTRY,
+)
+WRITE_BACKS = Counter(
+    "miasalud_manychat_writes",
+    "People whose decisions were sent to ManyChat, by result: written, dropped (a newer one follows), equal (ManyChat "
+    "has it), refused.",
+    ["result"],
+    registry=REGISTRY,
+)
+FLOWS = Counter(
+    "miasalud_manychat_flows", "Flows for decisions, by result: started, refused, unknown.", ["result"],
+    registry=REGISTRY,
+)  # fmt: skip
 SQL = Histogram(
     "miasalud_sql_transaction_seconds",
     "SQL transactions with all their runs, by result: ok, failed.",

@@ -89,6 +89,15 @@ class Odoo:
         """
         self._call("manychat.bridge", "record_refusals", refusals=list(refusals))
 
+    def record_write_back(self, results: Sequence[dict[str, Any]]) -> None:
+        """``crm.lead.manychat_record_write_back``: report what ManyChat answered to decisions.
+
+        :param results: ``manychat_id``, ``event_id``, ``code`` (empty: ManyChat took it), ``message``, ``at``
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        self._call("crm.lead", "manychat_record_write_back", results=list(results))
+
     def record_outcomes(self, outcomes: Sequence[dict[str, Any]]) -> set[str]:
         """``manychat.event.record_outcomes``: report the outcomes of events.
 

@@ -110,6 +110,19 @@ class Settings(BaseSettings):
         description="API key of that user, from CRM ▸ Configuration ▸ ManyChat ▸ Keys ▸ New Key ▸ For the bridge.",
     )
 
+    manychat_api_token: Key | None = Field(
+        None,
+        description="Token of ManyChat's API (ManyChat: Settings ▸ API), if decisions go back to ManyChat. Without it "
+        "the bridge makes no request to ManyChat. With it, an administrator still switches that on in Odoo, under "
+        "CRM ▸ Configuration ▸ ManyChat ▸ Write-back. Give all bridges the same one.",
+    )
+    manychat_api_url: ServerAddress = Field("https://api.manychat.com", description="Address of ManyChat's API.")
+    manychat_calls_per_second: Annotated[float, Field(ge=0.1, le=10)] = Field(
+        8,
+        description="Calls to ManyChat in a second, of all bridges together. ManyChat allows 10 writes, and may take "
+        "no calls for 24 hours after more. Leave a part to other programs that use the same token.",
+    )
+
     api_host: str = Field(
         "127.0.0.1",
         description="Address that the API listens on. The API speaks plain HTTP: put a proxy with TLS in front of it "

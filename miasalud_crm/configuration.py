@@ -17,8 +17,10 @@ from bridge.setting_value import fault_of, strip_value
 SECTION = "miasalud_crm"
 ENVIRONMENT_PREFIX = "MIASALUD_"
 #: The settings. The value of a secret may stand in a file of its own: the name with ``_FILE`` is that of its path.
-SETTINGS = ("queue_connection_string", "queue_account_url")
-SECRETS = ("queue_connection_string",)
+SETTINGS = ("queue_connection_string", "queue_account_url", "manychat_api_token", "manychat_api_url")
+SECRETS = ("queue_connection_string", "manychat_api_token")
+#: Those that say where the queues are.
+QUEUE_SETTINGS = ("queue_connection_string", "queue_account_url")
 
 
 def get(name: str, default: str = "") -> str:

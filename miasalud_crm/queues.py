@@ -132,7 +132,7 @@ def queue_account(env):
     """
     if is_neutralized(env):
         return ""
-    names = configuration.SETTINGS
+    names = configuration.QUEUE_SETTINGS
     try:
         return choose(*map(configuration.get, names), names)
     except ConfigurationError as error:

@@ -49,6 +49,8 @@ class Event:
     :ivar warnings: what was left out, cut or not understood, as ``{"field", "message"}``. Not part of the identity.
     :ivar extra: the fields that the contract does not know, as they were sent. Not part of the identity.
     :ivar traceparent: the trace that the event belongs to, see :mod:`.traceparent`. Not part of the identity.
+    :ivar echo_of: it only says what we wrote to ManyChat: the moment of the state that was written. Not part of the
+        identity.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Event:
     warnings: tuple[Mapping[str, str], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     traceparent: str = ""
+    echo_of: datetime | None = None
 
     def __post_init__(self) -> None:
         if not self.traceparent:
@@ -76,14 +79,19 @@ class Event:
 
     @property
     def occurred_at(self) -> datetime:
-        """When it happened, for ordering: the sender's date, or the receipt if that is missing or far in the future."""
+        """When it happened, for ordering: the sender's date, or the receipt if that is missing or far in the future.
+
+        An echo happened when the state was read that it repeats: a later decision of a person is newer.
+        """
+        if self.echo_of:
+            return self.echo_of
         date = self.payload.date
         return date if date and _is_believed(date, self.received_at) else self.received_at
 
     @property
     def clock_is_wrong(self) -> bool:
         """Whether the sender's date is so far ahead that :attr:`occurred_at` ignores it."""
-        return self.payload.date is not None and self.occurred_at != self.payload.date
+        return self.payload.date is not None and not _is_believed(self.payload.date, self.received_at)
 
     @property
     def order(self) -> tuple[datetime, datetime, str]:
@@ -101,7 +109,9 @@ class Event:
             "payload": self.payload.canonical(),
             "traceparent": self.traceparent,
         }
-        rare = {"retries": self.retries, "warnings": list(self.warnings), "extra": dict(self.extra)}
+        rare: dict[str, Any] = {"retries": self.retries, "warnings": list(self.warnings), "extra": dict(self.extra)}
+        if self.echo_of:
+            rare["echo_of"] = format_datetime(self.echo_of)
         return envelope | {name: value for name, value in rare.items() if value}
 
     def encode(self) -> str:
@@ -181,6 +191,7 @@ class _Envelope(BaseModel):
     warnings: tuple[dict[str, str], ...] = ()
     extra: dict[str, Any] = {}
     traceparent: _Traceparent = ""
+    echo_of: Annotated[datetime | None, BeforeValidator(to_datetime)] = None
 
 
 def from_envelope(envelope: Mapping[str, Any]) -> Event:
@@ -218,6 +229,7 @@ def from_envelope(envelope: Mapping[str, Any]) -> Event:
         tuple(warnings[:MAX_WARNINGS]),
         extra,
         checked.traceparent,
+        checked.echo_of,
     )
 
 

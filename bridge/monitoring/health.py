@@ -229,6 +229,8 @@ def meanings(by_reason: dict[str, int]) -> list[tuple[str, int, str]]:
 def notices(store: StoreSnapshot) -> list[str]:
     """What the operator should know, in words."""
     found = [f"PAUSED {name} since {since:%Y-%m-%d %H:%M} UTC" for name, since in sorted(store.paused.items())]
+    if stop := store.manychat_stopped:
+        found.append(f"ManyChat takes no calls until {stop.until:%Y-%m-%d %H:%M} UTC ({stop.reason})")
     if letters := sum(store.letters.values()):
         found.append(f"open dead letters {letters}")
     if store.wrong_clocks:

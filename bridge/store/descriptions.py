@@ -18,6 +18,7 @@ PERSONAL = {
     *(("dead_letters", name) for name in ("body", "message")),
     ("migration_rows", "before"),
     ("standby_refusals", "address"),
+    ("manychat_writes", "refused"),
 }
 
 #: Columns that mean the same in every table.
@@ -249,6 +250,58 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
         "What administrators set in Odoo for the bridges.",
         "—",
         {"name": "Odoo: which setting", "value": "Odoo: JSON", "updated_at": "bridge: when Odoo last said it"},
+    ),
+    "manychat_writes": (
+        "What ManyChat should show of one person, and what was written there. Rows are made while write-back is on.",
+        "`updated_at`",
+        {
+            "wanted": "Odoo: JSON; the stage, salesperson and status to show",
+            "wanted_as_of": "Odoo: the moment of that state",
+            "wanted_by": "Odoo: who brought it about, as `opportunities.stage_by`",
+            "event_id": "bridge: the event that brought the state, as `audit.event_id`",
+            "flow_event_id": "bridge: the decision whose stage starts a flow; NULL: none is due",
+            "flow_wanted_at": "Odoo: the moment of that decision",
+            "queued_at": "bridge: when it put the state on the queue; NULL: not yet",
+            "sent": "bridge: JSON; what ManyChat has, as far as is known",
+            "forget": "bridge: whether ManyChat may have something else than `sent`",
+            "sent_as_of": "bridge: the moment of the newest state that needs no further call",
+            "lease": "bridge: the process that writes to this person now",
+            "leased_until": "bridge: how long no other process writes to this person",
+            "refused_code": "bridge: why ManyChat refused the newest state; NULL: it took it",
+            "refused": "ManyChat: its words",
+            "result_at": "bridge: when ManyChat answered",
+            "to_report": "bridge: whether Odoo has yet to hear of that answer",
+        },
+    ),
+    "manychat_flows": (
+        "A flow of ManyChat that a decision started. The row is written before the call, so none starts twice.",
+        "`id`, minus the 10,000 before: a row may be committed after one with a higher id",
+        {
+            "flow_ns": "ManyChat: the flow",
+            "started_at": "bridge: just before the call",
+            "result": "bridge: `started`, or why not; NULL: not known",
+        },
+    ),
+    "manychat_echoes": (
+        "A stage that was written to ManyChat. The bot may send it back as an event. Deleted after some minutes.",
+        "—",
+        {
+            "stage": "bridge: ManyChat's label, as it was written",
+            "stage_id": "bridge: ManyChat's number of the stage",
+            "as_of": "Odoo: the moment of the state that was written",
+            "written_at": "bridge: when it was written",
+            "event_id": "chat: the event that brought it back; NULL: none did",
+        },
+    ),
+    "manychat_slots": (
+        "The pace of calls to ManyChat, one row for all bridges.",
+        "—",
+        {
+            "next_at": "bridge: when the next call may be made",
+            "paused_until": "bridge: when ManyChat takes calls again; NULL: it does",
+            "reason": "ManyChat: why it takes none",
+            "stops": "bridge: pauses in a row",
+        },
     ),
     "write_checks": (
         "Always empty: bridges write here to see whether they can.",

@@ -347,6 +347,72 @@ odoo_settings = Table(
     Column("updated_at", Moment, nullable=False),
 )
 
+# What each person should see in ManyChat, and what was written there last. Made while write-back is on.
+manychat_writes = Table(
+    "manychat_writes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("manychat_id", key(64), nullable=False, unique=True),
+    Column("wanted", text(), nullable=False),  # JSON: the state to show
+    Column("wanted_as_of", Moment, nullable=False),  # of that state: a newer one replaces it
+    Column("wanted_by", key(16), nullable=False),  # as opportunities.stage_by
+    Column("event_id", key(64), nullable=False),  # that brought the state
+    Column("flow_event_id", key(64)),  # the decision that brought the opportunity into its stage; NULL: the chat did
+    Column("flow_wanted_at", Moment),
+    Column("queued_at", Moment),  # when the state was put on the queue; NULL: it was not yet
+    Column("sent", text()),  # JSON: what ManyChat has, as far as is known
+    Column("forget", Boolean, nullable=False),  # it may have something else by now: the bot wrote, too
+    Column("sent_as_of", Moment),  # of the newest state that needs no further call
+    Column("lease", key(32)),  # of the bridge that writes to ManyChat now
+    Column("leased_until", Moment),
+    Column("refused_code", text(64)),  # of ManyChat's newest answer; NULL: it took what was sent
+    Column("refused", text()),  # ManyChat's words
+    Column("result_at", Moment),
+    Column("to_report", Boolean, nullable=False),  # Odoo does not know that answer yet
+    *timestamps(),
+    Index("ix_manychat_writes_queued_at", "queued_at"),
+    Index("ix_manychat_writes_to_report", "to_report"),
+)
+
+# Flows that were started for decisions. The row is there before the call is made.
+manychat_flows = Table(
+    "manychat_flows",
+    metadata,
+    Column("id", big_id, primary_key=True),
+    Column("event_id", key(64), nullable=False, unique=True),  # of the decision
+    Column("manychat_id", key(64), nullable=False),
+    Column("flow_ns", text(256), nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("result", text(64)),  # "started", or why not; NULL: not known
+    Index("ix_manychat_flows_manychat_id_started_at", "manychat_id", "started_at"),
+)
+
+# Stages that were written to ManyChat lately. A bot may send them back as events.
+manychat_echoes = Table(
+    "manychat_echoes",
+    metadata,
+    Column("id", big_id, primary_key=True),
+    Column("manychat_id", key(64), nullable=False),
+    Column("stage", text(256), nullable=False),  # ManyChat's label
+    Column("stage_id", Integer),  # ManyChat's number
+    Column("as_of", Moment, nullable=False),  # of the state that was written
+    Column("written_at", Moment, nullable=False),
+    Column("event_id", key(64)),  # the event that brought it back
+    Index("ix_manychat_echoes_manychat_id", "manychat_id", "written_at"),
+    Index("ix_manychat_echoes_event_id", "event_id"),
+)
+
+# The pace of calls to ManyChat: one row for all bridges.
+manychat_slots = Table(
+    "manychat_slots",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("next_at", Moment, nullable=False),  # when the next call may be made
+    Column("paused_until", Moment),  # ManyChat takes no calls until then
+    Column("reason", text(256)),
+    Column("stops", Integer, nullable=False),  # pauses in a row
+)
+
 # Always empty: `check` and the bridges write a row and delete it in one transaction, to see whether they can.
 write_checks = Table(
     "write_checks",

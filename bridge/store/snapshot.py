@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import func
 
 from . import audit as audit_rows
-from . import dead_letters, pauses, standby_refusals
+from . import dead_letters, manychat_slots, pauses, standby_refusals
 from .dead_letters import Filter
 from .rows import StandbyRefusalRow
 from .schema import audit
@@ -51,6 +51,7 @@ class StoreSnapshot:
     :ivar wrong_clocks: number of events of the last 24 hours whose date was not used
     :ivar undeliverable: since when a queue holds messages that it cannot deliver, by queue
     :ivar refusals: requests of the last 24 hours that the standby API refused, counted
+    :ivar manychat_stopped: ManyChat takes no calls at present
     """
 
     paths: Mapping[str, QueueSnapshot]
@@ -59,6 +60,7 @@ class StoreSnapshot:
     wrong_clocks: int
     undeliverable: Mapping[str, datetime] = field(default_factory=dict)
     refusals: Sequence[StandbyRefusalRow] = ()
+    manychat_stopped: manychat_slots.Pause | None = None
 
 
 def take(connection: sa.Connection, now: datetime | None = None) -> StoreSnapshot:
@@ -102,4 +104,5 @@ def take(connection: sa.Connection, now: datetime | None = None) -> StoreSnapsho
         wrong_clocks=audit_rows.wrong_clocks(connection, now - timedelta(days=1)),
         undeliverable=dead_letters.undeliverable(connection),
         refusals=standby_refusals.lately(connection, now - timedelta(days=1)),
+        manychat_stopped=manychat_slots.paused(connection),
     )

@@ -24,11 +24,13 @@ from ..queue import Queue, require_rights
 from ..settings import Settings, variable
 from ..store import migrate
 from ..store.refusal import check_writing
-from . import dead_lettering, heartbeat, reconcile, reporter, watchdog
+from . import dead_lettering, heartbeat, outbound, reconcile, reporter, watchdog
 from .consumer import Consumer
 from .delivery import BatchProcessor
 from .handlers import Handler, make_handlers, needs_odoo
 from .lease_renewal import LeaseKeeper
+from .manychat_pace import PacedManyChat
+from .outbound_queue import OUTBOUND_QUEUE
 from .pauses import Pauses
 from .periodic import PeriodicThread
 from .polling import Pace, Poller
@@ -79,6 +81,8 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
         if migrate.is_later(found := migrate.current(engine)):
             log.warning("tables_of_later_release", revision=found, known=migrate.head())
         handlers = make_handlers(engine, queues, sql, queue, odoo)
+        if settings.manychat_api_token:
+            _start_outbound(stack, settings, engine, [sql, queue], odoo, stop)
         consumers = _start(stack, settings, engine, handlers, dead_letter_queue, odoo, watch, stop)
         stop.wait()
     crashed = any(consumer.crashed for consumer in consumers)
@@ -160,6 +164,25 @@ def _start(
         # If a later step of the start fails, the consumers that run already must hear of it.
         stack.callback(_end, consumer, stop)
     return consumers
+
+
+def _start_outbound(
+    stack: ExitStack,
+    settings: Settings,
+    engine: sa.Engine,
+    breakers: list[CircuitBreaker],
+    odoo: Odoo | None,
+    stop: threading.Event,
+) -> None:
+    """Start what writes decisions to ManyChat. It waits until an administrator switches that on in Odoo."""
+    client = connect.open_manychat(settings)
+    stack.callback(client.close)
+    outbound_queue = connect.open_queue(settings, OUTBOUND_QUEUE)
+    stack.callback(outbound_queue.close)
+    manychat = PacedManyChat(client, engine, settings.manychat_calls_per_second, stop)
+    outbound.start(stack, engine, outbound_queue, manychat, breakers, Pauses(engine), odoo, stop)
+    # Whatever ends this process, the threads must hear of it before they are waited for.
+    stack.callback(stop.set)
 
 
 def _until_stopped(

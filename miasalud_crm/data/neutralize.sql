@@ -12,3 +12,7 @@ DELETE FROM res_users_apikeys
           AND data.model = 'res.groups'
           AND data.name IN ('group_bridge', 'group_webhook')
 );
+
+-- What people decide in the copy reaches no customer's bot.
+UPDATE manychat_write_back
+   SET enabled = false;

@@ -2,6 +2,8 @@ from . import manychat_unique
 from . import manychat_api_key
 from . import manychat_api_key_state
 from . import manychat_bridge
+from . import manychat_account_item
+from . import manychat_write_back
 from . import manychat_bridge_settings
 from . import manychat_advisor
 from . import crm_stage
@@ -14,11 +16,13 @@ from . import manychat_stage_map_request
 from . import manychat_stage_map_answer
 from . import manychat_stage_map_text
 from . import manychat_bridge_texts
+from . import manychat_stage_map_flow
 from . import manychat_stage_alias
 from . import manychat_stage_alias_waiting
 from . import manychat_stage_decision
 from . import manychat_identity
 from . import manychat_identity_trace
+from . import manychat_identity_unsent
 from . import manychat_stage_history
 from . import manychat_funnel
 from . import ir_actions_server
@@ -66,6 +70,7 @@ from . import crm_lead_history
 from . import crm_lead_team
 from . import crm_lead_waiting
 from . import crm_lead_links
+from . import crm_lead_unsent
 from . import crm_lead_internal
 from . import manychat_event_words
 from . import crm_lead_answer

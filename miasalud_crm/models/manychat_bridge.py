@@ -58,7 +58,7 @@ class ManychatBridge(models.Model):
         :return dict: ``discarded``: events that users discarded in Odoo, and whose dead letters no bridge has reported
             as closed: event id → ``retries``; ``keys``: all keys that bots may use now, as dicts with the fields of
             :class:`bridge.contract.keys.OdooKey`; the standby API takes these too; ``takes_refusals``:
-            :meth:`record_refusals` exists
+            :meth:`record_refusals` exists; ``settings``: see :meth:`_settings`
         :raises AccessError: the caller is not in that group
         """
         # Events may be waiting, and it may be hours until the next webhook call notices it.

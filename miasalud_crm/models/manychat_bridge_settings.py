@@ -24,4 +24,4 @@ class ManychatBridge(models.Model):
     @api.model
     def _settings(self):
         """The settings by name, each as JSON has it. A module adds its own."""
-        return {}
+        return {"write_back": self.env["manychat.write.back"]._rules()}

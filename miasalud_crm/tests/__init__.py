@@ -74,3 +74,5 @@ from . import test_working_time
 from . import test_lead_scoring
 from . import test_at_once
 from . import test_apply_queries
+from . import test_unsent
+from . import test_write_back

@@ -20,6 +20,7 @@ from deploy.local import os_packages
 from deploy.local.paths import ROOT
 from deploy.local.say import say, step
 from deploy.local.stack import ADDON, Stack
+from tests import manychat_lists
 from tests.browser.odoo_page import OdooPage
 from tests.browser.people import SPANISH, ensure_languages, signed_in
 from tests.world import World
@@ -89,6 +90,31 @@ def failed_event(odoo: OdooPage, world: World) -> None:
     odoo.open(f"{ADDON}.manychat_event_action", record=failed[0])
 
 
+def tell_manychat(odoo: OdooPage, world: World) -> None:
+    """The account's lists are a stand-in's; what is chosen is one field and one tag."""
+    with manychat_lists.running(world):
+        odoo.open(f"{ADDON}.manychat_write_back_action")
+        world.odoo("manychat.write.back", "action_refresh", [_write_back(world)])
+    items = world.odoo("manychat.account.item", "search_read", [], fields=["name", "kind"])
+    ids = {item["name"]: item["id"] for item in items}
+    chosen = {"stage_field_id": "Etapa CRM", "salesperson_field_id": "Asesor", "won_tag_id": "Ganada"}
+    values = {field: ids[name] for field, name in chosen.items()}
+    world.odoo("manychat.write.back", "write", [_write_back(world)], values | {"enabled": True})
+    odoo.open(f"{ADDON}.manychat_write_back_action")
+
+
+def _write_back(world: World) -> int:
+    return int(world.odoo("manychat.write.back", "search", [])[0])
+
+
+def refused_by_manychat(odoo: OdooPage, world: World) -> None:
+    """An opportunity whose flow was not started, because the customer has been silent for a day."""
+    domain = [["stage_id.name", "=", "Comienza Cotización"], ["user_id", "!=", False]]
+    (lead,) = world.odoo("crm.lead", "search_read", domain, fields=["x_manychat_id"], order="id desc", limit=1)
+    invented.refusal(world, lead["x_manychat_id"])
+    odoo.go(f"/odoo/crm/{lead['id']}")
+
+
 SHOTS = [
     Shot("pipeline", pipeline, size=(1680, 800)),
     Shot("pipeline_phone", pipeline, phone=True),
@@ -110,6 +136,10 @@ SHOTS = [
     Shot("funnel_phone", action("manychat_funnel_action"), phone=True),
     Shot("settings", action("manychat_settings_action"), size=(1280, 900)),
     Shot("keys", action("manychat_api_key_action"), role="administrator", size=(1280, 460)),
+    Shot("tell_manychat", tell_manychat, role="administrator", size=(1280, 760)),
+    Shot("tell_manychat_es_phone", tell_manychat, role="administrator", language=SPANISH, phone=True),
+    Shot("refused_by_manychat", refused_by_manychat, size=(1280, 760)),
+    Shot("refused_by_manychat_es_phone", refused_by_manychat, language=SPANISH, phone=True),
     Shot("getting_started_es", action("manychat_getting_started_action"), role="administrator", language=SPANISH),
     Shot("funnel_es", action("manychat_funnel_action"), language=SPANISH),
 ]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from bridge.odoo import Odoo
 from tests.world import World
 
 #: The conversation's usual way, with the share of people who go on from each stage to the next.
@@ -56,6 +57,14 @@ def troubles(world: World) -> None:
         world.send("crm-opportunity", _person(number) | {"state": state})
     world.post("crm-opportunity", {"manychat_id": "", "state": {"stage_id": "diecisiete"}})
     world.post("contact", {"nombre_lead": "Sin Identificador"})
+
+
+def refusal(world: World, manychat_id: str) -> None:
+    """Reports, as a bridge does, that ManyChat refused to start a flow for this person."""
+    refused = {"manychat_id": manychat_id, "event_id": "e1", "code": "window_closed", "message": ""}
+    refused["at"] = datetime.now(timezone.utc).isoformat()
+    bridge = Odoo(world.stack.odoo_url, world.stack.database, "manychat_bridge", world.stack.bridge_key)
+    bridge._call("crm.lead", "manychat_record_write_back", results=[refused])
 
 
 def _conversation(number: int, draw: random.Random) -> Iterator[tuple[datetime, dict[str, Any]]]:

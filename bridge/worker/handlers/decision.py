@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from ...contract.event import Event
 from ...contract.payloads import Decision
 from ...results import Done, Outcome
-from ...store import audit, opportunity_states
+from ...store import audit, manychat_writes, opportunity_states
 from ...store.refusal import write_events
+from .. import wishes
 
 
 def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
@@ -19,6 +20,7 @@ def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
 
     def work(connection: sa.Connection) -> None:
         opportunity_states.apply_decisions(connection, events)
+        manychat_writes.want(connection, wishes.of_decisions(events))
         audit.finish(connection, done)
 
     write_events(engine, work)

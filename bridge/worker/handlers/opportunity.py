@@ -21,8 +21,9 @@ from ...contract.sentences import sentence
 from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from ...odoo import Odoo
 from ...results import Conflict, Done, Failure, Outcome
-from ...store import audit, opportunities
+from ...store import audit, manychat_echoes, manychat_writes, opportunities
 from ...store.refusal import write_events
+from .. import wishes
 
 #: Codes of errors that another attempt cannot mend. All others may pass (``refused``: Odoo raised an exception).
 PERMANENT = {ErrorCode.UNMAPPED_STAGE, ErrorCode.INVALID}
@@ -38,7 +39,7 @@ def handle(engine: sa.Engine, odoo: Odoo, events: Sequence[Event]) -> dict[str, 
     :raises bridge.errors.Outage: SQL or Odoo is down
     :raises OdooRefused: the call failed as a whole
     """
-    write_events(engine, opportunities.record, events)
+    events = write_events(engine, _record, events)
     by_id, outcomes = {event.id: event for event in events}, dict[str, Outcome]()
     for answered in _answers(odoo, events, retry.ODOO_CONFLICT_CALLS):
         # At once: the events that met a conflict may take a while.
@@ -49,10 +50,18 @@ def handle(engine: sa.Engine, odoo: Odoo, events: Sequence[Event]) -> dict[str, 
     return outcomes
 
 
+def _record(connection: sa.Connection, events: Sequence[Event]) -> list[Event]:
+    """Record the events as pending; the same events, with those marked that repeat what we wrote to ManyChat."""
+    marked = manychat_echoes.recognise(connection, events)
+    opportunities.record(connection, marked)
+    return marked
+
+
 def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]]) -> None:
     """Store what Odoo did with recorded events, by event id."""
     applied = {event_id: item for event_id, item in done.items() if item[1].status in APPLIED}
     opportunities.finish(connection, applied)
+    manychat_writes.want(connection, wishes.of_answers(applied.values()))
     audit.finish(connection, {event_id: outcome for event_id, (_, outcome) in done.items()})
 
 

@@ -1,0 +1,86 @@
+"""Stages that we wrote to ManyChat and that come back as events: a bot may send each change of its fields.
+
+An echo says nothing new. As an event of its own date it would be newer than what a person decided since, and undo it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..contract.event import Event
+from ..contract.payloads import Opportunity
+from ..contract.text import normalized
+from . import database_clock, manychat_writes
+from .schema import manychat_echoes
+from .upsert import find
+
+_E = manychat_echoes.c
+#: An event that comes later is what a customer did.
+ECHO_WITHIN = timedelta(minutes=15)
+#: The clocks of SQL and of the webhook may differ so much.
+SKEW = timedelta(minutes=1)
+#: An event that comes again is recognised for this long.
+KEPT = timedelta(days=7)
+
+
+def expect(connection: sa.Connection, manychat_id: str, state: Mapping[str, Any], as_of: datetime) -> None:
+    """Note, before the call, that a stage is written. Writing the same state again expects no second echo."""
+    stage = str(state["stage"] or state["stage_id"])
+    same = (_E.manychat_id == manychat_id, _E.as_of == as_of)
+    if connection.execute(sa.select(_E.id).where(*same)).first():
+        return
+    row = {"manychat_id": manychat_id, "stage": stage, "stage_id": state["stage_id"], "as_of": as_of}
+    connection.execute(manychat_echoes.insert(), {**row, "written_at": database_clock.now(connection)})
+
+
+def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]:
+    """The same events, those marked that only repeat what we wrote. An event is always marked the same way."""
+    if not manychat_writes.rules(connection).enabled:
+        return list(events)
+    known = find(connection, sa.select(_E.event_id, _E.as_of), _E.event_id, [event.id for event in events])
+    echoes = {row.event_id: row.as_of for row in known}
+    people = {event.manychat_id for event in events if event.id not in echoes}
+    open_rows = sa.select(manychat_echoes).where(_E.event_id.is_(None)).order_by(_E.id)
+    written = list(find(connection, open_rows, _E.manychat_id, people))
+    marked = {}
+    for event in sorted(events, key=lambda each: (each.received_at, each.id)):
+        as_of = echoes.get(event.id)
+        for row in written if as_of is None else ():
+            if _repeats(event, row) and _take(connection, row.id, event.id):
+                as_of = row.as_of
+                written.remove(row)
+                break
+        marked[event.id] = replace(event, echo_of=as_of) if as_of else event
+    return [marked[event.id] for event in events]
+
+
+def purge(connection: sa.Connection) -> None:
+    """Delete what no event can be an echo of any more."""
+    connection.execute(manychat_echoes.delete().where(_E.written_at < database_clock.now(connection) - KEPT))
+
+
+def _repeats(event: Event, row: sa.Row[Any]) -> bool:
+    if event.manychat_id != row.manychat_id or not isinstance(event.payload, Opportunity):
+        return False
+    if not row.written_at - SKEW <= event.received_at <= row.written_at + ECHO_WITHIN:
+        return False
+    state = event.payload.state
+    # The number wins where both come, as in the stage map.
+    if state.stage_id is not None:
+        return bool(state.stage_id == row.stage_id)
+    return state.stage is not None and _alike(state.stage) == _alike(row.stage)
+
+
+def _alike(label: str) -> str:
+    """The form in which Odoo compares labels."""
+    return " ".join(normalized(label).split()).casefold()
+
+
+def _take(connection: sa.Connection, row_id: int, event_id: str) -> bool:
+    mine = manychat_echoes.update().where(_E.id == row_id, _E.event_id.is_(None))
+    return bool(connection.execute(mine.values(event_id=event_id)).rowcount)

@@ -1,0 +1,113 @@
+"""When the next call to ManyChat may be made: one row for all bridges, by the database's clock.
+
+ManyChat's limits (``https://help.manychat.com/hc/en-us/articles/14959510331420`` and the API's own text, as stored in
+2026): writes 10 a second, sendFlow 25 a second in one place and 20 in the other. Beyond them it may take no calls for
+24 hours. So all calls together keep below the smallest of these numbers.
+
+Each call takes a slot of its own, and slots lie apart by the same time: a token bucket that holds one token. A burst
+that it let through would add to the calls of the second before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from . import database_clock
+from .schema import manychat_slots
+
+_C = manychat_slots.c
+_ROW = 1
+#: Pauses after answers that ManyChat takes too many calls, if it does not say for how long: the first, and the longest.
+FIRST_PAUSE = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """:ivar wait: seconds from now until the call may be made
+    :ivar paused_until: no call may be made until then; there is no slot
+    """
+
+    wait: float
+    paused_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Pause:
+    """ManyChat takes no calls.
+
+    :ivar reason: ManyChat's words
+    """
+
+    until: datetime
+    reason: str
+
+
+def take(connection: sa.Connection, per_second: float) -> Slot:
+    """Take the next slot.
+
+    :param per_second: calls of all bridges together
+    """
+    while True:
+        row = _row(connection)
+        now = database_clock.now(connection)
+        if row.paused_until and now < row.paused_until:
+            return Slot(0.0, row.paused_until)
+        slot = max(now, row.next_at)
+        # The condition again: another bridge may have taken this slot since. Then this one takes the next.
+        mine = manychat_slots.update().where(_C.id == _ROW, _C.next_at == row.next_at)
+        if connection.execute(mine.values(next_at=slot + timedelta(seconds=1 / per_second))).rowcount:
+            return Slot((slot - now).total_seconds())
+
+
+def pause(connection: sa.Connection, seconds: float | None, reason: str) -> datetime:
+    """Let no bridge make a call for a while.
+
+    :param seconds: for how long, as ManyChat says; ``None``: it does not say, so twice as long as the time before
+    :return: until when
+    """
+    row, now = _row(connection), database_clock.now(connection)
+    until: datetime
+    if row.paused_until and now < row.paused_until:
+        # Another thread had the same answer. A longer pause may follow, never a shorter one.
+        until = row.paused_until if seconds is None else max(row.paused_until, now + timedelta(seconds=seconds))
+        stops = row.stops
+    else:
+        length = FIRST_PAUSE * 2 ** min(row.stops, 11) if seconds is None else timedelta(seconds=seconds)
+        until, stops = now + min(length, LONGEST_PAUSE), row.stops + 1
+    values = {"paused_until": until, "reason": reason[:256], "stops": stops}
+    connection.execute(manychat_slots.update().where(_C.id == _ROW).values(values))
+    return until
+
+
+def succeeded(connection: sa.Connection) -> None:
+    """Note that ManyChat takes calls: the next pause is a short one again."""
+    connection.execute(manychat_slots.update().where(_C.id == _ROW, _C.stops > 0).values(stops=0))
+
+
+def paused(connection: sa.Connection) -> Pause | None:
+    """The pause that lasts at present."""
+    row = connection.execute(sa.select(_C.paused_until, _C.reason).where(_C.id == _ROW)).first()
+    if row is None or row.paused_until is None or row.paused_until <= database_clock.now(connection):
+        return None
+    return Pause(row.paused_until, row.reason or "")
+
+
+def resume(connection: sa.Connection) -> None:
+    """End the pause, because an operator knows that ManyChat takes calls again."""
+    connection.execute(manychat_slots.update().where(_C.id == _ROW).values(paused_until=None, stops=0))
+
+
+def _row(connection: sa.Connection) -> Any:
+    statement = sa.select(_C.next_at, _C.paused_until, _C.stops).where(_C.id == _ROW)
+    row = connection.execute(statement).first()
+    if row is None:
+        # Two at once: the second meets a duplicate key, and its transaction runs again.
+        first = {"id": _ROW, "next_at": database_clock.now(connection), "stops": 0}
+        connection.execute(manychat_slots.insert(), first)
+        row = connection.execute(statement).one()
+    return row

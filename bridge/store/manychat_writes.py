@@ -1,0 +1,263 @@
+"""What each person should see in ManyChat, and what was written there: the truth of which the queue is the call bell.
+
+A row has the newest state of one person's opportunity. It is written in the transaction that writes the state, so
+neither a kill nor an outage loses it. One bridge at a time writes to a person: it holds the row's lease, or an older
+state could arrive at ManyChat after a newer one.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..contract.opportunity_state import Actor, OpportunityState
+from ..write_back import SETTING, Rules, Values, rules_of, shown
+from . import database_clock, odoo_settings
+from .schema import manychat_writes
+from .upsert import find, to_json
+
+_W = manychat_writes.c
+#: Seconds for which a bridge may write to one person. Twice the longest wait for answers to a person's calls.
+LEASE = 120
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A state that came to SQL.
+
+    :ivar moved: it is a decision that brought the opportunity into its stage
+    :ivar overruled: ManyChat told another stage than the state has, so it shows that other stage
+    """
+
+    manychat_id: str
+    state: OpportunityState
+    by: Actor
+    event_id: str
+    moved: bool = False
+    overruled: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A person to whom this bridge may write now.
+
+    :ivar state: as :func:`bridge.write_back.shown` made it
+    :ivar sent: what ManyChat has, as far as is known
+    :ivar was_refused: ManyChat refused what was sent before
+    """
+
+    manychat_id: str
+    lease: str
+    state: Mapping[str, Any]
+    as_of: datetime
+    event_id: str
+    sent: Values
+    was_refused: bool
+    flow_event_id: str | None
+    flow_wanted_at: datetime | None
+
+
+class Idle(enum.Enum):
+    """Why there is nothing to write to a person."""
+
+    #: A newer state follows by a message of its own.
+    OVERTAKEN = enum.auto()
+    #: ManyChat has it.
+    SENT = enum.auto()
+    #: Another bridge writes to this person.
+    BUSY = enum.auto()
+
+
+def rules(connection: sa.Connection) -> Rules:
+    """What administrators set in Odoo."""
+    return rules_of(odoo_settings.get(connection, SETTING))
+
+
+def want(connection: sa.Connection, wishes: Collection[Wish]) -> None:
+    """Note what ManyChat should show. Nothing happens while write-back is off.
+
+    Call it in the transaction that writes the states, with their opportunities locked.
+    """
+    if not wishes or not rules(connection).enabled:
+        return
+    now = database_clock.now(connection)
+    found = find(connection, sa.select(manychat_writes), _W.manychat_id, {wish.manychat_id for wish in wishes})
+    rows: dict[str, dict[str, Any]] = {row.manychat_id: dict(row._mapping) for row in found}
+    for wish in sorted(wishes, key=lambda each: (each.manychat_id, each.state.as_of)):
+        before = rows.get(wish.manychat_id)
+        if before is None:
+            values = {**_changes(wish, {}), "manychat_id": wish.manychat_id, "created_at": now, "updated_at": now}
+            values = {"forget": False, "to_report": False, **values}
+            connection.execute(manychat_writes.insert().values(values))
+        elif changes := _later(wish, before) if wish.state.as_of <= before["wanted_as_of"] else _changes(wish, before):
+            values = {**changes, "updated_at": now}
+            connection.execute(manychat_writes.update().where(_W.manychat_id == wish.manychat_id).values(values))
+        else:
+            continue
+        rows[wish.manychat_id] = {**(before or {}), **values}
+
+
+def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What a newer state changes in the row; nothing if ManyChat shows the same of it."""
+    state = to_json(shown(wish.state))
+    starts_flow = wish.moved and wish.by is not Actor.CHAT
+    if before and before["wanted"] == state and not starts_flow and not wish.overruled:
+        return {}
+    changes: dict[str, Any] = {
+        "wanted": state,
+        "wanted_as_of": wish.state.as_of,
+        "wanted_by": wish.by.value,
+        "event_id": wish.event_id,
+        "queued_at": None,
+    }
+    stage_before = json.loads(before["wanted"])["odoo_stage_id"] if before else None
+    if starts_flow:
+        changes |= {"flow_event_id": wish.event_id, "flow_wanted_at": wish.state.as_of}
+    elif not before or stage_before != wish.state.stage_id:
+        changes |= {"flow_event_id": None, "flow_wanted_at": None}
+    return changes | ({"forget": True} if wish.overruled else {})
+
+
+def _later(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What an older state changes that comes after a newer one: the flow of a stage that did not change since."""
+    same_stage = json.loads(before["wanted"])["odoo_stage_id"] == wish.state.stage_id
+    known = before["flow_wanted_at"]
+    is_news = wish.event_id != before["flow_event_id"] and (known is None or known < wish.state.as_of)
+    if not (wish.moved and wish.by is not Actor.CHAT and same_stage and is_news):
+        return {}
+    again = {"queued_at": None, "sent_as_of": None}
+    return {"flow_event_id": wish.event_id, "flow_wanted_at": wish.state.as_of, **again}
+
+
+def unqueued(connection: sa.Connection, limit: int) -> Sequence[Any]:
+    """States that are not on the queue: ``manychat_id``, ``wanted_as_of``, ``event_id``, ``wanted_by`` of each."""
+    columns = (_W.manychat_id, _W.wanted_as_of, _W.event_id, _W.wanted_by)
+    return connection.execute(sa.select(*columns).where(_W.queued_at.is_(None)).order_by(_W.id).limit(limit)).all()
+
+
+def mark_queued(connection: sa.Connection, rows: Iterable[Any]) -> None:
+    """Note that these states are on the queue, unless a newer one came meanwhile."""
+    now = database_clock.now(connection)
+    for row in rows:
+        same = (_W.manychat_id == row.manychat_id, _W.wanted_as_of == row.wanted_as_of)
+        connection.execute(manychat_writes.update().where(*same).values(queued_at=now))
+
+
+def queue_again(connection: sa.Connection, older_than: timedelta) -> int:
+    """Have states put on the queue again whose message got lost.
+
+    :return: how many
+    """
+    before = database_clock.now(connection) - older_than
+    is_unsent = sa.or_(_W.sent_as_of.is_(None), _W.sent_as_of < _W.wanted_as_of)
+    statement = manychat_writes.update().where(_W.queued_at < before, is_unsent)
+    return connection.execute(statement.values(queued_at=None)).rowcount
+
+
+def claim(connection: sa.Connection, manychat_id: str, as_of: datetime, lease: str) -> Claim | Idle:
+    """Take a person, to write their newest state.
+
+    :param as_of: of the state that the message speaks of
+    :param lease: chosen by the caller, unique
+    """
+    row = connection.execute(sa.select(manychat_writes).where(_W.manychat_id == manychat_id)).first()
+    if row is None:
+        return Idle.SENT
+    if as_of < row.wanted_as_of:
+        return Idle.OVERTAKEN
+    if row.sent_as_of is not None and row.sent_as_of >= row.wanted_as_of:
+        return Idle.SENT
+    now = database_clock.now(connection)
+    free = sa.or_(_W.leased_until.is_(None), _W.leased_until < now)
+    unchanged = (_W.wanted_as_of == row.wanted_as_of, _W.forget == row.forget)
+    statement = manychat_writes.update().where(_W.manychat_id == manychat_id, free, *unchanged)
+    values = {"lease": lease, "leased_until": now + timedelta(seconds=LEASE), "forget": False}
+    if row.forget:
+        # In the same breath: if this bridge is killed now, the next one must not trust it either.
+        values["sent"] = None
+    if not connection.execute(statement.values(values)).rowcount:
+        return Idle.BUSY
+    sent = {} if row.forget or not row.sent else json.loads(row.sent)
+    return Claim(
+        manychat_id, lease, json.loads(row.wanted), row.wanted_as_of, row.event_id, sent,
+        row.refused_code is not None, row.flow_event_id, row.flow_wanted_at,
+    )  # fmt: skip
+
+
+def release(connection: sa.Connection, claim: Claim, sent: Values) -> None:
+    """Give a person back that was not finished: what ManyChat took so far stays noted."""
+    mine = (_W.manychat_id == claim.manychat_id, _W.lease == claim.lease)
+    values = {"lease": None, "leased_until": None, "sent": to_json(sent)}
+    if not connection.execute(manychat_writes.update().where(*mine).values(values)).rowcount:
+        write_again(connection, claim.manychat_id)
+
+
+def finish(connection: sa.Connection, claim: Claim, sent: Values, refused: tuple[str, str] | None) -> bool:
+    """Note what ManyChat has now, and what it refused.
+
+    :param refused: code and ManyChat's words
+    :return: ``False`` if the lease had ended: another bridge may have written since, in whatever order. Then the
+        newest state is written again.
+    """
+    now = database_clock.now(connection)
+    values: dict[str, Any] = {
+        "sent": to_json(sent),
+        "sent_as_of": claim.as_of,
+        "lease": None,
+        "leased_until": None,
+        # Started or refused, it has had its turn, unless a later decision asks for another one.
+        "flow_event_id": sa.case((_W.flow_event_id == (claim.flow_event_id or ""), sa.null()), else_=_W.flow_event_id),
+        "refused_code": refused[0][:64] if refused else None,
+        "refused": refused[1] if refused else None,
+        "result_at": now,
+        "updated_at": now,
+    }
+    if refused or claim.was_refused:
+        values["to_report"] = True
+    mine = (_W.manychat_id == claim.manychat_id, _W.lease == claim.lease)
+    if connection.execute(manychat_writes.update().where(*mine).values(values)).rowcount:
+        return True
+    write_again(connection, claim.manychat_id)
+    return False
+
+
+def write_again(connection: sa.Connection, manychat_id: str) -> None:
+    """Have a person's newest state written again, whatever was written before."""
+    again = {"forget": True, "queued_at": None, "sent_as_of": None}
+    connection.execute(manychat_writes.update().where(_W.manychat_id == manychat_id).values(again))
+
+
+def unreported(connection: sa.Connection, limit: int) -> Sequence[Any]:
+    """Answers of ManyChat that Odoo does not know."""
+    columns = (_W.manychat_id, _W.event_id, _W.refused_code, _W.refused, _W.result_at)
+    return connection.execute(sa.select(*columns).where(_W.to_report == sa.true()).limit(limit)).all()
+
+
+def mark_reported(connection: sa.Connection, rows: Iterable[Any]) -> None:
+    """Note that Odoo knows these answers, unless newer ones came meanwhile."""
+    for row in rows:
+        same = (_W.manychat_id == row.manychat_id, _W.result_at == row.result_at)
+        connection.execute(manychat_writes.update().where(*same).values(to_report=False))
+
+
+def page(connection: sa.Connection, after: int, limit: int) -> Sequence[Any]:
+    """People to compare with ManyChat: ``id``, ``manychat_id``, ``wanted`` of each, in the order of their ids."""
+    columns = sa.select(_W.id, _W.manychat_id, _W.wanted).where(_W.id > after)
+    return connection.execute(columns.order_by(_W.id).limit(limit)).all()
+
+
+def waiting(connection: sa.Connection) -> tuple[int, int]:
+    """How many people's states are not written yet, and of how many ManyChat refused the newest one."""
+    is_unsent = sa.or_(_W.sent_as_of.is_(None), _W.sent_as_of < _W.wanted_as_of)
+    counts = sa.select(
+        sa.func.coalesce(sa.func.sum(sa.case((is_unsent, 1), else_=0)), 0),
+        sa.func.coalesce(sa.func.sum(sa.case((_W.refused_code.is_not(None), 1), else_=0)), 0),
+    )
+    row = connection.execute(counts).one()
+    return int(row[0]), int(row[1])

@@ -1,0 +1,91 @@
+"""Calls to ManyChat, one after the other: each takes its turn among those of all bridges."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import sqlalchemy as sa
+import structlog
+
+from .. import progress
+from ..contract.fields import format_datetime
+from ..errors import ManyChatStopped, ManyChatUnavailable
+from ..manychat import ManyChat
+from ..store import manychat_slots
+from ..store.engine import in_transaction
+
+log = structlog.get_logger()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Seconds by which a call may be late for its slot. A later one takes a new one, or calls would crowd.
+LATE = 0.15
+
+
+class Stopping(ManyChatUnavailable):
+    """The bridge stops: no further call is made."""
+
+
+class PacedManyChat:
+    """ManyChat at the pace that all bridges keep together. May be used by several threads at once."""
+
+    def __init__(self, client: ManyChat, engine: sa.Engine, per_second: float, stop: threading.Event):
+        """
+        :param per_second: calls of all bridges together
+        :param stop: once it is set, no further call is made
+        """
+        self.client = client
+        self._engine = engine
+        self._per_second = per_second
+        self._stop = stop
+
+    def call(self, method: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Make one call when its time has come.
+
+        :param method: of the client
+        :raises ManyChatUnavailable: also while ManyChat takes no calls; then none is made
+        :raises ManyChatRefused:
+        :raises bridge.errors.StoreUnavailable: SQL is down: no call may be made without its turn
+        """
+        self.wait()
+        return self.now(method, *arguments, **named)
+
+    def now(self, method: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Make the call for which :meth:`wait` has just waited."""
+        try:
+            answer = method(*arguments, **named)
+        except ManyChatStopped as stopped:
+            until = in_transaction(self._engine, manychat_slots.pause, stopped.seconds, str(stopped))
+            log.error("manychat_stopped", until=format_datetime(until))
+            raise
+        return answer
+
+    def wait(self) -> None:
+        """Wait for a turn.
+
+        :raises ManyChatStopped: ManyChat takes no calls at present
+        :raises Stopping: the bridge stops meanwhile
+        """
+        while True:
+            asked_at = time.monotonic()
+            slot = in_transaction(self._engine, manychat_slots.take, self._per_second)
+            if slot.paused_until:
+                until = format_datetime(slot.paused_until)
+                raise ManyChatStopped(f"it takes no calls until {until}", None)
+            progress.mark()
+            if self._stop.wait(slot.wait):
+                raise Stopping("the bridge stops", unsent=True)
+            if time.monotonic() - asked_at - slot.wait <= LATE:
+                return
+
+    def probe(self) -> None:
+        """Find out whether ManyChat takes calls.
+
+        :raises ManyChatUnavailable:
+        """
+        self.call(self.client.probe)
+        in_transaction(self._engine, manychat_slots.succeeded)

@@ -1,0 +1,49 @@
+"""What a batch of events means for ManyChat: the states that it should show from now on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..contract.event import Event
+from ..contract.opportunity_state import Actor
+from ..contract.outcomes import EventOutcome
+from ..contract.payloads import Decided, Decision
+from ..results import Done
+from ..store.manychat_writes import Wish
+
+#: What brings an opportunity into a stage, in which a flow may start.
+_MOVES = {Decided.STAGE, Decided.WON}
+
+
+def of_decisions(events: Iterable[Event]) -> list[Wish]:
+    """The states after people's decisions."""
+    return [
+        Wish(
+            event.manychat_id,
+            event.payload.state,
+            event.payload.by,
+            event.id,
+            moved=bool(_MOVES & set(event.payload.decided)),
+        )
+        for event in events
+        if isinstance(event.payload, Decision)
+    ]
+
+
+def of_answers(applied: Iterable[tuple[Event, Done]]) -> list[Wish]:
+    """The states after what the chat said.
+
+    An event that Odoo calls stale left ManyChat with a stage that the opportunity does not have. An echo does not: what
+    it repeats was overwritten since.
+    """
+    return [
+        Wish(
+            event.manychat_id,
+            outcome.state,
+            Actor.CHAT,
+            event.id,
+            overruled=outcome.status == EventOutcome.STALE and event.echo_of is None,
+        )
+        for event, outcome in applied
+        if outcome.state
+    ]

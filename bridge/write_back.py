@@ -1,0 +1,102 @@
+"""What ManyChat shows of an opportunity: the rules that administrators set in Odoo, and what they make of a state.
+
+Off until an administrator switches it on. A stage is written by ManyChat's own label and number only: an Odoo stage
+that the stage map does not have would come back as an unknown stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .contract.opportunity_state import OpportunityState, Status
+
+#: Name of the rules among the settings of Odoo.
+SETTING = "write_back"
+#: What ManyChat may be shown, by key (``field:12``, ``tag:5``): a text, a number, or whether the person has the tag.
+Values = dict[str, str | int | bool]
+
+
+class Target(BaseModel):
+    """A custom field or tag of ManyChat."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: int
+    name: str = ""
+
+
+class Flow(BaseModel):
+    """A flow of ManyChat."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    ns: str
+    name: str = ""
+
+
+class Rules(BaseModel):
+    """Which decisions are written, and where.
+
+    :ivar flows: the flow that starts when a decision brings an opportunity into a stage, by Odoo's id of the stage
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    enabled: bool = False
+    stage_field: Target | None = None
+    stage_id_field: Target | None = None
+    salesperson_field: Target | None = None
+    status_field: Target | None = None
+    won_tag: Target | None = None
+    lost_tag: Target | None = None
+    flows: Mapping[str, Flow] = {}
+
+    def values(self, state: Mapping[str, Any]) -> Values:
+        """What ManyChat must show of ``state``, as :func:`shown` made it."""
+        values: Values = {}
+        status = state["status"]
+        if self.status_field:
+            values[f"field:{self.status_field.id}"] = status
+        if status != Status.DELETED:
+            if self.stage_field and state["stage"]:
+                values[f"field:{self.stage_field.id}"] = state["stage"]
+            if self.stage_id_field and state["stage_id"] is not None:
+                values[f"field:{self.stage_id_field.id}"] = state["stage_id"]
+            if self.salesperson_field:
+                values[f"field:{self.salesperson_field.id}"] = state["salesperson"] or ""
+        for tag, tagged in ((self.won_tag, Status.WON), (self.lost_tag, Status.LOST)):
+            if tag:
+                values[f"tag:{tag.id}"] = status == tagged
+        return values
+
+    def flow(self, state: Mapping[str, Any]) -> Flow | None:
+        """The flow that belongs to the stage of ``state``."""
+        is_closed = state["status"] in (Status.LOST, Status.DELETED)
+        return None if is_closed else self.flows.get(str(state["odoo_stage_id"]))
+
+    def has_stage(self, changes: Mapping[str, Any]) -> bool:
+        """Whether ``changes`` write the stage."""
+        targets = [target for target in (self.stage_field, self.stage_id_field) if target]
+        return any(f"field:{target.id}" in changes for target in targets)
+
+
+def rules_of(setting: Any) -> Rules:
+    """The rules in a setting of Odoo. What cannot be read is off: nothing is written on a guess."""
+    try:
+        return Rules.model_validate(setting or {})
+    except ValidationError:
+        return Rules()
+
+
+def shown(state: OpportunityState) -> dict[str, Any]:
+    """What rules may use of a state, for SQL."""
+    return {
+        "stage": state.manychat_stage,
+        "stage_id": state.manychat_stage_id,
+        "odoo_stage_id": state.stage_id,
+        "salesperson": state.salesperson,
+        "status": state.status.value,
+    }

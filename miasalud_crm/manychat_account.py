@@ -1,0 +1,163 @@
+"""ManyChat's API, as far as Odoo asks it: whose account it is, and which custom fields, tags and flows it has.
+
+Odoo only reads here, and only when an administrator presses a button. The bridge writes.
+
+Shapes of the answers: ManyChat's OpenAPI text, https://api.manychat.com/swagger.
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+import requests
+
+from bridge.errors import ConfigurationError
+
+from . import configuration
+from .queues import is_neutralized
+
+ADDRESS = "https://api.manychat.com"
+#: Seconds to connect, and between two parts of an answer. A person waits for it.
+TIMEOUT = (3, 5)
+#: Most characters of ManyChat's own words that are shown.
+MOST_WORDS = 300
+
+#: Kinds of what an account has.
+FIELD, TAG, FLOW = "field", "tag", "flow"
+
+
+class NoAnswer(Exception):
+    """ManyChat did not do what it was asked.
+
+    :ivar status: ``neutralized`` (this database is a copy), ``not_configured``, ``malformed`` (a setting is wrong),
+        ``unreachable``, ``refused`` (it does not accept the token), ``limited`` (the account has passed its limits) or
+        ``error`` (ManyChat reports one)
+    :ivar detail: for people, without the token
+    """
+
+    def __init__(self, status, detail=""):
+        super().__init__(detail or status)
+        self.status = status
+        self.detail = detail
+
+
+def account(env):
+    """The account of the token.
+
+    :return dict: ``name``, ``id`` and more, as ManyChat has them
+    :raises NoAnswer:
+    """
+    return _ask(env, "page/getInfo", dict)
+
+
+def items(env):
+    """All custom fields, tags and flows of the account.
+
+    :return list: of dicts: ``kind``; ``remote_id``, text; ``name``; ``field_type``, of fields; ``folder``, of flows
+    :raises NoAnswer: nothing is known then: no list is returned in part
+    """
+    fields, tags = _ask(env, "page/getCustomFields", list), _ask(env, "page/getTags", list)
+    flows = _ask(env, "page/getFlows", dict)
+    try:
+        folders = {each["id"]: each["name"] for each in flows.get("folders") or ()}
+        return [
+            *(_item(FIELD, each["id"], each["name"], field_type=each.get("type")) for each in fields),
+            *(_item(TAG, each["id"], each["name"]) for each in tags),
+            *(
+                _item(FLOW, each["ns"], each["name"], folder=folders.get(each.get("folder_id")))
+                for each in flows.get("flows") or ()
+            ),
+        ]
+    except (AttributeError, KeyError, TypeError):
+        raise NoAnswer("error", "the lists have another form than ManyChat documents") from None
+
+
+def _item(kind, remote_id, name, field_type=None, folder=None):
+    return {
+        "kind": kind,
+        "remote_id": str(remote_id),
+        "name": str(name).strip() or str(remote_id),
+        "field_type": field_type or False,
+        "folder": folder or False,
+    }
+
+
+def _ask(env, path, shape):
+    """The ``data`` of ManyChat's answer, which has the type ``shape``.
+
+    :raises NoAnswer:
+    """
+    token, address = _settings(env)
+    try:
+        # No redirect: the token is for this address only.
+        response = requests.get(
+            f"{address}/fb/{path}",
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            timeout=TIMEOUT,
+            allow_redirects=False,
+        )
+    except requests.RequestException as error:
+        raise NoAnswer("unreachable", f"{urlsplit(address).hostname}: {type(error).__name__}") from None
+    return _data(response, shape)
+
+
+def _data(response, shape):
+    status = response.status_code
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    words = _words(answer)
+    if status in (401, 403) or (words and "token" in words.lower() and status < 500):
+        raise NoAnswer("refused", words or f"HTTP {status}")
+    if status == 429:
+        raise NoAnswer("limited", words or f"HTTP {status}")
+    if status >= 500:
+        raise NoAnswer("unreachable", f"HTTP {status}")
+    # ManyChat reports errors with HTTP 200, too.
+    is_good = isinstance(answer, dict) and answer.get("status") == "success" and isinstance(answer.get("data"), shape)
+    if status != 200 or not is_good:
+        raise NoAnswer("error", words or f"HTTP {status}")
+    return answer["data"]
+
+
+def _words(answer):
+    """ManyChat's own words about an error; empty if it says none."""
+    if not isinstance(answer, dict) or answer.get("status") == "success":
+        return ""
+    return " ".join(str(answer.get("message") or "").split())[:MOST_WORDS]
+
+
+def _settings(env):
+    """The token and the address.
+
+    :raises NoAnswer: ManyChat cannot be asked
+    """
+    if is_neutralized(env):
+        raise NoAnswer("neutralized")
+    try:
+        token = configuration.get("manychat_api_token")
+        address = configuration.get("manychat_api_url", ADDRESS).rstrip("/")
+    except ConfigurationError as error:
+        raise NoAnswer("malformed", str(error)) from None
+    if not token:
+        raise NoAnswer("not_configured")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise NoAnswer("malformed", "manychat_api_token")
+    if not _is_safe(address):
+        raise NoAnswer("malformed", "manychat_api_url")
+    return token, address
+
+
+def _is_safe(address):
+    """Whether the token may be sent there: over HTTPS, or to this machine."""
+    try:
+        parts = urlsplit(address)
+        host, _port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if parts.scheme == "https":
+        return bool(host)
+    try:
+        return parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False

@@ -1,0 +1,96 @@
+"""What goes back to ManyChat, as administrators choose it, and what salespeople see when ManyChat refuses it.
+
+ManyChat itself is the addon's stand-in; Odoo asks it over real HTTP.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests import manychat_lists
+from tests.pictures import invented
+from tests.world import World
+
+from .conftest import SignIn
+from .odoo_page import PATIENCE, OdooPage
+from .people import LANGUAGES
+
+ACTION = "miasalud_crm.manychat_write_back_action"
+CHOICES = (
+    "stage_field_id",
+    "stage_id_field_id",
+    "salesperson_field_id",
+    "status_field_id",
+    "won_tag_id",
+    "lost_tag_id",
+)
+expect.set_options(timeout=PATIENCE * 1000)
+
+
+@pytest.fixture
+def manychat(world: World) -> Iterator[Any]:
+    with manychat_lists.running(world) as stand_in:
+        yield stand_in
+    (record,) = world.odoo("manychat.write.back", "search", [])
+    world.odoo("manychat.write.back", "write", [record], {"enabled": False, **dict.fromkeys(CHOICES, False)})
+
+
+def choose(odoo: OdooPage, name: str, text: str) -> None:
+    odoo.field(name).locator("input").fill(text)
+    odoo.page.locator(".o-autocomplete--dropdown-item", has_text=text).first.click()
+    odoo.settle()
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_an_administrator_tests_refreshes_and_switches_it_on(
+    sign_in: SignIn, world: World, manychat: Any, phone: bool
+) -> None:
+    odoo = sign_in("administrator", phone=phone)
+    odoo.open(ACTION)
+    assert odoo.overflow() == 0
+    press(odoo, "action_test", phone)
+    expect(odoo.page.locator(".o_notification")).to_contain_text("“MiaSalud”")
+    press(odoo, "action_refresh", phone)
+    expect(odoo.page.locator(".o_notification").last).to_contain_text("4")
+    if not phone:  # there the choice opens in a dialog of its own
+        choose(odoo, "stage_field_id", "Etapa CRM")
+        odoo.click(".o_form_button_save")
+        (settings,) = world.odoo("manychat.write.back", "search_read", [], fields=["stage_field_id", "enabled"])
+        assert (settings["stage_field_id"][1], settings["enabled"]) == ("Etapa CRM", False)
+    manychat.answers["/fb/page/getInfo"] = (200, {"status": "error", "message": "Wrong token"})
+    press(odoo, "action_test", phone)
+    expect(odoo.page.locator(".o_notification").last).to_contain_text("Wrong token")
+
+
+def press(odoo: OdooPage, name: str, phone: bool) -> None:
+    if phone:  # the header's buttons are behind a menu
+        odoo.click(
+            ".o_statusbar_buttons .dropdown-toggle, .o_cp_action_menus .dropdown-toggle, .o-statusbar-buttons-menu"
+        )
+    odoo.click(f"button[name={name}]")
+
+
+def test_a_sales_manager_sees_it_and_changes_nothing(sign_in: SignIn) -> None:
+    odoo = sign_in("manager")
+    odoo.open(ACTION)
+    expect(odoo.field("stage_field_id")).to_be_visible()
+    expect(odoo.page.locator("button[name=action_test]")).to_have_count(0)
+    expect(odoo.field("stage_field_id").locator("input")).to_have_count(0)
+
+
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_an_opportunity_shows_the_refusal_until_it_is_seen(sign_in: SignIn, world: World, phone: bool) -> None:
+    chat = world.chat()
+    world.settled(chat.enters(25))
+    invented.refusal(world, chat.manychat_id)
+    odoo = sign_in("manager", phone=phone)
+    odoo.go(f"/odoo/crm/{chat.lead['id']}")
+    bar = odoo.page.locator(".o_manychat_unsent")
+    expect(bar).to_be_visible()
+    expect(bar).to_contain_text("WhatsApp")
+    assert odoo.overflow() == 0
+    odoo.click(".o_manychat_unsent button[name=action_manychat_unsent_seen]")
+    expect(bar).to_be_hidden()
