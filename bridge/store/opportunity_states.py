@@ -17,6 +17,7 @@ from sqlalchemy import bindparam, case, or_
 from ..contract.event import Event
 from ..contract.opportunity_state import Actor, OpportunityState, Status
 from ..contract.payloads import Decided, Decision
+from ..contract.text import cut
 from .batch_update import BatchUpdate
 from .contacts import ensure_contacts
 from .last_write_wins import lock
@@ -32,8 +33,6 @@ STATE = (
     *("expected_revenue", "currency", "closed_at", "first_answered_at", "merged_into"),
     *("manychat_stage_id", "manychat_stage", "odoo_as_of"),
 )
-#: Amounts from here on do not fit into the column.
-_TOO_LARGE = 10**16
 #: The opportunity is in no stage: it is lost or deleted.
 _IN_NO_STAGE = (Status.LOST, Status.DELETED)
 #: Decisions that leave an opportunity in another status than before, even if it stays in its stage.
@@ -100,9 +99,9 @@ def columns_of(state: OpportunityState) -> dict[str, Any]:
     revenue = state.expected_revenue
     return {
         **{name: getattr(state, name) for name in STATE if name != "odoo_as_of"},
-        "status": state.status.value,
-        "expected_revenue": round(revenue, 2) if revenue is not None and abs(revenue) < _TOO_LARGE else None,
-        "currency": state.currency[:8] if state.currency else None,
+        "status": state.status and state.status.value,
+        "expected_revenue": None if revenue is None else round(revenue, 2),
+        "currency": state.currency and cut(state.currency, _O.currency.type.length),
         "odoo_as_of": state.as_of,
     }
 
@@ -226,7 +225,7 @@ def _move(event: Event, now: datetime) -> Move | None:
         event.id,
         decision.by.value,
         decision.user_id,
-        state.status.value,
+        state.status and state.status.value,
     )
 
 

@@ -18,6 +18,8 @@ from bridge.store import opportunities, opportunity_states
 
 from .conftest import NOON, STAGES, Store, decision, opportunity, state
 
+MINUTE = timedelta(minutes=1)
+
 
 def told(minute: float, stage_id: int = 1, **fields: Any) -> OpportunityState:
     found = read_state(state(minute, stage_id, **fields))
@@ -264,4 +266,36 @@ def test_what_cannot_be_read_of_a_state_is_left_out(store: Store) -> None:
     found = read_state({**state(1), "team": "x" * 300, "salesperson": "None", "team_id": False, "later": 1})
     assert found
     assert (found.team, found.salesperson, found.team_id, found.stage) == ("x" * 256, None, None, "Nuevo")
-    assert read_state(False) is read_state({"lead_id": 7, "status": "open"}) is read_state({**state(1), "status": 1})
+    assert read_state(False) is read_state({"lead_id": 7, "status": "open"}) is read_state({**state(1), "lead_id": 0})
+
+
+@pytest.mark.parametrize("revenue", [10**16 - 2, -(10**16) + 2, 0, -0.005, 1e-320, 10**16, "NaN", "x", None, True])
+def test_any_amount_is_written_or_left_out(store: Store, revenue: Any) -> None:
+    event = decision(1, decided=["revenue"], expected_revenue=revenue)
+    decide(store, event)
+
+    [row] = store.rows("opportunities")
+    told_of = opportunity_states.columns_of(event.payload.state)["expected_revenue"]  # type: ignore[attr-defined]
+    assert (None if row.expected_revenue is None else float(row.expected_revenue)) == told_of
+    assert (told_of is None) == (revenue is True or revenue in (10**16, "NaN", "x", None))
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "😀" * 300, "a\ud83d", "A\x00B", "\u202eليلى", '~"\\\n~t', "'; --"])
+def test_any_text_fits_into_its_column(store: Store, text: str) -> None:
+    names = dict.fromkeys(("stage", "salesperson", "team", "currency", "manychat_stage", "lost_reason"), text)
+    decide(store, decision(1, status="lost", decided=["lost"], **names), decision(2, manychat_id="MC2"))
+
+    first, second = store.rows("opportunities")
+    assert first.stage == first.team == first.salesperson
+    assert first.stage[:1] == text[:1]
+    assert first.stage.startswith(first.currency)
+    assert second.stage == STAGES[2]
+
+
+def test_what_a_newer_addon_adds_to_a_decision_does_not_keep_the_rest_out(store: Store) -> None:
+    decide(store, decision(1, 2, decided=["stage", "snoozed"], by="portal", status="asleep"))
+    decide(store, decision(2, 3, decided=["snoozed"], by="person", status="won", salesperson="Laura"))
+
+    [row] = store.rows("opportunities")
+    assert (row.stage, row.status, row.salesperson, row.decided_at) == ("Ganado", "won", "Laura", NOON + 2 * MINUTE)
+    assert history(store) == [("Nuevo", "Cotización", "other", None)]
