@@ -86,6 +86,7 @@ class OpportunityState(BaseModel):
     :ivar expected_revenue: in ``currency``
     :ivar currency: ISO 4217
     :ivar closed_at: when it was won or lost
+    :ivar decided_at: when a person last changed it in Odoo, otherwise than by an answer to the customer
     :ivar first_answered_at: when a user first answered the customer, as far as Odoo knows
     :ivar merged_into: of a person whose own opportunity was merged into this one: Odoo's id of this one
     """
@@ -107,6 +108,7 @@ class OpportunityState(BaseModel):
     expected_revenue: Amount = None
     currency: Label = None
     closed_at: Moment = None
+    decided_at: Moment = None
     first_answered_at: Moment = None
     merged_into: Id = None
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, case, or_
 
 from ..contract.event import Event
-from ..contract.opportunity_state import Actor, OpportunityState, Status
+from ..contract.opportunity_state import OpportunityState, Status
 from ..contract.payloads import Decided, Decision
 from ..contract.text import cut
 from .batch_update import BatchUpdate
@@ -30,7 +30,7 @@ _NOW = bindparam("now", type_=_O.updated_at.type)
 #: The columns that a state fills.
 STATE = (
     *("lead_id", "stage", "stage_id", "status", "lost_reason", "salesperson_id", "salesperson", "team_id", "team"),
-    *("expected_revenue", "currency", "closed_at", "first_answered_at", "merged_into"),
+    *("expected_revenue", "currency", "closed_at", "decided_at", "first_answered_at", "merged_into"),
     *("manychat_stage_id", "manychat_stage", "odoo_as_of"),
 )
 #: The opportunity is in no stage: it is lost or deleted.
@@ -70,17 +70,7 @@ def _write(new: Any) -> sa.Update:
     return opportunities.update().where(_O.manychat_id == new.manychat_id, is_later).values(**values, updated_at=_NOW)
 
 
-def _decide(new: Any) -> sa.Update:
-    is_later = or_(_O.decided_at.is_(None), _O.decided_at < new.decided_at)
-    return (
-        opportunities.update()
-        .where(_O.manychat_id == new.manychat_id, is_later)
-        .values(decided_at=new.decided_at, updated_at=_NOW)
-    )
-
-
 _WRITE = BatchUpdate(_write, manychat_id=_O.manychat_id.type, **{name: _O[name].type for name in STATE})
-_DECIDE = BatchUpdate(_decide, manychat_id=_O.manychat_id.type, decided_at=_O.decided_at.type)
 
 #: When a move took effect. A bot's clock may be ahead; Odoo has applied its move by then.
 _TOOK_EFFECT = case((_M.applied_at < _M.event_at, _M.applied_at), else_=_M.event_at)
@@ -146,7 +136,7 @@ def ensure_opportunities(
 
 
 def apply_decisions(connection: sa.Connection, events: Collection[Event], now: datetime | None = None) -> None:
-    """Write decisions: each person's latest state, when a person last decided, and the moves.
+    """Write decisions: each person's latest state, and the moves.
 
     A decision may be the first that is known of a person. Of a deleted opportunity that is not known, nothing is kept.
     Applying an event again changes nothing.
@@ -156,15 +146,6 @@ def apply_decisions(connection: sa.Connection, events: Collection[Event], now: d
     states = [(event.manychat_id, decision.state) for event, decision in decisions]
     ensure_known(connection, states, now)
     write(connection, states, now)
-    # In order: of several decisions of a person, the last one stays.
-    decided = {
-        event.manychat_id: decision.state.as_of
-        for event, decision in sorted(decisions, key=lambda pair: pair[1].state.as_of)
-        if decision.by is Actor.PERSON and {*decision.decided} != {Decided.ANSWERED}
-    }
-    if decided:
-        rows = [{"manychat_id": manychat_id, "decided_at": at} for manychat_id, at in sorted(decided.items())]
-        _DECIDE.execute(connection, rows, now=now)
     append_moves(connection, [move for event, _ in decisions if (move := _move(event, now))])
 
 

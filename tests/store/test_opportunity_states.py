@@ -74,12 +74,14 @@ def test_the_persons_first_event_completes_the_rows_of_a_decision(store: Store) 
 def test_every_order_of_arrival_ends_in_the_same_row(store: Store) -> None:
     def made(person: str) -> list[Any]:
         chat = opportunity(1, person)
+        last = {"status": "won", "decided_at": state(4)["as_of"]}
+        by_automation = decision(5, 3, person, before=None, decided=["restored", "won"], by="automation", **last)
         return [
             (finish, chat, moved(1, None, 1)),
             (decide, decision(2, 2, person, before=1)),
             (decide, decision(3, 2, person, decided=["salesperson"], salesperson_id=5, salesperson="Eva")),
             (decide, decision(4, 2, person, before=2, decided=["lost"], status="lost", lost_reason="Precio")),
-            (decide, decision(5, 3, person, before=None, decided=["restored", "won"], by="automation", status="won")),
+            (decide, by_automation),
         ]
 
     ends = set()
@@ -299,3 +301,39 @@ def test_what_a_newer_addon_adds_to_a_decision_does_not_keep_the_rest_out(store:
     [row] = store.rows("opportunities")
     assert (row.stage, row.status, row.salesperson, row.decided_at) == ("Ganado", "won", "Laura", NOON + 2 * MINUTE)
     assert history(store) == [("Nuevo", "Cotización", "other", None)]
+
+
+def test_a_conversation_that_was_moved_by_hand_ends_with_its_new_opportunity_in_any_order(store: Store) -> None:
+    """Also with states that come by an answer, and with the older opportunity's own changes."""
+    a, b = {"lead_id": 7, "team": "A"}, {"lead_id": 8, "team": "B"}
+    for n, order in enumerate(itertools.permutations(range(4))):
+        person = f"MC{n}"
+        steps: list[tuple[Any, ...]] = [
+            (finish, opportunity(1, person), moved(1, None, 1, **a)),
+            (decide, decision(2, 2, person, before=1, **a)),
+            (decide, decision(3, 3, person, before=2, **b)),
+            (decide, decision(4, 3, person, before=3, decided=["salesperson"], salesperson="Eva", **b)),
+        ]
+        for index in order:
+            work, *arguments = steps[index]
+            work(store, *arguments)
+        [row] = store.rows("opportunities", manychat_id=person)
+        assert (row.lead_id, row.team, row.stage, row.salesperson) == (8, "B", "Ganado", "Eva"), order
+        moves = sorted(store.rows("opportunity_stages", opportunity_id=row.id), key=lambda move: move.event_at)
+        assert [(move.lead_id, move.stage_from, move.stage_to) for move in moves] == [
+            (7, None, "Nuevo"),
+            (7, "Nuevo", "Cotización"),
+            (8, "Cotización", "Ganado"),
+        ], order
+
+
+def test_a_persons_history_goes_on_where_the_opportunity_that_was_merged_away_was(store: Store) -> None:
+    decide(store, decision(1, 1, before=None, decided=["stage"]))
+    decide(store, decision(2, 3, before=1, decided=["merged"], status="won", lead_id=9, merged_into=9))
+    decide(store, decision(3, 3, before=3, decided=["deleted"], status="deleted", lead_id=9))
+
+    assert history(store) == [
+        (None, "Nuevo", "person", "open"),
+        ("Nuevo", "Ganado", "person", "won"),
+        ("Ganado", None, "person", "deleted"),
+    ]
