@@ -27,6 +27,7 @@ WATCHED = (
     "lost_reason_id",
     "user_id",
     "team_id",
+    "manychat_medical_advisor_id",
     "expected_revenue",
     "manychat_first_answered_at",
 )
@@ -47,7 +48,7 @@ _INSERT = (
     WITH {states}, before AS (
         SELECT * FROM jsonb_to_recordset(%(leads)s) AS before (
                lead_id int, is_new boolean, stage_id int, active boolean, lost_reason_id int, user_id int, team_id int,
-               expected_revenue numeric, answered boolean, by text, uid int)
+               advisor_id int, expected_revenue numeric, answered boolean, by text, uid int)
     ), links AS (
         SELECT * FROM jsonb_to_recordset(%(links)s) AS links (
                manychat_id text, lead_id int, is_merge boolean, stage_id int, state jsonb, by text, uid int)
@@ -68,6 +69,8 @@ _INSERT = (
                         THEN 'salesperson' END,
                    CASE WHEN before.team_id IS DISTINCT FROM lead.team_id AND before.lead_id IS NOT NULL
                         THEN 'team' END,
+                   CASE WHEN before.advisor_id IS DISTINCT FROM lead.manychat_medical_advisor_id
+                             AND before.lead_id IS NOT NULL THEN 'advisor' END,
                    CASE WHEN round(COALESCE(before.expected_revenue, 0), 6)
                           <> round(COALESCE(lead.expected_revenue, 0)::numeric, 6) AND before.lead_id IS NOT NULL
                         THEN 'revenue' END,

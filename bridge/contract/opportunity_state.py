@@ -83,6 +83,7 @@ class OpportunityState(BaseModel):
     :ivar manychat_stage: label of that stage
     :ivar lost_reason: only if it is lost
     :ivar salesperson_id: Odoo's id of the user
+    :ivar medical_advisor_id: number of the medical adviser in the chat
     :ivar expected_revenue: in ``currency``
     :ivar currency: ISO 4217
     :ivar closed_at: when it was won or lost
@@ -105,6 +106,7 @@ class OpportunityState(BaseModel):
     salesperson: Label = None
     team_id: Id = None
     team: Label = None
+    medical_advisor_id: Id = None
     expected_revenue: Amount = None
     currency: Label = None
     closed_at: Moment = None

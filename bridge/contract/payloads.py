@@ -208,6 +208,8 @@ class Decided(str, Enum):
     RESTORED = "restored"
     SALESPERSON = "salesperson"
     TEAM = "team"
+    #: The medical adviser.
+    ADVISOR = "advisor"
     REVENUE = "revenue"
     ANSWERED = "answered"
     MERGED = "merged"

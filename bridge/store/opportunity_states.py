@@ -19,6 +19,7 @@ from ..contract.opportunity_state import OpportunityState, Status
 from ..contract.payloads import Decided, Decision
 from ..contract.text import cut
 from .batch_update import BatchUpdate
+from .campaigns import ensure_advisors
 from .contacts import ensure_contacts
 from .last_write_wins import lock
 from .schema import opportunities, opportunity_stages
@@ -30,6 +31,7 @@ _NOW = bindparam("now", type_=_O.updated_at.type)
 #: The columns that a state fills.
 STATE = (
     *("lead_id", "stage", "stage_id", "status", "lost_reason", "salesperson_id", "salesperson", "team_id", "team"),
+    "medical_advisor_id",
     *("expected_revenue", "currency", "closed_at", "decided_at", "first_answered_at", "merged_into"),
     *("manychat_stage_id", "manychat_stage", "odoo_as_of"),
 )
@@ -106,6 +108,7 @@ def write(connection: sa.Connection, states: Iterable[tuple[str, OpportunityStat
         if manychat_id not in latest or latest[manychat_id].as_of < state.as_of:
             latest[manychat_id] = state
     if latest:
+        ensure_advisors(connection, (state.medical_advisor_id for state in latest.values()), "medical", now)
         rows = [{"manychat_id": manychat_id, **columns_of(state)} for manychat_id, state in sorted(latest.items())]
         _WRITE.execute(connection, rows, now=now)
 

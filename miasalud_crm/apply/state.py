@@ -42,6 +42,7 @@ _STATES = """{home}, locked AS MATERIALIZED (
                    'salesperson', left(person.name, 256),
                    'team_id', team.id,
                    'team', {team},
+                   'medical_advisor_id', advisor.external_id,
                    'expected_revenue', lead.expected_revenue,
                    'currency', currency.name,
                    'closed_at', CASE WHEN place.status <> 'open' THEN {closed_at} END,
@@ -64,6 +65,7 @@ _STATES = """{home}, locked AS MATERIALIZED (
           LEFT JOIN crm_lost_reason reason ON reason.id = lead.lost_reason_id
           LEFT JOIN res_users salesperson ON salesperson.id = lead.user_id
           LEFT JOIN res_partner person ON person.id = salesperson.partner_id
+          LEFT JOIN manychat_advisor advisor ON advisor.id = lead.manychat_medical_advisor_id
           LEFT JOIN crm_team team ON team.id = lead.team_id
           LEFT JOIN res_company company ON company.id = COALESCE(lead.company_id, team.company_id, home.id)
           LEFT JOIN res_currency currency ON currency.id = company.currency_id

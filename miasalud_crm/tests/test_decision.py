@@ -41,6 +41,19 @@ class TestDecision(DecisionCase):
         self.assertIsNotNone(state.first_answered_at)
         self.assertIsNone(state.merged_into)
 
+    def test_the_medical_adviser_is_a_decision_and_part_of_the_state(self):
+        self.apply(opportunity(PERSON, 17, 1, medical_advisor_id=101))
+        self.begin()
+        other = self.env["manychat.advisor"].create({"external_id": 102, "role": "medical", "name": "Dra. Ruiz"})
+        self.mine().manychat_medical_advisor_id = other
+        payload = self.one()
+        self.assertDecided(payload, Decided.ADVISOR)
+        self.assertEqual(payload.state.medical_advisor_id, 102)
+        self.begin()
+        self.mine().manychat_medical_advisor_id = False
+        self.assertDecided(self.one(), Decided.ADVISOR)
+        self.assertIsNone(self.one().state.medical_advisor_id)
+
     def test_only_the_first_answer_is_a_decision(self):
         self.mine().message_post(body="Hola", message_type="comment", subtype_xmlid="mail.mt_note")
         self.assertDecided(self.one(), Decided.ANSWERED)

@@ -337,3 +337,15 @@ def test_a_persons_history_goes_on_where_the_opportunity_that_was_merged_away_wa
         ("Nuevo", "Ganado", "person", "won"),
         ("Ganado", None, "person", "deleted"),
     ]
+
+
+def test_the_medical_adviser_is_odoos_also_after_another_event_of_the_chat(store: Store) -> None:
+    finish(store, opportunity(1, medical_advisor_id=101), moved(1, None, 1, medical_advisor_id=101))
+    decide(store, decision(2, 1, decided=["advisor"], medical_advisor_id=102))
+    finish(store, opportunity(3, medical_advisor_id=101), moved(3, 1, 2, odoo=3, medical_advisor_id=102))
+
+    [row] = store.rows("opportunities")
+    assert row.medical_advisor_id == 102
+    assert {(advisor.id, advisor.role) for advisor in store.rows("advisors")} == {(101, "medical"), (102, "medical")}
+    decide(store, decision(4, 1, decided=["advisor"]))
+    assert store.rows("opportunities")[0].medical_advisor_id is None
