@@ -10,10 +10,10 @@ from bridge.contract.person import Person, name_of
 
 from .apply.state import HOME, bridge_user_id, in_language
 
-_SELECT = f"""
-    WITH {HOME}
+_SELECT = """
+    WITH {home}
     SELECT map.name, NULLIF(map.manychat_stage_id, 0),
-           {in_language("stage.name")},
+           {stage},
            CASE WHEN lead.active IS NOT TRUE THEN 'lost' WHEN stage.is_won THEN 'won' ELSE 'open' END,
            person.name, advisor.name, identity.decided_at, map.answer_text, home.date_format
       FROM manychat_identity identity
@@ -25,7 +25,7 @@ _SELECT = f"""
       LEFT JOIN res_partner person ON person.id = salesperson.partner_id
       LEFT JOIN manychat_advisor advisor ON advisor.id = lead.manychat_medical_advisor_id
      WHERE identity.manychat_id = %(manychat_id)s
-"""
+""".format(home=HOME, stage=in_language("stage.name"))
 
 
 def find(env, manychat_id):

@@ -35,6 +35,8 @@ STATE = (
     *("expected_revenue", "currency", "closed_at", "decided_at", "first_answered_at", "merged_into"),
     *("manychat_stage_id", "manychat_stage", "odoo_as_of"),
 )
+#: Characters of a currency, at most.
+_CURRENCY = 8
 #: The opportunity is in no stage: it is lost or deleted.
 _IN_NO_STAGE = (Status.LOST, Status.DELETED)
 #: Decisions that leave an opportunity in another status than before, even if it stays in its stage.
@@ -93,7 +95,7 @@ def columns_of(state: OpportunityState) -> dict[str, Any]:
         **{name: getattr(state, name) for name in STATE if name != "odoo_as_of"},
         "status": state.status and state.status.value,
         "expected_revenue": None if revenue is None else round(revenue, 2),
-        "currency": state.currency and cut(state.currency, _O.currency.type.length),
+        "currency": state.currency and cut(state.currency, _CURRENCY),
         "odoo_as_of": state.as_of,
     }
 

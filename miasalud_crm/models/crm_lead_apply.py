@@ -279,6 +279,10 @@ class CrmLead(models.Model):
         self._manychat_complete(applied, {event.id: event.manychat_id for event, _ in valid.values()})
         for event_id, (_event, positions) in valid.items():
             results.update(dict.fromkeys(positions, applied[event_id]))
+        if in_order:
+            # Odoo's own line about the request cannot say which events it brought.
+            outcomes = (f"{applied[event.id]['status']} (trace {event.trace_id})" for event in in_order)
+            _logger.info("ManyChat events, before the commit: %s", ", ".join(outcomes))
         return [results[position] for position in range(len(events))]
 
 

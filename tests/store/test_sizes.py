@@ -182,9 +182,7 @@ def call_with_states(call: Callable[..., Any], numbers: range) -> None:
     ids = call(contacts.ensure_contacts, list(states), NOON)
     call(opportunity_states.ensure_opportunities, ids, "success", NOON)
     call(opportunity_states.write, states.items(), NOON)
-    moves = [
-        opportunity_states.Move(who, 7, "A", "B", NOON, NOON, f"move{who}", "person", 9, "open") for who in states
-    ]
+    moves = [opportunity_states.Move(who, 7, "A", "B", NOON, NOON, f"move{who}", "person", 9, "open") for who in states]
     call(opportunity_states.append_moves, moves)
     later = {who: found for who in states if (found := read_state(state(10, 2)))}
     assert len(call(opportunity_differences.differences, later)) == MANY
