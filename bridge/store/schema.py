@@ -154,7 +154,7 @@ opportunities = Table(
     Column("closed_at", Moment),  # won or lost
     Column("first_answered_at", Moment),  # by a user of Odoo
     Column("merged_into", Integer),  # Odoo's id of the opportunity into which the person's own one was merged
-    Column("stage_by", key(16)),  # what moved it there: "chat", "person", "automation", "import" or "assignment"
+    Column("stage_by", key(16)),  # what moved it there: value of bridge.contract.opportunity_state.Actor
     Column("decided_at", Moment),  # when a person last changed it
     Column("odoo_as_of", Moment),  # when Odoo had this state: an older one never replaces it
     Column("manychat_stage_id", Integer),

@@ -213,7 +213,8 @@ class OdooStandIn:
             lead = self.leads[manychat_id]
             before = lead["stage"]
             lead["stage"] = stage or before
-            lead["more"] = {**lead.get("more", {}), **more}
+            decided_at = datetime.now(timezone.utc).isoformat()
+            lead["more"] = {**lead.get("more", {}), "decided_at": decided_at, **more}
             payload = {
                 "manychat_id": manychat_id,
                 "decided": decided,
