@@ -24,7 +24,7 @@ FORBIDDEN = ("/fb/page/removeTag", "/fb/subscriber/createSubscriber")
 class ManyChatStandIn:
     """The server and what it knows.
 
-    :ivar fields: names of the custom fields, by id
+    :ivar fields: names of the custom fields, by id; their type is text, unless ``types`` says another one
     :ivar tags: names of the tags, by id
     :ivar flows: names of the flows, by ``flow_ns``
     :ivar people: custom fields of each person by id; whoever is not here is created at the first call
@@ -41,6 +41,7 @@ class ManyChatStandIn:
     def __init__(self, limit: int = LIMIT):
         self.limit = limit
         self.fields = {11: "etapa", 12: "etapa_id", 13: "asesor", 14: "estado"}
+        self.types = {12: "number"}
         self.tags = {21: "ganado", 22: "perdido"}
         self.flows = {"content1": "Bienvenida", "content2": "Seguimiento"}
         self.people: dict[str, dict[int, Any]] = defaultdict(dict)
@@ -97,6 +98,11 @@ class ManyChatStandIn:
         moments = sorted(moment for moment, _, _ in self.calls)
         return max((sum(1 for each in moments if start <= each < start + 1) for start in moments), default=0)
 
+    def bot_sets(self, person: str, value: Any, field: int = 11) -> None:
+        """A step of a bot sets a field, and the push that should follow reaches no webhook."""
+        with self._lock:
+            self.people[person][field] = value
+
     def calls_of(self, name: str) -> list[str]:
         """The people of all calls of that name, in order."""
         return [person for _, path, person in self.calls if path.endswith(f"/{name}")]
@@ -134,38 +140,56 @@ class ManyChatStandIn:
         assert path not in FORBIDDEN, path
         if path.startswith("/fb/page/"):
             found = {"getCustomFields": self.fields, "getTags": self.tags, "getFlows": self.flows}.get(path[9:], {})
-            return _success([{"id": key, "ns": key, "name": name} for key, name in found.items()])
+            return _success(
+                [{"id": key, "ns": key, "name": name, "type": self._type(key)} for key, name in found.items()]
+            )
         if person in self.unknown:
-            return _error("Validation error", {"subscriber_id": "Subscriber does not exist"})
+            return _error("Validation error", "Subscriber does not exist")
         name = path.rsplit("/", 1)[1]
         if name in ("setCustomField", "setCustomFields"):
             fields = body.get("fields") or [body]
             if any(each["field_id"] not in self.fields for each in fields):
-                return _error("Validation error", {"field_id": "Field does not exist"})
+                return _error("Validation error", "Field does not exist")
             self.people[person].update({each["field_id"]: each["field_value"] for each in fields})
         elif name in ("addTag", "removeTag"):
             if body["tag_id"] not in self.tags:
-                return _error("Validation error", {"tag_id": "Tag does not exist"})
+                return _error("Validation error", "Tag does not exist")
             (self.tagged[person].add if name == "addTag" else self.tagged[person].discard)(body["tag_id"])
         elif name == "sendFlow":
             if person in self.closed:
                 return _error("Message can not be sent: the 24-hour window is closed")
             if body["flow_ns"] not in self.flows:
-                return _error("Validation error", {"flow_ns": "Flow does not exist"})
+                return _error("Validation error", "Flow does not exist")
             self.started.append((person, body["flow_ns"]))
         elif name == "getInfo":
-            values = self.people[person].items()
-            fields = [{"id": key, "name": self.fields[key], "value": value} for key, value in values]
-            tags = [{"id": key, "name": self.tags[key]} for key in self.tagged[person]]
-            return _success({"id": person, "custom_fields": fields, "tags": tags})
+            return _success(self._info(person))
         else:
             return _error("Unknown method")
         return _success()
+
+    def _type(self, field: Any) -> str:
+        return self.types.get(field, "text")
+
+    def _info(self, person: str) -> dict[str, Any]:
+        """A ``Subscriber`` of the API's text: those of its properties that matter here."""
+        fields = [
+            {"id": key, "name": name, "type": self._type(key), "description": "", "value": self.people[person].get(key)}
+            for key, name in self.fields.items()
+        ]
+        return {
+            "id": person,
+            "name": "Prueba",
+            "phone": None,
+            "whatsapp_phone": "+521234567890",
+            "custom_fields": fields,
+            "tags": [{"id": key, "name": self.tags[key]} for key in self.tagged[person]],
+        }
 
 
 def _success(data: Any = None) -> dict[str, Any]:
     return {"status": "success", "data": data}
 
 
-def _error(message: str, details: Any = None) -> dict[str, Any]:
-    return {"status": "error", "message": message, **({"details": details} if details else {})}
+def _error(message: str, detail: str = "") -> dict[str, Any]:
+    details = {"details": {"messages": [{"message": detail}]}} if detail else {}
+    return {"status": "error", "message": message, **details}
