@@ -139,10 +139,7 @@ class ManyChatStandIn:
     def _do(self, path: str, person: str, body: dict[str, Any]) -> dict[str, Any]:
         assert path not in FORBIDDEN, path
         if path.startswith("/fb/page/"):
-            found = {"getCustomFields": self.fields, "getTags": self.tags, "getFlows": self.flows}.get(path[9:], {})
-            return _success(
-                [{"id": key, "ns": key, "name": name, "type": self._type(key)} for key, name in found.items()]
-            )
+            return _success(self._lists().get(path[9:], {}))
         if person in self.unknown:
             return _error("Validation error", "Subscriber does not exist")
         name = path.rsplit("/", 1)[1]
@@ -166,6 +163,19 @@ class ManyChatStandIn:
         else:
             return _error("Unknown method")
         return _success()
+
+    def _lists(self) -> dict[str, Any]:
+        """What an account has, as the API's text describes it."""
+        return {
+            "getCustomFields": [
+                {"id": key, "name": name, "type": self._type(key)} for key, name in self.fields.items()
+            ],
+            "getTags": [{"id": key, "name": name} for key, name in self.tags.items()],
+            "getFlows": {
+                "flows": [{"ns": key, "name": name, "folder_id": 0} for key, name in self.flows.items()],
+                "folders": [],
+            },
+        }
 
     def _type(self, field: Any) -> str:
         return self.types.get(field, "text")

@@ -13,7 +13,6 @@ What cannot be seen: a bot that set the same stage again that it had said before
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -135,9 +134,9 @@ def _moved(known: Known, last: _Last | None, *, is_open: bool) -> Found:
 
 def _last(known: Known, stages: StageMap, field_key: str) -> _Last | None:
     said = _said(known, stages)
-    sent: Mapping[str, Any] = known.sent or {}
-    if known.sent_at and field_key in sent and (said is None or known.sent_at > said.at):
-        return _Last(known.sent_at, stages.meant(sent[field_key]))
+    sent = (known.sent or {}).get(field_key)
+    if known.sent_at and sent is not None and (said is None or known.sent_at > said.at):
+        return _Last(known.sent_at, stages.meant(sent))
     return said
 
 
