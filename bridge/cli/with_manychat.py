@@ -173,6 +173,8 @@ def _print(run: WithManyChat, summary: dict[str, Any], shown: Sequence[Differenc
             out.print(f"{number:>7,} {found}: {meaning}.", soft_wrap=True)
     if different > len(shown):
         out.print(f"{different - len(shown):,} more: --json prints all.")
+    if summary[Found.NOT_WRITTEN] and not run.writes():
+        out.print("Tell ManyChat is off, or writes into another field: what users decide does not reach this one.")
     if not run.options.repair and any(summary[found] for found in (Found.PUSH_LOST, Found.DISPUTED, Found.NOT_WRITTEN)):
         out.print("Nothing was changed: --repair puts it right.")
     if run.options.repair and not run.options.create and summary[Found.NO_OPPORTUNITY]:

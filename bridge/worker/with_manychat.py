@@ -227,7 +227,7 @@ class WithManyChat:
                 on_asked(self.asked)
         # After the answers: what SQL learned meanwhile counts as being on its way.
         known = read(self.engine, manychat_known.look_up, manychat_ids)
-        writes = self._writes()
+        writes = self.writes()
         found = []
         for manychat_id in manychat_ids:
             if manychat_id not in known:  # erased meanwhile
@@ -249,7 +249,7 @@ class WithManyChat:
     def _field_key(self) -> str:
         return f"field:{self.options.field_id}"
 
-    def _writes(self) -> bool:
+    def writes(self) -> bool:
         """Whether the bridges write the stage into this field."""
         rules = read(self.engine, manychat_writes.rules)
         return rules.enabled and rules.has_stage({self._field_key: None})
@@ -277,7 +277,7 @@ class WithManyChat:
         if not self.options.repair:
             return [each for each, _ in found]
         behind = [each.manychat_id for each, _ in found if each.found == Found.NOT_WRITTEN]
-        writes = bool(behind) and self._writes()
+        writes = bool(behind) and self.writes()
         if writes:
             in_transaction(self.engine, manychat_known.write_again, behind)
         repaired = []
