@@ -24,7 +24,7 @@ FORBIDDEN = ("/fb/page/removeTag", "/fb/subscriber/createSubscriber")
 class ManyChatStandIn:
     """The server and what it knows.
 
-    :ivar fields: names of the custom fields, by id
+    :ivar fields: names of the custom fields, by id; their type is text, unless ``types`` says another one
     :ivar tags: names of the tags, by id
     :ivar flows: names of the flows, by ``flow_ns``
     :ivar people: custom fields of each person by id; whoever is not here is created at the first call
@@ -43,6 +43,7 @@ class ManyChatStandIn:
     def __init__(self, limit: int = LIMIT):
         self.limit = limit
         self.fields = {11: "etapa", 12: "etapa_id", 13: "asesor", 14: "estado"}
+        self.types = {12: "number"}
         self.tags = {21: "ganado", 22: "perdido"}
         self.flows = {"content1": "Bienvenida", "content2": "Seguimiento"}
         self.people: dict[str, dict[int, Any]] = defaultdict(dict)
@@ -107,6 +108,11 @@ class ManyChatStandIn:
         moments = sorted(moment for moment, _, _ in self.calls)
         return max((sum(1 for each in moments if start <= each < start + 1) for start in moments), default=0)
 
+    def bot_sets(self, person: str, value: Any, field: int = 11) -> None:
+        """A step of a bot sets a field, and the push that should follow reaches no webhook."""
+        with self._lock:
+            self.people[person][field] = value
+
     def calls_of(self, name: str) -> list[str]:
         """The people of all calls of that name, in order."""
         return [person for _, path, person in self.calls if path.endswith(f"/{name}")]
@@ -148,17 +154,7 @@ class ManyChatStandIn:
     def _do(self, path: str, person: str, body: dict[str, Any]) -> dict[str, Any]:
         assert path not in FORBIDDEN, path
         if path.startswith("/fb/page/"):
-            flows = [{"ns": key, "name": name, "folder_id": 0} for key, name in self.flows.items()]
-            lists: dict[str, Any] = {
-                "getInfo": {"id": 7, "name": "MiaSalud"},
-                "getCustomFields": [
-                    {"id": key, "name": name, "type": "number" if name.endswith("_id") else "text"}
-                    for key, name in self.fields.items()
-                ],
-                "getTags": [{"id": key, "name": name} for key, name in self.tags.items()],
-                "getFlows": {"flows": flows, "folders": []},
-            }
-            return _success(lists[path[9:]])
+            return _success(self._lists().get(path[9:], {}))
         if person in self.unknown:
             return _error("Validation error", "Subscriber does not exist")
         name = path.rsplit("/", 1)[1]
@@ -178,13 +174,42 @@ class ManyChatStandIn:
                 return _error("Validation error", "Flow does not exist")
             self.started.append((person, body["flow_ns"]))
         elif name == "getInfo":
-            values = self.people[person].items()
-            fields = [{"id": key, "name": self.fields[key], "value": value} for key, value in values]
-            tags = [{"id": key, "name": self.tags[key]} for key in self.tagged[person]]
-            return _success({"id": person, "custom_fields": fields, "tags": tags})
+            return _success(self._info(person))
         else:
             return _error("Unknown method")
         return _success()
+
+    def _lists(self) -> dict[str, Any]:
+        """What an account has, as the API's text describes it."""
+        return {
+            "getInfo": {"id": 7, "name": "MiaSalud"},
+            "getCustomFields": [
+                {"id": key, "name": name, "type": self._type(key)} for key, name in self.fields.items()
+            ],
+            "getTags": [{"id": key, "name": name} for key, name in self.tags.items()],
+            "getFlows": {
+                "flows": [{"ns": key, "name": name, "folder_id": 0} for key, name in self.flows.items()],
+                "folders": [],
+            },
+        }
+
+    def _type(self, field: Any) -> str:
+        return self.types.get(field, "number" if self.fields[field].endswith("_id") else "text")
+
+    def _info(self, person: str) -> dict[str, Any]:
+        """A ``Subscriber`` of the API's text: those of its properties that matter here."""
+        fields = [
+            {"id": key, "name": name, "type": self._type(key), "description": "", "value": self.people[person].get(key)}
+            for key, name in self.fields.items()
+        ]
+        return {
+            "id": person,
+            "name": "Prueba",
+            "phone": None,
+            "whatsapp_phone": "+521234567890",
+            "custom_fields": fields,
+            "tags": [{"id": key, "name": self.tags[key]} for key in self.tagged[person]],
+        }
 
 
 def _success(data: Any = None) -> dict[str, Any]:

@@ -69,6 +69,8 @@ def purge(connection: sa.Connection) -> None:
 def _repeats(event: Event, row: sa.Row[Any]) -> bool:
     if event.manychat_id != row.manychat_id or not isinstance(event.payload, Opportunity):
         return False
+    if event.source == "cli":  # no push of ManyChat
+        return False
     if not row.written_at - SKEW <= event.received_at <= row.written_at + ECHO_WITHIN:
         return False
     state = event.payload.state

@@ -162,12 +162,15 @@ class TestPeople(QueueCase, ManychatCase, HttpCase):
 
     def test_a_heartbeat_brings_the_bridge_what_it_needs_to_answer(self):
         self.row.answer_text = "Hola"
+        aliases = [{"name": "Vieja", "map_id": self.row.id}, {"manychat_stage_id": 917, "map_id": self.row.id}]
+        self.env["manychat.stage.alias"].create(aliases)
         self.lead("MC-A").manychat_medical_advisor_id.name = "Dra. Ruiz"
         answer = self.env["manychat.bridge"].with_user(self.bridge_user).heartbeat("host/1", "1")
         texts = answer["settings"]["stage_texts"]
         self.assertEqual(set(texts), {str(stage.id) for stage in self.stages.values()})
         about = texts[str(self.row.stage_id.id)]
         self.assertEqual((about["label"], about["id"], about["text"]), (self.row.name, 17, "Hola"))
+        self.assertEqual(set(about["aliases"]), {"Vieja", 917})
         self.assertEqual(answer["settings"]["medical_advisors"], {"101": "Dra. Ruiz"})
         scopes = {key["name"]: key["scope"] for key in answer["keys"]}
         self.assertEqual(scopes["Pregunta"], Scope.ask.value)
