@@ -11,11 +11,17 @@ import json
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "stand-in:token"
+#: Name of the account, as Odoo's *Test* shows it.
+ACCOUNT = "MiaSalud"
+#: Where odoo.conf has the settings of the addon.
+SECTION = "[miasalud_crm]\n"
 #: Calls in any second beyond which ManyChat takes none for 24 hours.
 LIMIT = 10
 FORBIDDEN = ("/fb/page/removeTag", "/fb/subscriber/createSubscriber")
@@ -133,8 +139,7 @@ class ManyChatStandIn:
     def _do(self, path: str, person: str, body: dict[str, Any]) -> dict[str, Any]:
         assert path not in FORBIDDEN, path
         if path.startswith("/fb/page/"):
-            found = {"getCustomFields": self.fields, "getTags": self.tags, "getFlows": self.flows}.get(path[9:], {})
-            return _success([{"id": key, "ns": key, "name": name} for key, name in found.items()])
+            return self._page(path.removeprefix("/fb/page/"))
         if person in self.unknown:
             return _error("Validation error", {"subscriber_id": "Subscriber does not exist"})
         name = path.rsplit("/", 1)[1]
@@ -161,6 +166,36 @@ class ManyChatStandIn:
         else:
             return _error("Unknown method")
         return _success()
+
+
+    def _page(self, name: str) -> dict[str, Any]:
+        """What the account has, in the shapes of the API's text."""
+        if name == "getInfo":
+            return _success({"id": 7, "name": ACCOUNT, "timezone": "America/Lima"})
+        if name == "getCustomFields":
+            return _success([{"id": key, "name": each, "type": "text"} for key, each in self.fields.items()])
+        if name == "getTags":
+            return _success([{"id": key, "name": each} for key, each in self.tags.items()])
+        if name == "getFlows":
+            flows = [{"ns": key, "name": each, "folder_id": 0} for key, each in self.flows.items()]
+            return _success({"flows": flows, "folders": []})
+        return _error("Unknown method")
+
+
+@contextmanager
+def asked_by_odoo(stack: Any) -> Iterator[ManyChatStandIn]:
+    """One whose address and token are in the running Odoo's odoo.conf, which Odoo reads anew for each use."""
+    conf = stack.folder / "odoo.conf"
+    before = conf.read_text()
+    assert SECTION in before
+    stand_in = ManyChatStandIn()
+    settings = f"manychat_api_token = {TOKEN}\nmanychat_api_url = {stand_in.url}\n"
+    conf.write_text(before.replace(SECTION, SECTION + settings, 1))
+    try:
+        yield stand_in
+    finally:
+        conf.write_text(before)
+        stand_in.stop()
 
 
 def _success(data: Any = None) -> dict[str, Any]:
