@@ -1,3 +1,3 @@
 """MiaSalud bridge: carries ManyChat events from Azure Storage Queues to Azure SQL and to Odoo."""
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"

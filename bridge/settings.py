@@ -114,7 +114,7 @@ class Settings(BaseSettings):
         None,
         description="Token of ManyChat's API (ManyChat: Settings ▸ API), if decisions go back to ManyChat. Without it "
         "the bridge makes no request to ManyChat. With it, an administrator still switches that on in Odoo, under "
-        "CRM ▸ Configuration ▸ ManyChat ▸ Write-back. Give all bridges the same one.",
+        "CRM ▸ Configuration ▸ ManyChat ▸ Tell ManyChat. Give all bridges the same one.",
     )
     manychat_api_url: ServerAddress = Field("https://api.manychat.com", description="Address of ManyChat's API.")
     manychat_calls_per_second: Annotated[float, Field(ge=0.1, le=10)] = Field(

@@ -42,5 +42,5 @@ ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Odoo with MiaSalud CRM" \
     org.opencontainers.image.description="Odoo 18 with the addon that takes ManyChat's events into the CRM pipeline" \
     org.opencontainers.image.licenses="LGPL-3.0-or-later" \
-    org.opencontainers.image.version="0.6.0" \
+    org.opencontainers.image.version="0.7.0" \
     org.opencontainers.image.revision="${REVISION}"

@@ -2,7 +2,7 @@
     "name": "MiaSalud CRM",
     "summary": "ManyChat conversations move opportunities through the pipeline",
     # Without the Odoo series in front, so that the one version installs on 18.0 and on 19.0.
-    "version": "0.6.0",
+    "version": "0.7.0",
     "category": "Sales/CRM",
     "author": "MiaSalud",
     "license": "LGPL-3",

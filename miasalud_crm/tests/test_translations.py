@@ -35,7 +35,8 @@ ODOOS_OWN = {"Lead", "Lead/Opportunity", "Scheduled Actions"}
 _CARRIED = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}|</?[a-z]+|class=\"[^\"]*\"|X-[A-Z-]+|BRIDGE_\w+")
 
 #: A path of menus, and what comes after it, that begins at one of the apps that our texts name.
-_PATH = re.compile(r"(?:CRM|Settings|Ajustes) ▸ .*")
+# ManyChat has settings of its own.
+_PATH = re.compile(r"(?:CRM|Settings(?! ▸ (?:API|Fields|Tags))|Ajustes) ▸ .*")
 
 
 @tagged("post_install", "-at_install")

@@ -148,9 +148,9 @@ def test_a_script_of_a_later_release_runs_when_its_version_comes(upgraded: Upgra
     later = tmp_path / "miasalud_crm"
     shutil.copytree(ROOT / "miasalud_crm", later)
     manifest = (later / "__manifest__.py").read_text()
-    (later / "__manifest__.py").write_text(manifest.replace('"version": "0.6.0"', '"version": "0.6.1"'))
-    (later / "migrations" / "0.6.1").mkdir()
-    (later / "migrations" / "0.6.1" / "post-probe.py").write_text(SCRIPT)
+    (later / "__manifest__.py").write_text(manifest.replace('"version": "0.7.0"', '"version": "0.7.1"'))
+    (later / "migrations" / "0.7.1").mkdir()
+    (later / "migrations" / "0.7.1" / "post-probe.py").write_text(SCRIPT)
     odoo, database = upgraded.odoo, upgraded.database
     configuration = tmp_path / "odoo.conf"
     odoo.write_configuration(configuration, database, addons_path=",".join(map(str, [*odoo.source.addons, tmp_path])))
@@ -167,7 +167,7 @@ print("SEEN " + json.dumps([env["ir.config_parameter"].get_param("prueba.migrate
 """,
     )
     series = odoo.source.version
-    assert seen(printed) == [f"{series}.0.6.0", f"{series}.0.6.1"]
+    assert seen(printed) == [f"{series}.0.7.0", f"{series}.0.7.1"]
 
 
 def seen(printed: str) -> Any:
