@@ -167,7 +167,6 @@ class ManyChatStandIn:
             return _error("Unknown method")
         return _success()
 
-
     def _page(self, name: str) -> dict[str, Any]:
         """What the account has, in the shapes of the API's text."""
         if name == "getInfo":

@@ -186,10 +186,11 @@ def start(
     pauses: Pauses,
     odoo: Odoo | None,
     stop: threading.Event,
-) -> None:
+) -> CircuitBreaker:
     """Start the threads. ``stack`` waits for them: a call under way is finished.
 
     :param breakers: of SQL and the queue
+    :return: ManyChat's
     """
     breaker = CircuitBreaker("ManyChat", manychat.probe)
     outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, stop)
@@ -198,6 +199,7 @@ def start(
     for thread in threads:
         stack.callback(thread.join)
         thread.start()
+    return breaker
 
 
 def _periodic(engine: sa.Engine, queue: Queue, odoo: Odoo | None, stop: threading.Event) -> Iterator[PeriodicThread]:

@@ -76,3 +76,4 @@ from . import test_at_once
 from . import test_apply_queries
 from . import test_unsent
 from . import test_write_back
+from . import test_write_back_state
