@@ -41,6 +41,7 @@ from . import manychat_event_refused
 from . import manychat_event_correct
 from . import manychat_event_actions
 from . import manychat_event_status
+from . import manychat_event_decision
 from . import manychat_resend
 from . import manychat_delivery_report
 from . import manychat_event_relay

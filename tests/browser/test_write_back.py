@@ -79,6 +79,35 @@ def test_a_sales_manager_sees_it_and_changes_nothing(sign_in: SignIn) -> None:
     expect(odoo.field("stage_field_id").locator("input")).to_have_count(0)
 
 
+def test_one_click_switches_it_off_and_the_chatter_says_who(
+    sign_in: SignIn, world: World, manychat: ManyChatStandIn
+) -> None:
+    (record,) = world.odoo("manychat.write.back", "search", [])
+    world.odoo("manychat.write.back", "write", [record], {"enabled": True})
+    odoo = sign_in("administrator")
+    odoo.open(ACTION)
+    odoo.click(".o_field_widget[name=enabled] input")
+    world.eventually(lambda: world.odoo("manychat.write.back", "search", [["enabled", "=", False]]))
+    expect(odoo.page.locator(".o-mail-Message").first).to_contain_text("Ada Administra")
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_what_manychat_refused_is_listed_with_the_reason_and_marked_as_seen(
+    sign_in: SignIn, world: World, phone: bool
+) -> None:
+    chat = world.chat()
+    world.settled(chat.enters(25))
+    invented.refusal(world, chat.manychat_id)
+    odoo = sign_in("manager", phone=phone)
+    odoo.open("miasalud_crm.crm_lead_unsent_action")
+    row = odoo.page.locator(".o_data_row, .o_kanban_record:not(.o_kanban_ghost)").filter(has_text="WhatsApp").first
+    expect(row).to_be_visible()
+    assert odoo.overflow() == 0
+    before = world.odoo("crm.lead", "search_count", [["manychat_unsent", "=", True]])
+    row.locator("button[name=action_manychat_unsent_seen]").click()
+    world.eventually(lambda: world.odoo("crm.lead", "search_count", [["manychat_unsent", "=", True]]) == before - 1)
+
+
 @pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 def test_an_opportunity_shows_the_refusal_until_it_is_seen(sign_in: SignIn, world: World, phone: bool) -> None:
