@@ -184,6 +184,8 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "retries": "Odoo: how often a user sent it again",
             "reported_at": "bridge: when Odoo learned the outcome",
             "purged_at": "bridge: when a purge emptied its payload",
+            "traceparent": "chat: the trace that it belongs to, as W3C's header says it; NULL: the first 32 characters "
+            "of `event_id` are the trace's id",
         },
     ),
     "dead_letters": (

@@ -266,6 +266,10 @@ class CrmLead(models.Model):
             applied[event.id]["state"] = applied[event.id]["lead_id"] and states.get(event.manychat_id, False)
         for event_id, (_event, positions) in valid.items():
             results.update(dict.fromkeys(positions, applied[event_id]))
+        if in_order:
+            # Odoo's own line about the request cannot say which events it brought.
+            outcomes = (f"{applied[event.id]['status']} (trace {event.trace_id})" for event in in_order)
+            _logger.info("ManyChat events, before the commit: %s", ", ".join(outcomes))
         return [results[position] for position in range(len(events))]
 
 

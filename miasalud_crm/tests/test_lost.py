@@ -49,6 +49,7 @@ class TestLost(TransactionCase):
         item = self.log.get_overdue()[0]
         self.assertEqual((item["type"], item["manychat_id"], item["retries"]), ("contact", "MC-2", 0))
         self.assertTrue(item["queued_at"].endswith("+00:00"))
+        self.assertEqual(item["trace_id"], older.trace_id)
 
     def test_a_lost_event_goes_again_as_the_same_event(self):
         event = self.event(minutes=60)

@@ -243,6 +243,7 @@ def exercise(store: Store) -> None:
         store.run(history.details, event_id, None)
     store.run(history.events_of, "P1")
     store.run(history.events_with_prefix, "ab")
+    store.run(history.events_of_trace, "ab" * 16)
     store.run(history.dead_lettered_with_prefix, "ab")
     store.run(retention.due, NOON - timedelta(days=1))
     for purge in PURGES:
