@@ -11,11 +11,17 @@ import json
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "stand-in:token"
+#: Name of the account, as Odoo's *Test* shows it.
+ACCOUNT = "MiaSalud"
+#: Where odoo.conf has the settings of the addon.
+SECTION = "[miasalud_crm]\n"
 #: Calls in any second beyond which ManyChat takes none for 24 hours.
 LIMIT = 10
 FORBIDDEN = ("/fb/page/removeTag", "/fb/subscriber/createSubscriber")
@@ -154,7 +160,8 @@ class ManyChatStandIn:
     def _do(self, path: str, person: str, body: dict[str, Any]) -> dict[str, Any]:
         assert path not in FORBIDDEN, path
         if path.startswith("/fb/page/"):
-            return _success(self._lists().get(path[9:], {}))
+            found = self._lists().get(path.removeprefix("/fb/page/"))
+            return _error("Unknown method") if found is None else _success(found)
         if person in self.unknown:
             return _error("Validation error", "Subscriber does not exist")
         name = path.rsplit("/", 1)[1]
@@ -182,7 +189,7 @@ class ManyChatStandIn:
     def _lists(self) -> dict[str, Any]:
         """What an account has, as the API's text describes it."""
         return {
-            "getInfo": {"id": 7, "name": "MiaSalud"},
+            "getInfo": {"id": 7, "name": ACCOUNT, "timezone": "America/Lima"},
             "getCustomFields": [
                 {"id": key, "name": name, "type": self._type(key)} for key, name in self.fields.items()
             ],
@@ -210,6 +217,22 @@ class ManyChatStandIn:
             "custom_fields": fields,
             "tags": [{"id": key, "name": self.tags[key]} for key in self.tagged[person]],
         }
+
+
+@contextmanager
+def asked_by_odoo(stack: Any) -> Iterator[ManyChatStandIn]:
+    """One whose address and token are in the running Odoo's odoo.conf, which Odoo reads anew for each use."""
+    conf = stack.folder / "odoo.conf"
+    before = conf.read_text()
+    assert SECTION in before
+    stand_in = ManyChatStandIn()
+    settings = f"manychat_api_token = {TOKEN}\nmanychat_api_url = {stand_in.url}\n"
+    conf.write_text(before.replace(SECTION, SECTION + settings, 1))
+    try:
+        yield stand_in
+    finally:
+        conf.write_text(before)
+        stand_in.stop()
 
 
 def _success(data: Any = None) -> dict[str, Any]:
