@@ -1,8 +1,8 @@
 """A small HTTP server that STANDS IN FOR MANYCHAT. Nothing else in these tests is not the real thing.
 
 It keeps what the API's own text names (``https://api.manychat.com/swagger``): fields, tags and flows of an account,
-people with their values, the bearer token, limits, errors that come as HTTP 200. The words of its errors are examples:
-ManyChat documents none.
+people with their values, the bearer token, limits, errors of HTTP 400 with a message, details or a code. Some come as
+HTTP 200, as others report. Most words of its errors are examples: ManyChat documents few.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ class ManyChatStandIn:
     :ivar cuts: it does what it is asked, and gives no answer
     :ivar troubles: answers to give in place of the next ones: (HTTP status, JSON)
     :ivar trouble: the same, for as long as it is set
+    :ivar broken: people for whom every call is answered by HTTP 500
+    :ivar failing: the HTTP status of every answer, without JSON; 0: none
     :ivar stopped: it has taken no calls since the limit was passed
     :ivar stops: how many calls came into each stop of :meth:`stop_for`
-    :ivar changes: (person, field) of each call that changed a value, in order
+    :ivar changes: (person, field, value) of each call that changed a value, in order
     :ivar waiting: calls that wait for an answer: the client's port → path
     """
 
@@ -56,6 +58,8 @@ class ManyChatStandIn:
         self.calls: list[tuple[float, str, str]] = []
         self.unknown: set[str] = set()
         self.closed: set[str] = set()
+        self.broken: set[str] = set()
+        self.failing = 0
         self.hangs = 0.0
         self.late = 0.0
         self.is_silent = False
@@ -64,7 +68,7 @@ class ManyChatStandIn:
         self.trouble: tuple[int, Any] | None = None
         self.stopped = False
         self.stops: list[int] = []
-        self.changes: list[tuple[str, int]] = []
+        self.changes: list[tuple[str, int, Any]] = []
         self.waiting: dict[int, str] = {}
         self._stop_ends = 0.0
         self._lock = threading.Lock()
@@ -109,6 +113,11 @@ class ManyChatStandIn:
         self._server.shutdown()
         self._server.server_close()
 
+    def wait_until_answered(self) -> None:
+        """Return when no request is under way: a client may have given up waiting for its answer."""
+        while self.waiting:
+            time.sleep(0.01)
+
     def most_in_a_second(self) -> int:
         """The most calls that came within any second."""
         moments, most, first = sorted(moment for moment, _, _ in self.calls), 0, 0
@@ -119,9 +128,9 @@ class ManyChatStandIn:
         return most
 
     def changes_after(self, count: int) -> list[tuple[str, int, Any]]:
-        """What calls changed, after the first ``count`` changes: person, field, its value by now."""
+        """What calls changed, after the first ``count`` changes."""
         with self._lock:
-            return [(person, field, self.people[person].get(field)) for person, field in self.changes[count:]]
+            return self.changes[count:]
 
     def calls_of(self, name: str) -> list[str]:
         """The people of all calls of that name, in order."""
@@ -150,28 +159,16 @@ class ManyChatStandIn:
             trouble = self.troubles.pop(0) if self.troubles else self.trouble
             self.waiting[port] = url.path
         time.sleep(self.hangs)
-        if self.is_silent:
-            while self.is_silent:
-                time.sleep(0.1)
-            request.close_connection = True
-            return
-        after = 0.0
-        with self._lock:
-            if trouble:
-                status, answer = trouble
-            elif request.headers.get("Authorization") != f"Bearer {TOKEN}":
-                status, answer = 401, _error("Wrong token")
-            elif (after := self._stop_ends - time.monotonic()) > 0:
-                self.stops[-1] += 1
-                status, answer = 429, _error("Too many requests: your requests are blocked for 24 hours")
-            elif self._is_stopped():
-                status, answer = 200, _error("Too many requests: your requests are blocked for 24 hours")
-            else:
-                status, answer = 200, self._do(url.path, person, body)
-        time.sleep(self.late)
+        is_heard = not self.is_silent
+        while self.is_silent:
+            time.sleep(0.1)
+        if is_heard:
+            with self._lock:
+                status, answer, after = self._reply(url.path, person, body, request.headers, trouble)
+            time.sleep(self.late)
         with self._lock:
             self.waiting.pop(port, None)
-        if self.cuts:
+        if self.cuts or not is_heard:
             request.close_connection = True
             return
         data = json.dumps(answer).encode()
@@ -182,6 +179,25 @@ class ManyChatStandIn:
         request.send_header("Content-Length", str(len(data)))
         request.end_headers()
         request.wfile.write(data)
+
+    def _reply(
+        self, path: str, person: str, body: dict[str, Any], headers: Any, trouble: tuple[int, Any] | None
+    ) -> tuple[int, Any, float]:
+        """HTTP status and JSON of the answer, and the seconds for which no calls are taken."""
+        if trouble:
+            return (*trouble, 0)
+        if self.failing or person in self.broken:
+            return self.failing or 500, None, 0
+        if headers.get("Authorization") != f"Bearer {TOKEN}":
+            return 401, _error("Wrong token"), 0
+        stopped = _error("Too many requests: your requests are blocked for 24 hours")
+        if (after := self._stop_ends - time.monotonic()) > 0:
+            self.stops[-1] += 1
+            return 429, stopped, after
+        if self._is_stopped():
+            return 200, stopped, 0
+        answer = self._do(path, person, body)
+        return 400 if "details" in answer or "code" in answer else 200, answer, 0
 
     def _is_stopped(self) -> bool:
         now = time.monotonic()
@@ -194,22 +210,22 @@ class ManyChatStandIn:
         if path.startswith("/fb/page/"):
             return _success(self._page(path[9:]))
         if person in self.unknown:
-            return _error("Validation error", {"subscriber_id": "Subscriber does not exist"})
+            return _error("Validation error", "Subscriber does not exist")
         name = path.rsplit("/", 1)[1]
         if name in ("setCustomField", "setCustomFields"):
             fields = body.get("fields") or [body]
             if any(each["field_id"] not in self.fields for each in fields):
-                return _error("Validation error", {"field_id": "Field does not exist"})
+                return _error("Validation error", "Field does not exist")
             self._set(person, {each["field_id"]: each["field_value"] for each in fields})
         elif name in ("addTag", "removeTag"):
             if body["tag_id"] not in self.tags:
-                return _error("Validation error", {"tag_id": "Tag does not exist"})
+                return _error("Validation error", "Tag does not exist")
             (self.tagged[person].add if name == "addTag" else self.tagged[person].discard)(body["tag_id"])
         elif name == "sendFlow":
             if person in self.closed:
-                return _error("Message can not be sent: the 24-hour window is closed")
+                return _error("Content can't be sent to subscriber without message tag.", code=3011)
             if body["flow_ns"] not in self.flows:
-                return _error("Validation error", {"flow_ns": "Flow does not exist"})
+                return _error("Validation error", "Flow does not exist")
             self.started.append((person, body["flow_ns"]))
         elif name == "getInfo":
             values = self.people[person].items()
@@ -222,7 +238,7 @@ class ManyChatStandIn:
 
     def _set(self, person: str, values: dict[int, Any]) -> None:
         known = self.people[person]
-        self.changes += [(person, field) for field, value in values.items() if known.get(field) != value]
+        self.changes += [(person, field, value) for field, value in values.items() if known.get(field) != value]
         known.update(values)
 
     def _page(self, name: str) -> Any:
@@ -238,5 +254,6 @@ def _success(data: Any = None) -> dict[str, Any]:
     return {"status": "success", "data": data}
 
 
-def _error(message: str, details: Any = None) -> dict[str, Any]:
-    return {"status": "error", "message": message, **({"details": details} if details else {})}
+def _error(message: str, detail: str = "", code: int = 0) -> dict[str, Any]:
+    more: dict[str, Any] = {"details": {"messages": [{"message": detail}]}} if detail else {}
+    return {"status": "error", "message": message, **more, **({"code": code} if code else {})}

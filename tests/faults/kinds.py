@@ -326,7 +326,7 @@ def manychat_refuses_connections(system: System, _traffic: Traffic, chooser: ran
 
 
 def manychat_fails(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    with _manychat(system, trouble=(500, "")):
+    with _manychat(system, failing=500):
         time.sleep(chooser.uniform(1, 5))
 
 

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("queued_at", Moment),
         sa.Column("sent", text()),
         sa.Column("forget", sa.Boolean, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("sent_as_of", Moment),
         sa.Column("lease", key(32)),
         sa.Column("leased_until", Moment),
@@ -52,6 +53,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_manychat_flows_manychat_id_started_at", "manychat_flows", ["manychat_id", "started_at"], **place()
     )
+    op.create_index("ix_manychat_flows_started_at", "manychat_flows", ["started_at"], **place())
     op.create_table(
         "manychat_echoes",
         sa.Column("id", big_id, primary_key=True),
@@ -64,7 +66,7 @@ def upgrade() -> None:
         **place(),
     )
     op.create_index("ix_manychat_echoes_manychat_id", "manychat_echoes", ["manychat_id", "written_at"], **place())
-    op.create_index("ix_manychat_echoes_event_id", "manychat_echoes", ["event_id"], **place())
+    op.create_index("ix_manychat_echoes_written_at", "manychat_echoes", ["written_at"], **place())
     op.create_table(
         "manychat_slots",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
@@ -78,10 +80,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("manychat_slots", **place())
-    for name in ("ix_manychat_echoes_event_id", "ix_manychat_echoes_manychat_id"):
+    for name in ("ix_manychat_echoes_written_at", "ix_manychat_echoes_manychat_id"):
         op.drop_index(name, "manychat_echoes", **place())
     op.drop_table("manychat_echoes", **place())
-    op.drop_index("ix_manychat_flows_manychat_id_started_at", "manychat_flows", **place())
+    for name in ("ix_manychat_flows_started_at", "ix_manychat_flows_manychat_id_started_at"):
+        op.drop_index(name, "manychat_flows", **place())
     op.drop_table("manychat_flows", **place())
     for name in ("ix_manychat_writes_to_report", "ix_manychat_writes_queued_at"):
         op.drop_index(name, "manychat_writes", **place())
