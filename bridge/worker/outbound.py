@@ -16,7 +16,7 @@ from functools import partial
 import sqlalchemy as sa
 import structlog
 
-from .. import metrics, retry
+from .. import metrics, retry, spans
 from ..circuit_breaker import CircuitBreaker, trip_breaker
 from ..contract.fields import format_datetime
 from ..errors import ManyChatRefused, Outage, PageUndelivered, QueueMissing
@@ -178,7 +178,13 @@ class Outbound:
         if isinstance(found, Idle):
             metrics.WRITE_BACKS.labels("dropped" if found is Idle.OVERTAKEN else "equal").inc()
             return None, None
-        return self._write(found, claimed_at)
+        if not found.traceparent:
+            return self._write(found, claimed_at)
+        subject = spans.Subject(found.event_id, found.traceparent)
+        if message.dequeue_count == 1:
+            spans.waited(subject, self._queue.name, message.inserted_at)
+        with spans.in_hand([subject], "write-back"):
+            return self._write(found, claimed_at)
 
     def _write(self, claim: Claim, claimed_at: float) -> tuple[int | None, Outage | None]:
         rules = read(self._engine, manychat_writes.rules)
@@ -193,7 +199,9 @@ class Outbound:
         in_transaction(self._engine, manychat_writes.finish, claim, writer.sent, writer.refused)
         result = "refused" if writer.refused else "written" if written else "equal"
         metrics.WRITE_BACKS.labels(result).inc()
-        log.info("manychat_written", manychat_id=claim.manychat_id, event_id=claim.event_id, outcome=result)
+        spans.say(claim.event_id, outcome=result, failed=writer.refused is not None)
+        about = {"event_id": claim.event_id, "trace_id": claim.trace_id, "manychat_id": claim.manychat_id}
+        log.info("manychat_written", **about, outcome=result)
         return None, None
 
 
@@ -240,11 +248,12 @@ def start(
     pace: Pace,
     odoo: Odoo | None,
     stop: threading.Event,
-) -> None:
+) -> CircuitBreaker:
     """Start the threads. ``stack`` waits for them: a call under way is finished.
 
     :param breakers: of SQL and the queue
     :param pace: of the queue
+    :return: ManyChat's
     """
     breaker = CircuitBreaker("ManyChat", partial(probe, engine, manychat))
     outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, pace, stop)
@@ -254,6 +263,7 @@ def start(
         # A call that trickles in for ever must not keep the process from ending.
         stack.callback(thread.join, END_WITHIN)
         thread.start()
+    return breaker
 
 
 def _periodic(

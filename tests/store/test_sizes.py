@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib import import_module
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -133,6 +134,8 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(dead_letters.resolve, events)
     call(audit.finish, {event_id: Done("stored") for event_id in events})
     call(opportunities.finish, {move.id: (move, Done("created", 1, None, "A")) for move in moves})
+    call(odoo_settings.take_over, {f"s{n}": n for n in numbers})
+    call_with_states(call, numbers)
     call(audit.mark_reported, list(call(audit.rows, events).values()))
     call(audit.report_again, events)
     call(api_keys.set_last_used, dict.fromkeys(numbers, NOON))
@@ -192,6 +195,23 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     forgotten = functions_that_take_many() - called
     assert not forgotten, f"call these with {MANY} of what they take, too: {sorted(forgotten)}"
     assert {statement: count for statement, count in largest.items() if count > MOST_PARAMETERS} == {}
+
+
+def call_with_states(call: Callable[..., Any], numbers: range) -> None:
+    """Call what takes the states of opportunities: of half the people something is known."""
+    decisions = [decision(9, manychat_id=f"MC{n}") for n in numbers]
+    states = {f"D{n}": found for n in numbers if (found := read_state(state(9)))}
+    call(opportunity_states.apply_decisions, decisions)
+    call(opportunity_states.ensure_known, states.items(), NOON)
+    ids = call(contacts.ensure_contacts, list(states), NOON)
+    call(opportunity_states.ensure_opportunities, ids, "success", NOON)
+    call(opportunity_states.write, states.items(), NOON)
+    moves = [opportunity_states.Move(who, 7, "A", "B", NOON, NOON, f"move{who}", "person", 9, "open") for who in states]
+    call(opportunity_states.append_moves, moves)
+    later = {who: found for who in states if (found := read_state(state(10, 2)))}
+    assert len(call(opportunity_differences.differences, later)) == MANY
+    call(opportunity_differences.adopt, later, NOON)
+    call(opportunity_differences.mark_deleted, call(opportunity_differences.known_after, 0, 10 * MANY), NOON)
 
 
 def test_letters_named_by_many_ids_are_each_found_once_in_order_and_page_by_page(store: Store) -> None:
