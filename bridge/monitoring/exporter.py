@@ -86,16 +86,16 @@ def _gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
 def _write_back(store: StoreSnapshot, now: datetime) -> Iterator[GaugeMetricFamily]:
     found, stop = store.write_back, store.manychat_stopped
     for name, about, value in (
-        ("waiting", "People whose decisions are not written to ManyChat yet.", found.waiting),
-        ("wait_seconds", "How long the first of them has waited.", age(found.waits_since, now)),
-        ("refused", "People of whom ManyChat refused the newest decision.", found.refused),
+        ("miasalud_manychat_waiting", "People whose decisions are not written to ManyChat yet.", found.waiting),
+        ("miasalud_manychat_wait_seconds", "How long the first of them has waited.", age(found.waits_since, now)),
+        ("miasalud_manychat_refused", "People of whom ManyChat refused the newest decision.", found.refused),
         (
-            "stopped_seconds",
+            "miasalud_manychat_stopped_seconds",
             "How long ManyChat takes no calls from now on, because there were too many; 0: it takes them.",
             max((stop.until - now).total_seconds(), 0.0) if stop else 0.0,
         ),
     ):
-        gauge = _gauge(f"miasalud_manychat_{name}", about)
+        gauge = _gauge(name, about)
         gauge.add_metric([], value)
         yield gauge
 
