@@ -18,6 +18,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -25,7 +26,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectTimeout
 
-from . import metrics, progress
+from . import metrics, progress, spans
 from .errors import ManyChatMisconfigured, ManyChatRefused, ManyChatStopped, ManyChatUnavailable
 
 URL = "https://api.manychat.com"
@@ -131,6 +132,7 @@ class ManyChat:
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         progress.mark()
         started, result = time.monotonic(), "unavailable"
+        began = datetime.now(timezone.utc)
         try:
             answer = self._data(self._send(method, path, **request))
             result = "ok"
@@ -143,7 +145,9 @@ class ManyChat:
         else:
             return answer
         finally:
-            metrics.MANYCHAT.labels(path.rsplit("/", 1)[1], result).observe(time.monotonic() - started)
+            name = path.rsplit("/", 1)[1]
+            metrics.MANYCHAT.labels(name, result).observe(time.monotonic() - started)
+            spans.record_step("ManyChat", began, failed=result != "ok", method=name, result=result)
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         try:

@@ -129,7 +129,7 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "closed_at": "Odoo: when it was won or lost",
             "first_answered_at": "Odoo: when a user first answered the customer",
             "merged_into": "Odoo: the opportunity into which this person's own was merged",
-            "stage_by": "Odoo: what moved it there, `chat`, `person`, `automation`, `import` or `assignment`",
+            "stage_by": "Odoo: what moved it there, `chat`, `person`, `automation`, `import`, `assignment` or `other`",
             "decided_at": "Odoo: when a person last changed it",
             "odoo_as_of": "Odoo: when it had this state. An older state never replaces it",
             "manychat_stage_id": "chat: the stage's number in ManyChat, by the newest event",
@@ -184,6 +184,8 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "retries": "Odoo: how often a user sent it again",
             "reported_at": "bridge: when Odoo learned the outcome",
             "purged_at": "bridge: when a purge emptied its payload",
+            "traceparent": "chat: the trace that it belongs to, as W3C's header says it; NULL: the first 32 characters "
+            "of `event_id` are the trace's id",
         },
     ),
     "dead_letters": (

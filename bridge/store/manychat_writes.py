@@ -16,10 +16,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..contract import traceparent
 from ..contract.opportunity_state import Actor, OpportunityState
 from ..write_back import SETTING, Rules, Values, rules_of, shown
 from . import database_clock, odoo_settings
-from .schema import manychat_writes
+from .schema import audit, manychat_writes
 from .upsert import find, to_json
 
 _W = manychat_writes.c
@@ -50,6 +51,7 @@ class Claim:
     :ivar state: as :func:`bridge.write_back.shown` made it
     :ivar sent: what ManyChat has, as far as is known
     :ivar was_refused: ManyChat refused what was sent before
+    :ivar traceparent: of the event that brought the state; empty if its id is none of an event's
     """
 
     manychat_id: str
@@ -61,6 +63,11 @@ class Claim:
     was_refused: bool
     flow_event_id: str | None
     flow_wanted_at: datetime | None
+    traceparent: str
+
+    @property
+    def trace_id(self) -> str:
+        return traceparent.trace_id(self.traceparent)
 
 
 class Idle(enum.Enum):
@@ -166,7 +173,9 @@ def claim(connection: sa.Connection, manychat_id: str, as_of: datetime, lease: s
     :param as_of: of the state that the message speaks of
     :param lease: chosen by the caller, unique
     """
-    row = connection.execute(sa.select(manychat_writes).where(_W.manychat_id == manychat_id)).first()
+    known = manychat_writes.outerjoin(audit, audit.c.event_id == _W.event_id)
+    statement = sa.select(manychat_writes, audit.c.traceparent).select_from(known)
+    row = connection.execute(statement.where(_W.manychat_id == manychat_id)).first()
     if row is None:
         return Idle.SENT
     if as_of < row.wanted_as_of:
@@ -176,17 +185,18 @@ def claim(connection: sa.Connection, manychat_id: str, as_of: datetime, lease: s
     now = database_clock.now(connection)
     free = sa.or_(_W.leased_until.is_(None), _W.leased_until < now)
     unchanged = (_W.wanted_as_of == row.wanted_as_of, _W.forget == row.forget)
-    statement = manychat_writes.update().where(_W.manychat_id == manychat_id, free, *unchanged)
+    take = manychat_writes.update().where(_W.manychat_id == manychat_id, free, *unchanged)
     values = {"lease": lease, "leased_until": now + timedelta(seconds=LEASE), "forget": False}
     if row.forget:
         # In the same breath: if this bridge is killed now, the next one must not trust it either.
         values["sent"] = None
-    if not connection.execute(statement.values(values)).rowcount:
+    if not connection.execute(take.values(values)).rowcount:
         return Idle.BUSY
     sent = {} if row.forget or not row.sent else json.loads(row.sent)
     return Claim(
         manychat_id, lease, json.loads(row.wanted), row.wanted_as_of, row.event_id, sent,
         row.refused_code is not None, row.flow_event_id, row.flow_wanted_at,
+        traceparent.parse(row.traceparent or traceparent.of_event(row.event_id)),
     )  # fmt: skip
 
 

@@ -154,7 +154,7 @@ opportunities = Table(
     Column("closed_at", Moment),  # won or lost
     Column("first_answered_at", Moment),  # by a user of Odoo
     Column("merged_into", Integer),  # Odoo's id of the opportunity into which the person's own one was merged
-    Column("stage_by", key(16)),  # what moved it there: "chat", "person", "automation", "import" or "assignment"
+    Column("stage_by", key(16)),  # what moved it there: value of bridge.contract.opportunity_state.Actor
     Column("decided_at", Moment),  # when a person last changed it
     Column("odoo_as_of", Moment),  # when Odoo had this state: an older one never replaces it
     Column("manychat_stage_id", Integer),
@@ -234,6 +234,8 @@ audit = Table(
     Column("reported_at", Moment),  # when Odoo learned the outcome
     # When a purge emptied its payload. NULL: none did, or one did that is older than this column.
     Column("purged_at", Moment),
+    # The trace that the event belongs to, as W3C's header says it. NULL: that which follows from its id.
+    Column("traceparent", key(64)),
     Index("ix_audit_manychat_id_occurred_at", "manychat_id", "occurred_at"),
     Index("ix_audit_received_at", "received_at"),
     Index("ix_audit_finished_at", "finished_at"),
@@ -255,6 +257,8 @@ _index_where(
     audit.c.finished_at,
     audit.c.id,
 )
+# Few senders name a trace.
+_index_where("ix_audit_traceparent", audit.c.traceparent.is_not(None), audit.c.traceparent)
 _index_where("ix_audit_wrong_clocks", audit.c.clock_is_wrong == sa.true(), audit.c.received_at)
 
 dead_letters = Table(

@@ -16,7 +16,7 @@ from functools import partial
 import sqlalchemy as sa
 import structlog
 
-from .. import metrics, retry
+from .. import metrics, retry, spans
 from ..circuit_breaker import CircuitBreaker, trip_breaker
 from ..contract.fields import format_datetime
 from ..errors import ManyChatRefused, Outage
@@ -24,7 +24,7 @@ from ..odoo import Odoo
 from ..queue import Message, Queue
 from ..store import manychat_writes
 from ..store.engine import in_transaction, read
-from ..store.manychat_writes import Idle
+from ..store.manychat_writes import Claim, Idle
 from . import outbound_queue
 from .manychat_pace import PacedManyChat
 from .outbound_queue import Call
@@ -135,6 +135,16 @@ class Outbound:
             metrics.WRITE_BACKS.labels("dropped" if found is Idle.OVERTAKEN else "equal").inc()
             self._queue.delete(message)
             return
+        if not found.traceparent:
+            self._write(message, found, claimed_at)
+            return
+        subject = spans.Subject(found.event_id, found.traceparent)
+        if message.dequeue_count == 1:
+            spans.waited(subject, self._queue.name, message.inserted_at)
+        with spans.in_hand([subject], "write-back"):
+            self._write(message, found, claimed_at)
+
+    def _write(self, message: Message, found: Claim, claimed_at: float) -> None:
         rules = read(self._engine, manychat_writes.rules)
         writer = PersonWriter(self._manychat, self._engine, found, claimed_at)
         try:
@@ -149,7 +159,9 @@ class Outbound:
         in_transaction(self._engine, manychat_writes.finish, found, writer.sent, writer.refused)
         result = "refused" if writer.refused else "written" if written else "equal"
         metrics.WRITE_BACKS.labels(result).inc()
-        log.info("manychat_written", manychat_id=found.manychat_id, event_id=found.event_id, result=result)
+        spans.say(found.event_id, outcome=result, failed=writer.refused is not None)
+        about = {"event_id": found.event_id, "trace_id": found.trace_id, "manychat_id": found.manychat_id}
+        log.info("manychat_written", **about, outcome=result)
         self._queue.delete(message)
 
 

@@ -162,7 +162,9 @@ class PersonWriter:
 
     def _note_refusal(self, code: str, message: str) -> None:
         # Only the code: ManyChat's words may quote what was sent.
-        log.warning("manychat_refused", manychat_id=self._claim.manychat_id, code=code)
+        claim = self._claim
+        about = {"event_id": claim.event_id, "trace_id": claim.trace_id, "manychat_id": claim.manychat_id}
+        log.warning("manychat_refused", **about, code=code)
         self.refused = self.refused or (code, message)
 
 

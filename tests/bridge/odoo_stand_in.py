@@ -217,10 +217,10 @@ class OdooStandIn:
             lead = self.leads[manychat_id]
             before = lead["stage"]
             lead["stage"] = stage or before
+            now = datetime.now(timezone.utc)
             if self.keeps_decisions:
-                now = datetime.now(timezone.utc)
                 lead["order"] = max(lead["order"], (now, now, ""))
-            lead["more"] = {**lead.get("more", {}), **more}
+            lead["more"] = {**lead.get("more", {}), "decided_at": now.isoformat(), **more}
             payload = {
                 "manychat_id": manychat_id,
                 "decided": decided,

@@ -41,6 +41,7 @@ from bridge.store import (
     opportunity_differences,
     opportunity_states,
     pauses,
+    people,
     records,
     retention,
     snapshot,
@@ -226,6 +227,8 @@ def exercise(store: Store) -> None:
     for value in (1, 2, 2):
         store.run(odoo_settings.take_over, {"a": value})
     store.run(odoo_settings.get, "a")
+    for who in ("P1", "P-none"):
+        store.run(people.find, who)
     store.run(pauses.pause, ["a"])
     store.run(pauses.paused)
     store.run(pauses.resume, ["a"])
@@ -243,6 +246,7 @@ def exercise(store: Store) -> None:
         store.run(history.details, event_id, None)
     store.run(history.events_of, "P1")
     store.run(history.events_with_prefix, "ab")
+    store.run(history.events_of_trace, "ab" * 16)
     store.run(history.dead_lettered_with_prefix, "ab")
     store.run(retention.due, NOON - timedelta(days=1))
     for purge in PURGES:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from bridge.contract.keys import OdooKey
+from bridge.contract.opportunity_state import read_state
 from bridge.importer import writer
 from bridge.results import Done, Failure
 from bridge.store import (
@@ -26,7 +28,10 @@ from bridge.store import (
     last_write_wins,
     migration_journal,
     notices,
+    odoo_settings,
     opportunities,
+    opportunity_differences,
+    opportunity_states,
     pauses,
     retention,
     standby_refusals,
@@ -36,7 +41,7 @@ from bridge.store import schema as tables
 from bridge.store.dead_letters import Filter
 from bridge.store.notices import Notice
 
-from .conftest import NOON, PURGES, Store, assignment, contact, opportunity
+from .conftest import NOON, PURGES, Store, assignment, contact, decision, opportunity, state
 from .test_audit import letter, taken
 from .test_plans import public_functions
 from .test_standby_refusals import counted
@@ -127,6 +132,8 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(dead_letters.resolve, events)
     call(audit.finish, {event_id: Done("stored") for event_id in events})
     call(opportunities.finish, {move.id: (move, Done("created", 1, None, "A")) for move in moves})
+    call(odoo_settings.take_over, {f"s{n}": n for n in numbers})
+    call_with_states(call, numbers)
     call(audit.mark_reported, list(call(audit.rows, events).values()))
     call(audit.report_again, events)
     call(api_keys.set_last_used, dict.fromkeys(numbers, NOON))
@@ -164,6 +171,23 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     forgotten = functions_that_take_many() - called
     assert not forgotten, f"call these with {MANY} of what they take, too: {sorted(forgotten)}"
     assert {statement: count for statement, count in largest.items() if count > MOST_PARAMETERS} == {}
+
+
+def call_with_states(call: Callable[..., Any], numbers: range) -> None:
+    """Call what takes the states of opportunities: of half the people something is known."""
+    decisions = [decision(9, manychat_id=f"MC{n}") for n in numbers]
+    states = {f"D{n}": found for n in numbers if (found := read_state(state(9)))}
+    call(opportunity_states.apply_decisions, decisions)
+    call(opportunity_states.ensure_known, states.items(), NOON)
+    ids = call(contacts.ensure_contacts, list(states), NOON)
+    call(opportunity_states.ensure_opportunities, ids, "success", NOON)
+    call(opportunity_states.write, states.items(), NOON)
+    moves = [opportunity_states.Move(who, 7, "A", "B", NOON, NOON, f"move{who}", "person", 9, "open") for who in states]
+    call(opportunity_states.append_moves, moves)
+    later = {who: found for who in states if (found := read_state(state(10, 2)))}
+    assert len(call(opportunity_differences.differences, later)) == MANY
+    call(opportunity_differences.adopt, later, NOON)
+    call(opportunity_differences.mark_deleted, call(opportunity_differences.known_after, 0, 10 * MANY), NOON)
 
 
 def test_letters_named_by_many_ids_are_each_found_once_in_order_and_page_by_page(store: Store) -> None:
