@@ -15,8 +15,9 @@ from .contract.opportunity_state import OpportunityState, Status
 
 #: Name of the rules among the settings of Odoo.
 SETTING = "write_back"
-#: What ManyChat may be shown, by key (``field:12``, ``tag:5``): a text, a number, or whether the person has the tag.
-Values = dict[str, str | int | bool]
+#: What ManyChat may be shown, by key (``field:12``, ``tag:5``): a text, a number, or whether the person has the tag;
+#: ``None``: not known.
+Values = dict[str, str | int | bool | None]
 
 
 class Target(BaseModel):

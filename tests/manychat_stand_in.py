@@ -1,8 +1,8 @@
 """A small HTTP server that STANDS IN FOR MANYCHAT. Nothing else in these tests is not the real thing.
 
 It keeps what the API's own text names (``https://api.manychat.com/swagger``): fields, tags and flows of an account,
-people with their values, the bearer token, limits, errors that come as HTTP 200. The words of its errors are examples:
-ManyChat documents none.
+people with their values, the bearer token, limits, errors of HTTP 400 with a message, details or a code. Some come as
+HTTP 200, as others report. Most words of its errors are examples: ManyChat documents few.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class ManyChatStandIn:
     :ivar unknown: people whom it does not know
     :ivar closed: people outside WhatsApp's window of 24 hours: no flow starts for them
     :ivar hangs: seconds that each answer takes
+    :ivar broken: people for whom every call is answered by HTTP 500
     :ivar troubles: answers to give in place of the next ones: (HTTP status, JSON)
+    :ivar failing: the HTTP status of every answer, without JSON; 0: none
     :ivar stopped: it has taken no calls since the limit was passed
     """
 
@@ -50,10 +52,13 @@ class ManyChatStandIn:
         self.calls: list[tuple[float, str, str]] = []
         self.unknown: set[str] = set()
         self.closed: set[str] = set()
+        self.broken: set[str] = set()
+        self.failing = 0
         self.hangs = 0.0
         self.troubles: list[tuple[int, Any]] = []
         self.stopped = False
         self._lock = threading.Lock()
+        self._under_way = 0
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
         self.start()
@@ -93,6 +98,11 @@ class ManyChatStandIn:
         self._server.shutdown()
         self._server.server_close()
 
+    def wait_until_answered(self) -> None:
+        """Return when no request is under way: a client may have given up waiting for its answer."""
+        while self._under_way:
+            time.sleep(0.01)
+
     def most_in_a_second(self) -> int:
         """The most calls that came within any second."""
         moments = sorted(moment for moment, _, _ in self.calls)
@@ -111,18 +121,23 @@ class ManyChatStandIn:
         url = urlsplit(request.path)
         person = str(body.get("subscriber_id") or parse_qs(url.query).get("subscriber_id", [""])[0])
         with self._lock:
+            self._under_way += 1
             self.calls.append((time.monotonic(), url.path, person))
             trouble = self.troubles.pop(0) if self.troubles else None
         time.sleep(self.hangs)
         with self._lock:
             if trouble:
                 status, answer = trouble
+            elif self.failing or person in self.broken:
+                status, answer = self.failing or 500, None
             elif request.headers.get("Authorization") != f"Bearer {TOKEN}":
                 status, answer = 401, _error("Wrong token")
             elif self._is_stopped():
                 status, answer = 200, _error("Too many requests: your requests are blocked for 24 hours")
             else:
-                status, answer = 200, self._do(url.path, person, body)
+                answer = self._do(url.path, person, body)
+                status = 400 if "details" in answer or "code" in answer else 200
+            self._under_way -= 1
         data = json.dumps(answer).encode()
         request.send_response(status)
         request.send_header("Content-Type", "application/json")
@@ -139,7 +154,16 @@ class ManyChatStandIn:
     def _do(self, path: str, person: str, body: dict[str, Any]) -> dict[str, Any]:
         assert path not in FORBIDDEN, path
         if path.startswith("/fb/page/"):
-            return _success(self._lists().get(path[9:], {}))
+            flows = [{"ns": key, "name": name, "folder_id": 0} for key, name in self.flows.items()]
+            lists: dict[str, Any] = {
+                "getInfo": {"id": 7, "name": "MiaSalud"},
+                "getCustomFields": [
+                    {"id": key, "name": name, "type": self._type(key)} for key, name in self.fields.items()
+                ],
+                "getTags": [{"id": key, "name": name} for key, name in self.tags.items()],
+                "getFlows": {"flows": flows, "folders": []},
+            }
+            return _success(lists[path[9:]])
         if person in self.unknown:
             return _error("Validation error", "Subscriber does not exist")
         name = path.rsplit("/", 1)[1]
@@ -154,7 +178,7 @@ class ManyChatStandIn:
             (self.tagged[person].add if name == "addTag" else self.tagged[person].discard)(body["tag_id"])
         elif name == "sendFlow":
             if person in self.closed:
-                return _error("Message can not be sent: the 24-hour window is closed")
+                return _error("Content can't be sent to subscriber without message tag.", code=3011)
             if body["flow_ns"] not in self.flows:
                 return _error("Validation error", "Flow does not exist")
             self.started.append((person, body["flow_ns"]))
@@ -163,19 +187,6 @@ class ManyChatStandIn:
         else:
             return _error("Unknown method")
         return _success()
-
-    def _lists(self) -> dict[str, Any]:
-        """What an account has, as the API's text describes it."""
-        return {
-            "getCustomFields": [
-                {"id": key, "name": name, "type": self._type(key)} for key, name in self.fields.items()
-            ],
-            "getTags": [{"id": key, "name": name} for key, name in self.tags.items()],
-            "getFlows": {
-                "flows": [{"ns": key, "name": name, "folder_id": 0} for key, name in self.flows.items()],
-                "folders": [],
-            },
-        }
 
     def _type(self, field: Any) -> str:
         return self.types.get(field, "text")
@@ -200,6 +211,6 @@ def _success(data: Any = None) -> dict[str, Any]:
     return {"status": "success", "data": data}
 
 
-def _error(message: str, detail: str = "") -> dict[str, Any]:
-    details = {"details": {"messages": [{"message": detail}]}} if detail else {}
-    return {"status": "error", "message": message, **details}
+def _error(message: str, detail: str = "", code: int = 0) -> dict[str, Any]:
+    more: dict[str, Any] = {"details": {"messages": [{"message": detail}]}} if detail else {}
+    return {"status": "error", "message": message, **more, **({"code": code} if code else {})}

@@ -264,9 +264,10 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "flow_event_id": "bridge: the decision whose stage starts a flow; NULL: none is due",
             "flow_wanted_at": "Odoo: the moment of that decision",
             "queued_at": "bridge: when it put the state on the queue; NULL: not yet",
-            "sent": "bridge: JSON; what ManyChat has, as far as is known",
+            "sent": "bridge: JSON; what ManyChat has; null of what it may have",
             "forget": "bridge: whether ManyChat may have something else than `sent`",
-            "sent_as_of": "bridge: the moment of the newest state that needs no further call",
+            "attempts": "bridge: attempts in vain to write the newest state",
+            "sent_as_of": "bridge: the moment of the state, if it needs no further call; else NULL",
             "lease": "bridge: the process that writes to this person now",
             "leased_until": "bridge: how long no other process writes to this person",
             "refused_code": "bridge: why ManyChat refused the newest state; NULL: it took it",
@@ -285,7 +286,7 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
         },
     ),
     "manychat_echoes": (
-        "A stage that was written to ManyChat. The bot may send it back as an event. Deleted after some minutes.",
+        "A stage that was written to ManyChat. The bot may send it back as an event. Deleted after seven days.",
         "—",
         {
             "stage": "bridge: ManyChat's label, as it was written",

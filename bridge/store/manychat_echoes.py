@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ..contract.event import Event
 from ..contract.payloads import Opportunity
 from ..contract.text import normalized
-from . import database_clock, manychat_writes
+from . import database_clock
 from .schema import manychat_echoes
 from .upsert import find
 
@@ -23,30 +23,32 @@ _E = manychat_echoes.c
 #: An event that comes later is what a customer did.
 ECHO_WITHIN = timedelta(minutes=15)
 #: The clocks of SQL and of the webhook may differ so much.
-SKEW = timedelta(minutes=1)
+SKEW = timedelta(minutes=5)
 #: An event that comes again is recognised for this long.
 KEPT = timedelta(days=7)
 
 
 def expect(connection: sa.Connection, manychat_id: str, state: Mapping[str, Any], as_of: datetime) -> None:
     """Note, before the call, that a stage is written. Writing the same state again expects no second echo."""
-    stage = str(state["stage"] or state["stage_id"])
+    now = database_clock.now(connection)
     same = (_E.manychat_id == manychat_id, _E.as_of == as_of)
-    if connection.execute(sa.select(_E.id).where(*same)).first():
+    # An attempt of hours ago may have failed: the echo is that of this one.
+    if connection.execute(manychat_echoes.update().where(*same).values(written_at=now)).rowcount:
         return
+    stage = str(state["stage"] or state["stage_id"])
     row = {"manychat_id": manychat_id, "stage": stage, "stage_id": state["stage_id"], "as_of": as_of}
-    connection.execute(manychat_echoes.insert(), {**row, "written_at": database_clock.now(connection)})
+    connection.execute(manychat_echoes.insert(), {**row, "written_at": now})
 
 
 def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]:
-    """The same events, those marked that only repeat what we wrote. An event is always marked the same way."""
-    if not manychat_writes.rules(connection).enabled:
-        return list(events)
-    known = find(connection, sa.select(_E.event_id, _E.as_of), _E.event_id, [event.id for event in events])
-    echoes = {row.event_id: row.as_of for row in known}
-    people = {event.manychat_id for event in events if event.id not in echoes}
-    open_rows = sa.select(manychat_echoes).where(_E.event_id.is_(None)).order_by(_E.id)
-    written = list(find(connection, open_rows, _E.manychat_id, people))
+    """The same events, those marked that only repeat what we wrote. An event is always marked the same way.
+
+    Also while write-back is off: what was written just before comes back as well.
+    """
+    people = {event.manychat_id for event in events}
+    rows = list(find(connection, sa.select(manychat_echoes).order_by(_E.id), _E.manychat_id, people))
+    echoes = {row.event_id: row.as_of for row in rows}
+    written = [row for row in rows if row.event_id is None]
     marked = {}
     for event in sorted(events, key=lambda each: (each.received_at, each.id)):
         as_of = echoes.get(event.id)

@@ -147,6 +147,6 @@ def write_again(connection: sa.Connection, manychat_ids: Collection[str]) -> Non
             # As of the chat, so that no flow starts.
             wishes.append(Wish(row.manychat_id, state, Actor.CHAT, row.event_id or "", overruled=True))
     # A state that came while write-back was off, or that has no row yet.
-    manychat_writes.want(connection, wishes)
+    manychat_writes.want(connection, wishes, whenever=True)
     for wish in wishes:
         manychat_writes.write_again(connection, wish.manychat_id)

@@ -174,4 +174,6 @@ PURGES = (
     retention.delete_resolved,
     retention.delete_discarded,
     retention.delete_refusals,
+    retention.delete_flows,
+    retention.delete_echoes,
 )

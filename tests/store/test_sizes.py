@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -26,6 +26,8 @@ from bridge.store import (
     contacts,
     dead_letters,
     last_write_wins,
+    manychat_echoes,
+    manychat_writes,
     migration_journal,
     notices,
     odoo_settings,
@@ -43,7 +45,7 @@ from bridge.store.notices import Notice
 
 from .conftest import NOON, PURGES, Store, assignment, contact, decision, opportunity, state
 from .test_audit import letter, taken
-from .test_plans import public_functions
+from .test_plans import public_functions, wish
 from .test_standby_refusals import counted
 
 #: Of SQL Server: "The incoming request has too many parameters. The server supports a maximum of 2100 parameters."
@@ -167,6 +169,17 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     watched = migration_journal.Watched(people, [move.id for move in moved], people, numbers, numbers)
     call(migration_journal.record, "b", watched, lambda connection: opportunities.record(connection, moved, NOON))
     assert call(migration_journal.undo, "b", 0, 10 * MANY, people[:1]).rows["contacts"] == MANY - 1
+
+    call(manychat_writes.take_over, {**{f"s{n}": n for n in numbers}, "write_back": {"enabled": True}})
+    moment = datetime.now(timezone.utc) + timedelta(minutes=1)
+    call(manychat_writes.want, [wish(f"MC{n}", moment) for n in numbers])
+    claim = call(manychat_writes.claim, "MC1", moment, "lease")
+    call(manychat_echoes.expect, "MC1", claim.state, claim.as_of)
+    call(manychat_writes.begin, claim, dict.fromkeys(f"field:{n}" for n in numbers))
+    call(manychat_writes.release, claim, {})
+    call(manychat_writes.mark_queued, call(manychat_writes.unqueued, MANY))
+    call(manychat_writes.mark_reported, call(manychat_writes.unqueued, MANY))
+    call(manychat_echoes.recognise, moves)
 
     forgotten = functions_that_take_many() - called
     assert not forgotten, f"call these with {MANY} of what they take, too: {sorted(forgotten)}"
