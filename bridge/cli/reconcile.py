@@ -43,8 +43,7 @@ _OlderThan = Annotated[
     typer.Option(
         parser=duration_or_none,
         metavar="AGE",
-        help="Only what was last tried longer ago than this. 0s: all. Default: ~7 minutes; 1m with "
-        "--with-manychat.",
+        help="Only what was last tried longer ago than this. 0s: all. Default: ~7 minutes; 1m with --with-manychat.",
     ),
 ]
 _OdooRestored = Annotated[
