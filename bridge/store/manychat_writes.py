@@ -317,12 +317,6 @@ def mark_reported(connection: sa.Connection, rows: Iterable[Any]) -> None:
         connection.execute(manychat_writes.update().where(*same).values(to_report=False))
 
 
-def page(connection: sa.Connection, after: int, limit: int) -> Sequence[Any]:
-    """People to compare with ManyChat: ``id``, ``manychat_id``, ``wanted`` of each, in the order of their ids."""
-    columns = sa.select(_W.id, _W.manychat_id, _W.wanted).where(_W.id > after)
-    return connection.execute(columns.order_by(_W.id).limit(limit)).all()
-
-
 def waiting(connection: sa.Connection) -> tuple[int, int]:
     """How many people's states are not written yet, and of how many ManyChat refused the newest one."""
     unsent, refused = (

@@ -27,6 +27,7 @@ from bridge.store import (
     dead_letters,
     last_write_wins,
     manychat_echoes,
+    manychat_known,
     manychat_writes,
     migration_journal,
     notices,
@@ -180,6 +181,8 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(manychat_writes.mark_queued, call(manychat_writes.unqueued, MANY))
     call(manychat_writes.mark_reported, call(manychat_writes.unqueued, MANY))
     call(manychat_echoes.recognise, moves)
+    call(manychat_known.look_up, [f"MC{n}" for n in numbers])
+    call(manychat_known.write_again, [f"MC{n}" for n in numbers])
 
     forgotten = functions_that_take_many() - called
     assert not forgotten, f"call these with {MANY} of what they take, too: {sorted(forgotten)}"
