@@ -292,6 +292,7 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "stage": "bridge: ManyChat's label, as it was written",
             "stage_id": "bridge: ManyChat's number of the stage",
             "as_of": "Odoo: the moment of the state that was written",
+            "by_chat": "bridge: whether the chat itself brought the opportunity into the stage",
             "written_at": "bridge: when it was written",
             "event_id": "chat: the event that brought it back; NULL: none did",
         },

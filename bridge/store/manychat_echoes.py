@@ -5,7 +5,7 @@ An echo says nothing new. As an event of its own date it would be newer than wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,14 +22,21 @@ from .upsert import find
 _E = manychat_echoes.c
 #: An event that comes later is what a customer did.
 ECHO_WITHIN = timedelta(minutes=15)
+#: The same for a stage that the chat itself entered: it may leave it and come back soon.
+CHAT_ECHO_WITHIN = timedelta(minutes=1)
 #: The clocks of SQL and of the webhook may differ so much.
 SKEW = timedelta(minutes=5)
 #: An event that comes again is recognised for this long.
 KEPT = timedelta(days=7)
 
 
-def expect(connection: sa.Connection, manychat_id: str, state: Mapping[str, Any], as_of: datetime) -> None:
-    """Note, before the call, that a stage is written. Writing the same state again expects no second echo."""
+def expect(
+    connection: sa.Connection, manychat_id: str, state: Mapping[str, Any], as_of: datetime, *, by_chat: bool = False
+) -> None:
+    """Note, before the call, that a stage is written. Writing the same state again expects no second echo.
+
+    :param by_chat: the chat itself brought the opportunity into the stage
+    """
     now = database_clock.now(connection)
     same = (_E.manychat_id == manychat_id, _E.as_of == as_of)
     # An attempt of hours ago may have failed: the echo is that of this one.
@@ -37,7 +44,7 @@ def expect(connection: sa.Connection, manychat_id: str, state: Mapping[str, Any]
         return
     stage = str(state["stage"] or state["stage_id"])
     row = {"manychat_id": manychat_id, "stage": stage, "stage_id": state["stage_id"], "as_of": as_of}
-    connection.execute(manychat_echoes.insert(), {**row, "written_at": now})
+    connection.execute(manychat_echoes.insert(), {**row, "by_chat": by_chat, "written_at": now})
 
 
 def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]:
@@ -53,7 +60,7 @@ def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]
     for event in sorted(events, key=lambda each: (each.received_at, each.id)):
         as_of = echoes.get(event.id)
         for row in written if as_of is None else ():
-            if _repeats(event, row) and _take(connection, row.id, event.id):
+            if _repeats(event, row) and not _has_come_back(event, row, rows) and _take(connection, row.id, event.id):
                 as_of = row.as_of
                 written.remove(row)
                 break
@@ -71,13 +78,24 @@ def _repeats(event: Event, row: sa.Row[Any]) -> bool:
         return False
     if event.source == "cli":  # no push of ManyChat
         return False
-    if not row.written_at - SKEW <= event.received_at <= row.written_at + ECHO_WITHIN:
+    # By the sender's own date, too: an event of before has a date that keeps it in its place, and is no echo.
+    latest = row.written_at + (CHAT_ECHO_WITHIN if row.by_chat else ECHO_WITHIN)
+    if not all(row.written_at - SKEW <= moment <= latest for moment in (event.received_at, event.occurred_at)):
         return False
     state = event.payload.state
     # The number wins where both come, as in the stage map.
     if state.stage_id is not None:
         return bool(state.stage_id == row.stage_id)
     return state.stage is not None and _alike(state.stage) == _alike(row.stage)
+
+
+def _has_come_back(event: Event, row: sa.Row[Any], rows: Iterable[sa.Row[Any]]) -> bool:
+    """Whether the chat, which entered the stage, has left it since: then the event is the customer's return."""
+    return bool(row.by_chat) and any(
+        (other.manychat_id, other.stage_id != row.stage_id or other.stage != row.stage) == (row.manychat_id, True)
+        and row.written_at < other.written_at < event.received_at
+        for other in rows
+    )
 
 
 def _alike(label: str) -> str:

@@ -36,7 +36,8 @@ class Wish:
     """A state that came to SQL.
 
     :ivar moved: it is a decision that brought the opportunity into its stage
-    :ivar overruled: ManyChat told another stage than the state has, so it shows that other stage
+    :ivar said: the chat told a stage by this event, so ManyChat shows that stage from before the event on
+    :ivar overruled: the stage that it told is not that of the state
     """
 
     manychat_id: str
@@ -44,6 +45,7 @@ class Wish:
     by: Actor
     event_id: str
     moved: bool = False
+    said: bool = False
     overruled: bool = False
 
 
@@ -52,6 +54,7 @@ class Claim:
     """A person to whom this bridge may write now.
 
     :ivar state: as :func:`bridge.write_back.shown` made it
+    :ivar by: who brought the opportunity into it: value of :class:`bridge.contract.opportunity_state.Actor`
     :ivar sent: what ManyChat has; ``None`` of what it may have
     :ivar was_refused: ManyChat refused what was sent before
     :ivar attempts: in vain, to write this state
@@ -62,6 +65,7 @@ class Claim:
     lease: str
     state: Mapping[str, Any]
     as_of: datetime
+    by: str
     event_id: str
     sent: Values
     was_refused: bool
@@ -76,6 +80,10 @@ class Claim:
 
 
 _IS_UNSENT = _W.sent_as_of.is_(None)
+
+
+#: It is put on the queue once more.
+_AGAIN = {"queued_at": None}
 
 
 class Idle(enum.Enum):
@@ -146,8 +154,10 @@ def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
     """What a newer state changes in the row; nothing if ManyChat shows the same of it."""
     state = to_json(shown(wish.state))
     starts_flow = wish.moved and wish.by is not Actor.CHAT
-    if before and before["wanted"] == state and not starts_flow and not wish.overruled:
-        return {}
+    forgets = _forgets(wish, before)
+    if before and before["wanted"] == state and not starts_flow and not forgets:
+        # Nothing to write, and yet an older state that comes after this one must not count as newer.
+        return {"wanted_as_of": wish.state.as_of, **({"sent_as_of": wish.state.as_of} if _is_sent(before) else _AGAIN)}
     changes: dict[str, Any] = {
         "wanted": state,
         "wanted_as_of": wish.state.as_of,
@@ -162,18 +172,34 @@ def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
         changes |= {"flow_event_id": wish.event_id, "flow_wanted_at": wish.state.as_of}
     elif not before or stage_before != wish.state.stage_id:
         changes |= {"flow_event_id": None, "flow_wanted_at": None}
-    return changes | ({"forget": True} if wish.overruled else {})
+    return changes | ({"forget": True} if forgets else {})
 
 
 def _later(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What an older state changes that comes after a newer one: the flow of a stage that did not change since."""
+    """What an older state changes that comes after a newer one: the flow of a stage that did not change since.
+
+    And what ManyChat shows, if the chat told another stage: ManyChat may have got the newer one before that.
+    """
+    if _forgets(wish, before):
+        return {"forget": True, "sent_as_of": None, **_AGAIN}
     same_stage = json.loads(before["wanted"])["odoo_stage_id"] == wish.state.stage_id
     known = before["flow_wanted_at"]
     is_news = wish.event_id != before["flow_event_id"] and (known is None or known < wish.state.as_of)
     if not (wish.moved and wish.by is not Actor.CHAT and same_stage and is_news):
         return {}
-    again = {"queued_at": None, "sent_as_of": None}
-    return {"flow_event_id": wish.event_id, "flow_wanted_at": wish.state.as_of, **again}
+    return {"flow_event_id": wish.event_id, "flow_wanted_at": wish.state.as_of, "sent_as_of": None, **_AGAIN}
+
+
+def _forgets(wish: Wish, before: Mapping[str, Any]) -> bool:
+    """Whether ManyChat shows another stage than was written there last: the chat has told one since."""
+    if not before or not wish.said:
+        return False
+    is_other = bool(json.loads(before["wanted"])["odoo_stage_id"] != wish.state.stage_id)
+    return wish.overruled or is_other or not _is_sent(before)
+
+
+def _is_sent(row: Mapping[str, Any]) -> bool:
+    return row["sent_as_of"] is not None and row["sent_as_of"] >= row["wanted_as_of"]
 
 
 def unqueued(connection: sa.Connection, limit: int) -> Sequence[Any]:
@@ -236,7 +262,7 @@ def claim(connection: sa.Connection, manychat_id: str, as_of: datetime, lease: s
     if not connection.execute(take.values(values)).rowcount:
         return Idle.BUSY
     return Claim(
-        manychat_id, lease, json.loads(row.wanted), row.wanted_as_of, row.event_id, sent,
+        manychat_id, lease, json.loads(row.wanted), row.wanted_as_of, row.wanted_by, row.event_id, sent,
         row.refused_code is not None, row.attempts, row.flow_event_id, row.flow_wanted_at,
         traceparent.parse(row.traceparent or traceparent.of_event(row.event_id)),
     )  # fmt: skip
@@ -276,7 +302,8 @@ def finish(connection: sa.Connection, claim: Claim, sent: Values, refused: tuple
     now = database_clock.now(connection)
     flow = claim.flow_event_id
     has_no_other_flow = sa.or_(_W.flow_event_id.is_(None), _W.flow_event_id == (flow or ""))
-    is_newest = sa.and_(_W.wanted_as_of == claim.as_of, has_no_other_flow)
+    # Unless something was written meanwhile that this bridge knows nothing of.
+    is_newest = sa.and_(_W.wanted_as_of == claim.as_of, _W.forget == sa.false(), has_no_other_flow)
     values: dict[str, Any] = {
         "sent": to_json(sent),
         "sent_as_of": sa.case((is_newest, _W.wanted_as_of), else_=sa.null()),

@@ -406,6 +406,7 @@ manychat_echoes = Table(
     Column("stage", text(256), nullable=False),  # ManyChat's label
     Column("stage_id", Integer),  # ManyChat's number
     Column("as_of", Moment, nullable=False),  # of the state that was written
+    Column("by_chat", Boolean, nullable=False),  # the chat brought the opportunity into the stage
     Column("written_at", Moment, nullable=False),
     Column("event_id", key(64)),  # the event that brought it back
     Index("ix_manychat_echoes_manychat_id", "manychat_id", "written_at"),

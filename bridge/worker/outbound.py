@@ -237,11 +237,12 @@ def start(
     pace: Pace,
     odoo: Odoo | None,
     stop: threading.Event,
-) -> None:
+) -> CircuitBreaker:
     """Start the threads. ``stack`` waits for them: a call under way is finished.
 
     :param breakers: of SQL and the queue
     :param pace: of the queue
+    :return: ManyChat's
     """
     breaker = CircuitBreaker("ManyChat", manychat.probe)
     outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, pace, stop)
@@ -251,6 +252,7 @@ def start(
         # A call that trickles in for ever must not keep the process from ending.
         stack.callback(thread.join, END_WITHIN)
         thread.start()
+    return breaker
 
 
 def _periodic(

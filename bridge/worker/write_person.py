@@ -15,6 +15,7 @@ import sqlalchemy as sa
 import structlog
 
 from .. import metrics
+from ..contract.opportunity_state import Actor
 from ..errors import ManyChatRefused, ManyChatUnavailable
 from ..store import database_clock, manychat_echoes, manychat_flows, manychat_writes
 from ..store.engine import in_transaction
@@ -91,7 +92,8 @@ class PersonWriter:
         if not manychat_writes.begin(connection, claim, self.sent):
             raise LeaseEnds
         if writes_stage:
-            manychat_echoes.expect(connection, claim.manychat_id, claim.state, claim.as_of)
+            by_chat = claim.by == Actor.CHAT
+            manychat_echoes.expect(connection, claim.manychat_id, claim.state, claim.as_of, by_chat=by_chat)
 
     def _set_fields(self, fields: Values, gives_up: bool) -> None:
         values: dict[int, Any] = {_id(key): value for key, value in fields.items()}

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bridge.contract.event import Event, accept, from_envelope
+from bridge.contract.opportunity_state import Actor
 from bridge.contract.payloads import EventType
 from bridge.store import manychat_echoes, manychat_writes, schema
 from bridge.store.engine import in_transaction
@@ -53,6 +54,35 @@ def test_what_a_customer_does_is_no_echo(write_back: WriteBack) -> None:
         echo(write_back, {"stage_id": 24}, manychat_id="1002"),
     )
     assert recognise(write_back, other, late, before, stranger) == [None] * 4
+
+
+def test_an_event_of_before_is_no_echo_however_late_it_arrives(write_back: WriteBack) -> None:
+    write_back.want(wish())
+    write_back.work()
+    late = echo(write_back, {"stage_id": 24})
+    payload = {"manychat_id": "1001", "state": {"stage_id": 24, "date": (NOON - timedelta(hours=6)).isoformat()}}
+    old = accept(EventType.OPPORTUNITY, payload, received_at=late.received_at, source="odoo")
+    assert recognise(write_back, old, late) == [None, NOON]
+
+
+def test_a_customer_who_comes_back_to_a_stage_is_no_echo(write_back: WriteBack) -> None:
+    write_back.want(wish(0, by=Actor.CHAT, said=True))
+    write_back.work()
+    write_back.want(wish(1, by=Actor.CHAT, said=True, stage_id=7, manychat_stage="Cierre", manychat_stage_id=25))
+    write_back.work()
+    assert recognise(write_back, echo(write_back, {"stage_id": 24})) == [None]
+    # What a person decided, the chat did not enter: its echo may come after that of the next one.
+    write_back.want(wish(2))
+    write_back.want(wish(2.5))
+    write_back.work()
+    assert recognise(write_back, echo(write_back, {"stage_id": 24})) == [NOON + timedelta(minutes=2.5)]
+
+
+def test_a_stage_that_the_chat_entered_is_expected_back_for_a_minute(write_back: WriteBack) -> None:
+    write_back.want(wish(0, by=Actor.CHAT, said=True))
+    write_back.work()
+    assert recognise(write_back, echo(write_back, {"stage_id": 24}, after=61)) == [None]
+    assert recognise(write_back, echo(write_back, {"stage_id": 24}, after=59)) == [NOON]
 
 
 def test_an_echo_happened_when_its_state_was_read_and_its_envelope_says_so(write_back: WriteBack) -> None:

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from bridge.contract.opportunity_state import Actor
 from bridge.errors import ManyChatUnavailable
 from bridge.manychat import ManyChat
-from bridge.store import manychat_flows, schema
+from bridge.store import manychat_flows, manychat_writes, schema
 from bridge.store.engine import create_engine, in_transaction
+from bridge.store.manychat_writes import Idle
 from bridge.worker import outbound, outbound_queue
 from bridge.worker.manychat_pace import PacedManyChat
 
@@ -92,7 +93,60 @@ def test_a_stale_event_of_the_chat_has_the_stage_written_again(write_back: Write
     write_back.want(wish(0))
     write_back.work()
     write_back.manychat.people["1001"][11] = "Cierre"
-    write_back.want(wish(1, by=Actor.CHAT, overruled=True))
+    write_back.want(wish(1, by=Actor.CHAT, said=True, overruled=True))
+    write_back.work()
+    assert write_back.manychat.people["1001"][11] == "Seguimiento"
+
+
+def test_a_stage_that_the_chat_left_meanwhile_is_written_again_although_it_was_written_before(
+    write_back: WriteBack,
+) -> None:
+    write_back.want(wish(0))
+    write_back.work()
+    write_back.manychat.people["1001"][11] = "Cierre"
+    chat = wish(1, by=Actor.CHAT, said=True, stage_id=7, manychat_stage="Cierre", manychat_stage_id=25)
+    write_back.want(chat)
+    write_back.want(wish(2))
+    write_back.work()
+    assert write_back.manychat.people["1001"][11] == "Seguimiento"
+
+
+def test_what_the_chat_told_before_a_decision_counts_although_it_comes_after_it(write_back: WriteBack) -> None:
+    write_back.want(wish(0))
+    write_back.work()
+    write_back.want(wish(2))
+    write_back.manychat.people["1001"][11] = "Cierre"
+    write_back.want(wish(1, by=Actor.CHAT, said=True, stage_id=7, manychat_stage="Cierre", manychat_stage_id=25))
+    write_back.work()
+    assert write_back.manychat.people["1001"][11] == "Seguimiento"
+
+
+def test_two_events_of_one_batch_are_both_heard(write_back: WriteBack) -> None:
+    write_back.want(wish(0, by=Actor.CHAT, said=True))
+    write_back.work()
+    write_back.manychat.people["1001"][11] = "Cierre"
+    moved, stale = wish(1, by=Actor.CHAT, said=True), wish(1, by=Actor.CHAT, said=True, overruled=True)
+    write_back.want(moved, stale)
+    write_back.work()
+    assert write_back.manychat.people["1001"][11] == "Seguimiento"
+
+
+def test_an_older_state_that_comes_after_an_equal_newer_one_changes_nothing(write_back: WriteBack) -> None:
+    write_back.want(wish(0))
+    write_back.work()
+    write_back.want(wish(2))
+    write_back.want(wish(1, status="deleted"))
+    write_back.work()
+    assert write_back.manychat.people["1001"][14] == "open"
+    assert len(write_back.manychat.calls) == 1
+
+
+def test_what_the_chat_told_during_a_write_is_not_taken_for_written(write_back: WriteBack) -> None:
+    write_back.want(wish(0))
+    claim = in_transaction(write_back.engine, manychat_writes.claim, "1001", wish(0).state.as_of, "a")
+    assert not isinstance(claim, Idle)
+    in_transaction(write_back.engine, manychat_writes.write_again, "1001")
+    assert in_transaction(write_back.engine, manychat_writes.finish, claim, {"field:11": "Seguimiento"}, None)
     write_back.work()
     assert write_back.manychat.people["1001"][11] == "Seguimiento"
 

@@ -108,7 +108,7 @@ def write_back(engine: sa.Engine, manychat_queue: Queue, manychat: ManyChatStand
 
 
 def wish(minute: float = 0, manychat_id: str = "1001", event_id: str = "", **more: Any) -> Wish:
-    kinds = {name: more.pop(name) for name in ("by", "moved", "overruled") if name in more}
+    kinds = {name: more.pop(name) for name in ("by", "moved", "said", "overruled") if name in more}
     fields = {
         "lead_id": 1, "as_of": NOON + timedelta(minutes=minute), "status": "open", "stage_id": 6,
         "manychat_stage": "Seguimiento", "manychat_stage_id": 24, "salesperson": "Laura Prueba", **more,

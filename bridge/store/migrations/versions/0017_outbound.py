@@ -76,6 +76,7 @@ def upgrade() -> None:
         sa.Column("stage", text(256), nullable=False),
         sa.Column("stage_id", sa.Integer),
         sa.Column("as_of", Moment, nullable=False),
+        sa.Column("by_chat", sa.Boolean, nullable=False),
         sa.Column("written_at", Moment, nullable=False),
         sa.Column("event_id", key(64)),
         **place(),
