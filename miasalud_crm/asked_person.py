@@ -25,7 +25,7 @@ _SELECT = """
       LEFT JOIN res_partner person ON person.id = salesperson.partner_id
       LEFT JOIN manychat_advisor advisor ON advisor.id = lead.manychat_medical_advisor_id
      WHERE identity.manychat_id = %(manychat_id)s
-""".format(home=HOME, stage=in_language("stage.name"))
+""".replace("{home}", HOME).replace("{stage}", in_language("stage.name"))
 
 
 def find(env, manychat_id):
