@@ -1,8 +1,8 @@
 """The back-fill: make SQL's opportunities what Odoo's are, also where no decision has told of it.
 
 Odoo is asked page by page for all opportunities that follow a conversation; then SQL's own are looked up there, which
-finds those that Odoo has deleted. The history gets users' moves from before Odoo recorded decisions. It is safe beside running bridges: a later state is never replaced. The position is
-kept in SQL, so a run that was interrupted goes on.
+finds those that Odoo has deleted. The history gets users' moves from before Odoo recorded decisions. It is safe beside
+running bridges: a later state is never replaced. The position is kept in SQL, so a run that was interrupted goes on.
 """
 
 from __future__ import annotations

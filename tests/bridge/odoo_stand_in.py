@@ -316,10 +316,8 @@ class OdooStandIn:
     def call(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
         if (model, method) == ("crm.lead", "manychat_apply"):
             return self.manychat_apply(**arguments)
-        if (model, method) == ("crm.lead", "manychat_get_states") and self.tells_states:
-            return self.manychat_get_states(**arguments)
-        if (model, method) == ("crm.lead", "manychat_get_stage_history") and self.tells_states:
-            return self.manychat_get_stage_history(**arguments)
+        if method in ("manychat_get_states", "manychat_get_stage_history") and self.tells_states:
+            return getattr(self, method)(**arguments)
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
             return {"discarded": dict(self.discarded), **self.told} if self.takes_reports else True

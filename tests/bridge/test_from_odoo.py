@@ -222,8 +222,16 @@ def test_one_whose_state_this_bridge_cannot_read_is_not_taken_for_deleted(world:
 
 def past_move(key: str, before: str | None, after: str | None, day: int, **more: Any) -> dict[str, Any]:
     return {
-        **{"manychat_id": "MC1", "lead_id": 1, "key": key, "stage_from": before, "stage_to": after, "event_id": None},
-        **{"moment": f"2025-01-{day:02}T08:00:00.000000Z", "moved_by": "person", "user_id": 9, "status": "open"},
+        "manychat_id": "MC1",
+        "lead_id": 1,
+        "key": key,
+        "stage_from": before,
+        "stage_to": after,
+        "moment": f"2025-01-{day:02}T08:00:00.000000Z",
+        "moved_by": "person",
+        "user_id": 9,
+        "event_id": None,
+        "status": "open",
         **more,
     }
 
