@@ -344,10 +344,26 @@ def mark_reported(connection: sa.Connection, rows: Iterable[Any]) -> None:
         connection.execute(manychat_writes.update().where(*same).values(to_report=False))
 
 
-def waiting(connection: sa.Connection) -> tuple[int, int]:
-    """How many people's states are not written yet, and of how many ManyChat refused the newest one."""
-    unsent, refused = (
-        connection.scalar(sa.select(sa.func.count()).select_from(manychat_writes).where(condition)) or 0
-        for condition in (_IS_UNSENT, _W.refused_code.is_not(None))
-    )
-    return unsent, refused
+@dataclass(frozen=True)
+class Summary:
+    """What operators see of write-back.
+
+    :ivar waiting: people whose state is not written yet
+    :ivar waits_since: since when the first of them waits
+    :ivar refused: people of whom ManyChat refused the newest state
+    """
+
+    enabled: bool
+    waiting: int = 0
+    waits_since: datetime | None = None
+    refused: int = 0
+
+
+def summary(connection: sa.Connection) -> Summary:
+    """How many people wait, and how many were refused, while write-back is on."""
+    if not rules(connection).enabled:
+        return Summary(enabled=False)
+    columns = sa.select(sa.func.count(), sa.func.min(_W.updated_at)).select_from(manychat_writes).where(_IS_UNSENT)
+    waiting, since = connection.execute(columns).one()
+    refused = sa.select(sa.func.count()).select_from(manychat_writes).where(_W.refused_code.is_not(None))
+    return Summary(True, waiting, since, connection.scalar(refused) or 0)

@@ -98,5 +98,5 @@ class PacedManyChat:
 
         :raises ManyChatUnavailable:
         """
-        self.call(self.client.probe)
+        self.call(self.client.get_account)
         in_transaction(self._engine, manychat_slots.succeeded)

@@ -120,9 +120,11 @@ class Outbound:
             return []
         try:
             # Nor is ManyChat asked while nothing waits.
-            if not manychat.is_closed() and not self._queue.depth():
-                return self._wait()
-            if not manychat.wait_until_closed(self._stop):
+            if not manychat.is_closed():
+                if not self._queue.depth():
+                    return self._wait()
+                # Meanwhile it may have been switched off.
+                manychat.wait_until_closed(self._stop)
                 return []
             messages = self._queue.receive(PAGE, VISIBILITY)
         except QueueMissing:
@@ -203,6 +205,15 @@ class Outbound:
         return None, None
 
 
+def probe(engine: sa.Engine, manychat: PacedManyChat) -> None:
+    """Find out whether ManyChat takes calls; none is made while write-back is off.
+
+    :raises Outage:
+    """
+    if read(engine, manychat_writes.rules).enabled:
+        manychat.probe()
+
+
 def report(engine: sa.Engine, odoo: Odoo) -> None:
     """Report to Odoo what ManyChat answered, for people to see on the opportunity.
 
@@ -244,7 +255,7 @@ def start(
     :param pace: of the queue
     :return: ManyChat's
     """
-    breaker = CircuitBreaker("ManyChat", manychat.probe)
+    breaker = CircuitBreaker("ManyChat", partial(probe, engine, manychat))
     outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, pace, stop)
     threads: list[threading.Thread] = [*_periodic(engine, queue, pace, odoo, stop)]
     threads += [threading.Thread(target=outbound.run, name=f"outbound_{each}", daemon=True) for each in range(THREADS)]
