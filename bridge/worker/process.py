@@ -187,7 +187,8 @@ def _start_outbound(
     outbound_queue = connect.open_queue(settings, OUTBOUND_QUEUE)
     stack.callback(outbound_queue.close)
     manychat = PacedManyChat(client, engine, settings.manychat_calls_per_second, stop)
-    breaker = outbound.start(stack, engine, outbound_queue, manychat, breakers, Pauses(engine), odoo, stop)
+    pace = Pace(settings.poll_interval)
+    breaker = outbound.start(stack, engine, outbound_queue, manychat, breakers, Pauses(engine), pace, odoo, stop)
     # Whatever ends this process, the threads must hear of it before they are waited for.
     stack.callback(stop.set)
     return breaker

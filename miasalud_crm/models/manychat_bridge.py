@@ -9,6 +9,8 @@ from ..rights import bridge_only
 ENDED_SHOWN = 100
 #: Most discarded events in one answer to a heartbeat. The next heartbeat comes half a minute later.
 DISCARDS_PER_ANSWER = 500
+#: The first version of the bridge that takes decisions: major and minor number.
+TAKES_DECISIONS = (0, 7)
 
 
 class ManychatBridge(models.Model):
@@ -141,6 +143,12 @@ class ManychatBridge(models.Model):
     def _running(self):
         """Those with a recent heartbeat that have not signed off. One that stands still is among them."""
         return self.search([("stopped", "=", False), ("last_seen", ">", fields.Datetime.now() - SILENT_AFTER)])
+
+    def _takes_decisions(self):
+        """Whether it takes what users decide off its queue. The version that a person's own build has counts as new."""
+        self.ensure_one()
+        numbers = (self.version or "").split(".")[:2]
+        return not all(number.isdecimal() for number in numbers) or tuple(map(int, numbers)) >= TAKES_DECISIONS
 
     def _as_json(self):
         self.ensure_one()

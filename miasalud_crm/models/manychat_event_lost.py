@@ -40,8 +40,8 @@ class ManychatEvent(models.Model):
         Most of them wait or are being retried. Only the bridge can find out which ones their queue has lost: it knows
         what it has received.
 
-        :return list: of dicts, oldest first, at most 500: ``event_id``, ``type``, ``manychat_id``, ``retries``,
-            ``trace_id``, ``queued_at`` (ISO 8601, UTC)
+        :return list: of dicts, oldest first and decisions after all others, at most 500: ``event_id``, ``type``,
+            ``manychat_id``, ``retries``, ``trace_id``, ``queued_at`` (ISO 8601, UTC)
         :raises AccessError: the caller is not in that group
         """
         parameter = self.env["ir.config_parameter"].get_param(OVERDUE_PARAMETER)
@@ -49,7 +49,8 @@ class ManychatEvent(models.Model):
         if minutes <= 0:
             return []
         self.flush_model()
-        # Rows that no relay has queued came with the bridge's report.
+        # Rows that no relay has queued came with the bridge's report. Decisions come last: a bridge older than they are
+        # leaves them alone, and they would hide what the other queues have lost.
         self.env.cr.execute(
             """
             SELECT event_id, type, COALESCE(manychat_id, ''), COALESCE(retries, 0), traceparent,
@@ -59,7 +60,7 @@ class ManychatEvent(models.Model):
                AND COALESCE(queued_at, create_date) < (now() AT TIME ZONE 'UTC') - make_interval(mins => %(minutes)s)
                AND COALESCE(queued_at, create_date) < (now() AT TIME ZONE 'UTC') - make_interval(
                        mins => LEAST(%(minutes)s * (2 ^ LEAST(COALESCE(resends, 0), 16)), %(longest)s)::int)
-             ORDER BY COALESCE(queued_at, create_date), id LIMIT %(most)s
+             ORDER BY type = 'decision', COALESCE(queued_at, create_date), id LIMIT %(most)s
             """,
             {"minutes": minutes, "longest": max(minutes, LONGEST_MINUTES), "most": OVERDUE_PER_ANSWER},
         )

@@ -195,6 +195,13 @@ class ManychatSetup(models.AbstractModel):
             text = " ".join(self._stuck_sentence(bridge) for bridge in stuck[:SHOWN])
             if len(stuck) > SHOWN:
                 text = text + " " + self.env._("And %s more.", len(stuck) - SHOWN)
+        elif alive and not any(bridge._takes_decisions() for bridge in alive):
+            state = "warning"
+            text = self.env._(
+                "Running: %s. It is older than this app: what users decide about opportunities waits in the queue, and "
+                "none is lost. The server's administrator updates the bridge.",
+                self._bridge_sentence(alive[0]),
+            )
         elif alive:
             state = "done"
             text = self.env._("Running: %s.", "; ".join(self._bridge_sentence(bridge) for bridge in alive[:SHOWN]))

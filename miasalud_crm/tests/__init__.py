@@ -18,6 +18,7 @@ from . import test_decision_words
 from . import test_defaults
 from . import test_deliveries
 from . import test_demo
+from . import test_echo
 from . import test_erase
 from . import test_event_history
 from . import test_event_log

@@ -51,6 +51,12 @@ class TestLost(TransactionCase):
         self.assertTrue(item["queued_at"].endswith("+00:00"))
         self.assertEqual(item["trace_id"], older.trace_id)
 
+    def test_decisions_hide_no_event_of_the_other_queues(self):
+        """A bridge of the release before leaves decisions alone, however many they are."""
+        decision = self.event(1, minutes=1000, type="decision")
+        event = self.event(2, minutes=DEFAULT_OVERDUE_MINUTES + 1)
+        self.assertEqual(self.overdue(), [event.event_id, decision.event_id])
+
     def test_a_lost_event_goes_again_as_the_same_event(self):
         event = self.event(minutes=60)
         envelope = event._envelope()
