@@ -93,7 +93,7 @@ def test_a_dragged_card(odoo: OdooPage, world: World, hers: list[Chat]) -> None:
     (target,) = world.odoo("manychat.stage.map", "search_read", [["manychat_stage_id", "=", 17]], fields=["stage_id"])
     odoo.go("/odoo/crm")
     card = odoo.page.locator(".o_kanban_record", has_text=chat.manychat_id)
-    column = odoo.page.locator(f".o_kanban_group[data-id]:has(.o_column_title:text-is('{target['stage_id'][1]}'))")
+    column = odoo.page.locator(f".o_kanban_group[data-id]:has(.o_column_title:has-text('{target['stage_id'][1]}'))")
     card.hover()
     odoo.page.mouse.down()
     box: Any = column.bounding_box()
