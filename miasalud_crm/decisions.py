@@ -114,19 +114,35 @@ class Decisions:
     :ivar dict leads: lead id → values before, as the statement takes them
     :ivar dict links: ManyChat id → its opportunity before, as the statement takes it
     :ivar set written: ids of the events that were written before a savepoint
+    :ivar set in_write: ids of the leads whose ``write`` has not returned
+    :ivar dict recorded: of these, lead id → values when they were last recorded: another app may commit meanwhile
     """
 
     def __init__(self):
         # Odoo's retry of the transaction has another one; what it wrote before is rolled back.
         self.token = uuid4().hex
         self.leads, self.links, self.written = {}, {}, set()
+        self.in_write, self.recorded = set(), {}
 
     def __copy__(self):  # a savepoint that is rolled back goes back to it
         copied = Decisions()
         copied.token = self.token
         copied.leads, copied.links = dict(self.leads), {name: dict(link) for name, link in self.links.items()}
-        copied.written = set(self.written)
+        copied.written, copied.in_write, copied.recorded = set(self.written), set(self.in_write), dict(self.recorded)
         return copied
+
+    def go_on(self, before, lead_ids, made_by):
+        """Go on after a ``write``, in which another app may have committed or rolled back.
+
+        :param Decisions before: those of the transaction in which it began
+        :param set lead_ids: leads that it wrote
+        """
+        self.in_write -= lead_ids
+        if self.token != before.token:
+            # What is in the database since is what later changes are compared with.
+            for lead_id in lead_ids:
+                then = before.leads[lead_id] | before.recorded.get(lead_id, {})
+                self.leads.setdefault(lead_id, then | made_by)
 
 
 def decisions_of(env):
@@ -185,5 +201,7 @@ def _record(cr, uid):
     if undone := decisions.written - written:
         private_sql.fetch(cr, _FORGET, [list(undone)])
     decisions.written = written
+    for lead in env["crm.lead"].browse(decisions.in_write).exists():
+        decisions.recorded[lead.id] = lead._manychat_watched()
     if written:
         relay_thread.wake_after_commit(cr)
