@@ -72,7 +72,7 @@ class OdooRefused(Exception):
 class ManyChatUnavailable(Outage):
     """ManyChat is down, or gives answers that say nothing.
 
-    :ivar unsent: the request cannot have arrived
+    :ivar unsent: the request cannot have had an effect
     """
 
     dependency = "ManyChat"
@@ -83,17 +83,20 @@ class ManyChatUnavailable(Outage):
 
 
 class ManyChatMisconfigured(ManyChatUnavailable):
-    """ManyChat answers, but does not accept the token."""
+    """ManyChat answers, but does not accept the token. So it has done nothing."""
+
+    def __init__(self, message: str):
+        super().__init__(message, unsent=True)
 
 
 class ManyChatStopped(ManyChatUnavailable):
-    """ManyChat takes no calls for a while, because there were too many.
+    """ManyChat takes no calls for a while, because there were too many. So it has done nothing.
 
     :ivar seconds: for how long, if it says so
     """
 
     def __init__(self, message: str, seconds: float | None):
-        super().__init__(message)
+        super().__init__(message, unsent=True)
         self.seconds = seconds
 
 

@@ -1,12 +1,12 @@
 """Client of ManyChat's API: the few calls that write a decision to one person, and those that read what exists.
 
-Sources, as stored in 2026: ``https://api.manychat.com/swagger`` (the API's own text; base path, bearer token, names of
-the calls and arguments; sendFlow 20 a second, 100 for one person in an hour) and
-``https://help.manychat.com/hc/en-us/articles/14959510331420`` (token; a limit on requests, beyond which ManyChat may
-take none for 24 hours). Where the two differ, the stricter holds: see :mod:`bridge.store.manychat_slots`.
+Sources, as stored in 2026: the API's own text (``https://api.manychat.com/swagger``: bearer token, names of the calls
+and their arguments, a limit for each call, answers of HTTP 200 and 400 with ``status``, codes of what cannot be sent)
+and ``https://help.manychat.com/hc/en-us/articles/14959510331420`` (the token; beyond a limit ManyChat may take no calls
+for 24 hours). See :mod:`bridge.store.manychat_slots` for the limits.
 
-ManyChat answers most faults with HTTP 200 and ``"status": "error"``, without documented codes. So the text decides, and
-what is not understood counts as a refusal of this one call.
+Neither says what comes back for a wrong token, for a missing field or beyond a limit. So there the text decides, and
+what is not understood counts as a refusal of this one call. An error is known by ``status``, whatever HTTP says.
 
 Two calls are left out on purpose: ``/fb/page/removeTag`` deletes a tag for everyone, and ``createSubscriber`` makes
 people. ``/fb/subscriber/removeTag`` takes a tag from one person only.
@@ -18,6 +18,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -25,7 +26,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectTimeout
 
-from . import metrics, progress
+from . import metrics, progress, spans
 from .errors import ManyChatMisconfigured, ManyChatRefused, ManyChatStopped, ManyChatUnavailable
 
 URL = "https://api.manychat.com"
@@ -35,26 +36,29 @@ READ_SECONDS = 15
 #: Seconds without calls after an answer that says that ManyChat takes no more of them for a day.
 STOPPED_SECONDS = 24 * 3600
 
+#: Narrow: a person may have blocked the bot, and a value may be beyond a limit of its own.
 _STOPPED = re.compile(
-    r"(rate|requests?|calls?|api|quer\w+).{0,12}limit|limit.{0,12}(exceeded|reached)|too many (requests|calls|quer)"
-    r"|throttl|(account|requests?|calls|api|bot).{0,40}(blocked|suspended|stopped)",
+    r"\b(rate|requests?|calls?|quer(y|ies))\b.{0,20}\blimit|\blimit\b.{0,20}\b(requests?|calls?|quer(y|ies))\b"
+    r"|too many (requests|calls|queries)|throttl|\b(requests?|calls|api)\b.{0,30}\b(blocked|suspended|stopped)\b",
     re.IGNORECASE,
 )
-_A_DAY = re.compile(r"24\s*h|one day|blocked|suspend", re.IGNORECASE)
-_WRONG_TOKEN = re.compile(r"(token|api.?key|credential)|unauthori[sz]ed|not authori[sz]ed", re.IGNORECASE)
-_PASSING = re.compile(r"internal|temporar|try again|unavailable|timed? ?out", re.IGNORECASE)
-#: What a refusal means, by its text: the first that fits. Odoo's addon knows these codes.
-_CODES = (
-    (
-        "window_closed",
-        re.compile(r"24.?hour|message window|outside.*window|window.*(closed|expired)", re.IGNORECASE),
-    ),
-    (
-        "unknown_person",
-        re.compile(r"(subscriber|contact|user).*(not (exist|found)|does ?n.t exist|invalid)", re.IGNORECASE),
-    ),
-    ("missing", re.compile(r"(field|tag|flow|automation).*(not (exist|found)|does ?n.t exist|invalid)", re.IGNORECASE)),
+_A_DAY = re.compile(r"24\s*h|one day|a day|blocked|suspend", re.IGNORECASE)
+#: Narrow: other refusals speak of tokens too, such as those for one-time notifications.
+_WRONG_TOKEN = re.compile(
+    r"(wrong|invalid|bad|expired|unknown|no|missing).{0,12}\b(access |api.?|bearer )?(token|key|credentials?)\b"
+    r"|\b(api.?key|(access|api|bearer) token|^token)\b.{0,20}(wrong|invalid|expired|missing|not)"
+    r"|unauthori[sz]ed|not authori[sz]ed",
+    re.IGNORECASE,
 )
+_PASSING = re.compile(r"internal|temporar|try again|unavailable|timed? ?out", re.IGNORECASE)
+#: Codes of the API's own text for what a person cannot get more than a day after they wrote.
+_WINDOW_CODES = (3011, 3031)
+#: What a refusal means, by its text: the first that fits. Odoo's addon knows these codes.
+_CODES = {
+    "window_closed": r"(24|twenty.four).{0,3}h|message (tag|window)|outside.*window|window.*(closed|expired)",
+    "unknown_person": r"\b(subscriber|contact|user)\b.*(not (exist|found)|n.t (exist|found)|invalid)",
+    "missing": r"\b(field|tag|flow|automation)\b.*(not (exist|found)|n.t (exist|found)|invalid)",
+}
 
 
 class ManyChat:
@@ -131,6 +135,7 @@ class ManyChat:
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         progress.mark()
         started, result = time.monotonic(), "unavailable"
+        began = datetime.now(timezone.utc)
         try:
             answer = self._data(self._send(method, path, **request))
             result = "ok"
@@ -143,7 +148,9 @@ class ManyChat:
         else:
             return answer
         finally:
-            metrics.MANYCHAT.labels(path.rsplit("/", 1)[1], result).observe(time.monotonic() - started)
+            name = path.rsplit("/", 1)[1]
+            metrics.MANYCHAT.labels(name, result).observe(time.monotonic() - started)
+            spans.record_step("ManyChat", began, failed=result != "ok", method=name, result=result)
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         try:
@@ -169,6 +176,8 @@ class ManyChat:
         except ValueError:
             answer = None
         status, text = response.status_code, _text_of(answer)
+        if _is_error(answer) and answer.get("code") in _WINDOW_CODES:
+            raise ManyChatRefused("window_closed", text[:500])
         if status == 429 or (_is_error(answer) and _STOPPED.search(text)):
             raise ManyChatStopped("it takes no more calls for now", _pause(response, text))
         if status in (401, 403) or (_is_error(answer) and _WRONG_TOKEN.search(text)):
@@ -194,15 +203,20 @@ def _is_error(answer: Any) -> bool:
 
 
 def _text_of(answer: Any) -> str:
-    """What an answer says: its message and details, which the API's text does not describe further."""
+    """What an answer says: its message, and those of ``details.messages``, or whatever stands there."""
     if not isinstance(answer, dict):
         return ""
     details = answer.get("details")
-    return " ".join(str(part) for part in (answer.get("message"), json.dumps(details) if details else "") if part)
+    messages = details.get("messages") if isinstance(details, dict) else None
+    if isinstance(messages, list) and all(isinstance(each, dict) for each in messages):
+        parts = [each.get("message") for each in messages]
+    else:
+        parts = [json.dumps(details, ensure_ascii=False)] if details else []
+    return " ".join(str(part) for part in (answer.get("message"), *parts) if part)
 
 
 def _code(text: str) -> str | None:
-    return next((code for code, pattern in _CODES if pattern.search(text)), None)
+    return next((code for code, pattern in _CODES.items() if re.search(pattern, text, re.IGNORECASE)), None)
 
 
 def _pause(response: requests.Response, text: str) -> float | None:

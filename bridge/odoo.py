@@ -68,15 +68,20 @@ class Odoo:
         """
         return self._results(self._call("crm.lead", "manychat_apply", events=list(events)), events)
 
-    def heartbeat(self, name: str, version: str, stuck: Sequence[str] = ()) -> HeartbeatAnswer:
+    def heartbeat(
+        self, name: str, version: str, stuck: Sequence[str] = (), write_back: str | None = None
+    ) -> HeartbeatAnswer:
         """``manychat.bridge.heartbeat``: show Odoo that a bridge is alive.
 
         :param stuck: queues whose consumer stands still
+        :param write_back: one of :class:`bridge.contract.outcomes.WriteBackState`, if Odoo asks for it
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
         # Named only if there are any: an older addon does not know the argument, and then counts the bridge as silent.
-        more = {"stuck": list(stuck)} if stuck else {}
+        more: dict[str, Any] = {"stuck": list(stuck)} if stuck else {}
+        if write_back:
+            more["write_back"] = write_back
         answer = self._call("manychat.bridge", "heartbeat", name=name, version=version, **more)
         return HeartbeatAnswer.of(answer)
 

@@ -15,8 +15,9 @@ from .contract.opportunity_state import OpportunityState, Status
 
 #: Name of the rules among the settings of Odoo.
 SETTING = "write_back"
-#: What ManyChat may be shown, by key (``field:12``, ``tag:5``): a text, a number, or whether the person has the tag.
-Values = dict[str, str | int | bool]
+#: What ManyChat may be shown, by key (``field:12``, ``tag:5``): a text, a number, or whether the person has the tag;
+#: ``None``: not known.
+Values = dict[str, str | int | bool | None]
 
 
 class Target(BaseModel):
@@ -55,10 +56,10 @@ class Rules(BaseModel):
     flows: Mapping[str, Flow] = {}
 
     def values(self, state: Mapping[str, Any]) -> Values:
-        """What ManyChat must show of ``state``, as :func:`shown` made it."""
+        """What ManyChat must show of ``state``, as :func:`shown` made it. A status that is not known shows nowhere."""
         values: Values = {}
         status = state["status"]
-        if self.status_field:
+        if self.status_field and status:
             values[f"field:{self.status_field.id}"] = status
         if status != Status.DELETED:
             if self.stage_field and state["stage"]:
@@ -68,14 +69,14 @@ class Rules(BaseModel):
             if self.salesperson_field:
                 values[f"field:{self.salesperson_field.id}"] = state["salesperson"] or ""
         for tag, tagged in ((self.won_tag, Status.WON), (self.lost_tag, Status.LOST)):
-            if tag:
+            if tag and status:
                 values[f"tag:{tag.id}"] = status == tagged
         return values
 
     def flow(self, state: Mapping[str, Any]) -> Flow | None:
         """The flow that belongs to the stage of ``state``."""
-        is_closed = state["status"] in (Status.LOST, Status.DELETED)
-        return None if is_closed else self.flows.get(str(state["odoo_stage_id"]))
+        is_worked_on = state["status"] in (Status.OPEN, Status.WON)
+        return self.flows.get(str(state["odoo_stage_id"])) if is_worked_on else None
 
     def has_stage(self, changes: Mapping[str, Any]) -> bool:
         """Whether ``changes`` write the stage."""
@@ -98,5 +99,5 @@ def shown(state: OpportunityState) -> dict[str, Any]:
         "stage_id": state.manychat_stage_id,
         "odoo_stage_id": state.stage_id,
         "salesperson": state.salesperson,
-        "status": state.status.value,
+        "status": state.status and state.status.value,
     }

@@ -38,6 +38,8 @@ from .event_ids import SHORTEST, WHOLE
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: Hexadecimal digits of a trace's id.
+TRACE_DIGITS = 32
 #: Messages of each queue that are searched: the queue does not show more without receiving them.
 PEEKED = 32
 
@@ -160,6 +162,8 @@ def _ids_like(systems: _Systems, beginning: str) -> list[str]:
     """Ids with this beginning, or of the trace with this id, from all systems."""
     ids = {row.event_id for row in systems.sql(store_history.events_with_prefix, beginning) or []}
     ids |= set(systems.sql(store_history.dead_lettered_with_prefix, beginning) or [])
+    if len(beginning) == TRACE_DIGITS:
+        ids |= set(systems.sql(store_history.events_of_trace, beginning) or [])
     ids |= {row["event_id"] for row in systems.odoo(event_id=beginning)}
     for event_id, message in systems.waiting().items():
         if event_id.startswith(beginning) or message["trace_id"] == beginning:
@@ -227,10 +231,9 @@ def _history(systems: _Systems, event_id: str) -> dict[str, Any]:
     opportunity = _json(kept.opportunity) if kept and kept.opportunity else None
     history = {
         "event_id": event_id,
-        # The audit does not keep a trace that the sender named.
         "trace_id": next(
             (part["trace_id"] for part in (odoo, waiting) if part and part.get("trace_id")),
-            traceparent.trace_id(traceparent.of_event(event_id)),
+            traceparent.trace_id((audit and audit["traceparent"]) or traceparent.of_event(event_id)),
         ),
         "manychat_id": who or (letter and letter["manychat_id"]),
         "type": next((part["type"] for part in (audit, odoo, waiting, letter) if part), None),

@@ -35,6 +35,16 @@ def events_with_prefix(connection: sa.Connection, prefix: str) -> list[AuditSumm
     return [AuditSummary._make(row) for row in connection.execute(statement.order_by(audit.c.event_id).limit(LIMIT))]
 
 
+def events_of_trace(connection: sa.Connection, trace_id: str) -> list[str]:
+    """Ids of the events of a trace that does not follow from their id: the sender named it, or its span began it.
+
+    :param trace_id: 32 hexadecimal digits
+    """
+    named = audit.c.traceparent.is_not(None) & _begins_with(audit.c.traceparent, f"00-{trace_id}-")
+    statement = sa.select(audit.c.event_id).where(named).order_by(audit.c.traceparent)
+    return [row[0] for row in connection.execute(statement.limit(LIMIT))]
+
+
 def events_of(connection: sa.Connection, manychat_id: str) -> list[AuditSummary]:
     """Audit rows of a person's newest events, newest first."""
     statement = _columns(audit, AuditSummary._fields).where(audit.c.manychat_id == manychat_id)

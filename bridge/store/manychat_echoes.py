@@ -5,7 +5,7 @@ An echo says nothing new. As an event of its own date it would be newer than wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,43 +15,52 @@ import sqlalchemy as sa
 from ..contract.event import Event
 from ..contract.payloads import Opportunity
 from ..contract.text import normalized
-from . import database_clock, manychat_writes
+from . import database_clock
 from .schema import manychat_echoes
 from .upsert import find
 
 _E = manychat_echoes.c
 #: An event that comes later is what a customer did.
 ECHO_WITHIN = timedelta(minutes=15)
+#: The same for a stage that the chat itself entered: it may leave it and come back soon.
+CHAT_ECHO_WITHIN = timedelta(minutes=1)
 #: The clocks of SQL and of the webhook may differ so much.
-SKEW = timedelta(minutes=1)
+SKEW = timedelta(minutes=5)
 #: An event that comes again is recognised for this long.
 KEPT = timedelta(days=7)
 
 
-def expect(connection: sa.Connection, manychat_id: str, state: Mapping[str, Any], as_of: datetime) -> None:
-    """Note, before the call, that a stage is written. Writing the same state again expects no second echo."""
-    stage = str(state["stage"] or state["stage_id"])
+def expect(
+    connection: sa.Connection, manychat_id: str, state: Mapping[str, Any], as_of: datetime, *, by_chat: bool = False
+) -> None:
+    """Note, before the call, that a stage is written. Writing the same state again expects no second echo.
+
+    :param by_chat: the chat itself brought the opportunity into the stage
+    """
+    now = database_clock.now(connection)
     same = (_E.manychat_id == manychat_id, _E.as_of == as_of)
-    if connection.execute(sa.select(_E.id).where(*same)).first():
+    # An attempt of hours ago may have failed: the echo is that of this one.
+    if connection.execute(manychat_echoes.update().where(*same).values(written_at=now)).rowcount:
         return
+    stage = str(state["stage"] or state["stage_id"])
     row = {"manychat_id": manychat_id, "stage": stage, "stage_id": state["stage_id"], "as_of": as_of}
-    connection.execute(manychat_echoes.insert(), {**row, "written_at": database_clock.now(connection)})
+    connection.execute(manychat_echoes.insert(), {**row, "by_chat": by_chat, "written_at": now})
 
 
 def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]:
-    """The same events, those marked that only repeat what we wrote. An event is always marked the same way."""
-    if not manychat_writes.rules(connection).enabled:
-        return list(events)
-    known = find(connection, sa.select(_E.event_id, _E.as_of), _E.event_id, [event.id for event in events])
-    echoes = {row.event_id: row.as_of for row in known}
-    people = {event.manychat_id for event in events if event.id not in echoes}
-    open_rows = sa.select(manychat_echoes).where(_E.event_id.is_(None)).order_by(_E.id)
-    written = list(find(connection, open_rows, _E.manychat_id, people))
+    """The same events, those marked that only repeat what we wrote. An event is always marked the same way.
+
+    Also while write-back is off: what was written just before comes back as well.
+    """
+    people = {event.manychat_id for event in events}
+    rows = list(find(connection, sa.select(manychat_echoes).order_by(_E.id), _E.manychat_id, people))
+    echoes = {row.event_id: row.as_of for row in rows}
+    written = [row for row in rows if row.event_id is None]
     marked = {}
     for event in sorted(events, key=lambda each: (each.received_at, each.id)):
         as_of = echoes.get(event.id)
         for row in written if as_of is None else ():
-            if _repeats(event, row) and _take(connection, row.id, event.id):
+            if _repeats(event, row) and not _has_come_back(event, row, rows) and _take(connection, row.id, event.id):
                 as_of = row.as_of
                 written.remove(row)
                 break
@@ -67,13 +76,26 @@ def purge(connection: sa.Connection) -> None:
 def _repeats(event: Event, row: sa.Row[Any]) -> bool:
     if event.manychat_id != row.manychat_id or not isinstance(event.payload, Opportunity):
         return False
-    if not row.written_at - SKEW <= event.received_at <= row.written_at + ECHO_WITHIN:
+    if event.source == "cli":  # no push of ManyChat
+        return False
+    # By the sender's own date, too: an event of before has a date that keeps it in its place, and is no echo.
+    latest = row.written_at + (CHAT_ECHO_WITHIN if row.by_chat else ECHO_WITHIN)
+    if not all(row.written_at - SKEW <= moment <= latest for moment in (event.received_at, event.occurred_at)):
         return False
     state = event.payload.state
     # The number wins where both come, as in the stage map.
     if state.stage_id is not None:
         return bool(state.stage_id == row.stage_id)
     return state.stage is not None and _alike(state.stage) == _alike(row.stage)
+
+
+def _has_come_back(event: Event, row: sa.Row[Any], rows: Iterable[sa.Row[Any]]) -> bool:
+    """Whether the chat, which entered the stage, has left it since: then the event is the customer's return."""
+    return bool(row.by_chat) and any(
+        (other.manychat_id, other.stage_id != row.stage_id or other.stage != row.stage) == (row.manychat_id, True)
+        and row.written_at < other.written_at < event.received_at
+        for other in rows
+    )
 
 
 def _alike(label: str) -> str:

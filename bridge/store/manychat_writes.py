@@ -11,20 +11,24 @@ import enum
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import sqlalchemy as sa
 
+from ..contract import traceparent
+from ..contract.fields import format_datetime, to_datetime
 from ..contract.opportunity_state import Actor, OpportunityState
 from ..write_back import SETTING, Rules, Values, rules_of, shown
 from . import database_clock, odoo_settings
-from .schema import manychat_writes
+from .schema import audit, manychat_writes
 from .upsert import find, to_json
 
 _W = manychat_writes.c
-#: Seconds for which a bridge may write to one person. Twice the longest wait for answers to a person's calls.
-LEASE = 120
+#: Name, among the settings of Odoo, of the moment when write-back was switched on last.
+SINCE = "write_back_since"
+#: Seconds for which a bridge may write to one person. Where calls take so long that it may end, the rest waits.
+LEASE = 60
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Wish:
     """A state that came to SQL.
 
     :ivar moved: it is a decision that brought the opportunity into its stage
-    :ivar overruled: ManyChat told another stage than the state has, so it shows that other stage
+    :ivar said: the chat told a stage by this event, so ManyChat shows that stage from before the event on
+    :ivar overruled: the stage that it told is not that of the state
     """
 
     manychat_id: str
@@ -40,6 +45,7 @@ class Wish:
     by: Actor
     event_id: str
     moved: bool = False
+    said: bool = False
     overruled: bool = False
 
 
@@ -48,19 +54,36 @@ class Claim:
     """A person to whom this bridge may write now.
 
     :ivar state: as :func:`bridge.write_back.shown` made it
-    :ivar sent: what ManyChat has, as far as is known
+    :ivar by: who brought the opportunity into it: value of :class:`bridge.contract.opportunity_state.Actor`
+    :ivar sent: what ManyChat has; ``None`` of what it may have
     :ivar was_refused: ManyChat refused what was sent before
+    :ivar attempts: in vain, to write this state
+    :ivar traceparent: of the event that brought the state; empty if its id is none of an event's
     """
 
     manychat_id: str
     lease: str
     state: Mapping[str, Any]
     as_of: datetime
+    by: str
     event_id: str
     sent: Values
     was_refused: bool
+    attempts: int
     flow_event_id: str | None
     flow_wanted_at: datetime | None
+    traceparent: str
+
+    @property
+    def trace_id(self) -> str:
+        return traceparent.trace_id(self.traceparent)
+
+
+_IS_UNSENT = _W.sent_as_of.is_(None)
+
+
+#: It is put on the queue once more.
+_AGAIN = {"queued_at": None}
 
 
 class Idle(enum.Enum):
@@ -79,13 +102,30 @@ def rules(connection: sa.Connection) -> Rules:
     return rules_of(odoo_settings.get(connection, SETTING))
 
 
+def take_over(connection: sa.Connection, settings: Mapping[str, Any]) -> list[str]:
+    """Store settings of Odoo. What people decided before write-back was switched on is not written.
+
+    :return: names of those that changed
+    """
+    was_on = rules(connection).enabled
+    changed = odoo_settings.take_over(connection, settings)
+    if SETTING in changed and rules(connection).enabled and not was_on:
+        now = database_clock.now(connection)
+        odoo_settings.take_over(connection, {SINCE: format_datetime(now)})
+        done = {"sent_as_of": _W.wanted_as_of, "queued_at": now, "flow_event_id": None, "flow_wanted_at": None}
+        connection.execute(manychat_writes.update().where(_IS_UNSENT).values(done))
+    return changed
+
+
 def want(connection: sa.Connection, wishes: Collection[Wish]) -> None:
-    """Note what ManyChat should show. Nothing happens while write-back is off.
+    """Note what ManyChat should show, of states since write-back was switched on. Nothing happens while it is off.
 
     Call it in the transaction that writes the states, with their opportunities locked.
     """
     if not wishes or not rules(connection).enabled:
         return
+    since = _switched_on_at(connection)
+    wishes = [wish for wish in wishes if wish.state.as_of >= since]
     now = database_clock.now(connection)
     found = find(connection, sa.select(manychat_writes), _W.manychat_id, {wish.manychat_id for wish in wishes})
     rows: dict[str, dict[str, Any]] = {row.manychat_id: dict(row._mapping) for row in found}
@@ -93,7 +133,7 @@ def want(connection: sa.Connection, wishes: Collection[Wish]) -> None:
         before = rows.get(wish.manychat_id)
         if before is None:
             values = {**_changes(wish, {}), "manychat_id": wish.manychat_id, "created_at": now, "updated_at": now}
-            values = {"forget": False, "to_report": False, **values}
+            values = {"forget": False, "to_report": False, "attempts": 0, **values}
             connection.execute(manychat_writes.insert().values(values))
         elif changes := _later(wish, before) if wish.state.as_of <= before["wanted_as_of"] else _changes(wish, before):
             values = {**changes, "updated_at": now}
@@ -103,60 +143,89 @@ def want(connection: sa.Connection, wishes: Collection[Wish]) -> None:
         rows[wish.manychat_id] = {**(before or {}), **values}
 
 
+def _switched_on_at(connection: sa.Connection) -> datetime:
+    since = to_datetime(odoo_settings.get(connection, SINCE))
+    return since if isinstance(since, datetime) else datetime.min.replace(tzinfo=timezone.utc)
+
+
 def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
     """What a newer state changes in the row; nothing if ManyChat shows the same of it."""
     state = to_json(shown(wish.state))
     starts_flow = wish.moved and wish.by is not Actor.CHAT
-    if before and before["wanted"] == state and not starts_flow and not wish.overruled:
-        return {}
+    forgets = _forgets(wish, before)
+    if before and before["wanted"] == state and not starts_flow and not forgets:
+        # Nothing to write, and yet an older state that comes after this one must not count as newer.
+        return {"wanted_as_of": wish.state.as_of, **({"sent_as_of": wish.state.as_of} if _is_sent(before) else _AGAIN)}
     changes: dict[str, Any] = {
         "wanted": state,
         "wanted_as_of": wish.state.as_of,
         "wanted_by": wish.by.value,
         "event_id": wish.event_id,
         "queued_at": None,
+        "sent_as_of": None,
+        "attempts": 0,
     }
     stage_before = json.loads(before["wanted"])["odoo_stage_id"] if before else None
     if starts_flow:
         changes |= {"flow_event_id": wish.event_id, "flow_wanted_at": wish.state.as_of}
     elif not before or stage_before != wish.state.stage_id:
         changes |= {"flow_event_id": None, "flow_wanted_at": None}
-    return changes | ({"forget": True} if wish.overruled else {})
+    return changes | ({"forget": True} if forgets else {})
 
 
 def _later(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What an older state changes that comes after a newer one: the flow of a stage that did not change since."""
+    """What an older state changes that comes after a newer one: the flow of a stage that did not change since.
+
+    And what ManyChat shows, if the chat told another stage: ManyChat may have got the newer one before that.
+    """
+    if _forgets(wish, before):
+        return {"forget": True, "sent_as_of": None, **_AGAIN}
     same_stage = json.loads(before["wanted"])["odoo_stage_id"] == wish.state.stage_id
     known = before["flow_wanted_at"]
     is_news = wish.event_id != before["flow_event_id"] and (known is None or known < wish.state.as_of)
     if not (wish.moved and wish.by is not Actor.CHAT and same_stage and is_news):
         return {}
-    again = {"queued_at": None, "sent_as_of": None}
-    return {"flow_event_id": wish.event_id, "flow_wanted_at": wish.state.as_of, **again}
+    return {"flow_event_id": wish.event_id, "flow_wanted_at": wish.state.as_of, "sent_as_of": None, **_AGAIN}
+
+
+def _forgets(wish: Wish, before: Mapping[str, Any]) -> bool:
+    """Whether ManyChat shows another stage than was written there last: the chat has told one since."""
+    if not before or not wish.said:
+        return False
+    is_other = bool(json.loads(before["wanted"])["odoo_stage_id"] != wish.state.stage_id)
+    return wish.overruled or is_other or not _is_sent(before)
+
+
+def _is_sent(row: Mapping[str, Any]) -> bool:
+    return row["sent_as_of"] is not None and row["sent_as_of"] >= row["wanted_as_of"]
 
 
 def unqueued(connection: sa.Connection, limit: int) -> Sequence[Any]:
     """States that are not on the queue: ``manychat_id``, ``wanted_as_of``, ``event_id``, ``wanted_by`` of each."""
-    columns = (_W.manychat_id, _W.wanted_as_of, _W.event_id, _W.wanted_by)
+    columns = (_W.manychat_id, _W.wanted_as_of, _W.event_id, _W.wanted_by, _W.flow_event_id, _W.forget)
     return connection.execute(sa.select(*columns).where(_W.queued_at.is_(None)).order_by(_W.id).limit(limit)).all()
 
 
 def mark_queued(connection: sa.Connection, rows: Iterable[Any]) -> None:
-    """Note that these states are on the queue, unless a newer one came meanwhile."""
+    """Note that these states are on the queue, unless more is to be written meanwhile: then each comes again."""
     now = database_clock.now(connection)
     for row in rows:
-        same = (_W.manychat_id == row.manychat_id, _W.wanted_as_of == row.wanted_as_of)
+        flow = _W.flow_event_id.is_(None) if row.flow_event_id is None else _W.flow_event_id == row.flow_event_id
+        same = (_W.manychat_id == row.manychat_id, _W.wanted_as_of == row.wanted_as_of, _W.forget == row.forget, flow)
         connection.execute(manychat_writes.update().where(*same).values(queued_at=now))
 
 
-def queue_again(connection: sa.Connection, older_than: timedelta) -> int:
-    """Have states put on the queue again whose message got lost.
+def queue_again(connection: sa.Connection, older_than: timedelta, depth: int) -> int:
+    """Have states put on the queue again if it has fewer messages than there are states: some got lost.
 
+    :param depth: messages on the queue
     :return: how many
     """
     before = database_clock.now(connection) - older_than
-    is_unsent = sa.or_(_W.sent_as_of.is_(None), _W.sent_as_of < _W.wanted_as_of)
-    statement = manychat_writes.update().where(_W.queued_at < before, is_unsent)
+    queued = sa.select(sa.func.count()).select_from(manychat_writes).where(_W.queued_at < before, _IS_UNSENT)
+    if (connection.scalar(queued) or 0) <= depth:
+        return 0
+    statement = manychat_writes.update().where(_W.queued_at < before, _IS_UNSENT)
     return connection.execute(statement.values(queued_at=None)).rowcount
 
 
@@ -166,34 +235,57 @@ def claim(connection: sa.Connection, manychat_id: str, as_of: datetime, lease: s
     :param as_of: of the state that the message speaks of
     :param lease: chosen by the caller, unique
     """
-    row = connection.execute(sa.select(manychat_writes).where(_W.manychat_id == manychat_id)).first()
+    known = manychat_writes.outerjoin(audit, audit.c.event_id == _W.event_id)
+    statement = sa.select(manychat_writes, audit.c.traceparent).select_from(known)
+    row = connection.execute(statement.where(_W.manychat_id == manychat_id)).first()
     if row is None:
         return Idle.SENT
     if as_of < row.wanted_as_of:
         return Idle.OVERTAKEN
-    if row.sent_as_of is not None and row.sent_as_of >= row.wanted_as_of:
+    if row.sent_as_of is not None:
         return Idle.SENT
     now = database_clock.now(connection)
     free = sa.or_(_W.leased_until.is_(None), _W.leased_until < now)
     unchanged = (_W.wanted_as_of == row.wanted_as_of, _W.forget == row.forget)
-    statement = manychat_writes.update().where(_W.manychat_id == manychat_id, free, *unchanged)
+    take = manychat_writes.update().where(_W.manychat_id == manychat_id, free, *unchanged)
     values = {"lease": lease, "leased_until": now + timedelta(seconds=LEASE), "forget": False}
-    if row.forget:
+    sent: Values = json.loads(row.sent) if row.sent else {}
+    since = _switched_on_at(connection)
+    if row.forget or (row.created_at < since and (row.result_at is None or row.result_at < since)):
+        # The bot wrote, too, or may have while write-back was off.
+        # That a tag was given is not forgotten, or it would never be taken away.
+        sent = {key: None for key, value in sent.items() if key.startswith("tag:") and value is not False}
         # In the same breath: if this bridge is killed now, the next one must not trust it either.
-        values["sent"] = None
-    if not connection.execute(statement.values(values)).rowcount:
+        values["sent"] = to_json(sent)
+    if not connection.execute(take.values(values)).rowcount:
         return Idle.BUSY
-    sent = {} if row.forget or not row.sent else json.loads(row.sent)
     return Claim(
-        manychat_id, lease, json.loads(row.wanted), row.wanted_as_of, row.event_id, sent,
-        row.refused_code is not None, row.flow_event_id, row.flow_wanted_at,
+        manychat_id, lease, json.loads(row.wanted), row.wanted_as_of, row.wanted_by, row.event_id, sent,
+        row.refused_code is not None, row.attempts, row.flow_event_id, row.flow_wanted_at,
+        traceparent.parse(row.traceparent or traceparent.of_event(row.event_id)),
     )  # fmt: skip
 
 
-def release(connection: sa.Connection, claim: Claim, sent: Values) -> None:
-    """Give a person back that was not finished: what ManyChat took so far stays noted."""
+def begin(connection: sa.Connection, claim: Claim, sent: Values) -> bool:
+    """Note, before the calls, what ManyChat may have from now on: a call without an answer may have changed it.
+
+    :param sent: ``None`` of each such value
+    :return: ``False`` if the lease has ended
+    """
     mine = (_W.manychat_id == claim.manychat_id, _W.lease == claim.lease)
-    values = {"lease": None, "leased_until": None, "sent": to_json(sent)}
+    return bool(connection.execute(manychat_writes.update().where(*mine).values(sent=to_json(sent))).rowcount)
+
+
+def release(connection: sa.Connection, claim: Claim, sent: Values, *, in_vain: bool = False) -> None:
+    """Give a person back that was not finished: what ManyChat took so far stays noted.
+
+    :param in_vain: an attempt failed, perhaps for a reason that only this person has
+    """
+    mine = (_W.manychat_id == claim.manychat_id, _W.lease == claim.lease)
+    values: dict[str, Any] = {"lease": None, "leased_until": None, "sent": to_json(sent)}
+    if in_vain:
+        # A newer state has attempts of its own.
+        values["attempts"] = sa.case((_W.wanted_as_of == claim.as_of, claim.attempts + 1), else_=_W.attempts)
     if not connection.execute(manychat_writes.update().where(*mine).values(values)).rowcount:
         write_again(connection, claim.manychat_id)
 
@@ -206,13 +298,17 @@ def finish(connection: sa.Connection, claim: Claim, sent: Values, refused: tuple
         newest state is written again.
     """
     now = database_clock.now(connection)
+    flow = claim.flow_event_id
+    has_no_other_flow = sa.or_(_W.flow_event_id.is_(None), _W.flow_event_id == (flow or ""))
+    # Unless something was written meanwhile that this bridge knows nothing of.
+    is_newest = sa.and_(_W.wanted_as_of == claim.as_of, _W.forget == sa.false(), has_no_other_flow)
     values: dict[str, Any] = {
         "sent": to_json(sent),
-        "sent_as_of": claim.as_of,
+        "sent_as_of": sa.case((is_newest, _W.wanted_as_of), else_=sa.null()),
         "lease": None,
         "leased_until": None,
         # Started or refused, it has had its turn, unless a later decision asks for another one.
-        "flow_event_id": sa.case((_W.flow_event_id == (claim.flow_event_id or ""), sa.null()), else_=_W.flow_event_id),
+        "flow_event_id": sa.case((_W.flow_event_id == (flow or ""), sa.null()), else_=_W.flow_event_id),
         "refused_code": refused[0][:64] if refused else None,
         "refused": refused[1] if refused else None,
         "result_at": now,
@@ -254,10 +350,8 @@ def page(connection: sa.Connection, after: int, limit: int) -> Sequence[Any]:
 
 def waiting(connection: sa.Connection) -> tuple[int, int]:
     """How many people's states are not written yet, and of how many ManyChat refused the newest one."""
-    is_unsent = sa.or_(_W.sent_as_of.is_(None), _W.sent_as_of < _W.wanted_as_of)
-    counts = sa.select(
-        sa.func.coalesce(sa.func.sum(sa.case((is_unsent, 1), else_=0)), 0),
-        sa.func.coalesce(sa.func.sum(sa.case((_W.refused_code.is_not(None), 1), else_=0)), 0),
+    unsent, refused = (
+        connection.scalar(sa.select(sa.func.count()).select_from(manychat_writes).where(condition)) or 0
+        for condition in (_IS_UNSENT, _W.refused_code.is_not(None))
     )
-    row = connection.execute(counts).one()
-    return int(row[0]), int(row[1])
+    return unsent, refused

@@ -19,7 +19,6 @@ from ..contract.opportunity_state import OpportunityState
 from ..odoo import Odoo
 from ..store import odoo_settings, opportunity_differences
 from ..store.engine import in_transaction
-from ..store.refusal import write_events
 
 #: Opportunities in one call to Odoo, and in one transaction of SQL.
 PAGE = 500
@@ -97,7 +96,7 @@ class FromOdoo:
             odoo_settings.take_over(connection, {POSITION: position})
             return opportunity_differences.adopt(connection, states, datetime.now(timezone.utc))
 
-        return write_events(self.engine, work)
+        return in_transaction(self.engine, work)
 
     def _find_deleted(
         self, known: Sequence[opportunity_differences.Known], position: dict[str, Any]
@@ -110,7 +109,7 @@ class FromOdoo:
             opportunity_differences.mark_deleted(connection, gone, datetime.now(timezone.utc))
 
         if not self.dry_run:
-            write_events(self.engine, work)
+            in_transaction(self.engine, work)
         self.checked += len(gone)
         return [Difference(each.manychat_id, "deleted", ["status"]) for each in gone]
 

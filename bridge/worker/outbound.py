@@ -16,33 +16,33 @@ from functools import partial
 import sqlalchemy as sa
 import structlog
 
-from .. import metrics, retry
+from .. import metrics, retry, spans
 from ..circuit_breaker import CircuitBreaker, trip_breaker
 from ..contract.fields import format_datetime
-from ..errors import ManyChatRefused, Outage
+from ..errors import ManyChatRefused, Outage, PageUndelivered, QueueMissing
 from ..odoo import Odoo
 from ..queue import Message, Queue
 from ..store import manychat_writes
 from ..store.engine import in_transaction, read
-from ..store.manychat_writes import Idle
+from ..store.manychat_writes import Claim, Idle
 from . import outbound_queue
-from .manychat_pace import PacedManyChat
+from .manychat_pace import PacedManyChat, Stopping
 from .outbound_queue import Call
 from .pauses import Pauses
 from .periodic import PeriodicThread
+from .polling import Pace
 from .write_person import LeaseEnds, PersonWriter
 
 log = structlog.get_logger()
 
 #: People whom one bridge writes to at once: while ManyChat answers for one, the next has its turn.
 THREADS = 2
-#: Messages received at once. Few: each may need several calls, and all of them must end within the lease.
-PAGE = 4
-#: Seconds that a received message stays invisible. Far more than a page takes; SQL decides if it comes earlier.
-VISIBILITY = 300
-#: Seconds between two looks at an empty queue, and between two looks whether write-back was switched on.
-POLL = 0.5
-OFF_POLL = 5.0
+#: Messages received at once. Few: each may need several calls.
+PAGE = 2
+#: Seconds that a received message stays invisible, also after a kill. If it comes earlier, SQL says who has the person.
+VISIBILITY = 90
+#: Seconds between two looks whether write-back was switched on.
+OFF = 5.0
 #: Seconds until a message comes again whose person another bridge writes to, or that an outage interrupted.
 AGAIN = 5
 #: Attempts after which a fault of ManyChat's that may pass counts as a refusal.
@@ -50,6 +50,8 @@ ATTEMPTS = 5
 #: Seconds between two reports to Odoo, and answers in one report.
 REPORT_INTERVAL = 5.0
 REPORTED = 200
+#: Seconds that a thread has for the call in hand when the bridge stops.
+END_WITHIN = 30
 
 
 class Outbound:
@@ -62,95 +64,143 @@ class Outbound:
         manychat: PacedManyChat,
         breakers: list[CircuitBreaker],
         pauses: Pauses,
+        pace: Pace,
         stop: threading.Event,
     ):
-        """:param breakers: of SQL, the queue and ManyChat"""
+        """
+        :param breakers: of SQL, the queue and ManyChat
+        :param pace: of the queue
+        """
         self._engine = engine
         self._queue = queue
         self._manychat = manychat
         self._breakers = breakers
         self._pauses = pauses
+        self._pace = pace
         self._stop = stop
+        #: An empty queue is asked by one thread at a time.
+        self._turn = threading.Lock()
 
     def run(self) -> None:
         """Write until ``stop`` is set."""
         while not self._stop.is_set():
             try:
-                pause = self._turn()
+                self.work()
+            except Stopping:
+                break
             except Outage as outage:
                 trip_breaker(self._breakers, outage)
-                pause = POLL
             except Exception:
                 # A bug must not end write-back for good: the message comes again.
                 log.exception("manychat_write_failed")
-                pause = AGAIN
-            self._stop.wait(pause)
+                self._stop.wait(AGAIN)
 
-    def _turn(self) -> float:
-        """Work off one page; the seconds until the next one.
+    def work(self) -> None:
+        """Wait for a page of messages and work it off, or return after a pause without one.
 
         :raises Outage:
         """
-        sql, queue, _ = self._breakers
-        if not sql.wait_until_closed(self._stop) or not queue.wait_until_closed(self._stop):
-            return 0.0
-        # First of all: while it is off ManyChat gets no request, not even a probe.
-        if not read(self._engine, manychat_writes.rules).enabled or self._pauses.is_paused(self._queue.name):
-            return OFF_POLL
-        self._queue.ensure()
-        if not self._queue.depth():
-            return POLL
-        if not all(breaker.wait_until_closed(self._stop) for breaker in self._breakers):
-            return 0.0
-        messages = self._queue.receive(PAGE, VISIBILITY)
+        with self._turn:
+            messages = [] if self._stop.is_set() else self._receive()
         left = list(messages)
         try:
-            for message in messages:
-                if self._stop.is_set():
-                    break
-                self.process(message)
-                left.remove(message)
+            while left and not self._stop.is_set():
+                self.process(left.pop(0))
         finally:
             for message in left:
                 self._queue.hide(message, 0 if self._stop.is_set() else AGAIN)
-        return 0.0 if messages else POLL
+
+    def _receive(self) -> list[Message]:
+        *ours, manychat = self._breakers
+        if not all(breaker.wait_until_closed(self._stop) for breaker in ours):
+            return []
+        # First of all: while it is off neither the queue nor ManyChat gets a request, not even a probe.
+        if not read(self._engine, manychat_writes.rules).enabled or self._pauses.is_paused(self._queue.name):
+            self._stop.wait(OFF)
+            return []
+        try:
+            # Nor is ManyChat asked while nothing waits.
+            if not manychat.is_closed() and not self._queue.depth():
+                return self._wait()
+            if not manychat.wait_until_closed(self._stop):
+                return []
+            messages = self._queue.receive(PAGE, VISIBILITY)
+        except QueueMissing:
+            # The first message makes it.
+            return self._wait()
+        except PageUndelivered:
+            # Only a program that is not ours puts such a message there. SQL has what ours were about.
+            log.warning("page_undelivered", queue=self._queue.name)
+            return self._wait()
+        if not messages:
+            return self._wait()
+        self._pace.received()
+        return messages
+
+    def _wait(self) -> list[Message]:
+        self._stop.wait(self._pace.pause(urgent=False))
+        return []
 
     def process(self, message: Message) -> None:
         """Write what one message speaks of, and settle it.
 
-        :raises Outage: a dependency is down; the caller gives the message back
+        :raises Outage: a dependency is down; the message comes again
+        """
+        again: int | None = AGAIN
+        outage: Outage | None = None
+        try:
+            again, outage = self._work_off(message)
+        finally:
+            # Without SQL, too.
+            if again is None:
+                self._queue.delete(message)
+            else:
+                self._queue.hide(message, again)
+        if outage:
+            raise outage
+
+    def _work_off(self, message: Message) -> tuple[int | None, Outage | None]:
+        """
+        :return: seconds until the message comes again, ``None``: never; and what is down
+        :raises Outage: SQL is down
         """
         call = Call.decode(message.content)
         if call is None:
             # SQL has what it was about, if anything.
             log.error("manychat_message_unreadable", message_id=message.id)
-            self._queue.delete(message)
-            return
+            return None, None
         claimed_at = time.monotonic()
         found = in_transaction(self._engine, manychat_writes.claim, call.manychat_id, call.as_of, uuid.uuid4().hex)
+        if found is Idle.BUSY:
+            return AGAIN, None
         if isinstance(found, Idle):
-            if found is Idle.BUSY:
-                self._queue.hide(message, AGAIN)
-                return
             metrics.WRITE_BACKS.labels("dropped" if found is Idle.OVERTAKEN else "equal").inc()
-            self._queue.delete(message)
-            return
+            return None, None
+        if not found.traceparent:
+            return self._write(found, claimed_at)
+        subject = spans.Subject(found.event_id, found.traceparent)
+        if message.dequeue_count == 1:
+            spans.waited(subject, self._queue.name, message.inserted_at)
+        with spans.in_hand([subject], "write-back"):
+            return self._write(found, claimed_at)
+
+    def _write(self, claim: Claim, claimed_at: float) -> tuple[int | None, Outage | None]:
         rules = read(self._engine, manychat_writes.rules)
-        writer = PersonWriter(self._manychat, self._engine, found, claimed_at)
+        writer = PersonWriter(self._manychat, self._engine, claim, claimed_at)
         try:
-            written = writer.write(rules, gives_up=message.dequeue_count >= ATTEMPTS) if rules.enabled else 0
-        except (LeaseEnds, ManyChatRefused):
-            in_transaction(self._engine, manychat_writes.release, found, writer.sent)
-            self._queue.hide(message, retry.delay(message.dequeue_count))
-            return
-        except Outage:
-            in_transaction(self._engine, manychat_writes.release, found, writer.sent)
-            raise
-        in_transaction(self._engine, manychat_writes.finish, found, writer.sent, writer.refused)
+            written = rules.enabled and writer.write(rules, gives_up=claim.attempts + 1 >= ATTEMPTS)
+        except (LeaseEnds, ManyChatRefused, Outage) as error:
+            in_transaction(self._engine, manychat_writes.release, claim, writer.sent, in_vain=writer.failed)
+            # It may be this person's own fault, and must not hold up the others each time.
+            again = retry.delay(claim.attempts + 1) if writer.failed else AGAIN
+            return again, error if isinstance(error, Outage) else None
+        in_transaction(self._engine, manychat_writes.finish, claim, writer.sent, writer.refused)
         result = "refused" if writer.refused else "written" if written else "equal"
         metrics.WRITE_BACKS.labels(result).inc()
-        log.info("manychat_written", manychat_id=found.manychat_id, event_id=found.event_id, result=result)
-        self._queue.delete(message)
+        spans.say(claim.event_id, outcome=result, failed=writer.refused is not None)
+        about = {"event_id": claim.event_id, "trace_id": claim.trace_id, "manychat_id": claim.manychat_id}
+        log.info("manychat_written", **about, outcome=result)
+        return None, None
 
 
 def report(engine: sa.Engine, odoo: Odoo) -> None:
@@ -184,25 +234,36 @@ def start(
     manychat: PacedManyChat,
     breakers: list[CircuitBreaker],
     pauses: Pauses,
+    pace: Pace,
     odoo: Odoo | None,
     stop: threading.Event,
-) -> None:
+) -> CircuitBreaker:
     """Start the threads. ``stack`` waits for them: a call under way is finished.
 
     :param breakers: of SQL and the queue
+    :param pace: of the queue
+    :return: ManyChat's
     """
     breaker = CircuitBreaker("ManyChat", manychat.probe)
-    outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, stop)
-    threads: list[threading.Thread] = [*_periodic(engine, queue, odoo, stop)]
+    outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, pace, stop)
+    threads: list[threading.Thread] = [*_periodic(engine, queue, pace, odoo, stop)]
     threads += [threading.Thread(target=outbound.run, name=f"outbound_{each}", daemon=True) for each in range(THREADS)]
     for thread in threads:
-        stack.callback(thread.join)
+        # A call that trickles in for ever must not keep the process from ending.
+        stack.callback(thread.join, END_WITHIN)
         thread.start()
+    return breaker
 
 
-def _periodic(engine: sa.Engine, queue: Queue, odoo: Odoo | None, stop: threading.Event) -> Iterator[PeriodicThread]:
+def _periodic(
+    engine: sa.Engine, queue: Queue, pace: Pace, odoo: Odoo | None, stop: threading.Event
+) -> Iterator[PeriodicThread]:
+    def fill() -> None:
+        if outbound_queue.fill(engine, queue):
+            pace.received()
+
     works: list[tuple[str, Callable[[], object], float]] = [
-        ("outbound_fill", partial(outbound_queue.fill, engine, queue), outbound_queue.INTERVAL),
+        ("outbound_fill", fill, outbound_queue.INTERVAL),
         ("outbound_upkeep", partial(outbound_queue.keep_up, engine, queue), outbound_queue.UPKEEP_INTERVAL),
     ]
     if odoo:

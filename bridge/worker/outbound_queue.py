@@ -15,6 +15,7 @@ import structlog
 from ..contract.errors import ContractError
 from ..contract.fields import format_datetime, to_datetime
 from ..contract.strict_json import parse_json
+from ..errors import QueueMissing
 from ..queue import Queue
 from ..store import manychat_echoes, manychat_writes
 from ..store.engine import in_transaction, read
@@ -26,7 +27,7 @@ OUTBOUND_QUEUE = "manychat-outbound-queue"
 INTERVAL = 0.5
 #: Seconds between two looks for messages that got lost, and for what may be deleted.
 UPKEEP_INTERVAL = 300.0
-#: A message that is older, of a state that is not written, got lost if the queue is empty.
+#: A message that is older, of a state that is not written, got lost if the queue has fewer messages than such states.
 LOST_AFTER = timedelta(minutes=10)
 #: States put on the queue in one go.
 BATCH = 200
@@ -94,6 +95,9 @@ def keep_up(engine: sa.Engine, queue: Queue) -> None:
     if not read(engine, manychat_writes.rules).enabled:
         return
     in_transaction(engine, manychat_echoes.purge)
-    queue.ensure()
-    if queue.depth() == 0 and (count := in_transaction(engine, manychat_writes.queue_again, LOST_AFTER)):
+    try:
+        depth = queue.depth()
+    except QueueMissing:
+        depth = 0
+    if count := in_transaction(engine, manychat_writes.queue_again, LOST_AFTER, depth):
         log.warning("manychat_writes_queued_again", count=count)

@@ -35,6 +35,7 @@ from .pauses import Pauses
 from .periodic import PeriodicThread
 from .polling import Pace, Poller
 from .receiving import Receiver, Undeliverable
+from .write_back_state import WriteBackReport
 
 log = structlog.get_logger()
 
@@ -81,9 +82,11 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
         if migrate.is_later(found := migrate.current(engine)):
             log.warning("tables_of_later_release", revision=found, known=migrate.head())
         handlers = make_handlers(engine, queues, sql, queue, odoo)
+        manychat = None
         if settings.manychat_api_token:
-            _start_outbound(stack, settings, engine, [sql, queue], odoo, stop)
-        consumers = _start(stack, settings, engine, handlers, dead_letter_queue, odoo, watch, stop)
+            manychat = _start_outbound(stack, settings, engine, [sql, queue], odoo, stop)
+        write_back = WriteBackReport(manychat)
+        consumers = _start(stack, settings, engine, handlers, dead_letter_queue, odoo, write_back, watch, stop)
         stop.wait()
     crashed = any(consumer.crashed for consumer in consumers)
     log.info("stopped", code="crashed" if crashed else "asked")
@@ -109,6 +112,7 @@ def _start(
     handlers: Sequence[Handler],
     dead_letter_queue: Queue,
     odoo: Odoo | None,
+    write_back: WriteBackReport,
     watch: Watch,
     stop: threading.Event,
 ) -> list[Consumer]:
@@ -131,7 +135,7 @@ def _start(
     )
     renewal = PeriodicThread("lease_renewal", leases.renew_due, leases.interval)
     if odoo:
-        beating, reporting = _reporters(engine, odoo, watch)
+        beating, reporting = _reporters(engine, odoo, watch, write_back)
         stack.callback(heartbeat.sign_off, odoo, beating)
         for thread in (beating, reporting):
             stack.callback(thread.close)
@@ -173,16 +177,21 @@ def _start_outbound(
     breakers: list[CircuitBreaker],
     odoo: Odoo | None,
     stop: threading.Event,
-) -> None:
-    """Start what writes decisions to ManyChat. It waits until an administrator switches that on in Odoo."""
+) -> CircuitBreaker:
+    """Start what writes decisions to ManyChat. It waits until an administrator switches that on in Odoo.
+
+    :return: ManyChat's circuit breaker
+    """
     client = connect.open_manychat(settings)
     stack.callback(client.close)
     outbound_queue = connect.open_queue(settings, OUTBOUND_QUEUE)
     stack.callback(outbound_queue.close)
     manychat = PacedManyChat(client, engine, settings.manychat_calls_per_second, stop)
-    outbound.start(stack, engine, outbound_queue, manychat, breakers, Pauses(engine), odoo, stop)
+    pace = Pace(settings.poll_interval)
+    breaker = outbound.start(stack, engine, outbound_queue, manychat, breakers, Pauses(engine), pace, odoo, stop)
     # Whatever ends this process, the threads must hear of it before they are waited for.
     stack.callback(stop.set)
+    return breaker
 
 
 def _until_stopped(
@@ -219,13 +228,15 @@ def _end(consumer: Consumer, stop: threading.Event) -> None:
             return
 
 
-def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> tuple[PeriodicThread, PeriodicThread]:
+def _reporters(
+    engine: sa.Engine, odoo: Odoo, watch: Watch, write_back: WriteBackReport
+) -> tuple[PeriodicThread, PeriodicThread]:
     """The threads that keep Odoo informed: of this process, and of the outcomes of events."""
     closing = threading.Event()
     return (
         PeriodicThread(
             "heartbeat",
-            partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.take_over, engine, odoo)),
+            partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.take_over, engine, odoo), write_back),
             heartbeat.INTERVAL,
             failing_interval=heartbeat.FAILING_INTERVAL,
             at_once=True,

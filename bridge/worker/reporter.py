@@ -20,7 +20,7 @@ from ..contract.outcomes import ReportedState
 from ..errors import OdooRefused
 from ..odoo import Odoo
 from ..odoo_answers import HeartbeatAnswer
-from ..store import api_keys, audit, dead_letters, odoo_settings, standby_refusals
+from ..store import api_keys, audit, dead_letters, manychat_writes, standby_refusals
 from ..store.engine import in_transaction, read
 from ..store.rows import AuditRow
 from .audited import event_of
@@ -106,9 +106,9 @@ def take_over(engine: sa.Engine, odoo: Odoo, answer: HeartbeatAnswer) -> None:
         if changed:
             log.info("keys_taken_over", count=changed)
     if answer.settings:
-        changed_names = in_transaction(engine, odoo_settings.take_over, answer.settings)
+        changed_names = in_transaction(engine, manychat_writes.take_over, answer.settings)
         if changed_names:
-            log.info("settings_taken_over", names=changed_names)
+            log.info("settings_taken_over", count=len(changed_names))
     if answer.discarded:
         close_discarded(engine, odoo, answer.discarded)
     if answer.takes_refusals:

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 import structlog
 
 from .. import metrics
+from ..contract.opportunity_state import Actor
 from ..errors import ManyChatRefused, ManyChatUnavailable
-from ..store import database_clock, manychat_echoes, manychat_flows
-from ..store.engine import in_transaction, read
+from ..store import database_clock, manychat_echoes, manychat_flows, manychat_writes
+from ..store.engine import in_transaction
 from ..store.manychat_writes import LEASE, Claim
-from ..write_back import Rules, Values
+from ..write_back import Flow, Rules, Values
 from .manychat_pace import PacedManyChat
 
 log = structlog.get_logger()
@@ -28,7 +29,7 @@ log = structlog.get_logger()
 FLOW_WITHIN = timedelta(hours=24)
 #: Seconds of a lease that must be left for a call: it may take as long as connecting and reading may.
 CALL_TAKES = 25
-#: ManyChat's words for refusals that we make ourselves.
+#: Words for refusals that we make ourselves.
 _OURS = {
     "too_many_flows": "100 flows were started for this person within an hour.",
     "flow_late": "The flow could not be started for 24 hours. It is not started any more.",
@@ -43,8 +44,9 @@ class LeaseEnds(Exception):
 class PersonWriter:
     """One claim at work.
 
-    :ivar sent: what ManyChat has by now, as far as is known
+    :ivar sent: what ManyChat has by now; ``None`` of what it may have
     :ivar refused: the first refusal: code and ManyChat's words
+    :ivar failed: ManyChat did not do the last call that was made
     """
 
     def __init__(self, manychat: PacedManyChat, engine: sa.Engine, claim: Claim, claimed_at: float):
@@ -55,30 +57,43 @@ class PersonWriter:
         self._until = claimed_at + LEASE - CALL_TAKES
         self.sent: Values = dict(claim.sent)
         self.refused: tuple[str, str] | None = None
+        self.failed = False
 
-    def write(self, rules: Rules, *, gives_up: bool) -> int:
+    def write(self, rules: Rules, *, gives_up: bool) -> bool:
         """Make the calls that are missing.
 
         :param gives_up: count a fault that may pass as a refusal: it did not pass for long
-        :return: how many values were written
+        :return: whether ManyChat took something
         :raises bridge.errors.Outage: ManyChat or SQL is down: ``sent`` says how far it got
         :raises LeaseEnds:
         """
-        before = dict(self.sent)
+        changes = self._changes(rules)
+        if changes:
+            self.sent.update(dict.fromkeys(changes))
+            in_transaction(self._engine, self._begin, rules.has_stage(changes))
+        fields = {key: value for key, value in changes.items() if key.startswith("field:")}
+        if fields:
+            self._set_fields(fields, gives_up)
+        for key in sorted(changes.keys() - fields.keys()):
+            if not self._is_unknown():
+                self._set_tag(key, bool(changes[key]), gives_up)
+        self._start_flow(rules, gives_up)
+        return any(self.sent.get(key) == value for key, value in changes.items())
+
+    def _changes(self, rules: Rules) -> Values:
         wanted = rules.values(self._claim.state)
         changes = {key: value for key, value in wanted.items() if self.sent.get(key) != value}
         # A tag that we never gave is not ours to take away.
-        changes = {key: value for key, value in changes.items() if value is not False or self.sent.get(key)}
-        fields = {key: value for key, value in changes.items() if key.startswith("field:")}
-        if fields:
-            if rules.has_stage(fields):
-                claim = self._claim
-                in_transaction(self._engine, manychat_echoes.expect, claim.manychat_id, claim.state, claim.as_of)
-            self._set_fields(fields, gives_up)
-        for key in sorted(changes.keys() - fields.keys()):
-            self._set_tag(key, bool(changes[key]), gives_up)
-        self._start_flow(rules, gives_up)
-        return sum(self.sent.get(key) != before.get(key) for key in self.sent)
+        return {key: value for key, value in changes.items() if value is not False or key in self.sent}
+
+    def _begin(self, connection: sa.Connection, writes_stage: bool) -> None:
+        """:raises LeaseEnds:"""
+        claim = self._claim
+        if not manychat_writes.begin(connection, claim, self.sent):
+            raise LeaseEnds
+        if writes_stage:
+            by_chat = claim.by == Actor.CHAT
+            manychat_echoes.expect(connection, claim.manychat_id, claim.state, claim.as_of, by_chat=by_chat)
 
     def _set_fields(self, fields: Values, gives_up: bool) -> None:
         values: dict[int, Any] = {_id(key): value for key, value in fields.items()}
@@ -91,7 +106,8 @@ class PersonWriter:
                 return
             # One of them may be missing: the others are written.
             for key, value in fields.items():
-                self._set_fields({key: value}, gives_up)
+                if not self._is_unknown():
+                    self._set_fields({key: value}, gives_up)
         else:
             self.sent.update(fields)
 
@@ -101,28 +117,42 @@ class PersonWriter:
             self._call(client.add_tag if has_it else client.remove_tag, self._claim.manychat_id, _id(key))
         except ManyChatRefused as refusal:
             self._refuse(refusal, gives_up)
+            if has_it and key not in self._claim.sent:
+                # It was never given, so it need not be taken away.
+                del self.sent[key]
         else:
             self.sent[key] = has_it
 
     def _start_flow(self, rules: Rules, gives_up: bool) -> None:
         claim, flow = self._claim, rules.flow(self._claim.state)
-        event_id, wanted_at = claim.flow_event_id, claim.flow_wanted_at
-        if flow is None or event_id is None or wanted_at is None or self.refused_for_good():
+        if flow is None or claim.flow_event_id is None or self._is_unknown():
             return
-        self._require_time()
         # Before the note: a bridge that is killed while it waits has started nothing.
-        self._manychat.wait()
-        if read(self._engine, database_clock.now) - wanted_at > FLOW_WITHIN:
-            obstacle: str | None = "flow_late"
-        else:
-            obstacle = in_transaction(self._engine, manychat_flows.note, event_id, claim.manychat_id, flow.ns)
+        turn = self._manychat.wait()
+        self._require_time()
+        obstacle = in_transaction(self._engine, self._note_flow, flow)
         if obstacle == manychat_flows.STARTED:
             return
         if obstacle:
             self._note_refusal(obstacle, _OURS.get(obstacle, ""))
             return
+        self._send_flow(claim.flow_event_id, flow, turn)
+
+    def _note_flow(self, connection: sa.Connection, flow: Flow) -> str | None:
+        """Note that the flow is started now; or why it is not."""
+        claim = self._claim
+        assert claim.flow_event_id
+        assert claim.flow_wanted_at
+        if database_clock.now(connection) - claim.flow_wanted_at > FLOW_WITHIN:
+            return "flow_late"
+        return manychat_flows.note(connection, claim.flow_event_id, claim.manychat_id, flow.ns)
+
+    def _send_flow(self, event_id: str, flow: Flow, turn: float) -> None:
         try:
-            self._manychat.now(self._manychat.client.send_flow, claim.manychat_id, flow.ns)
+            # The note may have taken long.
+            if self._manychat.is_over(turn):
+                self._manychat.wait()
+            self._make(self._manychat.client.send_flow, self._claim.manychat_id, flow.ns)
         except ManyChatRefused as refusal:
             # Also a fault that may pass: it may have started nevertheless.
             in_transaction(self._engine, manychat_flows.settle, event_id, refusal.code)
@@ -138,17 +168,20 @@ class PersonWriter:
             in_transaction(self._engine, manychat_flows.settle, event_id, manychat_flows.STARTED)
             metrics.FLOWS.labels("started").inc()
 
-    def refused_for_good(self) -> bool:
+    def _is_unknown(self) -> bool:
         """Whether ManyChat does not know the person: no further call makes sense."""
         return self.refused is not None and self.refused[0] == "unknown_person"
 
     def _call(self, method: Callable[..., None], *arguments: Any) -> None:
-        if self.refused_for_good():
-            return
         self._manychat.wait()
         # After the wait: it may have taken long.
         self._require_time()
+        self._make(method, *arguments)
+
+    def _make(self, method: Callable[..., None], *arguments: Any) -> None:
+        self.failed = True
         self._manychat.now(method, *arguments)
+        self.failed = False
 
     def _require_time(self) -> None:
         if time.monotonic() > self._until:
@@ -162,7 +195,9 @@ class PersonWriter:
 
     def _note_refusal(self, code: str, message: str) -> None:
         # Only the code: ManyChat's words may quote what was sent.
-        log.warning("manychat_refused", manychat_id=self._claim.manychat_id, code=code)
+        claim = self._claim
+        about = {"event_id": claim.event_id, "trace_id": claim.trace_id, "manychat_id": claim.manychat_id}
+        log.warning("manychat_refused", **about, code=code)
         self.refused = self.refused or (code, message)
 
 

@@ -122,13 +122,21 @@ class Stack:
             "BRIDGE_API_PORT": str(self._state.get("api port")),
         }
 
+    def addon_settings(self) -> dict[str, str]:
+        """The addon's section in odoo.conf."""
+        return {"queue_connection_string": self.connection_string}
+
     def rpc(self, model: str, method: str, *arguments: Any, **options: Any) -> Any:
         """Calls a method in Odoo as the administrator, as a person's browser would.
 
         Raises:
             RuntimeError: with what Odoo says when the call fails.
         """
-        credentials = [self.database, 2, self.admin_password]  # 2 is base.user_admin
+        return self.rpc_as(2, self.admin_password, model, method, *arguments, **options)  # 2 is base.user_admin
+
+    def rpc_as(self, user_id: int, password: str, model: str, method: str, *arguments: Any, **options: Any) -> Any:
+        """The same as another user."""
+        credentials = [self.database, user_id, password]
         parameters = {"service": "object", "method": "execute_kw"}
         parameters["args"] = [*credentials, model, method, list(arguments), options]
         body = {"jsonrpc": "2.0", "method": "call", "params": parameters}
@@ -261,7 +269,7 @@ class Stack:
             max_cron_threads=2,
             # In files of ours, without colours.
             log_handler=":INFO",
-            **{f"{ADDON}.queue_connection_string": self.connection_string},
+            **{f"{ADDON}.{name}": value for name, value in self.addon_settings().items()},
         )
         settings = "".join(f"{name}={value}\n" for name, value in self.bridge_environment().items())
         _write_private(self.folder / ".env", settings)

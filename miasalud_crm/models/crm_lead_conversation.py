@@ -118,7 +118,8 @@ class CrmLead(models.Model):
         for event, stage_map in moves:
             lead = batch.leads[event.manychat_id]
             stage_before = lead.stage_id
-            is_newer = order_of(event) > (lead.manychat_order or "")
+            # An echo only says what was written to ManyChat: whatever came since is newer, whatever its own date.
+            is_newer = not event.echo_of and order_of(event) > (lead.manychat_order or "")
             is_restored = is_newer and not lead.active
             if is_restored:
                 lead.action_unarchive()  # like Odoo's own button, which also clears the lost reason
@@ -137,7 +138,9 @@ class CrmLead(models.Model):
                 notes.append((event, lead))
             if is_moved or is_restored:
                 changed.append((event, lead))
-            outcomes[event.id] = _move_status(is_newer, is_moved, is_updated), stage_before
+            is_repeated = event.echo_of and lead.active and stage_before == stage_map.stage_id
+            status = "unchanged" if is_repeated else _move_status(is_newer, is_moved, is_updated)
+            outcomes[event.id] = status, stage_before
         # Together, and only leads that are elsewhere: Odoo resets the dates of a lead that is “moved” to its own stage.
         # Won ones first: they are counted with their probability, and those of the others are computed at the end.
         in_order = sorted(stage_moves.items(), key=lambda move: not move[0].is_won)

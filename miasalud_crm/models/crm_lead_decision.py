@@ -86,6 +86,7 @@ class CrmLead(models.Model):
             "lost_reason_id": self.lost_reason_id.id or None,
             "user_id": self.user_id.id or None,
             "team_id": self.team_id.id or None,
+            "advisor_id": self.manychat_medical_advisor_id.id or None,
             "expected_revenue": self.expected_revenue,
             "answered": bool(self.manychat_first_answered_at),
         }

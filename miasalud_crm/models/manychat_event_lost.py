@@ -10,6 +10,7 @@ from .. import private_sql
 from ..moments import iso_utc
 from ..rights import bridge_only
 from .manychat_event_attempts import LOST
+from .manychat_event_trace import trace_id_of
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class ManychatEvent(models.Model):
         what it has received.
 
         :return list: of dicts, oldest first and decisions after all others, at most 500: ``event_id``, ``type``,
-            ``manychat_id``, ``retries``, ``queued_at`` (ISO 8601, UTC)
+            ``manychat_id``, ``retries``, ``trace_id``, ``queued_at`` (ISO 8601, UTC)
         :raises AccessError: the caller is not in that group
         """
         parameter = self.env["ir.config_parameter"].get_param(OVERDUE_PARAMETER)
@@ -52,7 +53,8 @@ class ManychatEvent(models.Model):
         # leaves them alone, and they would hide what the other queues have lost.
         self.env.cr.execute(
             """
-            SELECT event_id, type, COALESCE(manychat_id, ''), COALESCE(retries, 0), COALESCE(queued_at, create_date)
+            SELECT event_id, type, COALESCE(manychat_id, ''), COALESCE(retries, 0), traceparent,
+                   COALESCE(queued_at, create_date)
               FROM manychat_event
              WHERE state = 'queued'
                AND COALESCE(queued_at, create_date) < (now() AT TIME ZONE 'UTC') - make_interval(mins => %(minutes)s)
@@ -64,7 +66,12 @@ class ManychatEvent(models.Model):
         )
         names = ("event_id", "type", "manychat_id", "retries")
         return [
-            {**dict(zip(names, row, strict=False)), "queued_at": iso_utc(row[-1])} for row in self.env.cr.fetchall()
+            {
+                **dict(zip(names, row, strict=False)),
+                "trace_id": trace_id_of(row[0], row[-2]),
+                "queued_at": iso_utc(row[-1]),
+            }
+            for row in self.env.cr.fetchall()
         ]
 
     @api.model

@@ -25,6 +25,7 @@ STEPS = (
     "chat_link",
     "alert_receiver",
     "refused",
+    "write_back",
     "event",
 )
 #: System parameter: names of the optional steps that a user has put aside, with commas.
@@ -314,7 +315,7 @@ class ManychatSetup(models.AbstractModel):
             to an administrator, or ""; ``is_next``: whether it is the first open step
         :raises AccessError: the user is not a sales manager
         """
-        steps = [getattr(self, f"_{name}_step")() for name in STEPS]
+        steps = [step for name in STEPS if (step := getattr(self, f"_{name}_step")())]
         skipped = self._skipped()
         for step in steps:
             # What needs attention is shown, also after it was put aside.

@@ -49,6 +49,7 @@ class TestLost(TransactionCase):
         item = self.log.get_overdue()[0]
         self.assertEqual((item["type"], item["manychat_id"], item["retries"]), ("contact", "MC-2", 0))
         self.assertTrue(item["queued_at"].endswith("+00:00"))
+        self.assertEqual(item["trace_id"], older.trace_id)
 
     def test_decisions_hide_no_event_of_the_other_queues(self):
         """A bridge of the release before leaves decisions alone, however many they are."""

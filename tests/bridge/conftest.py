@@ -35,6 +35,7 @@ from .api import Api, running
 from .entra import Certificate
 from .odoo_stand_in import DATABASE, OdooStandIn
 from .program import Program
+from .write_back import manychat, manychat_queue, write_back  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 QUEUES = (*payloads.QUEUES.values(), payloads.DEAD_LETTER_QUEUE)

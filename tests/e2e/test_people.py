@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -79,8 +80,7 @@ def test_both_refuse_the_key_of_the_webhooks_in_the_same_words(world: World) -> 
 def test_what_a_user_of_odoo_decides_both_answer_alike(world: World, chat: Chat, key: str) -> None:
     """Moved, given to a salesperson, won, lost: in words, in a text of the stage, and for a merged person."""
     other = world.chat()
-    # Of each person, SQL knows the medical adviser that their own conversation named last.
-    world.settled(*(person.enters(17, medical_advisor_id=4711) for person in (chat, other)))
+    world.settled(chat.enters(17, medical_advisor_id=4711), other.enters(18, medical_advisor_id=4713))
     rows = world.odoo("manychat.stage.map", "search_read", [], fields=["stage_id"])
     texts = {"answer_text": "{stage}: {salesperson}.\n\n{decided_on}\n\n{medical_advisor}"}
     world.odoo("manychat.stage.map", "write", [row["id"] for row in rows], texts)
@@ -103,9 +103,32 @@ def test_what_a_user_of_odoo_decides_both_answer_alike(world: World, chat: Chat,
     _agree(world, key, chat.manychat_id, {"opportunity": "lost"})
     world.odoo("crm.lead", "action_unarchive", [lead])
     _agree(world, key, chat.manychat_id, {"opportunity": "open"})
+    world.odoo("crm.lead", "action_set_won", [lead])
+    # Odoo keeps the one that is further in the pipeline.
     world.odoo("crm.lead", "merge_opportunity", [lead, other.lead["id"]])
+    assert world.odoo("crm.lead", "search", [["id", "in", [lead, other.lead["id"]]]]) == [lead]
+    (survivor,) = world.odoo("crm.lead", "read", [lead], fields=["active", "stage_id"])
+    (kept,) = world.odoo("crm.stage", "read", [survivor["stage_id"][0]], fields=["is_won"])
+    assert (survivor["active"], kept["is_won"]) == (True, True)
     for person in (chat, other):
-        _agree(world, key, person.manychat_id, {"opportunity": "open", "odoo_stage": chat.stage})
+        is_survivor = person is chat
+        said = _agree(world, key, person.manychat_id, {"opportunity": "won", "medical_advisor": "Dra. Ruiz"})
+        assert said["odoo_stage"] == survivor["stage_id"][1]
+        assert said["decided_at"]
+        (row,) = world.sql("SELECT * FROM opportunities WHERE manychat_id = :id", id=person.manychat_id)
+        assert (row["lead_id"], row["status"], row["merged_into"]) == (lead, "won", None if is_survivor else lead)
+    # A user gives it to another medical adviser; then to none.
+    second = world.odoo("manychat.advisor", "create", {"external_id": 4712, "role": "medical", "name": "Dr. Gómez"})
+    for value, name in ((second, "Dr. Gómez"), (False, None)):
+        world.odoo("crm.lead", "write", [lead], {"manychat_medical_advisor_id": value})
+        for person in (chat, other):
+            world.eventually(partial(_names, world, key, person, name))
+            _agree(world, key, person.manychat_id, {"opportunity": "won", "medical_advisor": name})
+
+
+def _names(world: World, key: str, person: Chat, advisor: str | None) -> bool:
+    """Whether the API names the medical adviser, as Odoo does at once. Names reach SQL with a bridge's heartbeat."""
+    return bool(ask(world.stack.api_url, person.manychat_id, key).json()["medical_advisor"] == advisor)
 
 
 def _agree(world: World, key: str, manychat_id: str, expected: dict[str, Any]) -> dict[str, Any]:

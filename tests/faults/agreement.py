@@ -36,13 +36,10 @@ _ODOO = """
 """
 
 
-def disagreements(
-    system: System, engine: sa.Engine, people: Collection[str], moved: Collection[int] = ()
-) -> Iterator[str]:
+def disagreements(system: System, engine: sa.Engine, people: Collection[str]) -> Iterator[str]:
     """What SQL and Odoo hold differently, a line for each field.
 
     :param people: ManyChat ids whose events all came to an end in both
-    :param moved: opportunities that a person moved: SQL has the stage of the chat
     """
     with engine.connect() as connection:
         stored = {row.manychat_id: row for row in connection.execute(_SQL)}
@@ -53,23 +50,22 @@ def disagreements(
         if row is None:
             yield f"{lead.manychat_id}: opportunity {lead.lead_id} is not in SQL"
             continue
-        for name, (in_sql, in_odoo) in _fields(row, lead, with_stage=lead.lead_id not in moved).items():
+        for name, (in_sql, in_odoo) in _fields(row, lead).items():
             if in_sql != in_odoo:
                 yield f"{lead.manychat_id}: {name} is {in_sql!r} in SQL, {in_odoo!r} in Odoo"
 
 
-def _fields(row: Any, lead: Any, *, with_stage: bool) -> dict[str, tuple[Any, Any]]:
-    fields = {
+def _fields(row: Any, lead: Any) -> dict[str, tuple[Any, Any]]:
+    fields: dict[str, tuple[Any, Any]] = {
         "lead_id": (row.lead_id, lead.lead_id),
         "summary": (row.summary, lead.summary),
         "entry_date": (_seconds(row.entry_date), _seconds(lead.entry_date)),
         "commercial_advisor_id": (row.commercial_advisor_id, lead.commercial_advisor_id),
         "medical_advisor_id": (row.medical_advisor_id, lead.medical_advisor_id),
+        "stage": (row.stage in lead.stage_names.values(), True),
     }
-    if with_stage:
-        fields["stage"] = (row.stage in lead.stage_names.values(), True)
-        if row.manychat_stage_id is not None:
-            fields["manychat_stage_id"] = (row.manychat_stage_id, lead.manychat_stage_id)
+    if row.manychat_stage_id is not None:
+        fields["manychat_stage_id"] = (row.manychat_stage_id, lead.manychat_stage_id)
     if row.contact_event_at is None:  # the contact's own events win in SQL, and Odoo does not have them
         name = " ".join(part for part in (row.first_name, row.last_name) if part)
         fields["name"] = (name, lead.contact_name or "")

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
+from tests.manychat_stand_in import LIMIT
+
 from .kinds import KINDS, SLOW, DidNotHappen
 from .system import System
 from .traffic import Ledger, Traffic
@@ -111,16 +113,16 @@ def table(report: Report) -> Table:
         shown.add_row(f"  {name}", str(count))
     for code, count in sorted(verdict.dead.items()):
         shown.add_row(f"dead-lettered: {code}", str(count))
-    shown.add_row("people's moves", str(verdict.moves))
-    shown.add_row("decisions", str(verdict.decisions))
     shown.add_row("opportunities", str(verdict.opportunities))
     shown.add_row("largest backlog", str(report.largest_backlog), end_section=True)
-    for name, found in (
-        ("lost", verdict.lost),
-        ("doubled", verdict.doubled),
-        ("out of order", verdict.out_of_order),
-        ("other disagreements", verdict.other),
-    ):
+    shown.add_row("moves by users in Odoo's chatter", str(verdict.moves))
+    for name, count in sorted(verdict.decisions.items()):
+        shown.add_row(f"decided in Odoo: {name}", str(count))
+    for name, count in sorted(verdict.manychat.items()):
+        shown.add_row(f"ManyChat: {name}", str(count))
+    shown.add_row("ManyChat: changes that bots sent back", str(ledger.echoes))
+    shown.add_row(f"ManyChat: most calls in one second, of {LIMIT}", str(verdict.most_calls), end_section=True)
+    for name, found in verdict.named.items():
         shown.add_row(name, str(len(found)), style="bold red" if found else "bold")
     return shown
 

@@ -1,4 +1,4 @@
-"""Many bots and three bridges on the same few people, all at once, with nothing broken.
+"""Many bots and four bridges on the same few people, all at once, with nothing broken.
 
 FAULT_EVENTS=2000 is the full size.
 """
@@ -30,10 +30,12 @@ _HARMLESS = re.compile(r"crm_iap_enrich|enrich leads|\"dependency\": ?\"queue\",
 
 
 @pytest.mark.timeout(900)
-def test_many_bots_and_three_bridges_on_the_same_people(system: System) -> None:
+def test_many_bots_and_four_bridges_on_the_same_people(system: System) -> None:
     truth, ledger = Truth(system), Ledger()
     # The bridges come up while Odoo is still starting, and say so; what they say from here on counts.
-    assert system.wait_until(lambda: len(system.bridge_pids()) == 3 and system.bridges_are_at_work(), SETTLING)
+    assert system.wait_until(
+        lambda: len(system.bridge_pids()) == system.bridges and system.bridges_are_at_work(), SETTLING
+    )
     logs = {path: path.stat().st_size for path in _logs(system)}
     chooser = random.Random(18)
     events = [_event(number, chooser) for number in range(EVENTS)]
@@ -51,7 +53,7 @@ def test_many_bots_and_three_bridges_on_the_same_people(system: System) -> None:
     mine = [row for row in system.database_rows("SELECT * FROM manychat_identity") if "-CONC-" in row.manychat_id]
     assert len(mine) == len({row.lead_id for row in mine}) == PEOPLE
     outcomes = dict(Counter(str(row.outcome) for row in _applied(system, ledger)))
-    print(f"{EVENTS} events of {PEOPLE} people, {BOTS} bots, 3 bridges: {outcomes}")
+    print(f"{EVENTS} events of {PEOPLE} people, {BOTS} bots, {system.bridges} bridges: {outcomes}")
     assert [line for path, start in logs.items() for line in _trouble(path, start)] == []
 
 

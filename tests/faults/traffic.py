@@ -24,10 +24,16 @@ from azure.storage.queue import QueueClient
 from bridge.contract.event import accept
 from bridge.contract.payloads import OPPORTUNITY_QUEUE, EventType
 
+from .manychat import TARGETS
+from .people import Act, People
 from .system import System
 
 STAGES = range(16, 27)
 WEBHOOK = "/api/v1/manychat/webhook/"
+#: Fields of ManyChat that hold the stage: a bot sets them when it enters one.
+STAGE_LABEL, STAGE_NUMBER = TARGETS["stage_field_id"], TARGETS["stage_id_field_id"]
+#: Share of the fields changed by a call for which a bot sends an event, as "custom field changed" may be set up to.
+ECHOES = 0.6
 UNKNOWN_STAGES = ("Etapa inventada", "Etapa de prueba", "Seguimiento X")
 #: Events under way at which the bots wait: Azurite slows down with the messages it holds.
 BACKLOG = 150
@@ -36,25 +42,22 @@ STANDBY = 0.15
 _NOTHING_DECIDED = (404, 500, 502, 503)  # what Odoo answers while its database is away or its registry loads
 
 
-@dataclass(frozen=True)
-class Move:
-    """A person's attempt to move an opportunity in Odoo. Without an answer nobody knows whether it was made."""
-
-    lead_id: int
-    began: datetime
-    ended: datetime
-    answered: bool
-
-
 @dataclass
 class Ledger:
-    """What was sent, and what was promised in return."""
+    """What was sent, and what was promised in return.
+
+    :ivar acts: of those who work in Odoo
+    :ivar echoes: what bots sent because a call to ManyChat had changed a field
+    :ivar unsaid: people whose bot entered a stage, and the run was over before its event was accepted
+    """
 
     sent: int = 0
     accepted: set[str] = field(default_factory=set)
     unreadable: set[str] = field(default_factory=set)
     repeated: int = 0
-    moves: list[Move] = field(default_factory=list)
+    acts: list[Act] = field(default_factory=list)
+    echoes: int = 0
+    unsaid: set[str] = field(default_factory=set)
     answers: Counter[int] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
     queue_kills: int = 0
@@ -126,13 +129,25 @@ class Traffic:
         self._stop = threading.Event()
         self._full = threading.Event()
         self._known: list[str] = []  # people who may be moved
+        self._labels: dict[int, str] = {}
+        self._entered: dict[int, dict[str, Any]] = {}
+        self.people = People(system, self._stop, self._known, self.ledger.acts)
         self._cut_off = threading.Event()
         self._only_webhooks = threading.Event()
         jobs = [(self._bot, number) for number in range(bots)]
-        jobs += [(self._person, 100), (self._rubbish, 200), (self._old_producer, 300)]
+        jobs += [(self._rubbish, 200), (self._old_producer, 300), (self._echoing_bot, 400)]
         self._threads = [threading.Thread(target=work, args=[random.Random(f"{seed}/{n}"), n]) for work, n in jobs]
+        for login in system.users:
+            arguments = [random.Random(f"{seed}/{login}"), login]
+            self._threads.append(threading.Thread(target=self.people.work, args=arguments))
 
     def start(self) -> None:
+        rows = self.system.rpc("manychat.stage.map", "search_read", [], fields=["manychat_stage_id", "name"])
+        self._labels = {row["manychat_stage_id"]: row["name"] for row in rows}
+        # Of each bot's people a few wrote last more than a day ago, and ManyChat has deleted a few.
+        everybody = [f"MC-{self.seed}-{bot}-{number}" for bot in range(8) for number in range(500)]
+        self.system.manychat.closed = {*everybody[3::7]}
+        self.system.manychat.unknown = {*everybody[5::19]}
         for thread in self._threads:
             thread.start()
 
@@ -170,7 +185,9 @@ class Traffic:
             for route, body in events:
                 # Some come straight to the standby, as from a proxy that has just found Odoo down.
                 server = self.system.api_url if chooser.random() < STANDBY else self.system.front_url
+                self._enter(route, body)
                 if not self._send(server, route, body):
+                    self.ledger.unsaid.add(body["manychat_id"])
                     return
                 if route == "crm-opportunity" and not body["phone_clock_ahead"]:
                     self._known.append(body["manychat_id"])
@@ -221,28 +238,36 @@ class Traffic:
         with self.ledger.lock:
             self.ledger.repeated += 1
 
-    def _person(self, chooser: random.Random, _number: int) -> None:
-        """Somebody in sales, at Odoo's pipeline."""
-        stages: list[int] = []
+    def _enter(self, route: str, body: dict[str, Any]) -> None:
+        """A bot enters a stage: it sets its fields, and sends its event after that."""
+        number = body.get("state", {}).get("stage_id")
+        if route == "crm-opportunity" and number and id(body) not in self._entered:
+            self._entered[id(body)] = body  # an event that comes twice is a matter of the network
+            values = {STAGE_LABEL: self._labels[number], STAGE_NUMBER: number}
+            self.system.manychat.chat_sets(body["manychat_id"], values)
+
+    def _echoing_bot(self, chooser: random.Random, _number: int) -> None:
+        """A bot that sends each change of the stage's field as an event, also the changes that the bridges make."""
+        seen = 0
         while not self._stop.wait(chooser.uniform(0.3, 1.5)):
-            if not self._known:
-                continue
-            manychat_id = chooser.choice(self._known[-200:])
-            lead_id, began, answered = 0, datetime.now(timezone.utc), False
-            try:
-                stages = stages or self.system.rpc("crm.stage", "search", [])
-                found = self.system.rpc("crm.lead", "search", [["x_manychat_id", "=", manychat_id]])
-                if not found:
-                    continue
-                lead_id, began = found[0], datetime.now(timezone.utc)
-                self.system.rpc("crm.lead", "write", [lead_id], {"stage_id": chooser.choice(stages)})
-                answered = True
-            except (requests.RequestException, RuntimeError, ValueError):
-                pass  # Odoo is down
-            if lead_id:
-                move = Move(lead_id, began, datetime.now(timezone.utc), answered)
-                with self.ledger.lock:
-                    self.ledger.moves.append(move)
+            changes = self.system.manychat.changes_after(seen)
+            seen += len(changes)
+            for person, target, value in changes:
+                if target == STAGE_NUMBER and chooser.random() < ECHOES and not self._stop.is_set():
+                    state = {"stage_id": value, "date": ""}
+                    self._send_once({"manychat_id": person, "first_name": "Prueba", "state": state, "is_echo": True})
+
+    def _send_once(self, body: dict[str, Any]) -> None:
+        """As ManyChat does."""
+        url = f"{self.system.front_url}{WEBHOOK}crm-opportunity"
+        try:
+            answer = requests.post(url, json=body, headers=self._headers(), timeout=30)
+        except requests.RequestException:
+            return
+        if answer.status_code == 200:
+            with self.ledger.lock:
+                self.ledger.echoes += 1
+                self.ledger.accepted.add(answer.json()["event_id"])
 
     def _rubbish(self, chooser: random.Random, _number: int) -> None:
         """A program that puts on the queue what is no event."""

@@ -14,12 +14,15 @@ from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueServiceClient
 
 from bridge.contract.payloads import DEAD_LETTER_QUEUE
+from tests.manychat_stand_in import LIMIT
 
+from . import decided, shown
 from .agreement import disagreements
+from .decided import Decisions
 from .system import QUEUES, System
 from .traffic import Ledger
 
-ADMIN = 2  # base.user_admin: the person who moves opportunities
+ADMIN = 2  # base.user_admin
 APPLIED = {"created", "moved", "updated", "unchanged", "stale"}
 #: How long Odoo may go on with a call that nobody waits for any more.
 _UNANSWERED = timedelta(seconds=30)
@@ -61,19 +64,36 @@ class Verdict:
     doubled: list[str] = field(default_factory=list)
     out_of_order: list[str] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
+    not_in_sql: list[str] = field(default_factory=list)
+    not_in_manychat: list[str] = field(default_factory=list)
+    flows_twice: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     dead: Counter[str] = field(default_factory=Counter)
     standby: int = 0  # taken by the standby
     missed: int = 0  # lost by the queue, and sent again by Odoo
     unheard: int = 0  # committed, though the bot was cut off before it heard so
     moves: int = 0
-    decisions: int = 0
+    decisions: Counter[str] = field(default_factory=Counter)
+    manychat: Counter[str] = field(default_factory=Counter)
+    most_calls: int = 0  # to ManyChat in any second
     opportunities: int = 0
 
     @property
     def problems(self) -> list[str]:
-        named = {"lost": self.lost, "doubled": self.doubled, "out of order": self.out_of_order, "": self.other}
-        return [f"{name}: {line}" for name, lines in named.items() for line in lines]
+        return [f"{name}: {line}" for name, lines in self.named.items() for line in lines]
+
+    @property
+    def named(self) -> dict[str, list[str]]:
+        """The lists that must be empty, by what they are called."""
+        return {
+            "lost": self.lost,
+            "doubled": self.doubled,
+            "out of order": self.out_of_order,
+            "SQL ≠ Odoo": self.not_in_sql,
+            "ManyChat ≠ Odoo": self.not_in_manychat,
+            "flows started twice": self.flows_twice,
+            "other disagreements": self.other,
+        }
 
 
 class Truth:
@@ -83,6 +103,7 @@ class Truth:
         self._system = system
         self._store = sa.create_engine(system.database_url)
         self._partners = self._read_partners()
+        self._people = {ADMIN, *system.users.values()}
 
     def close(self) -> None:
         self._store.dispose()
@@ -98,6 +119,9 @@ class Truth:
         # Also what is on its queue as far as Odoo knows: the queue may have lost it, and then it comes again.
         pending = "SELECT 1 FROM manychat_event WHERE state IN ('pending', 'queued') LIMIT 1"
         if self._system.database_rows(pending) or self._sql("SELECT 1 FROM audit WHERE outcome IS NULL LIMIT 1"):
+            return False
+        unwritten = "SELECT 1 FROM manychat_writes WHERE sent_as_of IS NULL OR sent_as_of < wanted_as_of LIMIT 1"
+        if self._sql(unwritten):
             return False
         return not any(depth for name, depth in self.depths().items() if name != DEAD_LETTER_QUEUE)
 
@@ -125,10 +149,12 @@ class Truth:
         verdict.outcomes.update(str(row.outcome) for row in audit.values())
         verdict.dead.update(letter.code for letter in letters)
         self._examine_accounts(verdict, ledger, events, audit, letters)
+        decisions = Decisions(events.values())
         self._examine_agreement(verdict, events, audit)
-        self._examine_decisions(verdict, events)
-        self._examine_opportunities(verdict, ledger, events)
-        self._examine_fields(verdict, audit)
+        self._examine_decisions(verdict, decisions)
+        self._examine_manychat(verdict, ledger, decisions, audit)
+        self._examine_opportunities(verdict, ledger, events, decisions)
+        self._examine_fields(verdict, audit, decisions)
         if self._read_partners() != self._partners:
             verdict.other.append("res.partner has changed")
         left_over = self._left_over(0 if ledger.queue_kills else len(letters))
@@ -174,34 +200,29 @@ class Truth:
         told = {row.event_id for row in self._sql("SELECT event_id FROM opportunity_stages WHERE moved_by = 'chat'")}
         verdict.other += [f"{event_id}: stage history in SQL differs" for event_id in sorted(changes ^ told)]
 
-    def _examine_decisions(self, verdict: Verdict, events: dict[str, Any]) -> None:
-        """What people decided is in SQL once, and SQL has each opportunity as it is in Odoo."""
-        decisions = {event_id: row for event_id, row in events.items() if row.type == "decision"}
-        verdict.lost += [f"decision {key}: {row.outcome}" for key, row in decisions.items() if row.outcome != "stored"]
-        moves = {key for key, row in decisions.items() if {"stage", "lost", "restored"} & {*row.payload["decided"]}}
-        told = Counter(row.event_id for row in self._sql("SELECT event_id FROM opportunity_stages"))
-        verdict.lost += [f"decision {event_id}: not in the stage history of SQL" for event_id in moves - told.keys()]
-        verdict.decisions = len(decisions)
-        in_odoo = self._system.database_rows(
-            """
-            SELECT identity.manychat_id, lead.id AS lead_id, lead.stage_id, stage.name ->> 'en_US' AS stage,
-                   CASE WHEN NOT lead.active THEN 'lost' WHEN stage.is_won THEN 'won' ELSE 'open' END AS status,
-                   lead.user_id, lead.team_id
-              FROM manychat_identity identity
-              JOIN crm_lead lead ON lead.id = identity.lead_id JOIN crm_stage stage ON stage.id = lead.stage_id
-            """
-        )
-        in_sql = {
-            row.manychat_id: tuple(row)
-            for row in self._sql(
-                "SELECT manychat_id, lead_id, stage_id, stage, status, salesperson_id, team_id FROM opportunities"
-            )
-        }
-        for row in in_odoo:
-            if (found := in_sql.get(row.manychat_id)) != tuple(row):
-                verdict.other.append(f"SQL has {found}, Odoo has {tuple(row)}")
+    def _examine_decisions(self, verdict: Verdict, decisions: Decisions) -> None:
+        """What users decided is in SQL once and in order, and SQL has each opportunity as it is in Odoo."""
+        verdict.decisions = decided.counts(decisions)
+        verdict.lost += decided.lost(decisions, self._store, self._system)
+        verdict.out_of_order += decided.out_of_order(decisions, self._store, self._system)
+        verdict.not_in_sql += decided.differing(decisions, self._store, self._system)
 
-    def _examine_opportunities(self, verdict: Verdict, ledger: Ledger, events: dict[str, Any]) -> None:
+    def _examine_manychat(self, verdict: Verdict, ledger: Ledger, decisions: Decisions, audit: dict[str, Any]) -> None:
+        """ManyChat shows each opportunity as it is in Odoo, and got no call too many."""
+        people = {row.manychat_id for row in audit.values() if row.type in ("opportunity", "decision")}
+        verdict.not_in_manychat += shown.differing(self._system, decisions, people, ledger.unsaid)
+        verdict.flows_twice += shown.flows_twice(self._system, self._store, decisions)
+        manychat = self._system.manychat
+        verdict.manychat.update(path.rsplit("/", 1)[1] for _, path, _ in manychat.calls)
+        verdict.manychat["flows started"] = len(manychat.started)
+        verdict.manychat["calls into a stop"] = sum(manychat.stops)
+        verdict.most_calls = manychat.most_in_a_second()
+        if verdict.most_calls > LIMIT:
+            verdict.other.append(f"{verdict.most_calls} calls to ManyChat in one second")
+
+    def _examine_opportunities(
+        self, verdict: Verdict, ledger: Ledger, events: dict[str, Any], decisions: Decisions
+    ) -> None:
         """One opportunity for each person, in the right stage, with one line of history for each move."""
         leads = {row.id: row for row in self._system.database_rows("SELECT id, stage_id FROM crm_lead")}
         lead_of = {
@@ -210,40 +231,47 @@ class Truth:
         statement = "SELECT manychat_stage_id AS number, stage_id FROM manychat_stage_map"
         stages = {row.number: row.stage_id for row in self._system.database_rows(statement)}
         history = self._read_history()
-        happened: dict[str, list[Happened]] = defaultdict(list)
+        happened: dict[int, list[Happened]] = defaultdict(list)
         applied: dict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
         for event in events.values():
-            if event.outcome in APPLIED:
+            if event.outcome not in APPLIED:
+                continue
+            lead = lead_of.get(event.manychat_id)
+            if event.lead_id != lead and event.manychat_id not in decisions.deleted:
+                verdict.lost.append(f"{event.manychat_id}: {event.event_id} is of {event.lead_id}, not of {lead}")
+            if event.outcome == "moved":
+                applied[event.lead_id][(event.stage_before_id, event.stage_after_id)] += 1
+            # What only repeats a stage that was written to ManyChat must not count.
+            if not (event.extra or {}).get("is_echo"):
                 received = event.received_at.replace(tzinfo=timezone.utc)
                 when = _occurred(event.payload["state"].get("date"), received)
                 stage = stages[event.payload["state"]["stage_id"]]
-                happened[event.manychat_id].append(Happened(when, received, event.event_id, stage))
-            if event.outcome == "moved":
-                applied[event.lead_id][(event.stage_before_id, event.stage_after_id)] += 1
+                happened[event.lead_id].append(Happened(when, received, event.event_id, stage))
         verdict.opportunities = len(leads)
         verdict.doubled += [f"opportunity {lead} is nobody's" for lead in sorted(leads.keys() - set(lead_of.values()))]
-        verdict.lost += [f"{person} has no opportunity" for person in sorted(happened.keys() - lead_of.keys())]
-        for manychat_id in sorted(happened.keys() & lead_of.keys()):
-            lead = lead_of[manychat_id]
-            by_people = [row for row in history.get(lead, []) if row.create_uid == ADMIN]
-            moves = [_decided(row, ledger) for row in by_people]
-            verdict.moves += len(moves)
-            allowed = may_rest_in(happened[manychat_id], moves)
+        for lead in sorted(happened.keys() & leads.keys()):
+            by_people = [row for row in history.get(lead, []) if row.create_uid in self._people]
+            verdict.moves += len(by_people)
+            moves = [_decided(row, ledger) for row in by_people] + _fences(lead, decisions)
+            allowed = may_rest_in(happened[lead], moves)
+            if lead in decisions.merged:
+                # The opportunity that stays keeps its stage, and takes over the newest moment of both.
+                allowed |= {_fences(lead, decisions, "merged")[-1].stage}
             if leads[lead].stage_id not in allowed:
                 verdict.out_of_order.append(
-                    f"{manychat_id}: opportunity {lead} is in {leads[lead].stage_id}, not in {sorted(allowed)}"
+                    f"opportunity {lead} is in {leads[lead].stage_id}, not in {sorted(allowed)}"
                 )
-            told = Counter((row.before, row.after) for row in history.get(lead, []) if row.create_uid != ADMIN)
+            told = Counter((row.before, row.after) for row in history.get(lead, []) if row not in by_people)
             verdict.doubled += [f"opportunity {lead} moved once too often: {move}" for move in told - applied[lead]]
             verdict.lost += [f"opportunity {lead}: no history of {move}" for move in applied[lead] - told]
 
-    def _examine_fields(self, verdict: Verdict, audit: dict[str, Any]) -> None:
+    def _examine_fields(self, verdict: Verdict, audit: dict[str, Any], decisions: Decisions) -> None:
         """SQL and Odoo hold the same values of everybody whose events are all applied."""
         of_opportunities = [row for row in audit.values() if row.type == "opportunity"]
         unfinished = {row.manychat_id for row in of_opportunities if row.outcome not in APPLIED}
-        people = {row.manychat_id for row in of_opportunities} - unfinished
-        moved = {lead for lead, rows in self._read_history().items() if any(row.create_uid == ADMIN for row in rows)}
-        verdict.other += disagreements(self._system, self._store, people, moved)
+        # After a deletion SQL knows more than the new opportunity.
+        people = {row.manychat_id for row in of_opportunities} - unfinished - decisions.deleted
+        verdict.not_in_sql += disagreements(self._system, self._store, people)
 
     # --- Reading
 
@@ -288,10 +316,18 @@ def _occurred(date: str | None, received: datetime) -> datetime:
     return received if moment > received + timedelta(hours=24) else moment
 
 
+def _fences(lead: int, decisions: Decisions, *kinds: str) -> list[Decided]:
+    """Decisions that let the opportunity stay where it is, and older events no longer move it; in order."""
+    rows = [row for row in decisions.of(*(kinds or ("lost", "restored"))) if row.lead_id == lead]
+    moments = ((row.occurred_at.replace(tzinfo=timezone.utc), row.payload["state"]["stage_id"]) for row in rows)
+    # The user's request began before Odoo read the state.
+    return sorted(Decided(moment - _UNANSWERED, moment, stage) for moment, stage in moments)
+
+
 def _decided(row: Any, ledger: Ledger) -> Decided:
     """When the move in a line of history was made: after its transaction began, before its answer came."""
     began = row.create_date.replace(tzinfo=timezone.utc)
-    for move in ledger.moves:
-        if move.lead_id == row.res_id and move.began <= began <= move.ended:
-            return Decided(began, move.ended if move.answered else began + _UNANSWERED, row.after)
+    for act in ledger.acts:
+        if row.res_id in act.lead_ids and act.began <= began <= act.ended:
+            return Decided(began, act.ended if act.answered else began + _UNANSWERED, row.after)
     return Decided(began, began + _UNANSWERED, row.after)

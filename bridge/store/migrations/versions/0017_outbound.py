@@ -11,6 +11,13 @@ down_revision = "0016"
 branch_labels = None
 depends_on = None
 
+_FILTERED = (
+    ("unqueued", "id", sa.column("queued_at").is_(None)),
+    ("unsent", "queued_at", sa.column("sent_as_of").is_(None)),
+    ("refused", "id", sa.column("refused_code").is_not(None)),
+    ("unreported", "id", sa.column("to_report", sa.Boolean) == sa.true()),
+)
+
 
 def upgrade() -> None:
     op.create_table(
@@ -26,6 +33,7 @@ def upgrade() -> None:
         sa.Column("queued_at", Moment),
         sa.Column("sent", text()),
         sa.Column("forget", sa.Boolean, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("sent_as_of", Moment),
         sa.Column("lease", key(32)),
         sa.Column("leased_until", Moment),
@@ -37,8 +45,16 @@ def upgrade() -> None:
         sa.Column("updated_at", Moment, nullable=False),
         **place(),
     )
-    op.create_index("ix_manychat_writes_queued_at", "manychat_writes", ["queued_at"], **place())
-    op.create_index("ix_manychat_writes_to_report", "manychat_writes", ["to_report"], **place())
+    for name, column, where in _FILTERED:
+        op.create_index(
+            f"ix_manychat_writes_{name}",
+            "manychat_writes",
+            [column],
+            mssql_where=where,
+            postgresql_where=where,
+            sqlite_where=where,
+            **place(),
+        )
     op.create_table(
         "manychat_flows",
         sa.Column("id", big_id, primary_key=True),
@@ -52,6 +68,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_manychat_flows_manychat_id_started_at", "manychat_flows", ["manychat_id", "started_at"], **place()
     )
+    op.create_index("ix_manychat_flows_started_at", "manychat_flows", ["started_at"], **place())
     op.create_table(
         "manychat_echoes",
         sa.Column("id", big_id, primary_key=True),
@@ -59,12 +76,13 @@ def upgrade() -> None:
         sa.Column("stage", text(256), nullable=False),
         sa.Column("stage_id", sa.Integer),
         sa.Column("as_of", Moment, nullable=False),
+        sa.Column("by_chat", sa.Boolean, nullable=False),
         sa.Column("written_at", Moment, nullable=False),
         sa.Column("event_id", key(64)),
         **place(),
     )
     op.create_index("ix_manychat_echoes_manychat_id", "manychat_echoes", ["manychat_id", "written_at"], **place())
-    op.create_index("ix_manychat_echoes_event_id", "manychat_echoes", ["event_id"], **place())
+    op.create_index("ix_manychat_echoes_written_at", "manychat_echoes", ["written_at"], **place())
     op.create_table(
         "manychat_slots",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
@@ -78,11 +96,12 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("manychat_slots", **place())
-    for name in ("ix_manychat_echoes_event_id", "ix_manychat_echoes_manychat_id"):
+    for name in ("ix_manychat_echoes_written_at", "ix_manychat_echoes_manychat_id"):
         op.drop_index(name, "manychat_echoes", **place())
     op.drop_table("manychat_echoes", **place())
-    op.drop_index("ix_manychat_flows_manychat_id_started_at", "manychat_flows", **place())
+    for name in ("ix_manychat_flows_started_at", "ix_manychat_flows_manychat_id_started_at"):
+        op.drop_index(name, "manychat_flows", **place())
     op.drop_table("manychat_flows", **place())
-    for name in ("ix_manychat_writes_to_report", "ix_manychat_writes_queued_at"):
-        op.drop_index(name, "manychat_writes", **place())
+    for name, _, _ in reversed(_FILTERED):
+        op.drop_index(f"ix_manychat_writes_{name}", "manychat_writes", **place())
     op.drop_table("manychat_writes", **place())
