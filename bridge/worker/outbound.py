@@ -39,8 +39,9 @@ log = structlog.get_logger()
 THREADS = 2
 #: Messages received at once. Few: each may need several calls, and all of them must end within the lease.
 PAGE = 4
-#: Seconds that a received message stays invisible. Far more than a page takes; SQL decides if it comes earlier.
-VISIBILITY = 300
+#: Seconds until a message comes again whose bridge was killed: until then nobody else may write to its person anyway.
+#: A page may take longer. Then a message comes while it is worked on, and SQL decides.
+VISIBILITY = int(manychat_writes.LEASE)
 #: Seconds between two looks whether write-back was switched on.
 OFF = 5.0
 #: Seconds until a message comes again whose person another bridge writes to, or that an outage interrupted.
