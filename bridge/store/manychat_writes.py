@@ -117,15 +117,17 @@ def take_over(connection: sa.Connection, settings: Mapping[str, Any]) -> list[st
     return changed
 
 
-def want(connection: sa.Connection, wishes: Collection[Wish]) -> None:
+def want(connection: sa.Connection, wishes: Collection[Wish], *, whenever: bool = False) -> None:
     """Note what ManyChat should show, of states since write-back was switched on. Nothing happens while it is off.
 
     Call it in the transaction that writes the states, with their opportunities locked.
+
+    :param whenever: also of states from before that, because an operator wants so
     """
     if not wishes or not rules(connection).enabled:
         return
     since = _switched_on_at(connection)
-    wishes = [wish for wish in wishes if wish.state.as_of >= since]
+    wishes = [wish for wish in wishes if whenever or wish.state.as_of >= since]
     now = database_clock.now(connection)
     found = find(connection, sa.select(manychat_writes), _W.manychat_id, {wish.manychat_id for wish in wishes})
     rows: dict[str, dict[str, Any]] = {row.manychat_id: dict(row._mapping) for row in found}
@@ -340,12 +342,6 @@ def mark_reported(connection: sa.Connection, rows: Iterable[Any]) -> None:
     for row in rows:
         same = (_W.manychat_id == row.manychat_id, _W.result_at == row.result_at)
         connection.execute(manychat_writes.update().where(*same).values(to_report=False))
-
-
-def page(connection: sa.Connection, after: int, limit: int) -> Sequence[Any]:
-    """People to compare with ManyChat: ``id``, ``manychat_id``, ``wanted`` of each, in the order of their ids."""
-    columns = sa.select(_W.id, _W.manychat_id, _W.wanted).where(_W.id > after)
-    return connection.execute(columns.order_by(_W.id).limit(limit)).all()
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,9 @@ log = structlog.get_logger()
 THREADS = 2
 #: Messages received at once. Few: each may need several calls.
 PAGE = 2
-#: Seconds that a received message stays invisible, also after a kill. If it comes earlier, SQL says who has the person.
-VISIBILITY = 90
+#: Seconds until a message comes again whose bridge was killed: until then no other one may write to its person.
+#: A page may take longer. Then a message comes while it is worked on, and SQL decides.
+VISIBILITY = int(manychat_writes.LEASE)
 #: Seconds between two looks whether write-back was switched on.
 OFF = 5.0
 #: Seconds until a message comes again whose person another bridge writes to, or that an outage interrupted.
