@@ -22,7 +22,7 @@ from ..contract.opportunity_state import Actor, OpportunityState
 from ..write_back import SETTING, Rules, Values, rules_of, shown
 from . import database_clock, odoo_settings
 from .schema import audit, manychat_writes
-from .upsert import find, to_json
+from .upsert import chunks, find, to_json
 
 _W = manychat_writes.c
 #: Name, among the settings of Odoo, of the moment when write-back was switched on last.
@@ -120,7 +120,7 @@ def take_over(connection: sa.Connection, settings: Mapping[str, Any]) -> list[st
 def want(connection: sa.Connection, wishes: Collection[Wish], *, whenever: bool = False) -> None:
     """Note what ManyChat should show, of states since write-back was switched on. Nothing happens while it is off.
 
-    Call it in the transaction that writes the states, with their opportunities locked.
+    Call it in the transaction that writes the states.
 
     :param whenever: also of states from before that, because an operator wants so
     """
@@ -129,7 +129,11 @@ def want(connection: sa.Connection, wishes: Collection[Wish], *, whenever: bool 
     since = _switched_on_at(connection)
     wishes = [wish for wish in wishes if whenever or wish.state.as_of >= since]
     now = database_clock.now(connection)
-    found = find(connection, sa.select(manychat_writes), _W.manychat_id, {wish.manychat_id for wish in wishes})
+    people = {wish.manychat_id for wish in wishes}
+    for some in chunks(people):
+        # Takes the locks, so that what is read next is still so when it is written.
+        connection.execute(manychat_writes.update().where(_W.manychat_id.in_(some)).values(lease=_W.lease))
+    found = find(connection, sa.select(manychat_writes), _W.manychat_id, people)
     rows: dict[str, dict[str, Any]] = {row.manychat_id: dict(row._mapping) for row in found}
     for wish in sorted(wishes, key=lambda each: (each.manychat_id, each.state.as_of)):
         before = rows.get(wish.manychat_id)
