@@ -150,12 +150,15 @@ class Decisions:
     :ivar dict links: ManyChat id → its opportunity before, as the statement takes it
     :ivar dict written: the events that were written before a savepoint, by id, as the statements take them: with what
         they changed of ``decided_at``
+    :ivar set in_write: ids of the leads whose ``write`` has not returned
+    :ivar dict recorded: of these, lead id → values when they were last recorded: another app may commit meanwhile
     """
 
     def __init__(self):
         # Odoo's retry of the transaction has another one; what it wrote before is rolled back.
         self.token = uuid4().hex
         self.leads, self.links, self.written = {}, {}, {}
+        self.in_write, self.recorded = set(), {}
 
     def stage_before(self, lead):
         """The id of the stage in which ``lead`` was before the transaction; ``None``: in none, it was lost or new."""
@@ -166,8 +169,21 @@ class Decisions:
         copied = Decisions()
         copied.token = self.token
         copied.leads, copied.links = dict(self.leads), {name: dict(link) for name, link in self.links.items()}
-        copied.written = dict(self.written)
+        copied.written, copied.in_write, copied.recorded = dict(self.written), set(self.in_write), dict(self.recorded)
         return copied
+
+    def go_on(self, before, lead_ids, made_by):
+        """Go on after a ``write``, in which another app may have committed or rolled back.
+
+        :param Decisions before: those of the transaction in which it began
+        :param set lead_ids: leads that it wrote
+        """
+        self.in_write -= lead_ids
+        if self.token != before.token:
+            # What is in the database since is what later changes are compared with.
+            for lead_id in lead_ids:
+                then = before.leads[lead_id] | before.recorded.get(lead_id, {})
+                self.leads.setdefault(lead_id, then | made_by)
 
 
 def decisions_of(env):
@@ -237,5 +253,7 @@ def _record(cr, uid):
         private_sql.fetch(cr, _FORGET, [Json(undone)])
     # Of an event that is written again, the first row has what was there before the transaction.
     decisions.written = {event_id: before.get(event_id, row) for event_id, row in written.items()}
+    for lead in env["crm.lead"].browse(decisions.in_write).exists():
+        decisions.recorded[lead.id] = lead._manychat_watched()
     if written:
         relay_thread.wake_after_commit(cr)

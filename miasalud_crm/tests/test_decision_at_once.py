@@ -10,6 +10,7 @@ from odoo.tests import tagged
 
 from bridge.contract.event import from_envelope
 from bridge.contract.opportunity_state import OpportunityState
+from bridge.contract.payloads import Decided
 
 from .common import ManychatCase, opportunity
 from .decision_case import QUEUE
@@ -134,6 +135,39 @@ class TestDecisionAtOnce(ManychatCase):
         [state] = answer["states"]
         self.assertGreater(OpportunityState.model_validate(state).as_of, event.payload.state.as_of)
         self.assertEqual(state["stage_id"], self.stages[20].id)
+
+    def beside(self, env, write):
+        """Have another app's ``write(original, leads, values)`` run within ours, as that of an app that comes first."""
+        place = "odoo.addons.crm.models.crm_lead"
+        [lead] = [each for each in type(env["crm.lead"]).mro() if each.__module__ == place]
+        original = lead.write
+        return patch.object(lead, "write", lambda leads, vals: write(original, leads, vals))
+
+    def test_another_app_that_commits_while_a_user_moves_a_card_neither_loses_nor_doubles_the_decision(self):
+        def before(original, leads, vals):
+            leads.env.cr.commit()  # pylint: disable=invalid-commit
+            return original(leads, vals)
+
+        def after(original, leads, vals):
+            result = original(leads, vals)
+            leads.env.cr.commit()  # pylint: disable=invalid-commit
+            return result
+
+        def twice(original, leads, vals):
+            leads.env.cr.commit()  # pylint: disable=invalid-commit
+            return after(original, leads, vals)
+
+        stages = []
+        for write, stage in ((before, 19), (after, 18), (twice, 20)):
+            with self.transaction() as env:
+                lead = self.lead_in(env)
+                lead.expected_revenue = stage
+                with self.beside(env, write):
+                    lead.stage_id = self.stages[stage].id
+            stages.append(self.stages[stage].id)
+            events = [event for event in self.decided() if Decided.STAGE in event.payload.decided]
+            self.assertEqual([event.payload.state.stage_id for event in events], stages, write.__name__)
+            self.assertEqual([event.payload.by for event in events], [events[0].payload.by] * len(events))
 
     def opportunity_id(self):
         with self.transaction() as env:
