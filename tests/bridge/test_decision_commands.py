@@ -1,10 +1,11 @@
-"""What operators' commands do with decisions: ``status``, ``dlq``, ``purge``, ``erase``, and the undo of a migration."""
+"""What operators' commands do with decisions: ``status``, ``dlq``, ``purge``, ``erase``, a migration's undo."""
 
 from __future__ import annotations
 
 import base64
 import json
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
