@@ -9,9 +9,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from bridge.cli import trace_write_back
 from bridge.monitoring import health
 from bridge.queue import Queue
-from bridge.store import erasure, manychat_flows, manychat_slots, manychat_writes, odoo_settings, pauses, schema
+from bridge.store import (
+    erasure,
+    history,
+    manychat_flows,
+    manychat_slots,
+    manychat_writes,
+    odoo_settings,
+    pauses,
+    schema,
+)
 from bridge.store import snapshot as store_snapshot
 from bridge.store.engine import in_transaction, read
 from bridge.worker import outbound_queue
@@ -78,6 +88,22 @@ def test_resume_ends_the_stop_only_if_it_is_asked_to(cli: Cli, world: World) -> 
     assert cli("resume", "--manychat").returncode == 0
     assert read(world.engine, manychat_slots.paused) is None
     assert read(world.engine, pauses.paused) == {}
+
+
+def test_trace_shows_what_became_of_a_decision_in_manychat(write_back: WriteBack) -> None:
+    write_back.manychat.closed.add("1001")
+    write_back.want(wish(0, stage_id=7, moved=True, event_id="e0"))
+    write_back.work()
+    found = read(write_back.engine, history.details, "e0", "1001")
+    assert found.write
+    assert found.flow
+    assert (found.write.refused_code, found.flow.result) == ("window_closed", "window_closed")
+    assert [what for _, _, what in trace_write_back.steps(trace_write_back.rows(found))] == [
+        "flow content1: window_closed",
+        "refused it: window_closed",
+    ]
+    other = read(write_back.engine, history.details, "e1", "1001")
+    assert (other.write, other.flow) == (None, None)
 
 
 def problems(write_back: WriteBack) -> tuple[list[str], list[str]]:
