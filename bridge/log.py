@@ -45,6 +45,7 @@ ALLOWED = frozenset(
         "key",
         "table",
         "names",
+        "field",
         "row_id",
         "address",
         # the process and its dependencies

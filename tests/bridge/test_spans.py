@@ -77,7 +77,8 @@ def test_a_batch_is_in_the_trace_of_each_of_its_events_and_links_them(world: Wor
     world.send(*events)
     bridge = world.start_bridge("--queue", "opportunity")
     world.settle(*events)
-    assert bridge.terminate() == 0  # what waits is exported
+    eventually(lambda: len([span for span in collector.spans() if span.name == "bridge"]) == 32)
+    assert bridge.terminate() == 0
     own = {event.id: collector.spans(event.id[:32]) for event in events}
     for event_id, spans_of_it in own.items():
         assert {span.attributes["miasalud.event_id"] for span in spans_of_it} == {event_id}
@@ -105,7 +106,7 @@ def test_a_message_that_comes_again_is_in_the_same_trace(world: World, collector
     bridge = world.start_bridge()
     world.settle(event)
     world.send(event)
-    eventually(lambda: bridge.lines("event_duplicate"))
+    eventually(lambda: len([span for span in collector.spans() if span.name == "bridge"]) == 2)
     assert bridge.terminate() == 0
     assert {span.trace_id for span in collector.spans()} == {TRACE}
     grown = tree(collector.spans())
@@ -124,6 +125,7 @@ def test_each_attempt_is_a_span_of_its_own(world: World, collector: Collector) -
     eventually(lambda: bridge.lines("event_retried"))
     world.odoo.troubles.clear()
     world.settle(event)
+    eventually(lambda: "created" in {span.attributes.get("miasalud.outcome") for span in collector.spans(TRACE)})
     assert bridge.terminate() == 0
     attempts = [span for span in collector.spans(TRACE) if span.name == "bridge"]
     assert [(span.failed, span.attributes.get("miasalud.code")) for span in attempts[:-1]] == [(True, "refused")] * (
