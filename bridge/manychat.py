@@ -118,9 +118,14 @@ class ManyChat:
         """The custom fields of the account: ``id``, ``name``, ``type`` of each."""
         return _list(self._get("/fb/page/getCustomFields"))
 
-    def probe(self) -> None:
-        """Ask the smallest thing there is, to see whether calls are possible."""
-        self._get("/fb/page/getInfo")
+    def get_tags(self) -> list[dict[str, Any]]:
+        """The tags of the account: ``id``, ``name`` of each."""
+        return _list(self._get("/fb/page/getTags"))
+
+    def get_account(self) -> dict[str, Any]:
+        """Whose account it is: ``name``, ``id``. The smallest question, to see whether calls are possible."""
+        data = self._get("/fb/page/getInfo")
+        return data if isinstance(data, dict) else {}
 
     def close(self) -> None:
         self._http.close()

@@ -6,7 +6,7 @@ that the stage map does not have would come back as an unknown stage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -77,6 +77,12 @@ class Rules(BaseModel):
         """The flow that belongs to the stage of ``state``."""
         is_worked_on = state["status"] in (Status.OPEN, Status.WON)
         return self.flows.get(str(state["odoo_stage_id"])) if is_worked_on else None
+
+    def targets(self) -> Iterator[tuple[str, Target]]:
+        """What is written to: ``field`` or ``tag``, and which."""
+        fields = (self.stage_field, self.stage_id_field, self.salesperson_field, self.status_field)
+        for kind, targets in (("field", fields), ("tag", (self.won_tag, self.lost_tag))):
+            yield from ((kind, target) for target in targets if target)
 
     def has_stage(self, changes: Mapping[str, Any]) -> bool:
         """Whether ``changes`` write the stage."""

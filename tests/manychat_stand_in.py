@@ -7,6 +7,7 @@ HTTP 200, as others report. Most words of its errors are examples: ManyChat docu
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -189,8 +190,9 @@ class ManyChatStandIn:
             request.send_header("Retry-After", str(int(after) + 1))
         request.send_header("Content-Type", "application/json")
         request.send_header("Content-Length", str(len(data)))
-        request.end_headers()
-        request.wfile.write(data)
+        with contextlib.suppress(OSError):  # nobody may be waiting any more
+            request.end_headers()
+            request.wfile.write(data)
 
     def _reply(
         self, path: str, person: str, body: dict[str, Any], headers: Any, trouble: tuple[int, Any] | None

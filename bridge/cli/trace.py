@@ -32,6 +32,7 @@ from ..store import history as store_history
 from ..store.audit import DEAD_LETTERED
 from ..store.engine import in_transaction
 from ..store.rows import AuditSummary
+from . import trace_write_back
 from .console import FAILED, MISUSED, JsonObject, fail, load_settings, out, print_json, visible
 from .event_ids import SHORTEST, WHOLE
 
@@ -243,6 +244,7 @@ def _history(systems: _Systems, event_id: str) -> dict[str, Any]:
         "dead_letter": letter,
         "opportunity": opportunity,
         "stage_history": [_json(move) for move in kept.moves] if kept else [],
+        **trace_write_back.rows(kept),
         "unreachable": systems.unreachable,
     }
     history["conclusion"] = _conclusion(history)
@@ -280,6 +282,7 @@ def _timeline(history: Mapping[str, Any]) -> list[dict[str, str]]:
         (audit.get("finished_at"), "SQL", f"stored the outcome: {audit.get('outcome')}"),
         (letter.get("last_tried_at"), "SQL", f"stored dead letter {letter.get('id')}: {letter.get('code')}"),
         *((letter.get(f"{name}_at"), "SQL", f"its dead letter was {name}") for name in _LETTER_ENDS),
+        *trace_write_back.steps(history),
     ]
     timeline = [{"at": _utc(at), "where": where, "what": what} for at, where, what in steps if at]
     # Stable: the queue has whole seconds, so steps within one second keep the order above.

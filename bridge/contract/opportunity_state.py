@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from .fields import Amount, Id, Label, Mendable, Moment, NotKnown, required, to_datetime, to_id
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Status(str, Enum):
@@ -121,10 +123,19 @@ def read_state(value: Any) -> OpportunityState | None:
     :param value: JSON; an older addon sends none
     :return: ``None`` if it is none, or does not say of what and of when it is
     """
+    return read_answer(OpportunityState, value)
+
+
+def read_answer(model: type[Model], value: Any) -> Model | None:
+    """What can be read of an object that Odoo answers.
+
+    :param value: JSON
+    :return: ``None`` if a field is missing or cannot be read without which it means nothing
+    """
     fields = dict(value) if isinstance(value, Mapping) else {}
     while True:
         try:
-            return OpportunityState.model_validate(fields)
+            return model.model_validate(fields)
         except ValidationError as error:
             faults = {str(fault["loc"][0]): (fault.get("ctx") or {}).get("error") for fault in error.errors()}
         if not faults.keys() & fields.keys():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ class Known:
     :ivar is_pending: an event is on its way to Odoo
     :ivar event: the newest event of the conversation
     :ivar sent: what we wrote to ManyChat last, by key (see :mod:`bridge.write_back`)
-    :ivar sent_at: when, by the later of two clocks: SQL's, and Odoo's for the state that was written
+    :ivar sent_at: when ManyChat last answered to that
     :ivar is_unsent: something waits to be written
     :ivar decided_at: when an opportunity was last moved by something other than the chat
     """
@@ -107,8 +108,8 @@ def look_up(connection: sa.Connection, manychat_ids: Collection[str]) -> dict[st
         known[write.manychat_id] = replace(
             known[write.manychat_id],
             sent=json.loads(write.sent) if write.sent else {},
-            sent_at=max(filter(None, (write.result_at, write.sent_as_of)), default=None),
-            is_unsent=write.sent_as_of is None or write.sent_as_of < write.wanted_as_of,
+            sent_at=write.result_at,
+            is_unsent=write.sent_as_of is None,
         )
     return known
 
@@ -145,8 +146,9 @@ def write_again(connection: sa.Connection, manychat_ids: Collection[str]) -> Non
                 salesperson=row.salesperson,
             )
             # As of the chat, so that no flow starts.
-            wishes.append(Wish(row.manychat_id, state, Actor.CHAT, row.event_id or "", overruled=True))
+            event_id = row.event_id or hashlib.sha256(f"{row.manychat_id} {row.odoo_as_of}".encode()).hexdigest()
+            wishes.append(Wish(row.manychat_id, state, Actor.CHAT, event_id, overruled=True))
     # A state that came while write-back was off, or that has no row yet.
-    manychat_writes.want(connection, wishes)
+    manychat_writes.want(connection, wishes, whenever=True)
     for wish in wishes:
         manychat_writes.write_again(connection, wish.manychat_id)

@@ -22,7 +22,7 @@ from ..contract.opportunity_state import Actor, OpportunityState
 from ..write_back import SETTING, Rules, Values, rules_of, shown
 from . import database_clock, odoo_settings
 from .schema import audit, manychat_writes
-from .upsert import find, to_json
+from .upsert import chunks, find, to_json
 
 _W = manychat_writes.c
 #: Name, among the settings of Odoo, of the moment when write-back was switched on last.
@@ -117,17 +117,23 @@ def take_over(connection: sa.Connection, settings: Mapping[str, Any]) -> list[st
     return changed
 
 
-def want(connection: sa.Connection, wishes: Collection[Wish]) -> None:
+def want(connection: sa.Connection, wishes: Collection[Wish], *, whenever: bool = False) -> None:
     """Note what ManyChat should show, of states since write-back was switched on. Nothing happens while it is off.
 
-    Call it in the transaction that writes the states, with their opportunities locked.
+    Call it in the transaction that writes the states.
+
+    :param whenever: also of states from before that, because an operator wants so
     """
     if not wishes or not rules(connection).enabled:
         return
     since = _switched_on_at(connection)
-    wishes = [wish for wish in wishes if wish.state.as_of >= since]
+    wishes = [wish for wish in wishes if whenever or wish.state.as_of >= since]
     now = database_clock.now(connection)
-    found = find(connection, sa.select(manychat_writes), _W.manychat_id, {wish.manychat_id for wish in wishes})
+    people = {wish.manychat_id for wish in wishes}
+    for some in chunks(people):
+        # Takes the locks, so that what is read next is still so when it is written.
+        connection.execute(manychat_writes.update().where(_W.manychat_id.in_(some)).values(lease=_W.lease))
+    found = find(connection, sa.select(manychat_writes), _W.manychat_id, people)
     rows: dict[str, dict[str, Any]] = {row.manychat_id: dict(row._mapping) for row in found}
     for wish in sorted(wishes, key=lambda each: (each.manychat_id, each.state.as_of)):
         before = rows.get(wish.manychat_id)
@@ -342,16 +348,26 @@ def mark_reported(connection: sa.Connection, rows: Iterable[Any]) -> None:
         connection.execute(manychat_writes.update().where(*same).values(to_report=False))
 
 
-def page(connection: sa.Connection, after: int, limit: int) -> Sequence[Any]:
-    """People to compare with ManyChat: ``id``, ``manychat_id``, ``wanted`` of each, in the order of their ids."""
-    columns = sa.select(_W.id, _W.manychat_id, _W.wanted).where(_W.id > after)
-    return connection.execute(columns.order_by(_W.id).limit(limit)).all()
+@dataclass(frozen=True)
+class Summary:
+    """What operators see of write-back.
+
+    :ivar waiting: people whose state is not written yet
+    :ivar waits_since: since when the first of them waits
+    :ivar refused: people of whom ManyChat refused the newest state
+    """
+
+    enabled: bool
+    waiting: int = 0
+    waits_since: datetime | None = None
+    refused: int = 0
 
 
-def waiting(connection: sa.Connection) -> tuple[int, int]:
-    """How many people's states are not written yet, and of how many ManyChat refused the newest one."""
-    unsent, refused = (
-        connection.scalar(sa.select(sa.func.count()).select_from(manychat_writes).where(condition)) or 0
-        for condition in (_IS_UNSENT, _W.refused_code.is_not(None))
-    )
-    return unsent, refused
+def summary(connection: sa.Connection) -> Summary:
+    """How many people wait, and how many were refused, while write-back is on."""
+    if not rules(connection).enabled:
+        return Summary(enabled=False)
+    columns = sa.select(sa.func.count(), sa.func.min(_W.updated_at)).select_from(manychat_writes).where(_IS_UNSENT)
+    waiting, since = connection.execute(columns).one()
+    refused = sa.select(sa.func.count()).select_from(manychat_writes).where(_W.refused_code.is_not(None))
+    return Summary(True, waiting, since, connection.scalar(refused) or 0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timezone
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -165,13 +164,15 @@ def ensure_known(connection: sa.Connection, states: Iterable[tuple[str, Opportun
         ensure_opportunities(connection, ensure_contacts(connection, existing, now), "success", now)
 
 
-def append_moves(connection: sa.Connection, moves: Collection[Move]) -> None:
+def append_moves(connection: sa.Connection, moves: Collection[Move]) -> int:
     """Append to the history, once per event, and note who made the latest move of each opportunity.
 
     Moves of persons who have no row are left out.
+
+    :return: how many were appended
     """
     if not moves:
-        return
+        return 0
     statement = sa.select(_O.manychat_id, _O.id)
     ids = {row[0]: row[1] for row in find(connection, statement, _O.manychat_id, [move.manychat_id for move in moves])}
     # Who made the latest move depends on the moves that another transaction may be writing.
@@ -185,13 +186,15 @@ def append_moves(connection: sa.Connection, moves: Collection[Move]) -> None:
         if move.event_id not in existing and move.manychat_id in ids
     ]
     if not rows:
-        return
-    connection.execute(opportunity_stages.insert(), sorted(rows, key=itemgetter("event_id")))
+        return 0
+    # In the order that they came in: it is what tells moves of one second apart.
+    connection.execute(opportunity_stages.insert(), rows)
     for mover in sorted({str(row["moved_by"]) for row in rows}):
         # Another move by the same one changes nothing.
         is_other = or_(_O.stage_by.is_(None), _O.stage_by != mover)
         for some in chunks(row["opportunity_id"] for row in rows if row["moved_by"] == mover):
             connection.execute(opportunities.update().where(_O.id.in_(some), is_other).values(stage_by=_MOVER))
+    return len(rows)
 
 
 def _move(event: Event, now: datetime) -> Move | None:

@@ -12,7 +12,7 @@ import structlog
 
 from .. import progress
 from ..contract.fields import format_datetime
-from ..errors import ManyChatStopped, ManyChatUnavailable
+from ..errors import ManyChatRefused, ManyChatStopped, ManyChatUnavailable
 from ..manychat import ManyChat
 from ..store import manychat_slots
 from ..store.engine import in_transaction
@@ -98,5 +98,10 @@ class PacedManyChat:
 
         :raises ManyChatUnavailable:
         """
-        self.call(self.client.probe)
+        try:
+            self.call(self.client.get_account)
+        except ManyChatRefused as refusal:
+            # It takes calls, unless it says itself that the fault may pass.
+            if refusal.code == "passing":
+                raise ManyChatUnavailable("it answers with an error", unsent=True) from None
         in_transaction(self._engine, manychat_slots.succeeded)

@@ -39,8 +39,9 @@ log = structlog.get_logger()
 THREADS = 2
 #: Messages received at once. Few: each may need several calls.
 PAGE = 2
-#: Seconds that a received message stays invisible, also after a kill. If it comes earlier, SQL says who has the person.
-VISIBILITY = 90
+#: Seconds until a message comes again whose bridge was killed: until then no other one may write to its person.
+#: A page may take longer. Then a message comes while it is worked on, and SQL decides.
+VISIBILITY = int(manychat_writes.LEASE)
 #: Seconds between two looks whether write-back was switched on.
 OFF = 5.0
 #: Seconds until a message comes again whose person another bridge writes to, or that an outage interrupted.
@@ -120,9 +121,11 @@ class Outbound:
             return []
         try:
             # Nor is ManyChat asked while nothing waits.
-            if not manychat.is_closed() and not self._queue.depth():
-                return self._wait()
-            if not manychat.wait_until_closed(self._stop):
+            if not manychat.is_closed():
+                if not self._queue.depth():
+                    return self._wait()
+                # Meanwhile it may have been switched off.
+                manychat.wait_until_closed(self._stop)
                 return []
             messages = self._queue.receive(PAGE, VISIBILITY)
         except QueueMissing:
@@ -203,6 +206,15 @@ class Outbound:
         return None, None
 
 
+def probe(engine: sa.Engine, manychat: PacedManyChat) -> None:
+    """Find out whether ManyChat takes calls; none is made while write-back is off.
+
+    :raises Outage:
+    """
+    if read(engine, manychat_writes.rules).enabled:
+        manychat.probe()
+
+
 def report(engine: sa.Engine, odoo: Odoo) -> None:
     """Report to Odoo what ManyChat answered, for people to see on the opportunity.
 
@@ -244,7 +256,7 @@ def start(
     :param pace: of the queue
     :return: ManyChat's
     """
-    breaker = CircuitBreaker("ManyChat", manychat.probe)
+    breaker = CircuitBreaker("ManyChat", partial(probe, engine, manychat))
     outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, pace, stop)
     threads: list[threading.Thread] = [*_periodic(engine, queue, pace, odoo, stop)]
     threads += [threading.Thread(target=outbound.run, name=f"outbound_{each}", daemon=True) for each in range(THREADS)]

@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 #: Threads that delete and hide messages. Azure has no batch delete: each message is one request of a few ms.
 SETTLERS = 6
+#: How much less often the queue of what goes to ManyChat is asked than another one for which no customer waits.
+OUTBOUND_IDLE = 4
 
 
 def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
@@ -82,11 +84,11 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
         if migrate.is_later(found := migrate.current(engine)):
             log.warning("tables_of_later_release", revision=found, known=migrate.head())
         handlers = make_handlers(engine, queues, sql, queue, odoo)
-        manychat = None
+        pauses, manychat = Pauses(engine), None
         if settings.manychat_api_token:
-            manychat = _start_outbound(stack, settings, engine, [sql, queue], odoo, stop)
+            manychat = _start_outbound(stack, settings, engine, [sql, queue], pauses, odoo, stop)
         write_back = WriteBackReport(manychat)
-        consumers = _start(stack, settings, engine, handlers, dead_letter_queue, odoo, write_back, watch, stop)
+        consumers = _start(stack, settings, engine, handlers, dead_letter_queue, pauses, odoo, write_back, watch, stop)
         stop.wait()
     crashed = any(consumer.crashed for consumer in consumers)
     log.info("stopped", code="crashed" if crashed else "asked")
@@ -111,6 +113,7 @@ def _start(
     engine: sa.Engine,
     handlers: Sequence[Handler],
     dead_letter_queue: Queue,
+    pauses: Pauses,
     odoo: Odoo | None,
     write_back: WriteBackReport,
     watch: Watch,
@@ -122,7 +125,6 @@ def _start(
     then, because the bridge is alive, and hears of its end after that.
     """
     leases = LeaseKeeper(settings.visibility_timeout)
-    pauses = Pauses(engine)
     reconciler = reconcile.Reconciler(
         engine,
         handlers,
@@ -175,6 +177,7 @@ def _start_outbound(
     settings: Settings,
     engine: sa.Engine,
     breakers: list[CircuitBreaker],
+    pauses: Pauses,
     odoo: Odoo | None,
     stop: threading.Event,
 ) -> CircuitBreaker:
@@ -187,8 +190,9 @@ def _start_outbound(
     outbound_queue = connect.open_queue(settings, OUTBOUND_QUEUE)
     stack.callback(outbound_queue.close)
     manychat = PacedManyChat(client, engine, settings.manychat_calls_per_second, stop)
-    pace = Pace(settings.poll_interval)
-    breaker = outbound.start(stack, engine, outbound_queue, manychat, breakers, Pauses(engine), pace, odoo, stop)
+    # Seldom: its messages are put there by this process, which then looks at once.
+    pace = Pace(OUTBOUND_IDLE * settings.poll_interval)
+    breaker = outbound.start(stack, engine, outbound_queue, manychat, breakers, pauses, pace, odoo, stop)
     # Whatever ends this process, the threads must hear of it before they are waited for.
     stack.callback(stop.set)
     return breaker

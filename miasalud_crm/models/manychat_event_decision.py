@@ -93,7 +93,7 @@ class ManychatEvent(models.Model):
         if actor == Actor.IMPORT:
             return self.env._("Import by %s", name) if name else self.env._("Import")
         words = {
-            Actor.AUTOMATION: self.env._("An automation or scheduled action"),
+            Actor.AUTOMATION: self.env._("An automation or a scheduled action"),
             Actor.ASSIGNMENT: self.env._("Odoo's assignment"),
         }
         return words.get(actor, False)

@@ -7,6 +7,7 @@ from odoo.tests.common import new_test_user
 from bridge.contract.opportunity_state import Actor, OpportunityState, Status
 from bridge.contract.payloads import Decided
 
+from ..models.crm_lead_past import SINCE_PARAMETER
 from .common import ManychatCase, opportunity
 from .decision_case import PERSON, DecisionCase
 
@@ -211,3 +212,38 @@ class TestStates(ManychatCase):
         answer = self.get(manychat_ids=["MC-STATE-1", "MC-NOT-THERE"])
         self.assertEqual([each["manychat_id"] for each in answer["states"]], ["MC-STATE-1"])
         self.assertEqual((answer["unknown"], answer["after"]), (["MC-NOT-THERE"], False))
+
+    def test_what_users_did_before_decisions_were_recorded_is_told_and_nothing_that_has_a_decision(self):
+        history = self.env["crm.lead"].with_user(self.bridge_user).manychat_get_stage_history
+        lead_of, parameters = self.lead, self.env["ir.config_parameter"].sudo()
+        self.apply(opportunity("MC-STATE-1", 17, key="first"), opportunity("MC-STATE-2", 19))
+        [first] = history(["MC-STATE-1"])
+        self.assertEqual((first["moved_by"], first["stage_to"]), ("chat", self.stages[17].name))
+        self.assertTrue(first["event_id"])
+        lead_of("MC-STATE-1").stage_id = self.stages[20]
+        lead_of("MC-STATE-1").action_set_lost()
+        lead_of("MC-STATE-1").action_unarchive()
+        self.assertEqual(history(["MC-STATE-1"]), [first])  # these are decisions
+        parameters.set_param(SINCE_PARAMETER, "2100-01-01 00:00:00")
+        told = history(["MC-STATE-1", "MC-NOT-THERE"])
+        names = {number: stage.name for number, stage in self.stages.items()}
+        self.assertEqual(
+            [(each["stage_from"], each["stage_to"], each["moved_by"], each["status"]) for each in told],
+            [
+                (None, names[17], "chat", "open"),
+                (names[17], names[20], "person", "open"),
+                (names[20], None, "other", "lost"),
+                (None, names[20], "person", "open"),
+            ],
+        )
+        self.assertEqual(len({each["key"] for each in told}), len(told))
+        self.assertEqual(history(["MC-STATE-1"]), told)
+        self.env["crm.lead"]._manychat_begin_decisions()  # at the next upgrade
+        self.assertEqual(history(["MC-STATE-1"]), told)
+
+    def test_of_merged_conversations_the_past_is_that_of_the_first(self):
+        history = self.env["crm.lead"].with_user(self.bridge_user).manychat_get_stage_history
+        self.apply(opportunity("MC-STATE-1", 17), opportunity("MC-STATE-2", 19))
+        survivor = (self.lead("MC-STATE-1") | self.lead("MC-STATE-2")).merge_opportunity()
+        told = history(["MC-STATE-1", "MC-STATE-2"])
+        self.assertEqual({each["manychat_id"] for each in told}, {survivor.x_manychat_id})

@@ -47,6 +47,7 @@ class OdooStandIn:
     :ivar keeps_decisions: whether an event that is older than a user's decision is stale, as in the real one
     :ivar tells_states: whether it is new enough to send the states of opportunities
     :ivar busy: ManyChat ids whose opportunity another transaction holds; each is free after it was asked for
+    :ivar past_moves: what it remembers of the time before decisions
     :ivar troubles: per ManyChat id, how to treat its events: see ``_trouble``
     """
 
@@ -74,6 +75,7 @@ class OdooStandIn:
         self.keeps_decisions = False
         self.tells_states = True
         self.busy: set[str] = set()
+        self.past_moves: list[dict[str, Any]] = []
         self.asked_for_states: list[dict[str, Any]] = []
         self.troubles: dict[str, str] = {}
         self._in_call: Counter[str] = Counter()
@@ -250,6 +252,10 @@ class OdooStandIn:
             unknown = sorted({*(manychat_ids or ())} - self.leads.keys())
             return {"states": states, "busy": busy, "after": last, "unknown": unknown}
 
+    def manychat_get_stage_history(self, manychat_ids: list[str]) -> list[dict[str, Any]]:
+        with self._lock:
+            return [move for move in self.past_moves if move["manychat_id"] in manychat_ids]
+
     def erase(self, manychat_id: str) -> dict[str, Any]:
         with self._lock:
             self.erased.append(manychat_id)
@@ -316,8 +322,8 @@ class OdooStandIn:
     def call(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
         if (model, method) == ("crm.lead", "manychat_apply"):
             return self.manychat_apply(**arguments)
-        if (model, method) == ("crm.lead", "manychat_get_states") and self.tells_states:
-            return self.manychat_get_states(**arguments)
+        if method in ("manychat_get_states", "manychat_get_stage_history") and self.tells_states:
+            return getattr(self, method)(**arguments)
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
             return {"discarded": dict(self.discarded), **self.told} if self.takes_reports else True

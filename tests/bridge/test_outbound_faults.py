@@ -365,3 +365,11 @@ def test_more_that_is_wanted_while_the_queue_is_filled_comes_again(write_back: W
     in_transaction(write_back.engine, manychat_writes.mark_queued, rows)
     write_back.work()
     assert write_back.manychat.started == [("1001", "content1")]
+
+
+def test_an_error_that_may_pass_is_no_sign_that_manychat_takes_calls(write_back: WriteBack) -> None:
+    write_back.manychat.troubles = [(200, {"status": "error", "message": "Internal error. Try again later."})]
+    with pytest.raises(ManyChatUnavailable):
+        write_back.paced.probe()
+    write_back.manychat.troubles = [(200, {"status": "error", "message": "Validation error"})]
+    write_back.paced.probe()

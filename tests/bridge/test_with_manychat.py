@@ -22,7 +22,7 @@ from bridge.errors import ManyChatStopped, ManyChatUnavailable
 from bridge.manychat import ManyChat
 from bridge.odoo import Odoo
 from bridge.queue import Queue
-from bridge.store import audit, manychat_slots, odoo_settings, schema
+from bridge.store import audit, manychat_slots, manychat_writes, odoo_settings, schema
 from bridge.store.engine import create_engine, in_transaction
 from bridge.worker import outbound_queue, with_manychat
 from bridge.worker.handlers import contact as contacts
@@ -30,6 +30,7 @@ from bridge.worker.handlers import decision, opportunity
 from bridge.worker.manychat_pace import PacedManyChat
 from bridge.worker.outbound import Outbound
 from bridge.worker.pauses import Pauses
+from bridge.worker.polling import Pace
 from bridge.worker.with_manychat import Difference, Options, WithManyChat
 
 from ..manychat_stand_in import LIMIT, TOKEN, ManyChatStandIn
@@ -69,7 +70,7 @@ class People:
         self.told(write_back=OFF, stage_texts=MAP)
 
     def told(self, **settings: Any) -> None:
-        in_transaction(self.engine, odoo_settings.take_over, settings)
+        in_transaction(self.engine, manychat_writes.take_over, settings)
 
     def pushes(self, manychat_id: str, number: int, minute: int = 0, *, shown: bool = True) -> None:
         """The bot sets its field, and its push arrives and is applied."""
@@ -95,7 +96,7 @@ class People:
         outbound_queue.fill(self.engine, self.outbound_queue)
         breakers = [CircuitBreaker(name, lambda: None) for name in ("SQL", "queue", "ManyChat")]
         outbound = Outbound(
-            self.engine, self.outbound_queue, self.paced, breakers, Pauses(self.engine), threading.Event()
+            self.engine, self.outbound_queue, self.paced, breakers, Pauses(self.engine), Pace(0.1), threading.Event()
         )
         while self.outbound_queue.depth():
             for message in self.outbound_queue.receive(32, 30):

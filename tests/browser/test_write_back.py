@@ -15,6 +15,7 @@ from tests.world import World
 from .conftest import SignIn
 from .odoo_page import PATIENCE, OdooPage
 from .people import LANGUAGES
+from .test_lost_leads import press
 
 ACTION = "miasalud_crm.manychat_write_back_action"
 CHOICES = (
@@ -49,9 +50,9 @@ def test_an_administrator_tests_refreshes_and_switches_it_on(
     odoo = sign_in("administrator", phone=phone)
     odoo.open(ACTION)
     assert odoo.overflow() == 0
-    press(odoo, "action_test", phone)
+    press(odoo, "action_test")
     expect(odoo.page.locator(".o_notification")).to_contain_text(f"“{ACCOUNT}”")
-    press(odoo, "action_refresh", phone)
+    press(odoo, "action_refresh")
     expect(odoo.page.locator(".o_notification").last).to_contain_text("4")
     if not phone:  # there the choice opens in a dialog of its own
         choose(odoo, "stage_field_id", "etapa")
@@ -59,16 +60,8 @@ def test_an_administrator_tests_refreshes_and_switches_it_on(
         (settings,) = world.odoo("manychat.write.back", "search_read", [], fields=["stage_field_id", "enabled"])
         assert (settings["stage_field_id"][1], settings["enabled"]) == ("etapa", False)
     manychat.troubles.append((200, {"status": "error", "message": "Wrong token"}))
-    press(odoo, "action_test", phone)
+    press(odoo, "action_test")
     expect(odoo.page.locator(".o_notification").last).to_contain_text("Wrong token")
-
-
-def press(odoo: OdooPage, name: str, phone: bool) -> None:
-    if phone:  # the header's buttons are behind a menu
-        odoo.click(
-            ".o_statusbar_buttons .dropdown-toggle, .o_cp_action_menus .dropdown-toggle, .o-statusbar-buttons-menu"
-        )
-    odoo.click(f"button[name={name}]")
 
 
 def test_a_sales_manager_sees_it_and_changes_nothing(sign_in: SignIn) -> None:

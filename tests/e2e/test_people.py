@@ -186,3 +186,23 @@ def test_odoo_frozen_every_answer_comes_before_manychat_gives_up(
 
 def _without_own(answer: requests.Response) -> dict[str, Any]:
     return {name: value for name, value in answer.json().items() if name not in OWN}
+
+
+def test_odoo_and_the_api_frozen_the_bot_gets_an_error_before_manychat_gives_up(
+    world: World, chat: Chat, key: str, front: str
+) -> None:
+    """The bot then takes its own way for an error. It never waits for an answer that does not come."""
+    world.settled(chat.enters(17))
+    frozen = ("odoo", "api")
+    for program in frozen:
+        world.stack.programs.signal_program(program, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        answer = ask(front, chat.manychat_id, key)
+        seconds = time.monotonic() - started
+    finally:
+        for program in frozen:
+            world.stack.programs.signal_program(program, signal.SIGCONT)
+    assert (answer.status_code, answer.json()["status"]) == (503, "error"), answer.text
+    assert seconds < PATIENCE_OF_MANYCHAT
+    world.eventually(lambda: ask(front, chat.manychat_id, key).status_code == 200)

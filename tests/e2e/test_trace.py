@@ -4,9 +4,12 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 from azure.storage.queue import QueueClient
 
 from bridge.contract.payloads import DECISION_QUEUE, OPPORTUNITY_QUEUE, EventType
@@ -114,6 +117,46 @@ def test_an_event_without_a_valid_trace_has_one_of_its_own_and_loses_nothing(
     assert row_of(world, trace_id=own)["event_id"] == event_id
     assert {line["event_id"] for line in lines_of(world, own)} == {event_id}
     assert told(world, own)["event_id"] == event_id
+
+
+@pytest.mark.parametrize("second", [NAMED, f"00-{SPAN}{SPAN}-{SPAN}-01"], ids=["equal", "other"])
+@pytest.mark.parametrize("server", ["odoo", "api"])
+def test_a_header_that_was_sent_twice_names_no_trace_and_costs_no_event(
+    world: World, chat: Chat, server: str, second: str
+) -> None:
+    address = urlsplit(world.stack.odoo_url if server == "odoo" else world.stack.api_url)
+    body = json.dumps(chat.event(17)).encode()
+    connection = HTTPConnection(address.netloc, timeout=60)
+    connection.putrequest("POST", EventType.OPPORTUNITY.spec.path)
+    for name, value in (
+        ("X-API-KEY", world.stack.webhook_key),
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("traceparent", NAMED),
+        ("traceparent", second),
+    ):
+        connection.putheader(name, value)
+    connection.endheaders(body)
+    answer = connection.getresponse()
+    event_id = json.loads(answer.read())["event_id"]
+    assert (answer.status, answer.headers.get_all("X-Request-Id")) == (200, [event_id[:32]])
+    assert world.settled(event_id) == ["created"]
+    assert world.audit(event_id)["traceparent"] is None
+
+
+def test_the_standby_carries_a_trace_as_far(world: World, chat: Chat) -> None:
+    trace = TRACE[::-1]
+    sent = {"X-API-KEY": world.stack.webhook_key, "traceparent": f"00-{trace}-{SPAN}-01"}
+    url = world.stack.api_url + EventType.OPPORTUNITY.spec.path
+    answer = requests.post(url, json=chat.event(17), headers=sent, timeout=60)
+    assert answer.headers["X-Request-Id"] == trace
+    event_id = answer.json()["event_id"]
+    assert world.settled(event_id) == ["created"]
+    assert world.audit(event_id)["traceparent"] == sent["traceparent"]
+    # Odoo learns of the event from the bridge, and of its trace with it.
+    assert row_of(world, event_id=event_id)["trace_id"] == trace
+    accepted = [line for line in (world.stack.folder / "log" / "api.log").read_text().splitlines() if trace in line]
+    assert "event_accepted" in {json.loads(line)["event"] for line in accepted}
 
 
 def test_a_move_by_hand_is_one_trace_from_odoo_to_sql(world: World, chat: Chat) -> None:

@@ -22,6 +22,9 @@ from tests.world import Chat, World
 from .test_decisions import stage_id
 from .test_pipeline import STAGES
 
+# A killed bridge's lease, and the waits of a client that gets no answer, take their time.
+pytestmark = pytest.mark.timeout(400)
+
 #: ManyChat's number of the stage that starts a flow.
 FLOW_STAGE = 20
 FIELDS = {"stage_field_id": 11, "stage_id_field_id": 12, "salesperson_field_id": 13, "status_field_id": 14}
@@ -149,8 +152,8 @@ def test_what_a_user_decides_is_shown_in_manychat_and_only_their_moves_start_flo
     world.odoo("crm.lead", "action_unarchive", [chat.lead["id"]])
     drag(world, chat, 26)
     world.eventually(lambda: manychat.tagged[chat.manychat_id] == {21})
-    assert world.settled(chat.enters(FLOW_STAGE, 120)) == ["moved"]
-    world.eventually(lambda: setting.shows(chat, FLOW_STAGE) and manychat.tagged[chat.manychat_id] == set())
+    assert world.settled(chat.enters(19, 120)) == ["moved"]
+    world.eventually(lambda: setting.shows(chat, 19) and manychat.tagged[chat.manychat_id] == set())
     assert setting.flows_of(chat) == 1
 
 
@@ -186,7 +189,7 @@ def test_a_bridge_that_is_killed_at_the_call_starts_no_flow_twice(setting: Setti
     # Its lease and its message are the killed bridge's for a while.
     world.eventually(lambda: setting.done(chat))
     assert manychat.calls_of("sendFlow").count(chat.manychat_id) == 1
-    # Nobody knows whether it started, and a user hears of it.
+    # It is not known whether it started, and a user hears of it.
     world.eventually(lambda: unsent(world, chat)["manychat_unsent"])
     assert setting.bridge.stop() == 0
     setting.bridge = Bridge(world, manychat)
@@ -279,9 +282,13 @@ def test_silence_of_manychat_gives_nothing_up_and_everything_arrives_after_it(se
     for chat, stage in zip(chats, (21, FLOW_STAGE, FLOW_STAGE, FLOW_STAGE, 21, 21), strict=True):
         world.eventually(lambda chat=chat, stage=stage: setting.shows(chat, stage) and setting.done(chat))
     assert world.sql("SELECT COUNT(*) AS n FROM dead_letters")[0]["n"] == letters
-    assert [setting.flows_of(chat) for chat in chats] == [0, 1, 1, 1, 0, 0]
     assert before == dict.fromkeys(before, 0)
-    assert {setting.row(chat)["refused_code"] for chat in chats} == {None}
+    assert [setting.flows_of(chat) for chat in chats[1:]] == [1, 1, 1, 0, 0]
+    # Its flow may have started before its user moved it on.
+    assert setting.flows_of(chats[0]) <= 1
+    assert max(manychat.calls_of("sendFlow").count(chat.manychat_id) for chat in chats) == 1
+    # A flow without an answer within 15 seconds is not known to have started.
+    assert {setting.row(chat)["refused_code"] for chat in chats} <= {None, "flow_unknown"}
 
 
 def test_switched_off_it_makes_no_call_and_switched_on_it_writes_what_is_decided_from_then_on(setting: Setting) -> None:

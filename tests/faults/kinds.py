@@ -21,20 +21,15 @@ import time
 from collections.abc import Callable, Iterator
 
 from bridge.contract.payloads import OPPORTUNITY_QUEUE
-from bridge.manychat import READ_SECONDS
 
+from .manychat_kinds import MANYCHAT_KINDS
+from .moments import PATIENCE, DidNotHappen
 from .proxy import CUT, PASS, Passing, Proxy, Trap
 from .system import BUSY_SECONDS, VISIBILITY_TIMEOUT, System
 from .traffic import Traffic
 
 #: Seconds between two times that Azurite writes what it holds.
 AZURITE_SAVES = 5
-#: Seconds that a fault waits for the moment it wants; with a quiet queue, or Odoo still starting, it may not come.
-PATIENCE = 20
-
-
-class DidNotHappen(Exception):
-    """The moment for the fault did not come; nothing was injected."""
 
 
 @contextlib.contextmanager
@@ -286,80 +281,6 @@ def webhook_client_cut_off(system: System, traffic: Traffic, _chooser: random.Ra
         raise DidNotHappen
 
 
-# --- ManyChat, which is a stand-in
-
-
-@contextlib.contextmanager
-def _manychat(system: System, **how: object) -> Iterator[None]:
-    """It behaves like that until the block ends."""
-    before = {name: getattr(system.manychat, name) for name in how}
-    for name, value in how.items():
-        setattr(system.manychat, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(system.manychat, name, value)
-
-
-def manychat_silent(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    """It takes calls, does nothing, and does not answer until the bridges have given up waiting."""
-    with _manychat(system, is_silent=True):
-        time.sleep(READ_SECONDS + chooser.uniform(0, 3))
-
-
-def manychat_answers_late(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    """It does what it is asked, and answers when nobody waits any more."""
-    with _manychat(system, late=READ_SECONDS + 1.0):
-        time.sleep(chooser.uniform(1, 4))
-
-
-def manychat_answers_cut(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    with _manychat(system, cuts=True):
-        time.sleep(chooser.uniform(0.5, 3))
-
-
-def manychat_refuses_connections(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    system.manychat.stop()
-    time.sleep(chooser.uniform(1, 6))
-    system.manychat.start()
-
-
-def manychat_fails(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    with _manychat(system, failing=500):
-        time.sleep(chooser.uniform(1, 5))
-
-
-def manychat_fails_with_200(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    """An error in the form in which ManyChat reports most of them."""
-    with _manychat(system, trouble=(200, {"status": "error", "message": "Internal error. Try again later."})):
-        time.sleep(chooser.uniform(1, 5))
-
-
-def manychat_stops(system: System, _traffic: Traffic, chooser: random.Random) -> None:
-    """As for 24 hours after its limit was passed: here it says that it will be seconds."""
-    seconds = chooser.uniform(4, 8)
-    system.manychat.stop_for(seconds)
-    time.sleep(seconds)
-
-
-def bridge_killed_while_manychat_works(system: System, _traffic: Traffic, _chooser: random.Random) -> None:
-    """ManyChat has done what it was asked, also started a flow, and the bridge does not know."""
-    with _manychat(system, late=5.0):
-        caught: dict[int, str] = {}
-
-        def is_asked() -> bool:
-            caught.update(system.manychat.waiting)
-            return bool(caught)
-
-        if not system.wait_until(is_asked, PATIENCE):
-            raise DidNotHappen
-        pid = system.bridge_at(next(iter(caught)))
-        if pid is None:
-            raise DidNotHappen
-        system.kill(pid)
-
-
 KINDS: dict[str, Callable[[System, Traffic, random.Random], None]] = {
     "bridge killed at random": bridge_killed,
     "bridge killed after receive": bridge_killed_after_receive,
@@ -383,14 +304,7 @@ KINDS: dict[str, Callable[[System, Traffic, random.Random], None]] = {
     "queue answers cut": queue_answers_cut,
     "standby killed (SIGKILL)": standby_killed,
     "webhook client cut off": webhook_client_cut_off,
-    "ManyChat silent": manychat_silent,
-    "ManyChat answers late": manychat_answers_late,
-    "ManyChat answers cut": manychat_answers_cut,
-    "ManyChat refuses connections": manychat_refuses_connections,
-    "ManyChat fails (HTTP 500)": manychat_fails,
-    "ManyChat fails (HTTP 200)": manychat_fails_with_200,
-    "ManyChat stops at its limit": manychat_stops,
-    "bridge killed while ManyChat works": bridge_killed_while_manychat_works,
+    **MANYCHAT_KINDS,
 }
 #: Odoo takes its time to start, and to find its database again.
 SLOW = {

@@ -121,6 +121,7 @@ def table(report: Report) -> Table:
     for name, count in sorted(verdict.manychat.items()):
         shown.add_row(f"ManyChat: {name}", str(count))
     shown.add_row("ManyChat: changes that bots sent back", str(ledger.echoes))
+    shown.add_row("ManyChat: customers' events taken for these", str(verdict.mistaken))
     shown.add_row(f"ManyChat: most calls in one second, of {LIMIT}", str(verdict.most_calls), end_section=True)
     for name, found in verdict.named.items():
         shown.add_row(name, str(len(found)), style="bold red" if found else "bold")

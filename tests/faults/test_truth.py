@@ -11,9 +11,10 @@ import pytest
 import requests
 import sqlalchemy as sa
 
+from .manychat import FLOWS
 from .soak import SETTLING
 from .system import System
-from .traffic import WEBHOOK, Ledger
+from .traffic import STAGE_NUMBER, WEBHOOK, Ledger
 from .truth import Decided, Happened, Truth, Verdict, may_rest_in
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -41,7 +42,7 @@ def test_a_persons_move_stands_against_older_events_and_falls_to_newer_ones() ->
 
 @pytest.fixture
 def person(system: System, request: pytest.FixtureRequest) -> tuple[str, Ledger]:
-    """Somebody who was created and moved once."""
+    """Somebody who was created and moved by the chat, and then moved by a user."""
     manychat_id, ledger = f"MC-TRUTH-{request.node.name}", Ledger()
     for minute, stage in enumerate((17, 19)):
         state = {"stage_id": stage, "date": (NOON + timedelta(minutes=minute)).isoformat(), "summary": "Hola"}
@@ -51,15 +52,37 @@ def person(system: System, request: pytest.FixtureRequest) -> tuple[str, Ledger]
         ledger.accepted.add(answer.json()["event_id"])
     truth = Truth(system)
     assert system.wait_until(lambda: truth.backlog_of(ledger) == 0 and truth.has_settled(), SETTLING)
+    leads = system.rpc("crm.lead", "search", [["x_manychat_id", "=", manychat_id]])
+    (row,) = system.rpc("manychat.stage.map", "search_read", [["manychat_stage_id", "=", 18]], fields=["stage_id"])
+    system.act_as("vendedora", "crm.lead", "write", leads, {"stage_id": row["stage_id"][0]})
+    assert system.wait_until(truth.has_settled, SETTLING)
     truth.close()
     return manychat_id, ledger
 
 
 def _outcome_forgotten(system: System, event_id: str, _lead: int) -> None:
-    engine = sa.create_engine(system.database_url)
-    with engine.begin() as connection:
-        connection.execute(sa.text("DELETE FROM audit WHERE event_id = :event_id"), {"event_id": event_id})
-    engine.dispose()
+    _change_sql(system, "DELETE FROM audit WHERE event_id = :one", event_id)
+
+
+def _mover_forgotten(system: System, _event_id: str, lead: int) -> None:
+    _change_sql(system, "UPDATE opportunity_stages SET user_id = 2 WHERE moved_by = 'person' AND lead_id = :one", lead)
+
+
+def _revenue_changed(system: System, _event_id: str, lead: int) -> None:
+    _change_sql(system, "UPDATE opportunities SET expected_revenue = 7 WHERE lead_id = :one", lead)
+
+
+def _shown_otherwise(system: System, _event_id: str, lead: int) -> None:
+    system.manychat.chat_sets(_person_of(system, lead), {STAGE_NUMBER: 20})
+
+
+def _flow_twice(system: System, _event_id: str, lead: int) -> None:
+    system.manychat.started = [*system.manychat.started, (_person_of(system, lead), FLOWS[18])]
+
+
+def _person_of(system: System, lead: int) -> str:
+    (row,) = system.database_rows("SELECT manychat_id FROM manychat_identity WHERE lead_id = %s", lead)
+    return str(row.manychat_id)
 
 
 def _stage_changed(system: System, _event_id: str, lead: int) -> None:
@@ -67,9 +90,13 @@ def _stage_changed(system: System, _event_id: str, lead: int) -> None:
 
 
 def _field_forgotten(system: System, _event_id: str, lead: int) -> None:
+    _change_sql(system, "UPDATE opportunities SET summary = NULL WHERE lead_id = :one", lead)
+
+
+def _change_sql(system: System, statement: str, one: object) -> None:
     engine = sa.create_engine(system.database_url)
     with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE opportunities SET summary = NULL WHERE lead_id = :lead"), {"lead": lead})
+        assert connection.execute(sa.text(statement), {"one": one}).rowcount == 1
     engine.dispose()
 
 
@@ -81,7 +108,7 @@ def _history_doubled(system: System, _event_id: str, lead: int) -> None:
         SELECT value.mail_message_id, value.field_id, 1, 2, value.create_uid
           FROM mail_tracking_value value JOIN mail_message message ON message.id = value.mail_message_id
           JOIN ir_model_fields field ON field.id = value.field_id AND field.name = 'stage_id'
-         WHERE message.model = 'crm.lead' AND message.res_id = %s LIMIT 1
+         WHERE message.model = 'crm.lead' AND message.res_id = %s ORDER BY value.id LIMIT 1
         """,
         lead,
     )
@@ -98,7 +125,11 @@ def _change(system: System, statement: str, lead: int) -> None:
         (_outcome_forgotten, lambda verdict: verdict.lost),
         (_stage_changed, lambda verdict: verdict.out_of_order),
         (_history_doubled, lambda verdict: verdict.doubled),
-        (_field_forgotten, lambda verdict: verdict.other),
+        (_field_forgotten, lambda verdict: verdict.not_in_sql),
+        (_mover_forgotten, lambda verdict: verdict.out_of_order),
+        (_revenue_changed, lambda verdict: verdict.not_in_sql),
+        (_shown_otherwise, lambda verdict: verdict.not_in_manychat),
+        (_flow_twice, lambda verdict: verdict.flows_twice),
     ],
 )
 def test_damage_is_found(
@@ -114,7 +145,7 @@ def test_damage_is_found(
     truth = Truth(system)
 
     def mine() -> list[str]:
-        signs = (event_id, manychat_id, f"opportunity {lead} ")
+        signs = (event_id, manychat_id, f"opportunity {lead} ", f"opportunity {lead}:")
         return [line for line in found(truth.examine(ledger)) if any(sign in line for sign in signs)]
 
     assert mine() == []

@@ -69,6 +69,7 @@ class Verdict:
     flows_twice: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     dead: Counter[str] = field(default_factory=Counter)
+    mistaken: int = 0  # a customer's event of the stage that an echo was expected of
     standby: int = 0  # taken by the standby
     missed: int = 0  # lost by the queue, and sent again by Odoo
     unheard: int = 0  # committed, though the bot was cut off before it heard so
@@ -150,7 +151,7 @@ class Truth:
         verdict.dead.update(letter.code for letter in letters)
         self._examine_accounts(verdict, ledger, events, audit, letters)
         decisions = Decisions(events.values())
-        self._examine_agreement(verdict, events, audit)
+        self._examine_agreement(verdict, events, audit, decisions)
         self._examine_decisions(verdict, decisions)
         self._examine_manychat(verdict, ledger, decisions, audit)
         self._examine_opportunities(verdict, ledger, events, decisions)
@@ -183,7 +184,9 @@ class Truth:
         verdict.other += [f"dead letter {letter.id}: nobody was told" for letter in letters if not letter.notified_at]
         verdict.other += [f"refused: {answer}" for answer in ledger.refused]
 
-    def _examine_agreement(self, verdict: Verdict, events: dict[str, Any], audit: dict[str, Any]) -> None:
+    def _examine_agreement(
+        self, verdict: Verdict, events: dict[str, Any], audit: dict[str, Any], decisions: Decisions
+    ) -> None:
         """SQL and Odoo tell the same story."""
         for event_id, row in audit.items():
             event = events.get(event_id)
@@ -194,8 +197,14 @@ class Truth:
             elif row.outcome == "dead_lettered":
                 if (event.state, event.code) != ("failed", row.error_code):
                     verdict.other.append(f"{event_id}: {row.error_code} in SQL, {event.state} {event.code} in Odoo")
-            elif (row.outcome, row.lead_id, "done") != (event.outcome, event.lead_id, event.state):
-                verdict.other.append(f"{event_id}: {row.outcome} {row.lead_id} in SQL, {event} in Odoo")
+            elif (row.outcome, "done") != (event.outcome, event.state) or event.lead_id not in (
+                # A deleted opportunity is no event's any more, and those of a merged one are the survivor's. The
+                # person's next event has created another one.
+                ({row.lead_id, *decisions.merged} - decisions.gone)
+                | ({None} if event.manychat_id in decisions.deleted else set())
+            ):
+                found = (event.outcome, event.lead_id, event.state)
+                verdict.other.append(f"{event_id}: {row.outcome} {row.lead_id} in SQL, {found} in Odoo")
         changes = {event_id for event_id, row in audit.items() if row.outcome in ("created", "moved")}
         told = {row.event_id for row in self._sql("SELECT event_id FROM opportunity_stages WHERE moved_by = 'chat'")}
         verdict.other += [f"{event_id}: stage history in SQL differs" for event_id in sorted(changes ^ told)]
@@ -232,6 +241,9 @@ class Truth:
         stages = {row.number: row.stage_id for row in self._system.database_rows(statement)}
         history = self._read_history()
         happened: dict[int, list[Happened]] = defaultdict(list)
+        # A customer's event of now and an echo of the same stage cannot be told apart: the first one is the echo.
+        doubtful: dict[int, list[Happened]] = defaultdict(list)
+        taken_for_echoes = {row.event_id for row in self._sql("SELECT event_id FROM manychat_echoes")}
         applied: dict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
         for event in events.values():
             if event.outcome not in APPLIED:
@@ -241,12 +253,16 @@ class Truth:
                 verdict.lost.append(f"{event.manychat_id}: {event.event_id} is of {event.lead_id}, not of {lead}")
             if event.outcome == "moved":
                 applied[event.lead_id][(event.stage_before_id, event.stage_after_id)] += 1
-            # What only repeats a stage that was written to ManyChat must not count.
-            if not (event.extra or {}).get("is_echo"):
-                received = event.received_at.replace(tzinfo=timezone.utc)
-                when = _occurred(event.payload["state"].get("date"), received)
-                stage = stages[event.payload["state"]["stage_id"]]
-                happened[event.lead_id].append(Happened(when, received, event.event_id, stage))
+            received = event.received_at.replace(tzinfo=timezone.utc)
+            when = _occurred(event.payload["state"].get("date"), received)
+            one = Happened(when, received, event.event_id, stages[event.payload["state"]["stage_id"]])
+            is_echo = bool((event.extra or {}).get("is_echo"))
+            if event.event_id in taken_for_echoes and not is_echo:
+                verdict.mistaken += 1
+            if is_echo != (event.event_id in taken_for_echoes):
+                doubtful[event.lead_id].append(one)
+            elif not is_echo:
+                happened[event.lead_id].append(one)
         verdict.opportunities = len(leads)
         verdict.doubled += [f"opportunity {lead} is nobody's" for lead in sorted(leads.keys() - set(lead_of.values()))]
         for lead in sorted(happened.keys() & leads.keys()):
@@ -254,6 +270,8 @@ class Truth:
             verdict.moves += len(by_people)
             moves = [_decided(row, ledger) for row in by_people] + _fences(lead, decisions)
             allowed = may_rest_in(happened[lead], moves)
+            if any(one.event_id in taken_for_echoes for one in doubtful[lead]):
+                allowed |= may_rest_in(happened[lead] + doubtful[lead], moves)
             if lead in decisions.merged:
                 # The opportunity that stays keeps its stage, and takes over the newest moment of both.
                 allowed |= {_fences(lead, decisions, "merged")[-1].stage}

@@ -97,6 +97,12 @@ def tell_manychat(odoo: OdooPage, world: World) -> None:
         stand_in.tags = {21: "Ganada", 22: "Perdida"}
         stand_in.flows = {"content1": "Cotización lista", "content2": "Bienvenida"}
         world.odoo("manychat.write.back", "action_refresh", [_write_back(world)])
+        _choose(world)
+        invented.bridge_that_writes(world)
+        odoo.open(f"{ADDON}.manychat_write_back_action")
+
+
+def _choose(world: World) -> None:
     items = world.odoo("manychat.account.item", "search_read", [], fields=["name"])
     ids = {item["name"]: item["id"] for item in items}
     chosen = {"stage_field_id": "Etapa CRM", "salesperson_field_id": "Asesor CRM", "won_tag_id": "Ganada"}
@@ -104,7 +110,6 @@ def tell_manychat(odoo: OdooPage, world: World) -> None:
     world.odoo("manychat.write.back", "write", [_write_back(world)], values | {"enabled": True})
     row = world.odoo("manychat.stage.map", "search", [["manychat_stage_id", "=", 25]])
     world.odoo("manychat.stage.map", "write", row, {"flow_id": ids["Cotización lista"]})
-    odoo.open(f"{ADDON}.manychat_write_back_action")
 
 
 def _write_back(world: World) -> int:
@@ -140,7 +145,7 @@ SHOTS = [
     Shot("funnel_phone", action("manychat_funnel_action"), phone=True),
     Shot("settings", action("manychat_settings_action"), size=(1280, 900)),
     Shot("keys", action("manychat_api_key_action"), role="administrator", size=(1280, 460)),
-    Shot("tell_manychat", tell_manychat, role="administrator", size=(1280, 760)),
+    Shot("tell_manychat", tell_manychat, role="administrator", size=(1280, 860)),
     Shot("tell_manychat_es_phone", tell_manychat, role="administrator", language=SPANISH, phone=True),
     Shot("refused_by_manychat", refused_by_manychat, size=(1280, 760)),
     Shot("refused_by_manychat_es_phone", refused_by_manychat, language=SPANISH, phone=True),

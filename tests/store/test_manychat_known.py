@@ -17,7 +17,16 @@ import pytest
 from bridge.contract.opportunity_state import read_state
 from bridge.manychat import ManyChat
 from bridge.results import Done
-from bridge.store import audit, contacts, manychat_known, odoo_settings, opportunities, opportunity_states, schema
+from bridge.store import (
+    audit,
+    contacts,
+    manychat_known,
+    manychat_writes,
+    odoo_settings,
+    opportunities,
+    opportunity_states,
+    schema,
+)
 from bridge.store.audit import ReceivedEvent
 from bridge.worker.manychat_pace import PacedManyChat
 from bridge.worker.with_manychat import Difference, Options, WithManyChat
@@ -128,7 +137,7 @@ def test_what_manychat_lacks_is_written_also_if_nothing_was_wanted_before(store:
     enters(store, "1001")
     store.run(manychat_known.write_again, ["1001"])
     assert wanted(store) == {}  # it is off
-    store.run(odoo_settings.take_over, {"write_back": RULES})
+    store.run(manychat_writes.take_over, {"write_back": RULES})
     store.run(manychat_known.write_again, ["1001", "1002"])
     row = wanted(store)["1001"]
     assert json.loads(row.wanted)["odoo_stage_id"] == 1

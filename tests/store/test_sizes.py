@@ -27,6 +27,7 @@ from bridge.store import (
     dead_letters,
     last_write_wins,
     manychat_echoes,
+    manychat_known,
     manychat_writes,
     migration_journal,
     notices,
@@ -170,6 +171,17 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(migration_journal.record, "b", watched, lambda connection: opportunities.record(connection, moved, NOON))
     assert call(migration_journal.undo, "b", 0, 10 * MANY, people[:1]).rows["contacts"] == MANY - 1
 
+    decisions = [decision(5, manychat_id=f"MC{n}") for n in numbers]
+    call(opportunity_states.apply_decisions, decisions)
+    states = {f"MC{n}": each for n in numbers if (each := read_state(state(6, 2)))}
+    call(opportunity_states.write, states.items(), NOON)
+    call(opportunity_states.ensure_opportunities, ids, "success", NOON)
+    call(opportunity_states.ensure_known, states.items(), NOON)
+    call(opportunity_states.append_moves, [])  # apply_decisions calls it with all
+    call(opportunity_differences.differences, states)
+    call(opportunity_differences.adopt, states, NOON)
+    call(opportunity_differences.mark_deleted, store.run(opportunity_differences.known_after, 0, MANY), NOON)
+    call(odoo_settings.take_over, {f"s{n}": n for n in numbers})
     call(manychat_writes.take_over, {**{f"s{n}": n for n in numbers}, "write_back": {"enabled": True}})
     moment = datetime.now(timezone.utc) + timedelta(minutes=1)
     call(manychat_writes.want, [wish(f"MC{n}", moment) for n in numbers])
@@ -180,6 +192,8 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(manychat_writes.mark_queued, call(manychat_writes.unqueued, MANY))
     call(manychat_writes.mark_reported, call(manychat_writes.unqueued, MANY))
     call(manychat_echoes.recognise, moves)
+    call(manychat_known.look_up, [f"MC{n}" for n in numbers])
+    call(manychat_known.write_again, [f"MC{n}" for n in numbers])
 
     forgotten = functions_that_take_many() - called
     assert not forgotten, f"call these with {MANY} of what they take, too: {sorted(forgotten)}"
@@ -240,13 +254,28 @@ def fill(store: Store, count: int) -> None:
         store.run(audit.finish, {event.id: Done("stored") for event in settled[start : start + 20]}, ended)
     store.run(audit.fail, {event.id: Failure("refused", "no") for event in open_}, dead=True, now=NOON)
     store.run(dead_letters.discard_all, [event.id for event in discarded], NOON)
+    for n in range(2 * count):
+        then = NOON + timedelta(seconds=n) + (2 * DAY if n >= count else timedelta())
+        store.run(note_call, f"{n}", then)
     for key_id, then in ((1, NOON), (2, NOON + 2 * DAY)):
         store.run(standby_refusals.add, counted(count, key_id=key_id, code="invalid", began=then))
 
 
+def note_call(connection: sa.Connection, number: str, then: datetime) -> None:
+    """A flow and a stage that went to ManyChat."""
+    connection.execute(
+        tables.manychat_flows.insert(),
+        {"event_id": number, "manychat_id": "MC1", "flow_ns": "f", "started_at": then},
+    )
+    connection.execute(
+        tables.manychat_echoes.insert(),
+        {"manychat_id": "MC1", "stage": "A", "as_of": then, "by_chat": False, "written_at": then},
+    )
+
+
 def steps(store: Store, prepare: Callable[[], None], purge: Callable[..., retention.Part], count: int) -> int:
     """How many steps SQLite's machine takes for the whole purge, in tens."""
-    for table in ("dead_letters", "audit", "standby_refusals"):
+    for table in ("dead_letters", "audit", "standby_refusals", "manychat_flows", "manychat_echoes"):
         store.run(lambda connection: connection.execute(sa.text(f"DELETE FROM {table}")))  # noqa: B023
     prepare()
     taken_steps = 0

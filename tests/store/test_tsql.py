@@ -174,6 +174,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     store.run(campaigns.newest_assignments, ["MC1"])
     store.run(migration_journal.count, "b")
     store.run(migration_journal.undo, "b", 0, 10)
+    exercise_write_back(store)
     refusal.check_writing(store.engine)
     store.run(erasure.erase, "MC1")
     store.run(erasure.unreadable_letters)
