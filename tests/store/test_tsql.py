@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 import sqlalchemy as sa
 import sqlglot
+from alembic import command
 from sqlalchemy.dialects import mssql
 from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
 
@@ -44,6 +46,7 @@ from bridge.store.column_types import Moment
 from bridge.store.dead_letters import Filter
 from bridge.store.listing import LISTINGS
 from bridge.store.notices import Notice
+from bridge.store.views import views
 
 from .conftest import NOON, PURGES, Store, assignment, contact, decision, opportunity, state, update
 from .legacy import adopted_rows
@@ -136,6 +139,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     store.run(opportunities.finish, {move.id: (move, Done("created", 1, None, "A", read_state(state(10**6))))})
 
     back_fill(store)
+    exercise_write_back(store)
     store.run(retention.due, NOON)
     for purge in PURGES:
         store.run(purge, NOON + timedelta(days=100_000))
@@ -199,6 +203,62 @@ def test_the_tables_are_made_with_sql_that_sql_server_understands() -> None:
     for batch in batches:
         if "alembic_version" not in batch:
             check(batch)
+
+
+#: Functions of SQL Server 2016 and later, and of Azure SQL, that views use.
+FUNCTIONS = {"CAST", "COALESCE", "COUNT", "DATEDIFF_BIG", "DATEFROMPARTS", "LAG", "LEAD", "MAX", "MIN", "MONTH"}
+FUNCTIONS |= {"NULLIF", "ROW_NUMBER", "SUM", "YEAR"}
+#: What other databases have, and SQL Server has not.
+ELSEWHERE = r"::|\bLIMIT\b|\bFILTER\b|\bTRUE\b|\bFALSE\b|\bILIKE\b|\bDISTINCT ON\b|\bNULLS (FIRST|LAST)\b|\|\|"
+
+
+def test_the_views_have_only_what_sql_server_has() -> None:
+    """Each is alone in its batch (error 111), orders rows in windows only (error 1033), takes no BIT as a condition."""
+    batches = [batch for batch in migrate.sql("mssql").split("\nGO\n") if "CREATE VIEW" in batch]
+    assert len(batches) == len(views.tables)
+    for batch in batches:
+        assert batch.count("CREATE VIEW") == 1
+        assert batch.strip().startswith("CREATE VIEW")
+        assert {*re.findall(r"\b([A-Z_]+)\(", batch)} <= FUNCTIONS, batch
+        assert not re.search(ELSEWHERE, batch), batch
+        [tree] = [each for each in sqlglot.parse(batch, read="tsql") if each is not None]
+        for order in tree.find_all(sqlglot.exp.Order):
+            assert isinstance(order.parent, sqlglot.exp.Window), batch
+        for case in tree.find_all(sqlglot.exp.Case):
+            # "CASE x WHEN 1" compares; "CASE WHEN x" needs a comparison, for a BIT is none.
+            assert case.this or not any(isinstance(when.this, sqlglot.exp.Column) for when in case.args["ifs"]), batch
+
+
+def test_no_index_has_a_longer_key_than_sql_server_takes() -> None:
+    """A text counts two bytes for each character: 900 bytes in a primary key, else 1,700 (SQL Server 2016)."""
+    for table in schema.metadata.tables.values():
+        keys = [(index.name, index.columns, 1700) for index in table.indexes]
+        keys += [(each.name, each.columns, 1700) for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
+        for name, columns, most in [*keys, (f"pk of {table.name}", table.primary_key.columns, 900)]:
+            assert sum(_bytes(column) for column in columns) <= most, name
+
+
+def _bytes(column: sa.Column) -> int:
+    kind = column.type.dialect_impl(DIALECT)
+    if not isinstance(kind, sa.String):
+        return 8
+    assert kind.length, f"{column}: NVARCHAR(MAX) is no key"
+    return 2 * kind.length
+
+
+def test_a_downgrade_drops_the_default_of_a_column_before_the_column() -> None:
+    """SQL Server refuses to drop a column that has one (error 5074)."""
+    config = migrate._config()
+    config.attributes |= {"dialect": "mssql", "schema": None}
+    config.output_buffer = StringIO()
+    command.downgrade(config, "head:base", sql=True)
+    down = config.output_buffer.getvalue()
+    added = re.findall(r"ALTER TABLE (\w+) ADD (\w+) [^;]*?DEFAULT", migrate.sql("mssql"))
+    assert ("opportunity_stages", "moved_by") in added
+    for table, column in added:
+        before, drop, _ = down.partition(f"ALTER TABLE {table} DROP COLUMN {column}")
+        assert drop, (table, column)
+        assert f"= '{column}'" in before.rpartition(f"OBJECT_ID('{table}')")[2], (table, column)
 
 
 def test_the_catalogue_is_read_with_sql_that_sql_server_understands() -> None:

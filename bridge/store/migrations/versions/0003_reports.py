@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mssql
 
+from bridge.store.migrations.default import drop_default
 from bridge.store.migrations.place import place
 
 revision = "0003"
@@ -13,15 +14,6 @@ depends_on = None
 
 MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(6), "mssql")
 UNREPORTED = sa.text("outcome IS NOT NULL AND reported_at IS NULL")
-# SQL Server keeps the default as a constraint under a generated name, which must be dropped first. Alembic's own
-# mssql_drop_default has no IF EXISTS.
-DROP_DEFAULT = """
-DECLARE @name NVARCHAR(128), @drop NVARCHAR(600)
-SELECT @name = name FROM sys.default_constraints
-WHERE parent_object_id = OBJECT_ID('{table}') AND COL_NAME(parent_object_id, parent_column_id) = 'retries'
-SET @drop = 'ALTER TABLE {table} DROP CONSTRAINT IF EXISTS ' + QUOTENAME(@name)
-EXEC(@drop)
-"""
 
 
 def upgrade() -> None:
@@ -45,7 +37,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_audit_unreported", "audit", **place())
     op.drop_column("audit", "reported_at", **place())
-    if op.get_context().dialect.name == "mssql":
-        table = op.get_context().dialect.identifier_preparer.format_table(sa.table("audit", **place()))
-        op.execute(DROP_DEFAULT.format(table=table.replace("'", "''")))
+    drop_default("audit", "retries")
     op.drop_column("audit", "retries", **place())

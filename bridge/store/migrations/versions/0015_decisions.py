@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from bridge.store.column_types import Moment, key, text
+from bridge.store.migrations.default import drop_default
 from bridge.store.migrations.place import place
 
 revision = "0015"
@@ -54,6 +55,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("odoo_settings", **place())
+    drop_default("opportunity_stages", "moved_by")
     for name in ("status", "user_id", "moved_by"):
         op.drop_column("opportunity_stages", name, **place())
     op.drop_index("ix_opportunities_status", "opportunities", **place())
