@@ -88,16 +88,18 @@ def lost(decisions: Decisions, engine: sa.Engine, system: System) -> Iterator[st
 def out_of_order(decisions: Decisions, engine: sa.Engine, system: System) -> Iterator[str]:
     """People of whom SQL does not tell the same moves by users as Odoo's chatter, in the same order."""
     statement = """
-        SELECT s.lead_id, s.stage_from, s.stage_to, s.user_id FROM opportunity_stages s
-         WHERE s.moved_by = 'person' AND s.stage_from IS NOT NULL AND s.stage_to IS NOT NULL
-           AND s.stage_from <> s.stage_to
+        SELECT s.lead_id, s.event_id, s.stage_to, s.user_id FROM opportunity_stages s
+         WHERE s.moved_by = 'person' AND s.stage_to IS NOT NULL
          ORDER BY s.event_at, s.id
     """
+    # A lost opportunity is in no stage in SQL, and keeps its stage in the chatter: so only where a move leads counts.
+    moved = {row.event_id for row in decisions.of("stage")}
     in_sql, in_odoo = defaultdict(list), defaultdict(list)
     for row in _sql(engine, statement):
-        in_sql[row.lead_id].append((row.stage_from, row.stage_to, row.user_id))
+        if row.event_id in moved:
+            in_sql[row.lead_id].append((row.stage_to, row.user_id))
     for row in system.database_rows(_MOVES, [*system.users.values()]):
-        in_odoo[row.lead_id].append((row.before, row.after, row.create_uid))
+        in_odoo[row.lead_id].append((row.after, row.create_uid))
     # A merged opportunity takes over the chatter of the others, and tells its moves to SQL once for each person.
     there = {row.lead_id for row in opportunities(system).values()} - decisions.merged
     for lead in sorted(there):

@@ -199,7 +199,7 @@ class Truth:
                     verdict.other.append(f"{event_id}: {row.error_code} in SQL, {event.state} {event.code} in Odoo")
             elif (row.outcome, "done") != (event.outcome, event.state) or event.lead_id not in (
                 # A deleted opportunity is no event's any more, and that of a merged one are the survivor's.
-                {None} if event.manychat_id in decisions.deleted else {row.lead_id, *decisions.merged}
+                {None, row.lead_id} if event.manychat_id in decisions.deleted else {row.lead_id, *decisions.merged}
             ):
                 found = (event.outcome, event.lead_id, event.state)
                 verdict.other.append(f"{event_id}: {row.outcome} {row.lead_id} in SQL, {found} in Odoo")
