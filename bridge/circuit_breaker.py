@@ -59,11 +59,16 @@ class CircuitBreaker:
         """Whether the dependency can be used, as far as is known."""
         return self._closed is True
 
+    @property
+    def outage(self) -> Outage | None:
+        """Why the dependency is down; ``None`` if it is up, or not known yet."""
+        return self._outage if self._closed is False else None
+
     def trip(self, outage: Outage) -> None:
         """Count the dependency as down until a probe succeeds."""
         with self._lock:
             was_down, is_news = self._closed is False, str(outage) != self._reason
-            self._reason = str(outage)
+            self._reason, self._outage = str(outage), outage
             if was_down:
                 # A key that is refused once the service is back, say: the operator must do something else now.
                 if is_news:

@@ -37,12 +37,14 @@ ALLOWED = frozenset(
         "code",
         "attempts",
         "retry_in",
+        "until",
         "ms",
         "count",
         # the request to the API, and the name of its key
         "path",
         "key",
         "table",
+        "names",
         "row_id",
         "address",
         # the process and its dependencies
@@ -160,8 +162,9 @@ class _Library(logging.Handler):
     """Log lines of libraries, without the values in their messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # record.msg, not getMessage(): the arguments may hold URLs with signatures, or personal data.
-        text = str(record.msg) if record.args else record.name
+        # record.msg, not getMessage(): the arguments may hold URLs with signatures, or personal data. Without any, a
+        # library's message may hold them; ours, of the modules that also work in Odoo, does not.
+        text = str(record.msg) if record.args or record.name.startswith("bridge.") else record.name
         structlog.get_logger().log(record.levelno, "library", logger=record.name, reason=text[:200])
 
 

@@ -18,6 +18,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -25,7 +26,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectTimeout
 
-from . import metrics, progress
+from . import metrics, progress, spans
 from .errors import ManyChatMisconfigured, ManyChatRefused, ManyChatStopped, ManyChatUnavailable
 
 URL = "https://api.manychat.com"
@@ -117,9 +118,14 @@ class ManyChat:
         """The custom fields of the account: ``id``, ``name``, ``type`` of each."""
         return _list(self._get("/fb/page/getCustomFields"))
 
-    def probe(self) -> None:
-        """Ask the smallest thing there is, to see whether calls are possible."""
-        self._get("/fb/page/getInfo")
+    def get_tags(self) -> list[dict[str, Any]]:
+        """The tags of the account: ``id``, ``name`` of each."""
+        return _list(self._get("/fb/page/getTags"))
+
+    def get_account(self) -> dict[str, Any]:
+        """Whose account it is: ``name``, ``id``. The smallest question, to see whether calls are possible."""
+        data = self._get("/fb/page/getInfo")
+        return data if isinstance(data, dict) else {}
 
     def close(self) -> None:
         self._http.close()
@@ -134,6 +140,7 @@ class ManyChat:
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         progress.mark()
         started, result = time.monotonic(), "unavailable"
+        began = datetime.now(timezone.utc)
         try:
             answer = self._data(self._send(method, path, **request))
             result = "ok"
@@ -146,7 +153,9 @@ class ManyChat:
         else:
             return answer
         finally:
-            metrics.MANYCHAT.labels(path.rsplit("/", 1)[1], result).observe(time.monotonic() - started)
+            name = path.rsplit("/", 1)[1]
+            metrics.MANYCHAT.labels(name, result).observe(time.monotonic() - started)
+            spans.record_step("ManyChat", began, failed=result != "ok", method=name, result=result)
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         try:

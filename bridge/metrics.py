@@ -143,7 +143,11 @@ def _create_series() -> None:
             RETRIES.labels(kind.value, code)
     for code in (*DESCRIPTIONS, "other"):
         DEAD_LETTERED.labels(code)
-    for dependency in ("queue", "sql", "odoo"):
+    for result in ("written", "dropped", "equal", "refused"):
+        WRITE_BACKS.labels(result)
+    for result in ("started", "refused", "unknown"):
+        FLOWS.labels(result)
+    for dependency in ("queue", "sql", "odoo", "manychat"):
         OUTAGES.labels(dependency)
         OUTAGE_SECONDS.labels(dependency)
 

@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from . import metrics, progress, spans
 from .contract.fields import format_datetime
 from .errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
-from .odoo_answers import HeartbeatAnswer, StatesAnswer
+from .odoo_answers import HeartbeatAnswer, PastMove, StatesAnswer
 
 #: Seconds to connect, and to get the answer to a batch (a batch of 32 takes well under one).
 CONNECT_SECONDS = 5
@@ -68,15 +68,20 @@ class Odoo:
         """
         return self._results(self._call("crm.lead", "manychat_apply", events=list(events)), events)
 
-    def heartbeat(self, name: str, version: str, stuck: Sequence[str] = ()) -> HeartbeatAnswer:
+    def heartbeat(
+        self, name: str, version: str, stuck: Sequence[str] = (), write_back: str | None = None
+    ) -> HeartbeatAnswer:
         """``manychat.bridge.heartbeat``: show Odoo that a bridge is alive.
 
         :param stuck: queues whose consumer stands still
+        :param write_back: one of :class:`bridge.contract.outcomes.WriteBackState`, if Odoo asks for it
         :raises OdooUnavailable:
         :raises OdooRefused:
         """
         # Named only if there are any: an older addon does not know the argument, and then counts the bridge as silent.
-        more = {"stuck": list(stuck)} if stuck else {}
+        more: dict[str, Any] = {"stuck": list(stuck)} if stuck else {}
+        if write_back:
+            more["write_back"] = write_back
         answer = self._call("manychat.bridge", "heartbeat", name=name, version=version, **more)
         return HeartbeatAnswer.of(answer)
 
@@ -212,6 +217,17 @@ class Odoo:
         if not isinstance(answer, dict) or not isinstance(answer.get("states"), list):
             raise OdooRefused("bad_answer", "crm.lead.manychat_get_states did not answer with states.")
         return StatesAnswer.of(answer)
+
+    def get_stage_history(self, manychat_ids: Sequence[str]) -> list[PastMove]:
+        """``crm.lead.manychat_get_stage_history``: the moves of these persons' opportunities that SQL may lack.
+
+        :raises OdooUnavailable:
+        :raises OdooRefused:
+        """
+        answer = self._call("crm.lead", "manychat_get_stage_history", manychat_ids=list(manychat_ids))
+        if not isinstance(answer, list):
+            raise OdooRefused("bad_answer", "crm.lead.manychat_get_stage_history did not answer with moves.")
+        return [move for each in answer if (move := PastMove.of(each))]
 
     def erase(self, manychat_id: str) -> dict[str, Any]:
         """``manychat.event.erase``: empty the payloads of a person in Odoo's event log.

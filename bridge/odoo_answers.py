@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from .contract.fields import Id, Label, ManyChatId, required, to_datetime, to_id
 from .contract.keys import OdooKey
-from .contract.opportunity_state import OpportunityState, read_state
+from .contract.opportunity_state import Actor, OpportunityState, Status, read_answer, read_state, to_actor, to_status
 
 
 @dataclass(frozen=True)
@@ -62,3 +67,36 @@ class StatesAnswer:
             answer.get("after") or None,
             [str(manychat_id) for manychat_id in answer.get("unknown") or ()],
         )
+
+
+class PastMove(BaseModel):
+    """A move of an opportunity that Odoo remembers.
+
+    :ivar key: what Odoo calls the move: always the same for one move
+    :ivar stage_from: ``None``: it was in no stage
+    :ivar stage_to: ``None``: it was lost
+    :ivar event_id: of the chat's event; ``None``: a user moved it
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    manychat_id: ManyChatId
+    lead_id: Annotated[int, BeforeValidator(required), BeforeValidator(to_id)]
+    key: str
+    stage_from: Label = None
+    stage_to: Label = None
+    moment: Annotated[datetime, BeforeValidator(to_datetime), BeforeValidator(required)]
+    moved_by: Annotated[Actor, BeforeValidator(to_actor)]
+    user_id: Id = None
+    event_id: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
+    status: Annotated[Status | None, BeforeValidator(to_status)] = None
+
+    @classmethod
+    def of(cls, value: Any) -> PastMove | None:
+        """A move as Odoo answered it; ``None`` if it cannot be read: the others are still worth having."""
+        return read_answer(cls, value)
+
+    @property
+    def id(self) -> str:
+        """What SQL knows the move by."""
+        return self.event_id or hashlib.sha256(f"past move {self.key} of {self.manychat_id}".encode()).hexdigest()

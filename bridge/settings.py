@@ -167,7 +167,7 @@ class Settings(BaseSettings):
         0.7,
         description="Longest pause between two checks of the empty queue of opportunities, in seconds: an event after "
         "a quiet time waits this long at most. While events come, the pauses are much shorter. The queues for which no "
-        "customer waits are checked an eighth as often.",
+        "customer waits are checked a ninth as often.",
     )
     reconcile_interval: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = Field(
         300,

@@ -7,7 +7,7 @@ spans; while the collector is away, they are dropped, and no event waits.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -27,7 +27,7 @@ _UNNAMED = "unknown_service"
 
 
 class _EventIds(RandomIdGenerator):
-    """Gives the first span of an event's own trace the trace id that follows from the event."""
+    """Gives the first span of an event's own trace the ids that follow from the event."""
 
     def __init__(self) -> None:
         self.local = threading.local()
@@ -35,6 +35,10 @@ class _EventIds(RandomIdGenerator):
     def generate_trace_id(self) -> int:
         wanted: int | None = getattr(self.local, "trace_id", None)
         return super().generate_trace_id() if wanted is None else wanted
+
+    def generate_span_id(self) -> int:
+        wanted: int | None = getattr(self.local, "span_id", None)
+        return super().generate_span_id() if wanted is None else wanted
 
 
 class Span:
@@ -49,7 +53,9 @@ class Span:
         own = self._span.get_span_context()
         return f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags & trace.TraceFlags.SAMPLED:02x}"
 
-    def end(self, at: datetime, *, failed: bool) -> None:
+    def end(self, at: datetime, attributes: Mapping[str, Any], *, failed: bool) -> None:
+        """:param attributes: what has become known since it began"""
+        self._span.set_attributes(_allowed(attributes))
         if failed:
             self._span.set_status(trace.Status(trace.StatusCode.ERROR))
         self._span.end(_nanoseconds(at))
@@ -74,31 +80,35 @@ class Exporter:
         attributes: Mapping[str, Any],
         *,
         is_first: bool = False,
+        takes_id: bool = False,
+        links: Iterable[str] = (),
     ) -> Span:
         """Begin a span.
 
         :param parent: traceparent that it follows from
         :param service: what the program is called, if no variable says it
         :param is_first: of the parent only the trace exists
+        :param takes_id: it becomes the span that ``parent`` names
+        :param links: traceparents of what it has to do with, besides
         """
-        _, trace_id, span_id, flags = parent.split("-")
-        before = context.Context()
+        of_parent, before, ids = _context(parent), context.Context(), self._ids.local
         if is_first:
-            self._ids.local.trace_id = int(trace_id, 16)
+            ids.trace_id, ids.span_id = of_parent.trace_id, of_parent.span_id if takes_id else None
         else:
-            of_parent = trace.SpanContext(
-                int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=trace.TraceFlags(int(flags, 16))
-            )
             before = trace.set_span_in_context(trace.NonRecordingSpan(of_parent), before)
-        allowed = {f"miasalud.{key}": value for key, value in attributes.items() if key in ATTRIBUTES}
         try:
             return Span(
                 self._tracer(service).start_span(
-                    name, before, trace.SpanKind[kind.upper()], allowed, start_time=_nanoseconds(at)
+                    name,
+                    before,
+                    trace.SpanKind[kind.upper()],
+                    _allowed(attributes),
+                    [trace.Link(_context(each)) for each in links],
+                    _nanoseconds(at),
                 )
             )
         finally:
-            self._ids.local.trace_id = None
+            ids.trace_id = ids.span_id = None
 
     def flush(self) -> None:
         self._processor.force_flush()
@@ -113,6 +123,16 @@ class Exporter:
                 provider.add_span_processor(self._processor)
                 self._tracers[service] = provider.get_tracer("miasalud-bridge", __version__)
             return self._tracers[service]
+
+
+def _context(traceparent: str) -> trace.SpanContext:
+    _, trace_id, span_id, flags = traceparent.split("-")
+    trace_flags = trace.TraceFlags(int(flags, 16))
+    return trace.SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=trace_flags)
+
+
+def _allowed(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"miasalud.{key}": value for key, value in attributes.items() if key in ATTRIBUTES}
 
 
 def _nanoseconds(moment: datetime) -> int:

@@ -6,7 +6,7 @@ that the stage map does not have would come back as an unknown stage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -56,10 +56,10 @@ class Rules(BaseModel):
     flows: Mapping[str, Flow] = {}
 
     def values(self, state: Mapping[str, Any]) -> Values:
-        """What ManyChat must show of ``state``, as :func:`shown` made it."""
+        """What ManyChat must show of ``state``, as :func:`shown` made it. A status that is not known shows nowhere."""
         values: Values = {}
         status = state["status"]
-        if self.status_field:
+        if self.status_field and status:
             values[f"field:{self.status_field.id}"] = status
         if status != Status.DELETED:
             if self.stage_field and state["stage"]:
@@ -69,14 +69,20 @@ class Rules(BaseModel):
             if self.salesperson_field:
                 values[f"field:{self.salesperson_field.id}"] = state["salesperson"] or ""
         for tag, tagged in ((self.won_tag, Status.WON), (self.lost_tag, Status.LOST)):
-            if tag:
+            if tag and status:
                 values[f"tag:{tag.id}"] = status == tagged
         return values
 
     def flow(self, state: Mapping[str, Any]) -> Flow | None:
         """The flow that belongs to the stage of ``state``."""
-        is_closed = state["status"] in (Status.LOST, Status.DELETED)
-        return None if is_closed else self.flows.get(str(state["odoo_stage_id"]))
+        is_worked_on = state["status"] in (Status.OPEN, Status.WON)
+        return self.flows.get(str(state["odoo_stage_id"])) if is_worked_on else None
+
+    def targets(self) -> Iterator[tuple[str, Target]]:
+        """What is written to: ``field`` or ``tag``, and which."""
+        fields = (self.stage_field, self.stage_id_field, self.salesperson_field, self.status_field)
+        for kind, targets in (("field", fields), ("tag", (self.won_tag, self.lost_tag))):
+            yield from ((kind, target) for target in targets if target)
 
     def has_stage(self, changes: Mapping[str, Any]) -> bool:
         """Whether ``changes`` write the stage."""
@@ -99,5 +105,5 @@ def shown(state: OpportunityState) -> dict[str, Any]:
         "stage_id": state.manychat_stage_id,
         "odoo_stage_id": state.stage_id,
         "salesperson": state.salesperson,
-        "status": state.status.value,
+        "status": state.status and state.status.value,
     }

@@ -16,7 +16,7 @@ from bridge.errors import BadQueueAccount
 
 from . import private_sql, relay_thread
 from .actor import current_actor, is_chat
-from .apply.state import LOCK, bridge_user_id, states_of
+from .apply.state import LOCK, bridge_user_id, in_language, moment, states_of
 from .models.manychat_migration import migrating
 from .queues import queue_account
 
@@ -27,31 +27,37 @@ WATCHED = (
     "lost_reason_id",
     "user_id",
     "team_id",
+    "manychat_medical_advisor_id",
     "expected_revenue",
     "manychat_first_answered_at",
 )
 _KEY = "miasalud_crm.decisions"
 
+_MEET = """
+    UPDATE crm_lead SET write_date = crm_lead.write_date
+      FROM (SELECT id FROM crm_lead WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE) AS held
+     WHERE crm_lead.id = held.id RETURNING crm_lead.id
+"""
 _CHANGED = """
     SELECT unnest(%(lead_ids)s::integer[])
      UNION
     SELECT lead_id FROM manychat_identity WHERE manychat_id = ANY(%(manychat_ids)s::text[])
 """
-_INSERT = """
+_INSERT = (
+    """
     WITH {states}, before AS (
         SELECT * FROM jsonb_to_recordset(%(leads)s) AS before (
                lead_id int, is_new boolean, stage_id int, active boolean, lost_reason_id int, user_id int, team_id int,
-               expected_revenue numeric, answered boolean, by text, uid int)
+               advisor_id int, expected_revenue numeric, answered boolean, by text, uid int)
     ), links AS (
         SELECT * FROM jsonb_to_recordset(%(links)s) AS links (
-               manychat_id text, lead_id int, is_merge boolean, state jsonb, by text, uid int)
+               manychat_id text, lead_id int, is_merge boolean, stage_id int, state jsonb, by text, uid int)
     ), changes AS (
         SELECT states.manychat_id, states.lead_id, states.state, states.as_of,
                COALESCE(links.by, before.by) AS by,
                CASE WHEN links.by IS NULL THEN before.uid ELSE links.uid END AS uid,
-               CASE WHEN before.active THEN stage_before.id END AS stage_before_id,
-               CASE WHEN before.active
-                    THEN COALESCE(stage_before.name->>home.lang, stage_before.name->>'en_US') END AS stage_before,
+               left_stage.id AS stage_before_id,
+               {left_stage} AS stage_before,
                array_remove(ARRAY[
                    CASE WHEN before.stage_id IS DISTINCT FROM lead.stage_id AND before.lead_id IS NOT NULL
                           OR NOT links.is_merge THEN 'stage' END,
@@ -63,6 +69,8 @@ _INSERT = """
                         THEN 'salesperson' END,
                    CASE WHEN before.team_id IS DISTINCT FROM lead.team_id AND before.lead_id IS NOT NULL
                         THEN 'team' END,
+                   CASE WHEN before.advisor_id IS DISTINCT FROM lead.manychat_medical_advisor_id
+                             AND before.lead_id IS NOT NULL THEN 'advisor' END,
                    CASE WHEN round(COALESCE(before.expected_revenue, 0), 6)
                           <> round(COALESCE(lead.expected_revenue, 0)::numeric, 6) AND before.lead_id IS NOT NULL
                         THEN 'revenue' END,
@@ -75,6 +83,9 @@ _INSERT = """
           LEFT JOIN links ON links.manychat_id = states.manychat_id AND links.lead_id IS DISTINCT FROM states.lead_id
           LEFT JOIN before ON before.lead_id = lead.id AND (links.manychat_id IS NULL OR before.is_new)
           LEFT JOIN crm_stage stage_before ON stage_before.id = before.stage_id
+          LEFT JOIN crm_stage left_stage
+            ON left_stage.id = CASE WHEN links.manychat_id IS NOT NULL THEN links.stage_id
+                                    WHEN before.active THEN before.stage_id END
           CROSS JOIN LATERAL (SELECT states.state->>'status') AS place (status)
           CROSS JOIN LATERAL (
               SELECT CASE WHEN before.lead_id IS NULL THEN place.status
@@ -85,26 +96,50 @@ _INSERT = """
           ) AS was (status)
          UNION ALL
         SELECT manychat_id, NULL, state || '{"status": "deleted"}', (state->>'as_of')::timestamptz AT TIME ZONE 'UTC',
-               by, uid, NULL, NULL, ARRAY['deleted']
+               by, uid, left_stage.id, {left_stage}, ARRAY['deleted']
           FROM links
-         WHERE lead_id IS NOT NULL AND state IS NOT NULL
+          CROSS JOIN home
+          LEFT JOIN crm_stage left_stage ON left_stage.id = links.stage_id
+         WHERE links.lead_id IS NOT NULL AND links.state IS NOT NULL
            AND NOT EXISTS (SELECT FROM manychat_identity WHERE manychat_identity.manychat_id = links.manychat_id)
-    )
+    ), decisions AS (
+        SELECT *, by = 'person' AND decided <> ARRAY['answered'] AS is_persons FROM changes
+         WHERE cardinality(decided) > 0
+    ), noted AS (
+        UPDATE manychat_identity SET decided_at = decisions.as_of
+          FROM decisions
+         WHERE manychat_identity.manychat_id = decisions.manychat_id AND decisions.is_persons
+    ), written AS (
     INSERT INTO manychat_event (event_id, type, manychat_id, lead_id, state, payload, source, received_at, occurred_at,
                                 retries, create_uid, create_date, write_uid, write_date)
     SELECT encode(sha256(convert_to(%(token)s || manychat_id, 'UTF8')), 'hex'), 'decision', manychat_id, lead_id,
            'pending', jsonb_strip_nulls(jsonb_build_object(
                'manychat_id', manychat_id, 'decided', decided, 'by', by, 'user_id', uid,
-               'stage_before_id', stage_before_id, 'stage_before', left(stage_before, 256), 'state', state)),
+               'stage_before_id', stage_before_id, 'stage_before', stage_before,
+               'state', CASE WHEN is_persons THEN state || jsonb_build_object('decided_at', {as_of}) ELSE state END)),
            'odoo', as_of, as_of, 0, %(uid)s, now() AT TIME ZONE 'UTC', %(uid)s, now() AT TIME ZONE 'UTC'
-      FROM changes
-     WHERE cardinality(decided) > 0
+      FROM decisions
         ON CONFLICT (event_id) DO UPDATE
            SET payload = EXCLUDED.payload, lead_id = EXCLUDED.lead_id, received_at = EXCLUDED.received_at,
                occurred_at = EXCLUDED.occurred_at
-    RETURNING event_id
+    RETURNING event_id, manychat_id)
+    SELECT written.event_id, written.manychat_id, {decided_at} AS decided_before
+      FROM written LEFT JOIN manychat_identity identity ON identity.manychat_id = written.manychat_id
 """.replace("{states}", states_of(_CHANGED, LOCK))
-_FORGET = "DELETE FROM manychat_event WHERE event_id = ANY(%s) AND state = 'pending' RETURNING event_id"
+    .replace("{left_stage}", in_language("left_stage.name"))
+    .replace("{as_of}", moment("as_of"))
+    .replace("{decided_at}", moment("identity.decided_at"))
+)
+_FORGET = """
+    WITH forgotten AS (
+        SELECT * FROM jsonb_to_recordset(%s) AS forgotten (event_id text, manychat_id text, decided_before timestamp)
+    ), dated AS (
+        UPDATE manychat_identity SET decided_at = forgotten.decided_before
+          FROM forgotten WHERE manychat_identity.manychat_id = forgotten.manychat_id
+    )
+    DELETE FROM manychat_event USING forgotten
+     WHERE manychat_event.event_id = forgotten.event_id AND state = 'pending' RETURNING manychat_event.event_id
+"""
 
 
 class Decisions:
@@ -113,20 +148,42 @@ class Decisions:
     :ivar str token: makes the ids of its events
     :ivar dict leads: lead id → values before, as the statement takes them
     :ivar dict links: ManyChat id → its opportunity before, as the statement takes it
-    :ivar set written: ids of the events that were written before a savepoint
+    :ivar dict written: the events that were written before a savepoint, by id, as the statements take them: with what
+        they changed of ``decided_at``
+    :ivar set in_write: ids of the leads whose ``write`` has not returned
+    :ivar dict recorded: of these, lead id → values when they were last recorded: another app may commit meanwhile
     """
 
     def __init__(self):
         # Odoo's retry of the transaction has another one; what it wrote before is rolled back.
         self.token = uuid4().hex
-        self.leads, self.links, self.written = {}, {}, set()
+        self.leads, self.links, self.written = {}, {}, {}
+        self.in_write, self.recorded = set(), {}
+
+    def stage_before(self, lead):
+        """The id of the stage in which ``lead`` was before the transaction; ``None``: in none, it was lost or new."""
+        known = self.leads.get(lead.id) or {"active": lead.active, "stage_id": lead.stage_id.id or None}
+        return known.get("stage_id") if known.get("active") else None
 
     def __copy__(self):  # a savepoint that is rolled back goes back to it
         copied = Decisions()
         copied.token = self.token
         copied.leads, copied.links = dict(self.leads), {name: dict(link) for name, link in self.links.items()}
-        copied.written = set(self.written)
+        copied.written, copied.in_write, copied.recorded = dict(self.written), set(self.in_write), dict(self.recorded)
         return copied
+
+    def go_on(self, before, lead_ids, made_by):
+        """Go on after a ``write``, in which another app may have committed or rolled back.
+
+        :param Decisions before: those of the transaction in which it began
+        :param set lead_ids: leads that it wrote
+        """
+        self.in_write -= lead_ids
+        if self.token != before.token:
+            # What is in the database since is what later changes are compared with.
+            for lead_id in lead_ids:
+                then = before.leads[lead_id] | before.recorded.get(lead_id, {})
+                self.leads.setdefault(lead_id, then | made_by)
 
 
 def decisions_of(env):
@@ -151,6 +208,16 @@ def _is_configured(env):
         return bool(queue_account(env))
     except BadQueueAccount:
         return True  # it is going to be corrected; until then, events wait
+
+
+def meet(leads):
+    """Have a transaction that changes ``leads`` at the same moment conflict with this one, and repeat.
+
+    Call it where a conversation begins or ceases to be followed. The other transaction's snapshot is older: it would
+    write the state of a conversation that has left the opportunity, later than this one, or none of one that has come.
+    A lock alone is over before it looks.
+    """
+    private_sql.fetch(leads.env.cr, _MEET, [leads.ids])
 
 
 def is_deciding(env):
@@ -181,9 +248,12 @@ def _record(cr, uid):
         "uid": uid,
         "bridge_user": bridge_user_id(env),
     }
-    written = {row["event_id"] for row in private_sql.fetch(cr, _INSERT, parameters)}
-    if undone := decisions.written - written:
-        private_sql.fetch(cr, _FORGET, [list(undone)])
-    decisions.written = written
+    before, written = decisions.written, {row["event_id"]: row for row in private_sql.fetch(cr, _INSERT, parameters)}
+    if undone := [row for event_id, row in before.items() if event_id not in written]:
+        private_sql.fetch(cr, _FORGET, [Json(undone)])
+    # Of an event that is written again, the first row has what was there before the transaction.
+    decisions.written = {event_id: before.get(event_id, row) for event_id, row in written.items()}
+    for lead in env["crm.lead"].browse(decisions.in_write).exists():
+        decisions.recorded[lead.id] = lead._manychat_watched()
     if written:
         relay_thread.wake_after_commit(cr)

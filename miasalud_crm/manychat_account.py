@@ -49,6 +49,11 @@ def account(env):
     return _ask(env, "page/getInfo", dict)
 
 
+def require_token(env):
+    """:raises NoAnswer: no token is set that ManyChat could be asked with; ManyChat is not asked"""
+    _settings(env)
+
+
 def items(env):
     """All custom fields, tags and flows of the account.
 

@@ -21,7 +21,7 @@ from odoo.tools import SQL
 _FUNCTION = """
 CREATE OR REPLACE FUNCTION {where}{name}(keep_message boolean) RETURNS text LANGUAGE plpgsql AS $block$
 DECLARE
-    result text;
+    result text; found record; rows text[] = '{}';
     code text; message text; schema_ text; table_ text; column_ text; type_ text; constraint_ text;
 BEGIN
     PERFORM set_config('miasalud.conflict', '', true);
@@ -52,7 +52,15 @@ _CHANGE = """
     EXECUTE current_setting('miasalud.statement');
     GET DIAGNOSTICS result = ROW_COUNT;
 """
+# A statement that changes several tables (“WITH … AS (UPDATE …)”) can be no part of another one.
 _QUERY = """
+    IF current_setting('miasalud.statement') ~ '^\\s*WITH\\s' THEN
+        FOR found IN EXECUTE current_setting('miasalud.statement') LOOP
+            rows := rows || to_jsonb(found)::text;
+        END LOOP;
+        result := '[' || array_to_string(rows, ',') || ']';
+        RETURN result;
+    END IF;
     EXECUTE format('WITH statement AS (%s) SELECT COALESCE(jsonb_agg(to_jsonb(statement)), ''[]'') FROM statement',
                    current_setting('miasalud.statement')) INTO result;
 """

@@ -15,6 +15,7 @@ LISTED_CALLS = {
     "miasalud_crm.group_bridge": {
         ("crm.lead", "manychat_apply"),
         ("crm.lead", "manychat_get_states"),
+        ("crm.lead", "manychat_get_stage_history"),
         ("crm.lead", "manychat_record_write_back"),
         ("manychat.bridge", "get_active"),
         ("manychat.bridge", "get_ended"),

@@ -58,10 +58,13 @@ TEMPLATES = (
     # bridge/contract/fields.py
     _lt("has a placeholder that ManyChat did not fill in"),
     _lt("is a word that programs write for no value"),
+    _lt("must be a number"),
+    _lt("must be a smaller number"),
     _lt("must be a whole number"),
     _lt("must be between 0 and %(most)s"),
     _lt("must be text"),
     _lt("must be text, or a smaller number"),
+    _lt("must be one of: %(choices)s"),
     _lt("must have at most %(limit)s characters"),
     _lt("must not be empty"),
     # bridge/contract/names.py
@@ -72,8 +75,6 @@ TEMPLATES = (
     _lt("is not known here"),
     _lt("must be an object: {…}"),
     _lt("The queue %(queue)s carries no events."),
-    # bridge/contract/person.py
-    _lt("must be one of: %(choices)s"),
     # bridge/contract/reading.py
     _lt("cut to %(limit)s characters"),
     _lt("cut: the event is too long for its queue"),

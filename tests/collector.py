@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Span(NamedTuple):
-    """One span, ids in hexadecimal, times in nanoseconds."""
+    """One span, ids in hexadecimal, times in nanoseconds; links as pairs of trace and span."""
 
     service: str
     name: str
@@ -24,16 +24,22 @@ class Span(NamedTuple):
     ended: int
     failed: bool
     attributes: dict[str, Any]
+    links: list[tuple[str, str]]
 
 
 class Collector:
-    """What was exported so far."""
+    """What was exported so far.
+
+    :ivar bodies: of the requests, as they were decoded from
+    """
 
     def __init__(self, url: str):
         self.url = url
+        self.bodies: list[bytes] = []
         self._spans: list[Span] = []
 
     def keep(self, body: bytes) -> None:
+        self.bodies.append(body)
         request = ExportTraceServiceRequest.FromString(body)
         for resource in request.resource_spans:
             service = _attributes(resource.resource.attributes)["service.name"]
@@ -49,6 +55,7 @@ class Collector:
                         span.end_time_unix_nano,
                         span.status.code == span.status.STATUS_CODE_ERROR,
                         _attributes(span.attributes),
+                        [(link.trace_id.hex(), link.span_id.hex()) for link in span.links],
                     )
                 )
 
@@ -56,6 +63,19 @@ class Collector:
         """In the order in which they began."""
         found = [span for span in self._spans if trace_id in (None, span.trace_id)]
         return sorted(found, key=lambda span: span.started)
+
+
+def tree(spans: Iterable[Span]) -> dict[str, list[str]]:
+    """The names of the spans under each, by its name, in alphabetical order; under "" those that follow from no span
+    among them.
+    """
+    spans = list(spans)
+    names = {span.span_id: span.name for span in spans}
+    assert len(names) == len(spans), "a span's id is there twice"
+    found: dict[str, list[str]] = {}
+    for span in spans:
+        found.setdefault(names.get(span.parent_id, ""), []).append(span.name)
+    return {name: sorted(below) for name, below in found.items()}
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:

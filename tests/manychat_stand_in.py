@@ -12,11 +12,17 @@ import json
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "stand-in:token"
+#: Name of the account, as Odoo's *Test* shows it.
+ACCOUNT = "MiaSalud"
+#: Where odoo.conf has the settings of the addon.
+SECTION = "[miasalud_crm]\n"
 #: Calls in any second beyond which ManyChat takes none for 24 hours.
 LIMIT = 10
 FORBIDDEN = ("/fb/page/removeTag", "/fb/subscriber/createSubscriber")
@@ -25,7 +31,7 @@ FORBIDDEN = ("/fb/page/removeTag", "/fb/subscriber/createSubscriber")
 class ManyChatStandIn:
     """The server and what it knows.
 
-    :ivar fields: names of the custom fields, by id
+    :ivar fields: names of the custom fields, by id; their type is text, unless ``types`` says another one
     :ivar tags: names of the tags, by id
     :ivar flows: names of the flows, by ``flow_ns``
     :ivar people: custom fields of each person by id; whoever is not here is created at the first call
@@ -51,6 +57,7 @@ class ManyChatStandIn:
     def __init__(self, limit: int = LIMIT):
         self.limit = limit
         self.fields = {11: "etapa", 12: "etapa_id", 13: "asesor", 14: "estado"}
+        self.types = {12: "number"}
         self.tags = {21: "ganado", 22: "perdido"}
         self.flows = {"content1": "Bienvenida", "content2": "Seguimiento"}
         self.people: dict[str, dict[int, Any]] = defaultdict(dict)
@@ -133,6 +140,11 @@ class ManyChatStandIn:
         with self._lock:
             return self.changes[count:]
 
+    def bot_sets(self, person: str, value: Any, field: int = 11) -> None:
+        """A step of a bot sets a field, and the push that should follow reaches no webhook."""
+        with self._lock:
+            self.people[person][field] = value
+
     def calls_of(self, name: str) -> list[str]:
         """The people of all calls of that name, in order."""
         return [person for _, path, person in self.calls if path.endswith(f"/{name}")]
@@ -210,7 +222,8 @@ class ManyChatStandIn:
     def _do(self, path: str, person: str, body: dict[str, Any]) -> dict[str, Any]:
         assert path not in FORBIDDEN, path
         if path.startswith("/fb/page/"):
-            return _success(self._page(path[9:]))
+            found = self._lists().get(path.removeprefix("/fb/page/"))
+            return _error("Unknown method") if found is None else _success(found)
         if person in self.unknown:
             return _error("Validation error", "Subscriber does not exist")
         name = path.rsplit("/", 1)[1]
@@ -230,10 +243,7 @@ class ManyChatStandIn:
                 return _error("Validation error", "Flow does not exist")
             self.started.append((person, body["flow_ns"]))
         elif name == "getInfo":
-            values = self.people[person].items()
-            fields = [{"id": key, "name": self.fields[key], "value": value} for key, value in values]
-            tags = [{"id": key, "name": self.tags[key]} for key in self.tagged[person]]
-            return _success({"id": person, "custom_fields": fields, "tags": tags})
+            return _success(self._info(person))
         else:
             return _error("Unknown method")
         return _success()
@@ -243,13 +253,53 @@ class ManyChatStandIn:
         self.changes += [(person, field, value) for field, value in values.items() if known.get(field) != value]
         known.update(values)
 
-    def _page(self, name: str) -> Any:
-        if name == "getInfo":
-            return {"id": 7, "name": "Stand-in"}
-        if name == "getFlows":
-            return {"flows": [{"ns": ns, "name": name, "folder_id": 0} for ns, name in self.flows.items()]}
-        found = {"getCustomFields": self.fields, "getTags": self.tags}[name]
-        return [{"id": key, "name": name, "type": "text"} for key, name in found.items()]
+    def _lists(self) -> dict[str, Any]:
+        """What an account has, as the API's text describes it."""
+        return {
+            "getInfo": {"id": 7, "name": ACCOUNT, "timezone": "America/Lima"},
+            "getCustomFields": [
+                {"id": key, "name": name, "type": self._type(key)} for key, name in self.fields.items()
+            ],
+            "getTags": [{"id": key, "name": name} for key, name in self.tags.items()],
+            "getFlows": {
+                "flows": [{"ns": key, "name": name, "folder_id": 0} for key, name in self.flows.items()],
+                "folders": [],
+            },
+        }
+
+    def _type(self, field: Any) -> str:
+        return self.types.get(field, "number" if self.fields[field].endswith("_id") else "text")
+
+    def _info(self, person: str) -> dict[str, Any]:
+        """A ``Subscriber`` of the API's text: those of its properties that matter here."""
+        fields = [
+            {"id": key, "name": name, "type": self._type(key), "description": "", "value": self.people[person].get(key)}
+            for key, name in self.fields.items()
+        ]
+        return {
+            "id": person,
+            "name": "Prueba",
+            "phone": None,
+            "whatsapp_phone": "+521234567890",
+            "custom_fields": fields,
+            "tags": [{"id": key, "name": self.tags[key]} for key in self.tagged[person]],
+        }
+
+
+@contextmanager
+def asked_by_odoo(stack: Any) -> Iterator[ManyChatStandIn]:
+    """One whose address and token are in the running Odoo's odoo.conf, which Odoo reads anew for each use."""
+    conf = stack.folder / "odoo.conf"
+    before = conf.read_text()
+    assert SECTION in before
+    stand_in = ManyChatStandIn()
+    settings = f"manychat_api_token = {TOKEN}\nmanychat_api_url = {stand_in.url}\n"
+    conf.write_text(before.replace(SECTION, SECTION + settings, 1))
+    try:
+        yield stand_in
+    finally:
+        conf.write_text(before)
+        stand_in.stop()
 
 
 def _success(data: Any = None) -> dict[str, Any]:

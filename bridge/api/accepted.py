@@ -91,7 +91,7 @@ class AcceptedEvents:
                 # Full meanwhile, it may have given this one up itself.
                 if self._waiting[0] is event:
                     self._waiting.popleft()
-        log.info("accepted_events_noted", number=written)
+        log.info("accepted_events_noted", count=written)
 
     def _next(self) -> Event | None:
         with self._lock:

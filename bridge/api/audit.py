@@ -55,6 +55,10 @@ class AuditEntry(BaseModel):
     lead_id: int | None
     stage_before: str | None
     stage_after: str | None
+    traceparent: str | None = Field(
+        description="The trace that the event belongs to, as W3C's header says it; `null`: the first 32 characters of "
+        "`event_id` are the trace's id."
+    )
 
 
 class AuditQuery(ListQuery):

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import requests
+import sqlalchemy as sa
 import typer
 from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
 
-from ..connect import open_engine, open_odoo, open_queue
+from ..connect import open_engine, open_manychat, open_odoo, open_queue
+from ..errors import ManyChatUnavailable, Outage
 from ..monitoring import health, probes
 from ..queue import require_rights
 from ..settings import Settings, variable
 from ..settings_sources import env_file
+from ..store import manychat_writes
 from ..store import url as urls
+from ..store.engine import read
+from ..worker.manychat_pace import PacedManyChat
+from ..write_back import Rules
 from .console import FAILED, JsonLines, load_settings, out, print_json, visible
 
 #: Seconds for the answer of the API's /health, which uses no other service.
@@ -39,6 +47,8 @@ class Finding:
 
 def check(as_json: JsonLines = False) -> None:
     """Try the queue, the database and Odoo, and say what to do about a failure.
+
+    ManyChat too, if decisions go back there: whether it takes the token, and has the fields and tags.
 
     Exits with 1 if any of them fails.
     """
@@ -64,6 +74,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _finding("queue", "try each right, make missing queues", lambda: _queue(settings), probes.QUEUE_ADVICE)
     yield _finding("SQL", "connect, read the tables' revision, write a row", lambda: _sql(settings), probes.SQL_ADVICE)
     yield _finding("Odoo", "log in, apply an empty batch", lambda: _odoo(settings), probes.ODOO_ADVICE)
+    yield from _manychat(settings)
     yield _api(settings)
 
 
@@ -108,6 +119,58 @@ def _odoo(settings: Settings) -> str:
         return f"Odoo {found.version}, database {found.database}, user {found.login}"
     finally:
         odoo.close()
+
+
+def _manychat(settings: Settings) -> Iterator[Finding]:
+    """Write-back is optional: nothing is said of it where it has no token and is off."""
+    engine = open_engine(settings)
+    try:
+        rules = _rules(engine)
+        if settings.manychat_api_token:
+            yield _finding(
+                "ManyChat", "log in, read its fields and tags", lambda: _account(settings, engine, rules), _TOKEN_ADVICE
+            )
+        elif rules.enabled:
+            why = "it is on in Odoo, and this bridge has no token"
+            yield Finding("ManyChat", "look for the token", False, why, _TOKEN_ADVICE)
+    finally:
+        engine.dispose()
+
+
+_TOKEN_ADVICE = (
+    f"Give {variable('manychat_api_token')} the token that ManyChat shows under Settings ▸ API, or switch *Tell "
+    "ManyChat* off in Odoo."
+)
+
+
+def _rules(engine: sa.Engine) -> Rules:
+    """What administrators set; off if SQL does not say, which is another finding."""
+    try:
+        return read(engine, manychat_writes.rules)
+    except (Outage, SQLAlchemyError):
+        return Rules()
+
+
+def _account(settings: Settings, engine: sa.Engine, rules: Rules) -> str:
+    client = open_manychat(settings)
+    try:
+        # At the pace that all bridges keep: too many calls may stop the account.
+        paced = PacedManyChat(client, engine, settings.manychat_calls_per_second, threading.Event())
+        name = paced.call(client.get_account).get("name") or "?"
+        if not rules.enabled:
+            return f"account {name}; writing is off in Odoo"
+        there = {("field", each["id"]) for each in paced.call(client.get_fields) if "id" in each}
+        there |= {("tag", each["id"]) for each in paced.call(client.get_tags) if "id" in each}
+    finally:
+        client.close()
+    lacking = [(kind, target) for kind, target in rules.targets() if (kind, target.id) not in there]
+    if lacking:
+        missing = [f"{kind} {target.name or target.id}" for kind, target in lacking]
+        raise ManyChatUnavailable(
+            f"the account {name} has no {', no '.join(missing)}: press *Refresh* under *Tell ManyChat* in Odoo, which "
+            "says what to make"
+        )
+    return f"account {name}; it has every field and tag that Odoo writes"
 
 
 def _api(settings: Settings) -> Finding:

@@ -36,6 +36,7 @@ def reconcile_from_odoo(settings: Settings, engine: sa.Engine, *, dry_run: bool,
         "checked": run.checked,
         "same": run.checked - counts["differs"] - counts["deleted"],
         **{name: counts[name] for name in ("differs", "deleted", "busy")},
+        "past_moves": run.past_moves,
         "written": 0 if dry_run else counts["differs"] + counts["deleted"],
     }
     if as_json:
@@ -61,5 +62,7 @@ def _print(summary: dict[str, int], shown: list[Difference], *, dry_run: bool) -
         f"Opportunities: {summary['checked']} checked, {summary['same']} the same, "
         f"{summary['differs']} {differ}, {summary['deleted']} deleted in Odoo."
     )
+    if summary["past_moves"]:
+        out.print(f"History: {summary['past_moves']} moves added, which were made before Odoo recorded decisions.")
     if summary["busy"]:
         out.print(f"{summary['busy']} could not be read, because other transactions held them: run it again.")

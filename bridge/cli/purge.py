@@ -28,8 +28,9 @@ def purge(
 ) -> None:
     """Remove what was settled long ago: payloads in the audit, dead letters resolved or discarded, refusal counts.
 
-    Unfinished events and open dead letters stay. So do contacts and opportunities, until `erase` removes a person.
-    A timer runs it with `--yes`. What is interrupted is continued by the next call.
+    What was noted of calls to ManyChat goes too, a week later at least. Unfinished events and open dead letters stay.
+    So do contacts and opportunities, until `erase` removes a person. A timer runs it with
+    `--yes`. What is interrupted is continued by the next call.
     """
     engine = open_store(load_settings())
     before = datetime.now(timezone.utc) - older_than
@@ -66,7 +67,8 @@ def remove_settled(
     audit = ("audit rows", retention.delete_rows) if rows else ("audit payloads", retention.empty_payloads)
     letters = [("dead letters", remove) for remove in (retention.delete_resolved, retention.delete_discarded)]
     done: dict[str, int] = {}
-    for kind, remove in (audit, *letters, ("refusal counts", retention.delete_refusals)):
+    calls = [("calls to ManyChat", remove) for remove in (retention.delete_flows, retention.delete_echoes)]
+    for kind, remove in (audit, *letters, ("refusal counts", retention.delete_refusals), *calls):
         done.setdefault(kind, 0)
         part, began = retention.START, time.monotonic()
         while (part := in_transaction(engine, remove, before, part)).count:

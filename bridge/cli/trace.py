@@ -32,12 +32,15 @@ from ..store import history as store_history
 from ..store.audit import DEAD_LETTERED
 from ..store.engine import in_transaction
 from ..store.rows import AuditSummary
+from . import trace_write_back
 from .console import FAILED, MISUSED, JsonObject, fail, load_settings, out, print_json, visible
 from .event_ids import SHORTEST, WHOLE
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: Hexadecimal digits of a trace's id.
+TRACE_DIGITS = 32
 #: Messages of each queue that are searched: the queue does not show more without receiving them.
 PEEKED = 32
 
@@ -160,6 +163,8 @@ def _ids_like(systems: _Systems, beginning: str) -> list[str]:
     """Ids with this beginning, or of the trace with this id, from all systems."""
     ids = {row.event_id for row in systems.sql(store_history.events_with_prefix, beginning) or []}
     ids |= set(systems.sql(store_history.dead_lettered_with_prefix, beginning) or [])
+    if len(beginning) == TRACE_DIGITS:
+        ids |= set(systems.sql(store_history.events_of_trace, beginning) or [])
     ids |= {row["event_id"] for row in systems.odoo(event_id=beginning)}
     for event_id, message in systems.waiting().items():
         if event_id.startswith(beginning) or message["trace_id"] == beginning:
@@ -227,10 +232,9 @@ def _history(systems: _Systems, event_id: str) -> dict[str, Any]:
     opportunity = _json(kept.opportunity) if kept and kept.opportunity else None
     history = {
         "event_id": event_id,
-        # The audit does not keep a trace that the sender named.
         "trace_id": next(
             (part["trace_id"] for part in (odoo, waiting) if part and part.get("trace_id")),
-            traceparent.trace_id(traceparent.of_event(event_id)),
+            traceparent.trace_id((audit and audit["traceparent"]) or traceparent.of_event(event_id)),
         ),
         "manychat_id": who or (letter and letter["manychat_id"]),
         "type": next((part["type"] for part in (audit, odoo, waiting, letter) if part), None),
@@ -240,6 +244,7 @@ def _history(systems: _Systems, event_id: str) -> dict[str, Any]:
         "dead_letter": letter,
         "opportunity": opportunity,
         "stage_history": [_json(move) for move in kept.moves] if kept else [],
+        **trace_write_back.rows(kept),
         "unreachable": systems.unreachable,
     }
     history["conclusion"] = _conclusion(history)
@@ -277,6 +282,7 @@ def _timeline(history: Mapping[str, Any]) -> list[dict[str, str]]:
         (audit.get("finished_at"), "SQL", f"stored the outcome: {audit.get('outcome')}"),
         (letter.get("last_tried_at"), "SQL", f"stored dead letter {letter.get('id')}: {letter.get('code')}"),
         *((letter.get(f"{name}_at"), "SQL", f"its dead letter was {name}") for name in _LETTER_ENDS),
+        *trace_write_back.steps(history),
     ]
     timeline = [{"at": _utc(at), "where": where, "what": what} for at, where, what in steps if at]
     # Stable: the queue has whole seconds, so steps within one second keep the order above.

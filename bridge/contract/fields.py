@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime, timezone, tzinfo
+from enum import Enum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
@@ -17,11 +19,24 @@ from .sentences import sentence
 MAX_BODY_BYTES = 32 * 1024
 #: Odoo's and SQL's 32-bit integers.
 MAX_INT = 2**31 - 1
+#: Amounts of money from here on do not fit into SQL's columns.
+MAX_AMOUNT = 10**16
 #: Key of pydantic's validation context: the zone of dates without an offset. Without it, UTC.
 ZONE = "zone"
 
 
-class TooLong(ValueError):
+class Mendable(ValueError):
+    """A value that a field does not take, but something of it.
+
+    :ivar rest: what the field takes of it
+    :ivar warning: what to say if the field gets that
+    """
+
+    rest: Any
+    warning: str
+
+
+class TooLong(Mendable):
     """A text is too long.
 
     :ivar limit: the most characters it may have
@@ -32,6 +47,20 @@ class TooLong(ValueError):
         super().__init__(sentence("must have at most %(limit)s characters", limit=limit))
         self.limit = limit
         self.rest = text.cut(value, limit)
+        self.warning = sentence("cut to %(limit)s characters", limit=limit)
+
+
+class NotKnown(Mendable):
+    """A word, or some of several words, that this release does not know: another one wrote them.
+
+    :ivar rest: those that it knows, or what stands for all others
+    """
+
+    def __init__(self, known: Iterable[Enum], rest: Any):
+        message = sentence("must be one of: %(choices)s", choices=", ".join(str(each.value) for each in known))
+        super().__init__(message)
+        self.rest = rest
+        self.warning = sentence("left out: %(why)s", why=message)
 
 
 # What programs write for “no value”, exactly so. A person may be called Null.
@@ -210,6 +239,25 @@ def _to_datetime_of_zone(value: Any, info: ValidationInfo) -> Any:
     return to_datetime(value, (info.context or {}).get(ZONE, timezone.utc))
 
 
+def to_amount(value: Any) -> Any:
+    """An amount of money.
+
+    :raises ValueError: it is no number, or does not fit into SQL's column of 18 digits, two of them after the point
+    """
+    value = _whole(value)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(sentence("must be a number"))
+    try:
+        amount = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(sentence("must be a number")) from None
+    if not abs(amount) < MAX_AMOUNT:  # nor is NaN
+        raise ValueError(sentence("must be a smaller number"))
+    return amount
+
+
 def required(value: Any) -> Any:
     """``value``, which must not be missing.
 
@@ -237,6 +285,7 @@ Label = Annotated[str | None, BeforeValidator(to_name), _at_most(256)]
 Summary = Annotated[str | None, BeforeValidator(to_text), _at_most(MAX_BODY_BYTES)]
 Id = Annotated[int | None, BeforeValidator(to_id)]
 Moment = Annotated[datetime | None, BeforeValidator(_to_datetime_of_zone)]
+Amount = Annotated[float | None, BeforeValidator(to_amount)]
 
 
 def normalize_label(label: str) -> str:

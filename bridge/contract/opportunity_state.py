@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from .fields import Id, Label, Moment, TooLong, required, to_datetime
+from .fields import Amount, Id, Label, Mendable, Moment, NotKnown, required, to_datetime, to_id
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Status(str, Enum):
@@ -43,8 +45,32 @@ class Actor(str, Enum):
     IMPORT = "import"
     #: Odoo's assignment of opportunities to teams and salespersons.
     ASSIGNMENT = "assignment"
+    #: Something else, that a newer addon knows.
+    OTHER = "other"
 
     __str__ = str.__str__
+
+
+def to_status(value: Any) -> Any:
+    """A :class:`Status`; ``None`` if nothing is said.
+
+    :raises NotKnown: a newer addon knows another one
+    """
+    try:
+        return None if value is None else Status(value)
+    except ValueError:
+        raise NotKnown(Status, None) from None
+
+
+def to_actor(value: Any) -> Any:
+    """An :class:`Actor`.
+
+    :raises NotKnown: a newer addon knows another one
+    """
+    try:
+        return Actor.OTHER if value is None else Actor(value)
+    except ValueError:
+        raise NotKnown(Actor, Actor.OTHER) from None
 
 
 class OpportunityState(BaseModel):
@@ -52,24 +78,27 @@ class OpportunityState(BaseModel):
 
     :ivar lead_id: Odoo's id of the opportunity
     :ivar as_of: when Odoo read this state, by PostgreSQL's clock
+    :ivar status: ``None``: one that this release does not know
     :ivar stage_id: Odoo's id of the stage
     :ivar stage: name of the stage in Odoo, in the language of the database
     :ivar manychat_stage_id: number of the ManyChat stage that is mapped to it
     :ivar manychat_stage: label of that stage
     :ivar lost_reason: only if it is lost
     :ivar salesperson_id: Odoo's id of the user
+    :ivar medical_advisor_id: number of the medical adviser in the chat
     :ivar expected_revenue: in ``currency``
     :ivar currency: ISO 4217
     :ivar closed_at: when it was won or lost
+    :ivar decided_at: when a person last changed it in Odoo, otherwise than by an answer to the customer
     :ivar first_answered_at: when a user first answered the customer, as far as Odoo knows
     :ivar merged_into: of a person whose own opportunity was merged into this one: Odoo's id of this one
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    lead_id: Annotated[int, BeforeValidator(required)]
+    lead_id: Annotated[int, BeforeValidator(required), BeforeValidator(to_id)]
     as_of: Annotated[datetime, BeforeValidator(to_datetime), BeforeValidator(required)]
-    status: Status
+    status: Annotated[Status | None, BeforeValidator(to_status)] = None
     stage_id: Id = None
     stage: Label = None
     manychat_stage_id: Id = None
@@ -79,9 +108,11 @@ class OpportunityState(BaseModel):
     salesperson: Label = None
     team_id: Id = None
     team: Label = None
-    expected_revenue: float | None = None
+    medical_advisor_id: Id = None
+    expected_revenue: Amount = None
     currency: Label = None
     closed_at: Moment = None
+    decided_at: Moment = None
     first_answered_at: Moment = None
     merged_into: Id = None
 
@@ -92,16 +123,25 @@ def read_state(value: Any) -> OpportunityState | None:
     :param value: JSON; an older addon sends none
     :return: ``None`` if it is none, or does not say of what and of when it is
     """
+    return read_answer(OpportunityState, value)
+
+
+def read_answer(model: type[Model], value: Any) -> Model | None:
+    """What can be read of an object that Odoo answers.
+
+    :param value: JSON
+    :return: ``None`` if a field is missing or cannot be read without which it means nothing
+    """
     fields = dict(value) if isinstance(value, Mapping) else {}
     while True:
         try:
-            return OpportunityState.model_validate(fields)
+            return model.model_validate(fields)
         except ValidationError as error:
             faults = {str(fault["loc"][0]): (fault.get("ctx") or {}).get("error") for fault in error.errors()}
         if not faults.keys() & fields.keys():
             return None
         for name, cause in faults.items():
-            if isinstance(cause, TooLong):
+            if isinstance(cause, Mendable):
                 fields[name] = cause.rest
             else:
                 fields.pop(name, None)

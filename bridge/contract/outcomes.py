@@ -51,6 +51,17 @@ class ReportedState(str, Enum):
     __str__ = str.__str__
 
 
+class WriteBackState(str, Enum):
+    """Whether a bridge can write to ManyChat, as its heartbeat tells Odoo."""
+
+    READY = "ready"
+    NO_TOKEN = "no_token"  # noqa: S105
+    WRONG_TOKEN = "wrong_token"  # noqa: S105
+    #: ManyChat takes no calls for a while, because there were too many.
+    STOPPED = "stopped"
+    UNREACHABLE = "unreachable"
+
+
 class ErrorCode(str, Enum):
     """Why an event failed."""
 

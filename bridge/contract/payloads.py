@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from . import examples
 from .errors import ContractError
-from .fields import Email, Id, Label, ManyChatId, Moment, Name, Phone, Summary, format_datetime
-from .opportunity_state import Actor, OpportunityState
+from .fields import Email, Id, Label, ManyChatId, Moment, Name, NotKnown, Phone, Summary, format_datetime
+from .opportunity_state import Actor, OpportunityState, to_actor
 from .outcomes import ErrorCode
 from .sentences import sentence
 
@@ -208,6 +208,8 @@ class Decided(str, Enum):
     RESTORED = "restored"
     SALESPERSON = "salesperson"
     TEAM = "team"
+    #: The medical adviser.
+    ADVISOR = "advisor"
     REVENUE = "revenue"
     ANSWERED = "answered"
     MERGED = "merged"
@@ -216,20 +218,32 @@ class Decided(str, Enum):
     __str__ = str.__str__
 
 
+def _to_decided(value: Any) -> Any:
+    """What a decision changed: those that this release knows.
+
+    :raises NotKnown: a newer addon knows more
+    """
+    words = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
+    known = [Decided(word) for word in words if word in [each.value for each in Decided]]
+    if len(known) < len(words):
+        raise NotKnown(Decided, known)
+    return tuple(known)
+
+
 class Decision(Payload):
     """One transaction of Odoo changed an opportunity that follows a conversation, and not because of an event.
 
     It has one message for each person whose conversation the opportunity follows.
 
-    :ivar decided: what changed
+    :ivar decided: what changed; empty if a newer addon tells only of what this release does not know
     :ivar by: what changed it
     :ivar user_id: Odoo's id of the user; ``None`` if no user did
     :ivar stage_before: name of the stage before; ``None`` if the opportunity was in none: it was lost
     :ivar state: of the opportunity after the change
     """
 
-    decided: tuple[Decided, ...]
-    by: Actor
+    decided: Annotated[tuple[Decided, ...], BeforeValidator(_to_decided)] = ()
+    by: Annotated[Actor, BeforeValidator(to_actor)] = Actor.OTHER
     user_id: Id = None
     stage_before_id: Id = None
     stage_before: Label = None

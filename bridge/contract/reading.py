@@ -20,7 +20,7 @@ from . import names
 from .dates import MAX_CLOCK_SKEW
 from .errors import ContractError
 from .extra import MAX_EXTRA_BYTES, keep
-from .fields import ZONE, TooLong, is_empty
+from .fields import ZONE, Mendable, is_empty
 from .names import Candidate
 from .outcomes import ErrorCode
 from .payloads import CampaignContact, EventType, Payload, field_error
@@ -157,8 +157,8 @@ class _Reading:
             return False
         message = field_error(fault)["message"]
         cause = (fault.get("ctx") or {}).get("error")
-        if isinstance(cause, TooLong) and path != "manychat_id":
-            self._warn(failed.name, sentence("cut to %(limit)s characters", limit=cause.limit))
+        if isinstance(cause, Mendable) and path != "manychat_id":
+            self._warn(failed.name, cause.warning)
             self.chosen[path] = Candidate(failed.name, cause.rest, failed.is_contract)
             return True
         self._first_faults.setdefault(path, message)

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from .. import metrics
 from ..progress import Watch
 from ..results import DESCRIPTIONS
+from ..store.snapshot import StoreSnapshot
 from .probes import PATHS, HealthChecks, HealthSnapshot, age
 
 log = structlog.get_logger()
@@ -75,10 +76,28 @@ class HealthCollector(Collector):
                 unfinished.add_metric([queue], path.unfinished if path else 0)
             yield paused
             yield unfinished
+            yield from _write_back(store, now)
 
 
 def _gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, about, labels=labels)
+
+
+def _write_back(store: StoreSnapshot, now: datetime) -> Iterator[GaugeMetricFamily]:
+    found, stop = store.write_back, store.manychat_stopped
+    for name, about, value in (
+        ("miasalud_manychat_waiting", "People whose decisions are not written to ManyChat yet.", found.waiting),
+        ("miasalud_manychat_wait_seconds", "How long the first of them has waited.", age(found.waits_since, now)),
+        ("miasalud_manychat_refused", "People of whom ManyChat refused the newest decision.", found.refused),
+        (
+            "miasalud_manychat_stopped_seconds",
+            "How long ManyChat takes no calls from now on, because there were too many; 0: it takes them.",
+            max((stop.until - now).total_seconds(), 0.0) if stop else 0.0,
+        ),
+    ):
+        gauge = _gauge(name, about)
+        gauge.add_metric([], value)
+        yield gauge
 
 
 def _probes(snapshot: HealthSnapshot) -> GaugeMetricFamily:

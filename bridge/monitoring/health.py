@@ -12,7 +12,7 @@ from ..contract.agreements import SILENT_AFTER, STUCK_AFTER
 from ..contract.fields import format_datetime
 from ..contract.payloads import DEAD_LETTER_QUEUE
 from ..results import description
-from ..settings import Settings
+from ..settings import Settings, variable
 from ..store.snapshot import WINDOW, QueueSnapshot, StoreSnapshot
 from ..store.standby_refusals import WITHOUT_KEY
 from .probes import NOT_CONFIGURED, PATHS, UNAVAILABLE, CheckResult, HealthChecks, HealthSnapshot, OdooHealth, age
@@ -35,8 +35,9 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
 
     :return: JSON: ``status`` (``ok`` or ``degraded``), ``problems`` (why it is degraded) and ``notices`` (what the
         operator should know) in words, ``dependencies``, ``bridges`` (that run), ``ended_bridges``, ``paths``,
-        ``dead_letters``, ``refusals`` (of Odoo's webhooks in the last 24 hours), ``standby_refusals`` (of the
-        standby's, by day, key, path and code). A value that could not be found out is ``None``.
+        ``manychat`` (what goes back there), ``dead_letters``, ``refusals`` (of Odoo's webhooks in the last 24 hours),
+        ``standby_refusals`` (of the standby's, by day, key, path and code). A value that could not be found out is
+        ``None``.
     """
     now = now or datetime.now(timezone.utc)
     paths = [_path(snapshot, queue, now) for queue in PATHS]
@@ -47,6 +48,7 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
     odoo = snapshot.odoo.value if snapshot.odoo else None
     bridges, ended = (odoo.bridges, odoo.ended) if odoo else (None, None)
     problems = [*_outages(dependencies), *_bridge_problems(bridges, ended or []), *_queue_problems(paths)]
+    problems += _write_back_problems(store, now) if store else []
     letters = snapshot.queues[DEAD_LETTER_QUEUE].value
     return {
         "status": "degraded" if problems else "ok",
@@ -60,12 +62,34 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
         "refusals": odoo.refusals if odoo else None,
         "standby_refusals": _standby_refusals(store) if store else None,
         "paths": paths,
+        "manychat": _manychat(store, now) if store else None,
         "dead_letters": {
             "open": sum(store.letters.values()) if store else None,
             "by_reason": dict(sorted(store.letters.items())) if store else None,
             "notices_on_queue": letters.depth if letters else None,
         },
     }
+
+
+def _manychat(store: StoreSnapshot, now: datetime) -> dict[str, Any]:
+    """What goes back to ManyChat."""
+    found, stop = store.write_back, store.manychat_stopped
+    return {
+        "enabled": found.enabled,
+        "waiting": found.waiting,
+        "waiting_seconds": round(age(found.waits_since, now), 1),
+        "refused": found.refused,
+        "stopped_until": format_datetime(stop.until) if stop else None,
+    }
+
+
+def _write_back_problems(store: StoreSnapshot, now: datetime) -> list[str]:
+    waits = age(store.write_back.waits_since, now)
+    # During a stop it is known why, and there is nothing to do.
+    if store.manychat_stopped or waits < STUCK_AFTER.total_seconds():
+        return []
+    token = variable("manychat_api_token")
+    return [f"What users decided has waited for ManyChat for {words(waits)}. Has a bridge {token}? See `check`."]
 
 
 def _path(snapshot: HealthSnapshot, queue: str, now: datetime) -> dict[str, Any]:
@@ -230,7 +254,10 @@ def notices(store: StoreSnapshot) -> list[str]:
     """What the operator should know, in words."""
     found = [f"PAUSED {name} since {since:%Y-%m-%d %H:%M} UTC" for name, since in sorted(store.paused.items())]
     if stop := store.manychat_stopped:
-        found.append(f"ManyChat takes no calls until {stop.until:%Y-%m-%d %H:%M} UTC ({stop.reason})")
+        waiting = f"; {store.write_back.waiting} people's decisions wait" if store.write_back.waiting else ""
+        found.append(f"ManyChat takes no calls until {stop.until:%Y-%m-%d %H:%M} UTC ({stop.reason}){waiting}")
+    if refused := store.write_back.refused:
+        found.append(f"people whose decisions ManyChat refused {refused} (in Odoo: the filter “Refused by ManyChat”)")
     if letters := sum(store.letters.values()):
         found.append(f"open dead letters {letters}")
     if store.wrong_clocks:

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import func, not_, or_
 
+from ..contract import traceparent
 from ..contract.event import Event
 from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
@@ -313,4 +314,5 @@ def _row(item: ReceivedEvent, now: datetime) -> dict[str, Any]:
         "tried_at": now,
         "attempts": 1,
         "attempt_in_progress": True,
+        "traceparent": None if event.traceparent == traceparent.of_event(event.id) else event.traceparent,
     }

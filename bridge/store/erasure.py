@@ -23,6 +23,9 @@ from .schema import (
     contact_states,
     contacts,
     dead_letters,
+    manychat_echoes,
+    manychat_flows,
+    manychat_writes,
     migration_rows,
     opportunities,
     opportunity_stages,
@@ -63,7 +66,9 @@ def erase(connection: sa.Connection, manychat_id: str, now: datetime | None = No
         }.items()
     }
     connection.execute(contacts.delete().where(contacts.c.manychat_id == manychat_id))
-    connection.execute(migration_rows.delete().where(migration_rows.c.manychat_id == manychat_id))
+    # A message that waits for the row then does nothing.
+    for table in (migration_rows, manychat_writes, manychat_flows, manychat_echoes):
+        connection.execute(table.delete().where(table.c.manychat_id == manychat_id))
     unreadable = _unreadable_letters_of(connection, manychat_id, terms)
     for letter_id in unreadable:
         connection.execute(_empty_letters(dead_letters.c.id == letter_id, now))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from .rows import AuditSummary, DeadLetterSummary, OpportunitySummary, StageMoveRow
-from .schema import audit, dead_letters, opportunities, opportunity_stages
+from .schema import audit, dead_letters, manychat_flows, manychat_writes, opportunities, opportunity_stages
 
 #: Events, and moves, at most: a person reads them on a terminal.
 LIMIT = 50
@@ -19,11 +20,16 @@ class EventDetails:
 
     :ivar opportunity: the person's, as it is now
     :ivar moves: the newest moves of that opportunity, in the order in which they happened
+    :ivar write: what became of it in ManyChat, if it brought the person's newest state: ``refused_code``,
+        ``result_at``, ``sent_as_of`` of ``manychat_writes``
+    :ivar flow: that it started: ``flow_ns``, ``started_at``, ``result`` of ``manychat_flows``
     """
 
     dead_letter: DeadLetterSummary | None
     opportunity: OpportunitySummary | None
     moves: list[StageMoveRow]
+    write: sa.Row[Any] | None = None
+    flow: sa.Row[Any] | None = None
 
 
 def events_with_prefix(connection: sa.Connection, prefix: str) -> list[AuditSummary]:
@@ -33,6 +39,16 @@ def events_with_prefix(connection: sa.Connection, prefix: str) -> list[AuditSumm
     """
     statement = _columns(audit, AuditSummary._fields).where(_begins_with(audit.c.event_id, prefix))
     return [AuditSummary._make(row) for row in connection.execute(statement.order_by(audit.c.event_id).limit(LIMIT))]
+
+
+def events_of_trace(connection: sa.Connection, trace_id: str) -> list[str]:
+    """Ids of the events of a trace that does not follow from their id: the sender named it, or its span began it.
+
+    :param trace_id: 32 hexadecimal digits
+    """
+    named = audit.c.traceparent.is_not(None) & _begins_with(audit.c.traceparent, f"00-{trace_id}-")
+    statement = sa.select(audit.c.event_id).where(named).order_by(audit.c.traceparent)
+    return [row[0] for row in connection.execute(statement.limit(LIMIT))]
 
 
 def events_of(connection: sa.Connection, manychat_id: str) -> list[AuditSummary]:
@@ -69,7 +85,17 @@ def details(connection: sa.Connection, event_id: str, manychat_id: str | None) -
         DeadLetterSummary._make(letter) if letter else None,
         OpportunitySummary._make(opportunity) if opportunity else None,
         _moves(connection, opportunity.id) if opportunity else [],
+        *_in_manychat(connection, event_id, manychat_id),
     )
+
+
+def _in_manychat(connection: sa.Connection, event_id: str, manychat_id: str) -> tuple[Any, Any]:
+    writes, flows = manychat_writes.c, manychat_flows.c
+    write = sa.select(writes.refused_code, writes.result_at, writes.sent_as_of).where(
+        writes.manychat_id == manychat_id, writes.event_id == event_id
+    )
+    flow = sa.select(flows.flow_ns, flows.started_at, flows.result).where(flows.event_id == event_id)
+    return connection.execute(write).first(), connection.execute(flow).first()
 
 
 def _moves(connection: sa.Connection, opportunity_id: int) -> list[StageMoveRow]:

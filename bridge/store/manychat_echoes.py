@@ -76,6 +76,8 @@ def purge(connection: sa.Connection) -> None:
 def _repeats(event: Event, row: sa.Row[Any]) -> bool:
     if event.manychat_id != row.manychat_id or not isinstance(event.payload, Opportunity):
         return False
+    if event.source == "cli":  # no push of ManyChat
+        return False
     # By the sender's own date, too: an event of before has a date that keeps it in its place, and is no echo.
     latest = row.written_at + (CHAT_ECHO_WITHIN if row.by_chat else ECHO_WITHIN)
     if not all(row.written_at - SKEW <= moment <= latest for moment in (event.received_at, event.occurred_at)):

@@ -11,23 +11,24 @@ import enum
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import sqlalchemy as sa
 
+from ..contract import traceparent
 from ..contract.fields import format_datetime, to_datetime
 from ..contract.opportunity_state import Actor, OpportunityState
 from ..write_back import SETTING, Rules, Values, rules_of, shown
 from . import database_clock, odoo_settings
-from .schema import manychat_writes
-from .upsert import find, to_json
+from .schema import audit, manychat_writes
+from .upsert import chunks, find, to_json
 
 _W = manychat_writes.c
 #: Name, among the settings of Odoo, of the moment when write-back was switched on last.
 SINCE = "write_back_since"
-#: Seconds for which a bridge may write to one person. Twice the longest wait for answers to a person's calls.
-LEASE = 120
+#: Seconds for which a bridge may write to one person. Where calls take so long that it may end, the rest waits.
+LEASE = 60
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Claim:
     :ivar sent: what ManyChat has; ``None`` of what it may have
     :ivar was_refused: ManyChat refused what was sent before
     :ivar attempts: in vain, to write this state
+    :ivar traceparent: of the event that brought the state; empty if its id is none of an event's
     """
 
     manychat_id: str
@@ -70,6 +72,14 @@ class Claim:
     attempts: int
     flow_event_id: str | None
     flow_wanted_at: datetime | None
+    traceparent: str
+
+    @property
+    def trace_id(self) -> str:
+        return traceparent.trace_id(self.traceparent)
+
+
+_IS_UNSENT = _W.sent_as_of.is_(None)
 
 
 #: It is put on the queue once more.
@@ -103,22 +113,27 @@ def take_over(connection: sa.Connection, settings: Mapping[str, Any]) -> list[st
         now = database_clock.now(connection)
         odoo_settings.take_over(connection, {SINCE: format_datetime(now)})
         done = {"sent_as_of": _W.wanted_as_of, "queued_at": now, "flow_event_id": None, "flow_wanted_at": None}
-        # The bot has changed its fields since.
-        connection.execute(manychat_writes.update().values(**done, forget=True))
+        connection.execute(manychat_writes.update().where(_IS_UNSENT).values(done))
     return changed
 
 
-def want(connection: sa.Connection, wishes: Collection[Wish]) -> None:
+def want(connection: sa.Connection, wishes: Collection[Wish], *, whenever: bool = False) -> None:
     """Note what ManyChat should show, of states since write-back was switched on. Nothing happens while it is off.
 
-    Call it in the transaction that writes the states, with their opportunities locked.
+    Call it in the transaction that writes the states.
+
+    :param whenever: also of states from before that, because an operator wants so
     """
     if not wishes or not rules(connection).enabled:
         return
-    since = to_datetime(odoo_settings.get(connection, SINCE))
-    wishes = [wish for wish in wishes if not isinstance(since, datetime) or wish.state.as_of >= since]
+    since = _switched_on_at(connection)
+    wishes = [wish for wish in wishes if whenever or wish.state.as_of >= since]
     now = database_clock.now(connection)
-    found = find(connection, sa.select(manychat_writes), _W.manychat_id, {wish.manychat_id for wish in wishes})
+    people = {wish.manychat_id for wish in wishes}
+    for some in chunks(people):
+        # Takes the locks, so that what is read next is still so when it is written.
+        connection.execute(manychat_writes.update().where(_W.manychat_id.in_(some)).values(lease=_W.lease))
+    found = find(connection, sa.select(manychat_writes), _W.manychat_id, people)
     rows: dict[str, dict[str, Any]] = {row.manychat_id: dict(row._mapping) for row in found}
     for wish in sorted(wishes, key=lambda each: (each.manychat_id, each.state.as_of)):
         before = rows.get(wish.manychat_id)
@@ -132,6 +147,11 @@ def want(connection: sa.Connection, wishes: Collection[Wish]) -> None:
         else:
             continue
         rows[wish.manychat_id] = {**(before or {}), **values}
+
+
+def _switched_on_at(connection: sa.Connection) -> datetime:
+    since = to_datetime(odoo_settings.get(connection, SINCE))
+    return since if isinstance(since, datetime) else datetime.min.replace(tzinfo=timezone.utc)
 
 
 def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +168,7 @@ def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
         "wanted_by": wish.by.value,
         "event_id": wish.event_id,
         "queued_at": None,
+        "sent_as_of": None,
         "attempts": 0,
     }
     stage_before = json.loads(before["wanted"])["odoo_stage_id"] if before else None
@@ -200,9 +221,6 @@ def mark_queued(connection: sa.Connection, rows: Iterable[Any]) -> None:
         connection.execute(manychat_writes.update().where(*same).values(queued_at=now))
 
 
-_IS_UNSENT = sa.or_(_W.sent_as_of.is_(None), _W.sent_as_of < _W.wanted_as_of)
-
-
 def queue_again(connection: sa.Connection, older_than: timedelta, depth: int) -> int:
     """Have states put on the queue again if it has fewer messages than there are states: some got lost.
 
@@ -223,29 +241,34 @@ def claim(connection: sa.Connection, manychat_id: str, as_of: datetime, lease: s
     :param as_of: of the state that the message speaks of
     :param lease: chosen by the caller, unique
     """
-    row = connection.execute(sa.select(manychat_writes).where(_W.manychat_id == manychat_id)).first()
+    known = manychat_writes.outerjoin(audit, audit.c.event_id == _W.event_id)
+    statement = sa.select(manychat_writes, audit.c.traceparent).select_from(known)
+    row = connection.execute(statement.where(_W.manychat_id == manychat_id)).first()
     if row is None:
         return Idle.SENT
     if as_of < row.wanted_as_of:
         return Idle.OVERTAKEN
-    if row.sent_as_of is not None and row.sent_as_of >= row.wanted_as_of:
+    if row.sent_as_of is not None:
         return Idle.SENT
     now = database_clock.now(connection)
     free = sa.or_(_W.leased_until.is_(None), _W.leased_until < now)
     unchanged = (_W.wanted_as_of == row.wanted_as_of, _W.forget == row.forget)
-    statement = manychat_writes.update().where(_W.manychat_id == manychat_id, free, *unchanged)
+    take = manychat_writes.update().where(_W.manychat_id == manychat_id, free, *unchanged)
     values = {"lease": lease, "leased_until": now + timedelta(seconds=LEASE), "forget": False}
     sent: Values = json.loads(row.sent) if row.sent else {}
-    if row.forget:
+    since = _switched_on_at(connection)
+    if row.forget or (row.created_at < since and (row.result_at is None or row.result_at < since)):
+        # The bot wrote, too, or may have while write-back was off.
         # That a tag was given is not forgotten, or it would never be taken away.
         sent = {key: None for key, value in sent.items() if key.startswith("tag:") and value is not False}
         # In the same breath: if this bridge is killed now, the next one must not trust it either.
         values["sent"] = to_json(sent)
-    if not connection.execute(statement.values(values)).rowcount:
+    if not connection.execute(take.values(values)).rowcount:
         return Idle.BUSY
     return Claim(
         manychat_id, lease, json.loads(row.wanted), row.wanted_as_of, row.wanted_by, row.event_id, sent,
         row.refused_code is not None, row.attempts, row.flow_event_id, row.flow_wanted_at,
+        traceparent.parse(row.traceparent or traceparent.of_event(row.event_id)),
     )  # fmt: skip
 
 
@@ -281,14 +304,17 @@ def finish(connection: sa.Connection, claim: Claim, sent: Values, refused: tuple
         newest state is written again.
     """
     now = database_clock.now(connection)
+    flow = claim.flow_event_id
+    has_no_other_flow = sa.or_(_W.flow_event_id.is_(None), _W.flow_event_id == (flow or ""))
+    # Unless something was written meanwhile that this bridge knows nothing of.
+    is_newest = sa.and_(_W.wanted_as_of == claim.as_of, _W.forget == sa.false(), has_no_other_flow)
     values: dict[str, Any] = {
         "sent": to_json(sent),
-        # Unless something was written meanwhile that this bridge knows nothing of.
-        "sent_as_of": sa.case((_W.forget == sa.true(), sa.null()), else_=claim.as_of),
+        "sent_as_of": sa.case((is_newest, _W.wanted_as_of), else_=sa.null()),
         "lease": None,
         "leased_until": None,
         # Started or refused, it has had its turn, unless a later decision asks for another one.
-        "flow_event_id": sa.case((_W.flow_event_id == (claim.flow_event_id or ""), sa.null()), else_=_W.flow_event_id),
+        "flow_event_id": sa.case((_W.flow_event_id == (flow or ""), sa.null()), else_=_W.flow_event_id),
         "refused_code": refused[0][:64] if refused else None,
         "refused": refused[1] if refused else None,
         "result_at": now,
@@ -322,17 +348,26 @@ def mark_reported(connection: sa.Connection, rows: Iterable[Any]) -> None:
         connection.execute(manychat_writes.update().where(*same).values(to_report=False))
 
 
-def page(connection: sa.Connection, after: int, limit: int) -> Sequence[Any]:
-    """People to compare with ManyChat: ``id``, ``manychat_id``, ``wanted`` of each, in the order of their ids."""
-    columns = sa.select(_W.id, _W.manychat_id, _W.wanted).where(_W.id > after)
-    return connection.execute(columns.order_by(_W.id).limit(limit)).all()
+@dataclass(frozen=True)
+class Summary:
+    """What operators see of write-back.
+
+    :ivar waiting: people whose state is not written yet
+    :ivar waits_since: since when the first of them waits
+    :ivar refused: people of whom ManyChat refused the newest state
+    """
+
+    enabled: bool
+    waiting: int = 0
+    waits_since: datetime | None = None
+    refused: int = 0
 
 
-def waiting(connection: sa.Connection) -> tuple[int, int]:
-    """How many people's states are not written yet, and of how many ManyChat refused the newest one."""
-    counts = sa.select(
-        sa.func.coalesce(sa.func.sum(sa.case((_IS_UNSENT, 1), else_=0)), 0),
-        sa.func.coalesce(sa.func.sum(sa.case((_W.refused_code.is_not(None), 1), else_=0)), 0),
-    )
-    row = connection.execute(counts).one()
-    return int(row[0]), int(row[1])
+def summary(connection: sa.Connection) -> Summary:
+    """How many people wait, and how many were refused, while write-back is on."""
+    if not rules(connection).enabled:
+        return Summary(enabled=False)
+    columns = sa.select(sa.func.count(), sa.func.min(_W.updated_at)).select_from(manychat_writes).where(_IS_UNSENT)
+    waiting, since = connection.execute(columns).one()
+    refused = sa.select(sa.func.count()).select_from(manychat_writes).where(_W.refused_code.is_not(None))
+    return Summary(True, waiting, since, connection.scalar(refused) or 0)

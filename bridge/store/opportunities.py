@@ -177,7 +177,7 @@ def _move(event: Event, outcome: Done, now: datetime) -> opportunity_states.Move
         event.id,
         Actor.CHAT.value,
         None,
-        state.status.value if state is not None and rests_there else None,
+        state.status.value if state is not None and state.status and rests_there else None,
     )
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timezone
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam, case, or_
 
 from ..contract.event import Event
-from ..contract.opportunity_state import Actor, OpportunityState, Status
+from ..contract.opportunity_state import OpportunityState, Status
 from ..contract.payloads import Decided, Decision
+from ..contract.text import cut
 from .batch_update import BatchUpdate
+from .campaigns import ensure_advisors
 from .contacts import ensure_contacts
 from .last_write_wins import lock
 from .schema import opportunities, opportunity_stages
@@ -29,11 +30,12 @@ _NOW = bindparam("now", type_=_O.updated_at.type)
 #: The columns that a state fills.
 STATE = (
     *("lead_id", "stage", "stage_id", "status", "lost_reason", "salesperson_id", "salesperson", "team_id", "team"),
-    *("expected_revenue", "currency", "closed_at", "first_answered_at", "merged_into"),
+    "medical_advisor_id",
+    *("expected_revenue", "currency", "closed_at", "decided_at", "first_answered_at", "merged_into"),
     *("manychat_stage_id", "manychat_stage", "odoo_as_of"),
 )
-#: Amounts from here on do not fit into the column.
-_TOO_LARGE = 10**16
+#: Characters of a currency, at most.
+_CURRENCY = 8
 #: The opportunity is in no stage: it is lost or deleted.
 _IN_NO_STAGE = (Status.LOST, Status.DELETED)
 #: Decisions that leave an opportunity in another status than before, even if it stays in its stage.
@@ -71,17 +73,7 @@ def _write(new: Any) -> sa.Update:
     return opportunities.update().where(_O.manychat_id == new.manychat_id, is_later).values(**values, updated_at=_NOW)
 
 
-def _decide(new: Any) -> sa.Update:
-    is_later = or_(_O.decided_at.is_(None), _O.decided_at < new.decided_at)
-    return (
-        opportunities.update()
-        .where(_O.manychat_id == new.manychat_id, is_later)
-        .values(decided_at=new.decided_at, updated_at=_NOW)
-    )
-
-
 _WRITE = BatchUpdate(_write, manychat_id=_O.manychat_id.type, **{name: _O[name].type for name in STATE})
-_DECIDE = BatchUpdate(_decide, manychat_id=_O.manychat_id.type, decided_at=_O.decided_at.type)
 
 #: When a move took effect. A bot's clock may be ahead; Odoo has applied its move by then.
 _TOOK_EFFECT = case((_M.applied_at < _M.event_at, _M.applied_at), else_=_M.event_at)
@@ -100,9 +92,9 @@ def columns_of(state: OpportunityState) -> dict[str, Any]:
     revenue = state.expected_revenue
     return {
         **{name: getattr(state, name) for name in STATE if name != "odoo_as_of"},
-        "status": state.status.value,
-        "expected_revenue": round(revenue, 2) if revenue is not None and abs(revenue) < _TOO_LARGE else None,
-        "currency": state.currency[:8] if state.currency else None,
+        "status": state.status and state.status.value,
+        "expected_revenue": None if revenue is None else round(revenue, 2),
+        "currency": state.currency and cut(state.currency, _CURRENCY),
         "odoo_as_of": state.as_of,
     }
 
@@ -117,6 +109,7 @@ def write(connection: sa.Connection, states: Iterable[tuple[str, OpportunityStat
         if manychat_id not in latest or latest[manychat_id].as_of < state.as_of:
             latest[manychat_id] = state
     if latest:
+        ensure_advisors(connection, (state.medical_advisor_id for state in latest.values()), "medical", now)
         rows = [{"manychat_id": manychat_id, **columns_of(state)} for manychat_id, state in sorted(latest.items())]
         _WRITE.execute(connection, rows, now=now)
 
@@ -147,7 +140,7 @@ def ensure_opportunities(
 
 
 def apply_decisions(connection: sa.Connection, events: Collection[Event], now: datetime | None = None) -> None:
-    """Write decisions: each person's latest state, when a person last decided, and the moves.
+    """Write decisions: each person's latest state, and the moves.
 
     A decision may be the first that is known of a person. Of a deleted opportunity that is not known, nothing is kept.
     Applying an event again changes nothing.
@@ -157,15 +150,6 @@ def apply_decisions(connection: sa.Connection, events: Collection[Event], now: d
     states = [(event.manychat_id, decision.state) for event, decision in decisions]
     ensure_known(connection, states, now)
     write(connection, states, now)
-    # In order: of several decisions of a person, the last one stays.
-    decided = {
-        event.manychat_id: decision.state.as_of
-        for event, decision in sorted(decisions, key=lambda pair: pair[1].state.as_of)
-        if decision.by is Actor.PERSON and {*decision.decided} != {Decided.ANSWERED}
-    }
-    if decided:
-        rows = [{"manychat_id": manychat_id, "decided_at": at} for manychat_id, at in sorted(decided.items())]
-        _DECIDE.execute(connection, rows, now=now)
     append_moves(connection, [move for event, _ in decisions if (move := _move(event, now))])
 
 
@@ -180,13 +164,15 @@ def ensure_known(connection: sa.Connection, states: Iterable[tuple[str, Opportun
         ensure_opportunities(connection, ensure_contacts(connection, existing, now), "success", now)
 
 
-def append_moves(connection: sa.Connection, moves: Collection[Move]) -> None:
+def append_moves(connection: sa.Connection, moves: Collection[Move]) -> int:
     """Append to the history, once per event, and note who made the latest move of each opportunity.
 
     Moves of persons who have no row are left out.
+
+    :return: how many were appended
     """
     if not moves:
-        return
+        return 0
     statement = sa.select(_O.manychat_id, _O.id)
     ids = {row[0]: row[1] for row in find(connection, statement, _O.manychat_id, [move.manychat_id for move in moves])}
     # Who made the latest move depends on the moves that another transaction may be writing.
@@ -200,13 +186,15 @@ def append_moves(connection: sa.Connection, moves: Collection[Move]) -> None:
         if move.event_id not in existing and move.manychat_id in ids
     ]
     if not rows:
-        return
-    connection.execute(opportunity_stages.insert(), sorted(rows, key=itemgetter("event_id")))
+        return 0
+    # In the order that they came in: it is what tells moves of one second apart.
+    connection.execute(opportunity_stages.insert(), rows)
     for mover in sorted({str(row["moved_by"]) for row in rows}):
         # Another move by the same one changes nothing.
         is_other = or_(_O.stage_by.is_(None), _O.stage_by != mover)
         for some in chunks(row["opportunity_id"] for row in rows if row["moved_by"] == mover):
             connection.execute(opportunities.update().where(_O.id.in_(some), is_other).values(stage_by=_MOVER))
+    return len(rows)
 
 
 def _move(event: Event, now: datetime) -> Move | None:
@@ -226,7 +214,7 @@ def _move(event: Event, now: datetime) -> Move | None:
         event.id,
         decision.by.value,
         decision.user_id,
-        state.status.value,
+        state.status and state.status.value,
     )
 
 

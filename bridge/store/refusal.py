@@ -27,6 +27,8 @@ from .schema import (
     contact_states,
     contacts,
     dead_letters,
+    manychat_echoes,
+    manychat_writes,
     opportunities,
     opportunity_stages,
     write_checks,
@@ -47,6 +49,8 @@ TABLES = (
     opportunity_stages,
     audit,
     dead_letters,
+    manychat_writes,
+    manychat_echoes,
 )
 _FILLER = "-" * MAX_MESSAGE_CHARS
 _W = write_checks.c

@@ -1,5 +1,5 @@
-"""Purge of old data: payloads and audit rows of settled events, dead letters that are resolved or discarded, and counts
-of requests that the standby refused.
+"""Purge of old data: payloads and audit rows of settled events, dead letters that are resolved or discarded, counts of
+requests that the standby refused, and what was noted of calls to ManyChat.
 
 Unfinished events and open letters stay, and so does everything that ``reconcile`` may need. A person's contacts,
 states, campaigns and opportunities are the purpose of the product and stay until the person is erased.
@@ -8,7 +8,7 @@ states, campaigns and opportunities are the purpose of the product and stay unti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import sqlalchemy as sa
 
@@ -16,7 +16,7 @@ from .audit import DEAD_LETTERED
 from .dead_letters import DISCARDED, RESOLVED
 from .erasure import NO_PAYLOAD
 from .opportunities import UNSYNCED
-from .schema import audit, dead_letters, opportunities, standby_refusals
+from .schema import audit, dead_letters, manychat_echoes, manychat_flows, opportunities, standby_refusals
 from .upsert import CHUNK
 
 
@@ -52,6 +52,14 @@ def _refused(before: datetime) -> list[sa.ColumnElement[bool]]:
     return [standby_refusals.c.last_at < before]
 
 
+#: A flow that was noted so long ago cannot be due any more, and no event is an echo of what was written then.
+_NOTED_FOR = timedelta(days=7)
+
+
+def _noted(moment: sa.Column[datetime], before: datetime) -> list[sa.ColumnElement[bool]]:
+    return [moment < min(before, datetime.now(timezone.utc) - _NOTED_FOR)]
+
+
 def due(connection: sa.Connection, before: datetime) -> dict[str, int]:
     """The number of rows to purge, by kind."""
 
@@ -63,6 +71,8 @@ def due(connection: sa.Connection, before: datetime) -> dict[str, int]:
         "audit rows": count(audit, _settled(before)),
         "dead letters": count(dead_letters, _resolved(before)) + count(dead_letters, _discarded(before)),
         "refusal counts": count(standby_refusals, _refused(before)),
+        "calls to ManyChat": count(manychat_flows, _noted(manychat_flows.c.started_at, before))
+        + count(manychat_echoes, _noted(manychat_echoes.c.written_at, before)),
     }
 
 
@@ -115,6 +125,16 @@ def delete_refusals(connection: sa.Connection, before: datetime, last: Part = ST
     return _delete(connection, standby_refusals, _refused(before), last)
 
 
+def delete_flows(connection: sa.Connection, before: datetime, last: Part = START) -> Part:
+    """Delete some notes of flows that were started. They stay for a week at least, or a flow could start twice."""
+    return _delete(connection, manychat_flows, _noted(manychat_flows.c.started_at, before), last)
+
+
+def delete_echoes(connection: sa.Connection, before: datetime, last: Part = START) -> Part:
+    """Delete some notes of stages that were written."""
+    return _delete(connection, manychat_echoes, _noted(manychat_echoes.c.written_at, before), last)
+
+
 def _delete(connection: sa.Connection, table: sa.Table, conditions: list[sa.ColumnElement[bool]], last: Part) -> Part:
     ids, part = _some(connection, table, conditions, last)
     if ids:
@@ -130,6 +150,8 @@ def _some(
         audit: audit.c.finished_at,
         dead_letters: dead_letters.c.last_tried_at,
         standby_refusals: standby_refusals.c.last_at,
+        manychat_flows: manychat_flows.c.started_at,
+        manychat_echoes: manychat_echoes.c.written_at,
     }[table]
     if last.end:
         moment_then, id_then = last.end

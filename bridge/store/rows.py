@@ -37,6 +37,7 @@ class AuditRow(NamedTuple):
     retries: int
     reported_at: datetime | None
     purged_at: datetime | None
+    traceparent: str | None
 
 
 class AuditSummary(NamedTuple):
@@ -63,6 +64,7 @@ class AuditSummary(NamedTuple):
     stage_after: str | None
     retries: int
     reported_at: datetime | None
+    traceparent: str | None
 
 
 class DeadLetterRow(NamedTuple):

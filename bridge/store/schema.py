@@ -154,7 +154,7 @@ opportunities = Table(
     Column("closed_at", Moment),  # won or lost
     Column("first_answered_at", Moment),  # by a user of Odoo
     Column("merged_into", Integer),  # Odoo's id of the opportunity into which the person's own one was merged
-    Column("stage_by", key(16)),  # what moved it there: "chat", "person", "automation", "import" or "assignment"
+    Column("stage_by", key(16)),  # what moved it there: value of bridge.contract.opportunity_state.Actor
     Column("decided_at", Moment),  # when a person last changed it
     Column("odoo_as_of", Moment),  # when Odoo had this state: an older one never replaces it
     Column("manychat_stage_id", Integer),
@@ -234,6 +234,8 @@ audit = Table(
     Column("reported_at", Moment),  # when Odoo learned the outcome
     # When a purge emptied its payload. NULL: none did, or one did that is older than this column.
     Column("purged_at", Moment),
+    # The trace that the event belongs to, as W3C's header says it. NULL: that which follows from its id.
+    Column("traceparent", key(64)),
     Index("ix_audit_manychat_id_occurred_at", "manychat_id", "occurred_at"),
     Index("ix_audit_received_at", "received_at"),
     Index("ix_audit_finished_at", "finished_at"),
@@ -255,6 +257,8 @@ _index_where(
     audit.c.finished_at,
     audit.c.id,
 )
+# Few senders name a trace.
+_index_where("ix_audit_traceparent", audit.c.traceparent.is_not(None), audit.c.traceparent)
 _index_where("ix_audit_wrong_clocks", audit.c.clock_is_wrong == sa.true(), audit.c.received_at)
 
 dead_letters = Table(
@@ -363,7 +367,7 @@ manychat_writes = Table(
     Column("sent", text()),  # JSON: what ManyChat has; null of what it may have
     Column("forget", Boolean, nullable=False),  # it may have something else by now: the bot wrote, too
     Column("attempts", Integer, nullable=False),  # in vain, to write this state
-    Column("sent_as_of", Moment),  # of the newest state that needs no further call
+    Column("sent_as_of", Moment),  # of the state, if it needs no further call; else NULL
     Column("lease", key(32)),  # of the bridge that writes to ManyChat now
     Column("leased_until", Moment),
     Column("refused_code", text(64)),  # of ManyChat's newest answer; NULL: it took what was sent
@@ -371,9 +375,13 @@ manychat_writes = Table(
     Column("result_at", Moment),
     Column("to_report", Boolean, nullable=False),  # Odoo does not know that answer yet
     *timestamps(),
-    Index("ix_manychat_writes_queued_at", "queued_at"),
-    Index("ix_manychat_writes_to_report", "to_report"),
 )
+
+# Nearly always few: bridges write within seconds, unless ManyChat is down.
+_index_where("ix_manychat_writes_unqueued", manychat_writes.c.queued_at.is_(None), manychat_writes.c.id)
+_index_where("ix_manychat_writes_unsent", manychat_writes.c.sent_as_of.is_(None), manychat_writes.c.queued_at)
+_index_where("ix_manychat_writes_refused", manychat_writes.c.refused_code.is_not(None), manychat_writes.c.id)
+_index_where("ix_manychat_writes_unreported", manychat_writes.c.to_report == sa.true(), manychat_writes.c.id)
 
 # Flows that were started for decisions. The row is there before the call is made.
 manychat_flows = Table(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import func
 
 from . import audit as audit_rows
-from . import dead_letters, manychat_slots, pauses, standby_refusals
+from . import dead_letters, manychat_slots, manychat_writes, pauses, standby_refusals
 from .dead_letters import Filter
 from .rows import StandbyRefusalRow
 from .schema import audit
@@ -52,6 +52,7 @@ class StoreSnapshot:
     :ivar undeliverable: since when a queue holds messages that it cannot deliver, by queue
     :ivar refusals: requests of the last 24 hours that the standby API refused, counted
     :ivar manychat_stopped: ManyChat takes no calls at present
+    :ivar write_back: what goes back to ManyChat
     """
 
     paths: Mapping[str, QueueSnapshot]
@@ -61,6 +62,7 @@ class StoreSnapshot:
     undeliverable: Mapping[str, datetime] = field(default_factory=dict)
     refusals: Sequence[StandbyRefusalRow] = ()
     manychat_stopped: manychat_slots.Pause | None = None
+    write_back: manychat_writes.Summary = field(default_factory=lambda: manychat_writes.Summary(enabled=False))
 
 
 def take(connection: sa.Connection, now: datetime | None = None) -> StoreSnapshot:
@@ -105,4 +107,5 @@ def take(connection: sa.Connection, now: datetime | None = None) -> StoreSnapsho
         undeliverable=dead_letters.undeliverable(connection),
         refusals=standby_refusals.lately(connection, now - timedelta(days=1)),
         manychat_stopped=manychat_slots.paused(connection),
+        write_back=manychat_writes.summary(connection),
     )

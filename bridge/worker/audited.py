@@ -25,6 +25,7 @@ def event_of(row: AuditRow) -> Event | None:
                 "retries": row.retries,
                 "warnings": json.loads(row.warnings or "[]"),
                 "extra": json.loads(row.extra or "{}"),
+                "traceparent": row.traceparent,
             }
         )
     except ContractError:

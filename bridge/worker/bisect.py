@@ -13,7 +13,7 @@ from ..contract.outcomes import ErrorCode
 from ..contract.sentences import sentence
 from ..errors import OdooRefused, Outage
 from ..log import kind
-from ..results import Failure, Outcome
+from ..results import Done, Failure, Outcome
 
 log = structlog.get_logger()
 
@@ -30,7 +30,10 @@ def bisect_batch(
     """
     try:
         with spans.in_hand(events):
-            return handle(events)
+            outcomes = handle(events)
+            for event_id, outcome in outcomes.items():
+                _note(event_id, outcome)
+            return outcomes
     except Outage:
         raise
     except Exception as error:
@@ -38,10 +41,21 @@ def bisect_batch(
             [event] = events
             about = {"event_id": event.id, "trace_id": event.trace_id, "manychat_id": event.manychat_id}
             log.warning("event_failed", **about, exc_info=True)
-            return {event.id: failure_of(error)}
+            failure = failure_of(error)
+            _note(event.id, failure)
+            return {event.id: failure}
         log.warning("batch_bisected", count=len(events), error=kind(error))
     middle = len(events) // 2
     return {**bisect_batch(events[:middle], handle), **bisect_batch(events[middle:], handle)}
+
+
+def _note(event_id: str, outcome: Outcome) -> None:
+    if isinstance(outcome, Done):
+        spans.say(event_id, outcome=outcome.status)
+    elif isinstance(outcome, Failure):
+        spans.say(event_id, failed=True, code=outcome.code)
+    else:
+        spans.say(event_id, outcome="conflict")
 
 
 def failure_of(error: Exception) -> Failure:

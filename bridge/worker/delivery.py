@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from .. import retry
+from .. import retry, spans
 from ..contract.errors import ContractError
 from ..contract.event import decode
 from ..contract.outcomes import ErrorCode
@@ -124,6 +124,10 @@ class BatchProcessor:
             self._come_again(batch, delivery)
 
     def _apply(self, batch: Batch, deliveries: Mapping[str, Delivery]) -> None:
+        with spans.in_hand(delivery.event for delivery in deliveries.values()):
+            self._apply_in_hand(batch, deliveries)
+
+    def _apply_in_hand(self, batch: Batch, deliveries: Mapping[str, Delivery]) -> None:
         states, given_up, begun = look_up(self._engine, self._received(deliveries.values()))
         batch.open_attempts |= begun
         steps: dict[Step, list[Delivery]] = {step: [] for step in Step}

@@ -1,8 +1,8 @@
 """The back-fill: make SQL's opportunities what Odoo's are, also where no decision has told of it.
 
 Odoo is asked page by page for all opportunities that follow a conversation; then SQL's own are looked up there, which
-finds those that Odoo has deleted. It is safe beside running bridges: a later state is never replaced. The position is
-kept in SQL, so a run that was interrupted goes on.
+finds those that Odoo has deleted. The history gets users' moves from before Odoo recorded decisions. It is safe beside
+running bridges: a later state is never replaced. The position is kept in SQL, so a run that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from ..contract.opportunity_state import OpportunityState
 from ..odoo import Odoo
-from ..store import odoo_settings, opportunity_differences
+from ..odoo_answers import PastMove
+from ..store import odoo_settings, opportunity_differences, opportunity_states
 from ..store.engine import in_transaction
-from ..store.refusal import write_events
 
 #: Opportunities in one call to Odoo, and in one transaction of SQL.
 PAGE = 500
@@ -49,12 +49,14 @@ class FromOdoo:
 
     :ivar dry_run: only look, from the beginning
     :ivar checked: opportunities looked at so far
+    :ivar past_moves: moves from before Odoo recorded decisions that were added to SQL's history so far
     """
 
     engine: sa.Engine
     odoo: Odoo
     dry_run: bool = False
     checked: int = field(default=0, init=False)
+    past_moves: int = field(default=0, init=False)
 
     def pages(self) -> Iterator[list[Difference]]:
         """What differed, page by page. Each page is written before the next one is asked for.
@@ -93,11 +95,18 @@ class FromOdoo:
         if self.dry_run:
             return in_transaction(self.engine, opportunity_differences.differences, states)
 
-        def work(connection: sa.Connection) -> dict[str, list[str]]:
-            odoo_settings.take_over(connection, {POSITION: position})
-            return opportunity_differences.adopt(connection, states, datetime.now(timezone.utc))
+        now = datetime.now(timezone.utc)
+        past = self.odoo.get_stage_history(sorted(states)) if states else []
+        moves = [_move(each, now) for each in past]
 
-        return write_events(self.engine, work)
+        def work(connection: sa.Connection) -> tuple[dict[str, list[str]], int]:
+            odoo_settings.take_over(connection, {POSITION: position})
+            found = opportunity_differences.adopt(connection, states, now)
+            return found, opportunity_states.append_moves(connection, moves)
+
+        found, added = in_transaction(self.engine, work)
+        self.past_moves += added
+        return found
 
     def _find_deleted(
         self, known: Sequence[opportunity_differences.Known], position: dict[str, Any]
@@ -110,9 +119,24 @@ class FromOdoo:
             opportunity_differences.mark_deleted(connection, gone, datetime.now(timezone.utc))
 
         if not self.dry_run:
-            write_events(self.engine, work)
+            in_transaction(self.engine, work)
         self.checked += len(gone)
         return [Difference(each.manychat_id, "deleted", ["status"]) for each in gone]
+
+
+def _move(past: PastMove, now: datetime) -> opportunity_states.Move:
+    return opportunity_states.Move(
+        past.manychat_id,
+        past.lead_id,
+        past.stage_from,
+        past.stage_to,
+        past.moment,
+        now,
+        past.id,
+        past.moved_by.value,
+        past.user_id,
+        past.status and past.status.value,
+    )
 
 
 def _busy(manychat_ids: Sequence[str]) -> list[Difference]:

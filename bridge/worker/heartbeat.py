@@ -14,6 +14,7 @@ from ..errors import OdooRefused, Outage
 from ..odoo import Odoo
 from ..odoo_answers import HeartbeatAnswer
 from ..progress import Watch
+from .write_back_state import WriteBackReport
 
 #: Seconds between two heartbeats.
 INTERVAL = HEARTBEAT_INTERVAL.total_seconds()
@@ -28,15 +29,25 @@ def process_name() -> str:
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
-def send_heartbeat(odoo: Odoo, watch: Watch, take: Callable[[HeartbeatAnswer], None]) -> None:
+def send_heartbeat(
+    odoo: Odoo,
+    watch: Watch,
+    take: Callable[[HeartbeatAnswer], None],
+    write_back: WriteBackReport | None = None,
+) -> None:
     """Call ``manychat.bridge.heartbeat``.
 
     :param watch: the consumers: a bridge with one that stands still does not count as alive
     :param take: gets what Odoo answers
+    :param write_back: whether this process can write to ManyChat; ``None``: it never does
     :raises bridge.errors.Outage: Odoo is down
     :raises bridge.errors.OdooRefused:
     """
-    take(odoo.heartbeat(process_name(), __version__, sorted(watch.standing_still())))
+    state = write_back.state() if write_back else None
+    answer = odoo.heartbeat(process_name(), __version__, sorted(watch.standing_still()), state and state.value)
+    if write_back:
+        write_back.take(answer)
+    take(answer)
 
 
 def sign_off(odoo: Odoo, heartbeats: threading.Thread) -> None:

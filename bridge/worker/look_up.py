@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from .. import spans
 from ..store import audit, dead_letters
 from ..store.audit import AttemptState, ReceivedEvent
 from ..store.dead_letters import GivenUp
@@ -27,8 +26,7 @@ def look_up(
     :raises bridge.errors.Outage: SQL is down
     """
     try:
-        with spans.in_hand(item.event for item in received):
-            states, given_up = write_events(engine, _look_up, received, audit.begin_new)
+        states, given_up = write_events(engine, _look_up, received, audit.begin_new)
         begun = {item.event.id for item in received} - states.keys()
     except DBAPIError:
         # SQL refuses even to note the attempt of one of them. Which one, their attempts will tell.

@@ -99,7 +99,7 @@ class PacedManyChat:
         :raises ManyChatUnavailable:
         """
         try:
-            self.call(self.client.probe)
+            self.call(self.client.get_account)
         except ManyChatRefused as refusal:
             # It takes calls, unless it says itself that the fault may pass.
             if refusal.code == "passing":

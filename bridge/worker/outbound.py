@@ -16,7 +16,7 @@ from functools import partial
 import sqlalchemy as sa
 import structlog
 
-from .. import metrics, retry
+from .. import metrics, retry, spans
 from ..circuit_breaker import CircuitBreaker, trip_breaker
 from ..contract.fields import format_datetime
 from ..errors import ManyChatRefused, Outage, PageUndelivered, QueueMissing
@@ -37,9 +37,9 @@ log = structlog.get_logger()
 
 #: People whom one bridge writes to at once: while ManyChat answers for one, the next has its turn.
 THREADS = 2
-#: Messages received at once. Few: each may need several calls, and all of them must end within the lease.
-PAGE = 4
-#: Seconds until a message comes again whose bridge was killed: until then nobody else may write to its person anyway.
+#: Messages received at once. Few: each may need several calls.
+PAGE = 2
+#: Seconds until a message comes again whose bridge was killed: until then no other one may write to its person.
 #: A page may take longer. Then a message comes while it is worked on, and SQL decides.
 VISIBILITY = int(manychat_writes.LEASE)
 #: Seconds between two looks whether write-back was switched on.
@@ -121,9 +121,11 @@ class Outbound:
             return []
         try:
             # Nor is ManyChat asked while nothing waits.
-            if not manychat.is_closed() and not self._queue.depth():
-                return self._wait()
-            if not manychat.wait_until_closed(self._stop):
+            if not manychat.is_closed():
+                if not self._queue.depth():
+                    return self._wait()
+                # Meanwhile it may have been switched off.
+                manychat.wait_until_closed(self._stop)
                 return []
             messages = self._queue.receive(PAGE, VISIBILITY)
         except QueueMissing:
@@ -177,7 +179,13 @@ class Outbound:
         if isinstance(found, Idle):
             metrics.WRITE_BACKS.labels("dropped" if found is Idle.OVERTAKEN else "equal").inc()
             return None, None
-        return self._write(found, claimed_at)
+        if not found.traceparent:
+            return self._write(found, claimed_at)
+        subject = spans.Subject(found.event_id, found.traceparent)
+        if message.dequeue_count == 1:
+            spans.waited(subject, self._queue.name, message.inserted_at)
+        with spans.in_hand([subject], "write-back"):
+            return self._write(found, claimed_at)
 
     def _write(self, claim: Claim, claimed_at: float) -> tuple[int | None, Outage | None]:
         rules = read(self._engine, manychat_writes.rules)
@@ -192,8 +200,19 @@ class Outbound:
         in_transaction(self._engine, manychat_writes.finish, claim, writer.sent, writer.refused)
         result = "refused" if writer.refused else "written" if written else "equal"
         metrics.WRITE_BACKS.labels(result).inc()
-        log.info("manychat_written", manychat_id=claim.manychat_id, event_id=claim.event_id, result=result)
+        spans.say(claim.event_id, outcome=result, failed=writer.refused is not None)
+        about = {"event_id": claim.event_id, "trace_id": claim.trace_id, "manychat_id": claim.manychat_id}
+        log.info("manychat_written", **about, outcome=result)
         return None, None
+
+
+def probe(engine: sa.Engine, manychat: PacedManyChat) -> None:
+    """Find out whether ManyChat takes calls; none is made while write-back is off.
+
+    :raises Outage:
+    """
+    if read(engine, manychat_writes.rules).enabled:
+        manychat.probe()
 
 
 def report(engine: sa.Engine, odoo: Odoo) -> None:
@@ -230,13 +249,14 @@ def start(
     pace: Pace,
     odoo: Odoo | None,
     stop: threading.Event,
-) -> None:
+) -> CircuitBreaker:
     """Start the threads. ``stack`` waits for them: a call under way is finished.
 
     :param breakers: of SQL and the queue
     :param pace: of the queue
+    :return: ManyChat's
     """
-    breaker = CircuitBreaker("ManyChat", manychat.probe)
+    breaker = CircuitBreaker("ManyChat", partial(probe, engine, manychat))
     outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, pace, stop)
     threads: list[threading.Thread] = [*_periodic(engine, queue, pace, odoo, stop)]
     threads += [threading.Thread(target=outbound.run, name=f"outbound_{each}", daemon=True) for each in range(THREADS)]
@@ -244,6 +264,7 @@ def start(
         # A call that trickles in for ever must not keep the process from ending.
         stack.callback(thread.join, END_WITHIN)
         thread.start()
+    return breaker
 
 
 def _periodic(

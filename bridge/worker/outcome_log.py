@@ -12,6 +12,7 @@ from ..contract import traceparent
 from ..contract.event import Event
 from ..contract.outcomes import EventOutcome
 from ..results import Done, Failure
+from .repair import SKIPPED, Repair
 
 log = structlog.get_logger()
 
@@ -29,7 +30,7 @@ def first_attempt(event: Event, queue: str, enqueued_at: datetime) -> None:
     now = datetime.now(timezone.utc)
     metrics.HOPS.labels(queue, "outbox").observe(_seconds(event.received_at, enqueued_at))
     metrics.HOPS.labels(queue, "queue").observe(_seconds(enqueued_at, now))
-    spans.record("queue", event, enqueued_at, now, kind="consumer", queue=queue)
+    spans.waited(event, queue, enqueued_at)
 
 
 def applied(event: Event, done: Done, *, attempts: int, first_tried_at: datetime) -> None:
@@ -40,7 +41,7 @@ def applied(event: Event, done: Done, *, attempts: int, first_tried_at: datetime
     metrics.LATENCY.labels(event.type.value).observe(took)
     metrics.HOPS.labels(event.type.queue, "bridge").observe(_seconds(first_tried_at, now))
     metrics.LAST_SUCCESS.labels(event.type.queue).set(now.timestamp())
-    spans.record("bridge", event, first_tried_at, now, outcome=done.status, attempts=attempts)
+    spans.say(event.id, attempts=attempts)
     fields: dict[str, Any] = {"outcome": done.status, "attempts": attempts, "ms": round(took * 1000)}
     if done.lead_id:
         fields["lead_id"] = done.lead_id
@@ -53,6 +54,7 @@ def duplicate(event: Event, outcome: str | None) -> None:
     :param outcome: what it came to before
     """
     metrics.EVENTS.labels(event.type.value, "duplicate").inc()
+    spans.say(event.id, outcome="duplicate")
     log.info("event_duplicate", **_about(event), outcome=outcome)
 
 
@@ -68,12 +70,14 @@ def retried(event: Event, failure: Failure, *, attempts: int, retry_in: int | No
     :param retry_in: seconds until then; ``None``: the next ``reconcile`` tries again
     """
     metrics.RETRIES.labels(event.type.value, metrics.reason(failure.code)).inc()
+    spans.say(event.id, failed=True, code=failure.code, attempts=attempts)
     fields = {} if retry_in is None else {"retry_in": retry_in}
     log.warning("event_retried", **_about(event), code=failure.code, attempts=attempts, **fields)
 
 
 def dead_lettered(event: Event, failure: Failure, *, attempts: int) -> None:
     """An event is given up."""
+    spans.say(event.id, failed=True, code=failure.code, attempts=attempts)
     metrics.EVENTS.labels(event.type.value, EventOutcome.DEAD_LETTERED).inc()
     metrics.DEAD_LETTERED.labels(metrics.reason(failure.code)).inc()
     log.error("event_dead_lettered", **_about(event), code=failure.code, attempts=attempts)
@@ -86,16 +90,15 @@ def unreadable(queue: str, message_id: str, code: str) -> None:
     log.error("message_unreadable", queue=queue, message_id=message_id, code=code)
 
 
-def reconciled(event_id: str, manychat_id: str, result: str, *, skipped: bool) -> None:
-    """A round of ``reconcile`` dealt with something unfinished.
-
-    :param skipped: nothing was done about it, which each round would log again
-    """
-    metrics.RECONCILED.labels(result).inc()
-    if not skipped:
-        # The newest event of an opportunity may be unknown.
-        about = {"event_id": event_id, "trace_id": traceparent.trace_id(traceparent.of_event(event_id))}
-        log.warning("reconciled", **about, manychat_id=manychat_id, outcome=result)
+def reconciled(repair: Repair) -> None:
+    """A round of ``reconcile`` dealt with something unfinished."""
+    metrics.RECONCILED.labels(repair.result).inc()
+    if repair.result == SKIPPED:
+        return  # each round would log it again
+    about = {"event_id": repair.event_id}
+    if repair.event_id:  # the newest event of an opportunity may be unknown
+        about["trace_id"] = repair.trace_id or traceparent.trace_id(traceparent.of_event(repair.event_id))
+    log.warning("reconciled", **about, manychat_id=repair.manychat_id, outcome=repair.result)
 
 
 def _about(event: Event) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Overdue:
                 result, reason = REPAIRED, "Odoo sends it again."
             else:
                 result, reason = SKIPPED, "In Odoo it is no longer on its queue."
-            yield Repair(event_id, str(item["manychat_id"]), "lost", result, reason)
+            yield Repair(event_id, str(item["manychat_id"]), "lost", result, reason, str(item.get("trace_id") or ""))
 
     def _explain(self, rows: Sequence[AuditRow]) -> Iterator[Repair]:
         """Report finished events again. Odoo's database may have been restored: it then lacks what they did there."""
@@ -92,7 +92,7 @@ class Overdue:
             for row, event in group:
                 outcome = outcomes[event.id]
                 result, reason = (REPAIRED, outcome.status) if isinstance(outcome, Done) else (FAILED, "again later")
-                yield Repair(event.id, row.manychat_id, "missing in Odoo", result, reason)
+                yield Repair(event.id, row.manychat_id, "missing in Odoo", result, reason, event.trace_id)
 
 
 def _queue_of(item: Mapping[str, Any]) -> str:

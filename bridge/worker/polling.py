@@ -32,7 +32,7 @@ SHORTEST = 0.02
 #: times a second, and a message costs about fifty further requests in all.
 SHARE = 0.1
 #: How much less often the queues are asked for which no customer waits.
-UNHURRIED = 8
+UNHURRIED = 9
 #: Longest pause of any queue, in seconds: a consumer that begins no step for twice as long stands still.
 LONGEST = 60.0
 #: A pause is this much shorter at random, so that several bridges do not ask in step.

@@ -35,11 +35,14 @@ from .pauses import Pauses
 from .periodic import PeriodicThread
 from .polling import Pace, Poller
 from .receiving import Receiver, Undeliverable
+from .write_back_state import WriteBackReport
 
 log = structlog.get_logger()
 
 #: Threads that delete and hide messages. Azure has no batch delete: each message is one request of a few ms.
 SETTLERS = 6
+#: How much less often the queue of what goes to ManyChat is asked than another one for which no customer waits.
+OUTBOUND_IDLE = 4
 
 
 def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
@@ -81,9 +84,11 @@ def run(settings: Settings, names: Sequence[str], stop: threading.Event) -> int:
         if migrate.is_later(found := migrate.current(engine)):
             log.warning("tables_of_later_release", revision=found, known=migrate.head())
         handlers = make_handlers(engine, queues, sql, queue, odoo)
+        pauses, manychat = Pauses(engine), None
         if settings.manychat_api_token:
-            _start_outbound(stack, settings, engine, [sql, queue], odoo, stop)
-        consumers = _start(stack, settings, engine, handlers, dead_letter_queue, odoo, watch, stop)
+            manychat = _start_outbound(stack, settings, engine, [sql, queue], pauses, odoo, stop)
+        write_back = WriteBackReport(manychat)
+        consumers = _start(stack, settings, engine, handlers, dead_letter_queue, pauses, odoo, write_back, watch, stop)
         stop.wait()
     crashed = any(consumer.crashed for consumer in consumers)
     log.info("stopped", code="crashed" if crashed else "asked")
@@ -108,7 +113,9 @@ def _start(
     engine: sa.Engine,
     handlers: Sequence[Handler],
     dead_letter_queue: Queue,
+    pauses: Pauses,
     odoo: Odoo | None,
+    write_back: WriteBackReport,
     watch: Watch,
     stop: threading.Event,
 ) -> list[Consumer]:
@@ -118,7 +125,6 @@ def _start(
     then, because the bridge is alive, and hears of its end after that.
     """
     leases = LeaseKeeper(settings.visibility_timeout)
-    pauses = Pauses(engine)
     reconciler = reconcile.Reconciler(
         engine,
         handlers,
@@ -131,7 +137,7 @@ def _start(
     )
     renewal = PeriodicThread("lease_renewal", leases.renew_due, leases.interval)
     if odoo:
-        beating, reporting = _reporters(engine, odoo, watch)
+        beating, reporting = _reporters(engine, odoo, watch, write_back)
         stack.callback(heartbeat.sign_off, odoo, beating)
         for thread in (beating, reporting):
             stack.callback(thread.close)
@@ -171,19 +177,25 @@ def _start_outbound(
     settings: Settings,
     engine: sa.Engine,
     breakers: list[CircuitBreaker],
+    pauses: Pauses,
     odoo: Odoo | None,
     stop: threading.Event,
-) -> None:
-    """Start what writes decisions to ManyChat. It waits until an administrator switches that on in Odoo."""
+) -> CircuitBreaker:
+    """Start what writes decisions to ManyChat. It waits until an administrator switches that on in Odoo.
+
+    :return: ManyChat's circuit breaker
+    """
     client = connect.open_manychat(settings)
     stack.callback(client.close)
     outbound_queue = connect.open_queue(settings, OUTBOUND_QUEUE)
     stack.callback(outbound_queue.close)
     manychat = PacedManyChat(client, engine, settings.manychat_calls_per_second, stop)
-    pace = Pace(settings.poll_interval)
-    outbound.start(stack, engine, outbound_queue, manychat, breakers, Pauses(engine), pace, odoo, stop)
+    # Seldom: its messages are put there by this process, which then looks at once.
+    pace = Pace(OUTBOUND_IDLE * settings.poll_interval)
+    breaker = outbound.start(stack, engine, outbound_queue, manychat, breakers, pauses, pace, odoo, stop)
     # Whatever ends this process, the threads must hear of it before they are waited for.
     stack.callback(stop.set)
+    return breaker
 
 
 def _until_stopped(
@@ -220,13 +232,15 @@ def _end(consumer: Consumer, stop: threading.Event) -> None:
             return
 
 
-def _reporters(engine: sa.Engine, odoo: Odoo, watch: Watch) -> tuple[PeriodicThread, PeriodicThread]:
+def _reporters(
+    engine: sa.Engine, odoo: Odoo, watch: Watch, write_back: WriteBackReport
+) -> tuple[PeriodicThread, PeriodicThread]:
     """The threads that keep Odoo informed: of this process, and of the outcomes of events."""
     closing = threading.Event()
     return (
         PeriodicThread(
             "heartbeat",
-            partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.take_over, engine, odoo)),
+            partial(heartbeat.send_heartbeat, odoo, watch, partial(reporter.take_over, engine, odoo), write_back),
             heartbeat.INTERVAL,
             failing_interval=heartbeat.FAILING_INTERVAL,
             at_once=True,

@@ -111,7 +111,7 @@ class Receiver:
 
     def _lose(self, count: int) -> None:
         if count > 1:
-            log.warning("page_undelivered", queue=self._queue.name, messages=count)
+            log.warning("page_undelivered", queue=self._queue.name, count=count)
             self._hide(alone=False)
             return
         log.warning("message_undeliverable", queue=self._queue.name)

@@ -151,14 +151,14 @@ class Reconcile:
     def _settle(self, row: AuditRow, event: Event, outcome: Outcome, attempts: int) -> Repair:
         if isinstance(outcome, Done):
             outcome_log.applied(event, outcome, attempts=attempts, first_tried_at=row.started_at)
-            return Repair(event.id, event.manychat_id, _found(row), REPAIRED, outcome.status)
+            return Repair(event.id, event.manychat_id, _found(row), REPAIRED, outcome.status, event.trace_id)
         if isinstance(outcome, Failure):
             reason = self._record_failure(row, event, outcome, attempts)
-            return Repair(event.id, event.manychat_id, _found(row), FAILED, f"{outcome.code}: {reason}")
+            return Repair(event.id, event.manychat_id, _found(row), FAILED, f"{outcome.code}: {reason}", event.trace_id)
         in_transaction(self._engine, audit.release_attempt, [event.id])
         outcome_log.conflict(event)
         reason = "A concurrent transaction held its opportunity. The next round tries again."
-        return Repair(event.id, event.manychat_id, _found(row), FAILED, reason)
+        return Repair(event.id, event.manychat_id, _found(row), FAILED, reason, event.trace_id)
 
     def _record_failure(self, row: AuditRow, event: Event, failure: Failure, attempts: int) -> str:
         """Record the failed attempt; what comes next, in words."""
@@ -211,7 +211,12 @@ class Reconcile:
                     else (FAILED, outcome.code if isinstance(outcome, Failure) else "again later")
                 )
             yield Repair(
-                opportunity.event_id or "", opportunity.manychat_id, opportunity.odoo_sync_status, result, reason
+                opportunity.event_id or "",
+                opportunity.manychat_id,
+                opportunity.odoo_sync_status,
+                result,
+                reason,
+                event.trace_id if event else "",
             )
 
     # --- events that a queue lost before a bridge received them ------------------------------------------------------
@@ -280,8 +285,7 @@ class Reconciler:
         """Make one round. An outage ends it and trips the breaker, so that consumers wait too."""
         try:
             for repair in self._round().repairs():
-                skipped = repair.result == SKIPPED
-                outcome_log.reconciled(repair.event_id, repair.manychat_id, repair.result, skipped=skipped)
+                outcome_log.reconciled(repair)
         except Outage as outage:
             trip_breaker([breaker for handler in self._all_handlers for breaker in handler.breakers], outage)
 

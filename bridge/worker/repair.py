@@ -15,6 +15,7 @@ class Repair:
         status for an opportunity
     :ivar result: one of the words above
     :ivar reason: in words, without personal data
+    :ivar trace_id: of the event; empty: it follows from the event's id, as far as is known
     """
 
     event_id: str
@@ -22,3 +23,4 @@ class Repair:
     found: str
     result: str
     reason: str
+    trace_id: str = ""

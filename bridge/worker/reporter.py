@@ -108,7 +108,7 @@ def take_over(engine: sa.Engine, odoo: Odoo, answer: HeartbeatAnswer) -> None:
     if answer.settings:
         changed_names = in_transaction(engine, manychat_writes.take_over, answer.settings)
         if changed_names:
-            log.info("settings_taken_over", names=changed_names)
+            log.info("settings_taken_over", count=len(changed_names))
     if answer.discarded:
         close_discarded(engine, odoo, answer.discarded)
     if answer.takes_refusals:

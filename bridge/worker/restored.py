@@ -92,7 +92,7 @@ def _repairs(events: Sequence[Event], outcomes: Mapping[str, Outcome], found: st
             result, reason = REPAIRED, outcome.status
         else:
             result, reason = FAILED, outcome.code if isinstance(outcome, Failure) else "again later"
-        yield Repair(event.id, event.manychat_id, found, result, reason)
+        yield Repair(event.id, event.manychat_id, found, result, reason, event.trace_id)
 
 
 def _readable(envelope: Mapping[str, object]) -> Event | None:

@@ -18,7 +18,7 @@ from .. import metrics
 from ..contract.opportunity_state import Actor
 from ..errors import ManyChatRefused, ManyChatUnavailable
 from ..store import database_clock, manychat_echoes, manychat_flows, manychat_writes
-from ..store.engine import in_transaction
+from ..store.engine import in_transaction, read
 from ..store.manychat_writes import LEASE, Claim
 from ..write_back import Flow, Rules, Values
 from .manychat_pace import PacedManyChat
@@ -38,7 +38,7 @@ _OURS = {
 
 
 class LeaseEnds(Exception):
-    """The rest must wait: another bridge may write to this person soon."""
+    """The rest must wait: another bridge may write to this person soon, or write-back was switched off."""
 
 
 class PersonWriter:
@@ -184,7 +184,8 @@ class PersonWriter:
         self.failed = False
 
     def _require_time(self) -> None:
-        if time.monotonic() > self._until:
+        """:raises LeaseEnds:"""
+        if time.monotonic() > self._until or not read(self._engine, manychat_writes.rules).enabled:
             raise LeaseEnds
 
     def _refuse(self, refusal: ManyChatRefused, gives_up: bool) -> None:
@@ -195,7 +196,9 @@ class PersonWriter:
 
     def _note_refusal(self, code: str, message: str) -> None:
         # Only the code: ManyChat's words may quote what was sent.
-        log.warning("manychat_refused", manychat_id=self._claim.manychat_id, code=code)
+        claim = self._claim
+        about = {"event_id": claim.event_id, "trace_id": claim.trace_id, "manychat_id": claim.manychat_id}
+        log.warning("manychat_refused", **about, code=code)
         self.refused = self.refused or (code, message)
 
 

@@ -66,6 +66,23 @@ the file in the variable with `_FILE` behind it. For example, `BRIDGE_ODOO_API_K
 the place of `BRIDGE_ODOO_API_KEY`. The file has the value alone, in UTF-8; a line break at its end does not count. The
 bridge reads it when it starts, and the queue's also when the service refuses the old key. After another change, restart
 the bridge. The tables name the secrets."""
+#: Not ours: OpenTelemetry's SDK reads these,
+#: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/.
+OPENTELEMETRY = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Address of a collector that takes OTLP over HTTP, such as `http://collector:4318`. "
+    "Empty: nothing is exported, and nothing of OpenTelemetry is loaded.",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "In its place, the whole address: `http://collector:4318/v1/traces`.",
+    "OTEL_EXPORTER_OTLP_HEADERS": "Headers for the collector, such as a key: `name=value,name=value`. A secret.",
+    "OTEL_SERVICE_NAME": "What the program is called in traces. Default: `miasalud-bridge` and `miasalud-odoo`.",
+    "OTEL_TRACES_SAMPLER": "Which traces are recorded: `parentbased_traceidratio` for some. Default: all.",
+    "OTEL_TRACES_SAMPLER_ARG": "How many: `0.1` for a tenth.",
+    "OTEL_BSP_SCHEDULE_DELAY": "Milliseconds between two exports. Default: 5000.",
+    "OTEL_SDK_DISABLED": "`true`: nothing is exported.",
+}
+OPENTELEMETRY_INTRODUCTION = """\
+Bridge, API and Odoo export [spans](operate.md#spans-in-application-insights) if the extra `otel` is installed and their
+environment has an address. These variables are OpenTelemetry's own: they count neither in the bridge's `.env` nor in
+`odoo.conf`."""
 WIDTH = 120
 
 
@@ -96,6 +113,9 @@ def page() -> str:
     for title, names in SECTIONS.items():
         parts += [f"### {title}", *([NEEDED_BY[title]] if title in NEEDED_BY else []), _table(names)]
         parts += _examples(names)
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in OPENTELEMETRY.items()]
+    table = "\n".join(["| Variable | Meaning |", "|---|---|", *rows])
+    parts += ["## OpenTelemetry", OPENTELEMETRY_INTRODUCTION, table]
     parts += ["## Addon: environment or odoo.conf", *_odoo_conf()]
     parts += ["## Addon: CRM ▸ Configuration ▸ ManyChat ▸ Settings", _odoo_settings()]
     return "\n\n".join(parts) + "\n"

@@ -5,21 +5,25 @@ One statement makes them all, whether a decision carries the state, an answer to
 
 from .. import private_sql
 
-#: The bridge's user. Names are in the language of its company, like those in the answers to the bridge.
+#: The bridge's user.
 BRIDGE_USER = "miasalud_crm.user_bridge"
+#: The row ``home``: the company of the bridge's user, and its language. All names that leave Odoo are in that language,
+#: whoever makes the change: a stage by two names would be two stages for SQL.
+HOME = """
+    home AS (
+        SELECT company.id, company.currency_id, COALESCE(lang.code, 'en_US') AS lang, lang.date_format
+          FROM res_company company
+          JOIN res_partner partner ON partner.id = company.partner_id
+          LEFT JOIN res_lang lang ON lang.code = partner.lang AND lang.active
+         WHERE company.id = COALESCE((SELECT company_id FROM res_users WHERE id = %(bridge_user)s),
+                                     (SELECT min(id) FROM res_company))
+    )"""
 #: A text of the contract is as long at most.
 _NAME = "left(COALESCE({name}->>home.lang, {name}->>'en_US'), 256)"
 _MOMENT = 'to_char({moment}, \'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\')'
 
 #: The rows ``states``. A clock that is read in the same SELECT as a lock would be read before it, therefore ``dated``.
-_STATES = """
-    home AS (
-        SELECT company.id, company.currency_id,
-               COALESCE((SELECT code FROM res_lang WHERE code = partner.lang AND active), 'en_US') AS lang
-          FROM res_company company JOIN res_partner partner ON partner.id = company.partner_id
-         WHERE company.id = COALESCE((SELECT company_id FROM res_users WHERE id = %(bridge_user)s),
-                                     (SELECT min(id) FROM res_company))
-    ), locked AS MATERIALIZED (
+_STATES = """{home}, locked AS MATERIALIZED (
         SELECT id FROM crm_lead WHERE id IN ({leads}) ORDER BY id {lock}
     ), dated AS MATERIALIZED (
         SELECT id, clock_timestamp() AT TIME ZONE 'UTC' AS as_of FROM locked
@@ -38,10 +42,12 @@ _STATES = """
                    'salesperson', left(person.name, 256),
                    'team_id', team.id,
                    'team', {team},
+                   'medical_advisor_id', advisor.external_id,
                    'expected_revenue', lead.expected_revenue,
                    'currency', currency.name,
                    'closed_at', CASE WHEN place.status <> 'open' THEN {closed_at} END,
                    'first_answered_at', {first_answered_at},
+                   'decided_at', {decided_at},
                    'merged_into', CASE WHEN EXISTS (
                        SELECT FROM manychat_identity earlier
                         WHERE earlier.lead_id = identity.lead_id
@@ -59,6 +65,7 @@ _STATES = """
           LEFT JOIN crm_lost_reason reason ON reason.id = lead.lost_reason_id
           LEFT JOIN res_users salesperson ON salesperson.id = lead.user_id
           LEFT JOIN res_partner person ON person.id = salesperson.partner_id
+          LEFT JOIN manychat_advisor advisor ON advisor.id = lead.manychat_medical_advisor_id
           LEFT JOIN crm_team team ON team.id = lead.team_id
           LEFT JOIN res_company company ON company.id = COALESCE(lead.company_id, team.company_id, home.id)
           LEFT JOIN res_currency currency ON currency.id = company.currency_id
@@ -70,6 +77,22 @@ LOCK = "FOR NO KEY UPDATE"
 SKIP_CHANGING = "FOR SHARE SKIP LOCKED"
 
 
+def in_language(name):
+    """The expression for a translated name, beside the row ``home``.
+
+    :param str name: the column
+    """
+    return _NAME.format(name=name)
+
+
+def moment(column):
+    """The expression for a moment as the contract writes it.
+
+    :param str column: naive UTC
+    """
+    return _MOMENT.format(moment=column)
+
+
 def states_of(leads, lock=""):
     """The common table expressions that give the rows ``states``: ``id`` and ``manychat_id`` of the identity,
     ``lead_id``, ``as_of``, ``state``.
@@ -78,14 +101,16 @@ def states_of(leads, lock=""):
     :param str lock: :data:`LOCK`, :data:`SKIP_CHANGING`, or nothing if the transaction holds the opportunities already
     """
     return _STATES.format(
+        home=HOME,
         leads=leads,
         lock=lock,
-        as_of=_MOMENT.format(moment="dated.as_of"),
-        closed_at=_MOMENT.format(moment="lead.date_closed"),
-        first_answered_at=_MOMENT.format(moment="lead.manychat_first_answered_at"),
-        stage=_NAME.format(name="stage.name"),
-        reason=_NAME.format(name="reason.name"),
-        team=_NAME.format(name="team.name"),
+        as_of=moment("dated.as_of"),
+        closed_at=moment("lead.date_closed"),
+        first_answered_at=moment("lead.manychat_first_answered_at"),
+        decided_at=moment("identity.decided_at"),
+        stage=in_language("stage.name"),
+        reason=in_language("reason.name"),
+        team=in_language("team.name"),
     )
 
 
@@ -109,6 +134,37 @@ def read_states(env, manychat_ids, lock=""):
     statement = _OF_PEOPLE.format(states_of(_BY_PEOPLE, lock))
     parameters = {"manychat_ids": sorted(manychat_ids), "bridge_user": bridge_user_id(env)}
     return {row["manychat_id"]: row["state"] for row in private_sql.fetch(env.cr, statement, parameters)}
+
+
+_ANSWER = """
+    WITH {states}, names AS (
+        SELECT jsonb_object_agg(stage.id, {name}) AS names
+          FROM crm_stage stage CROSS JOIN home
+         WHERE stage.id = ANY(%(stage_ids)s)
+    )
+    SELECT names.names, states.manychat_id, states.state
+      FROM names LEFT JOIN states ON states.manychat_id = ANY(%(manychat_ids)s)
+"""
+
+
+def read_answer(env, manychat_ids, stage_ids):
+    """What the answer to a batch says of opportunities and of stages.
+
+    The caller holds the opportunities, and has flushed what it changed.
+
+    :return tuple: dict of ManyChat id → state as JSON, and dict of stage id → name
+    """
+    if not manychat_ids:
+        return {}, {}
+    statement = _ANSWER.format(states=states_of(_BY_PEOPLE), name=in_language("stage.name"))
+    parameters = {
+        "manychat_ids": sorted(manychat_ids),
+        "stage_ids": sorted(stage_ids),
+        "bridge_user": bridge_user_id(env),
+    }
+    rows = private_sql.fetch(env.cr, statement, parameters)
+    states = {row["manychat_id"]: row["state"] for row in rows if row["manychat_id"]}
+    return states, {int(stage_id): name for stage_id, name in (rows[0]["names"] or {}).items()}
 
 
 _PAGE = """

@@ -8,7 +8,7 @@ from bridge.contract import person
 from bridge.contract.keys import Scope
 
 from .. import asked_person
-from .api import authenticate, route, webhook_user_id
+from .api import authenticate, route
 
 
 class ManychatPeople(http.Controller):
@@ -18,7 +18,7 @@ class ManychatPeople(http.Controller):
         key = authenticate()
         key.require(Scope.ask)
         question = person.read_question(_target(request.httprequest.environ), request.httprequest.query_string)
-        found = asked_person.find(request.env.cr, question.manychat_id, webhook_user_id())
+        found = asked_person.find(request.env, question.manychat_id)
         return 200, person.answer(question, found, now=datetime.now(timezone.utc), zone=key.zone)
 
 

@@ -4,6 +4,7 @@ from . import manychat_api_key_state
 from . import manychat_bridge
 from . import manychat_account_item
 from . import manychat_write_back
+from . import manychat_write_back_state
 from . import manychat_bridge_settings
 from . import manychat_advisor
 from . import crm_stage
@@ -40,6 +41,7 @@ from . import manychat_event_refused
 from . import manychat_event_correct
 from . import manychat_event_actions
 from . import manychat_event_status
+from . import manychat_event_decision
 from . import manychat_resend
 from . import manychat_delivery_report
 from . import manychat_event_relay
@@ -62,6 +64,7 @@ from . import manychat_alert_bots
 from . import manychat_alert_counter
 from . import manychat_standby_refusal
 from . import manychat_alert_standby
+from . import manychat_alert_write_back
 from . import crm_lead
 from . import crm_lead_conversation
 from . import crm_lead_custom_fields
@@ -91,6 +94,7 @@ from . import manychat_setup_address
 from . import manychat_setup_people
 from . import manychat_setup_event
 from . import manychat_setup_pipeline
+from . import manychat_setup_write_back
 from . import manychat_request
 from . import manychat_request_try
 from . import manychat_request_builder
@@ -103,6 +107,7 @@ from . import res_groups
 from . import res_users
 from . import crm_lead_migration
 from . import crm_lead_decision
+from . import crm_lead_past
 from . import manychat_identity_decision
 from . import manychat_migration_rpc
 from . import manychat_migration_undo

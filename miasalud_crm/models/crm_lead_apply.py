@@ -20,7 +20,7 @@ from ..actor import acting
 from ..apply import refusal
 from ..apply.batch import EventBatch, lock_rows
 from ..apply.hooks import Hooks
-from ..apply.state import read_states
+from ..apply.state import read_answer
 from ..apply.transaction import undivided
 from ..moments import naive_utc
 from ..private_sql import failure
@@ -38,6 +38,9 @@ CONFLICTS = (
     psycopg2.errors.DeadlockDetected,
     psycopg2.errors.LockNotAvailable,
 )
+
+#: The keys of a result that name a stage. Until the batch is at its end, they hold its id.
+STAGE_ENDS = ("stage_before", "stage_after")
 
 
 class CrmLead(models.Model):
@@ -191,7 +194,7 @@ class CrmLead(models.Model):
             lead = batch.leads[event.manychat_id]
             status, stage_before = outcomes[event.id]
             results[event.id] = _result(
-                event.id, status, lead_id=lead.id, stage_before=stage_before.name, stage_after=lead.stage_id.name
+                event.id, status, lead_id=lead.id, stage_before=stage_before.id, stage_after=lead.stage_id.id
             )
             warnings = batch.custom.warnings.get(event.id)
             _complete_row(batch.rows[event.id], results[event.id], lead, stage_before, warnings)
@@ -217,6 +220,19 @@ class CrmLead(models.Model):
             {"alias_id": alias.id, "attempts": row._with_attempt(ErrorCode.UNMAPPED_STAGE.value, alias.display_name)}
         )
         return result
+
+    def _manychat_complete(self, results, people):
+        """Complete results with what SQL has to know: the opportunities' states, and the names of stages for their ids.
+
+        :param dict results: of the batch, by event id
+        :param dict people: ManyChat id by event id
+        """
+        known = {people[event_id] for event_id, result in results.items() if result["lead_id"]}
+        stage_ids = {result[end] for result in results.values() for end in STAGE_ENDS if result[end]}
+        states, names = read_answer(self.env, known, stage_ids)
+        for event_id, result in results.items():
+            result["state"] = result["lead_id"] and states.get(people[event_id], False)
+            result.update({end: names.get(result[end], False) for end in STAGE_ENDS})
 
     # ------------------------------------------------------------
     # RPC
@@ -264,12 +280,13 @@ class CrmLead(models.Model):
         with undivided(self.env), acting(Actor.CHAT):
             in_order = sorted((event for event, _ in valid.values()), key=lambda event: event.order)
             applied = self._manychat_apply_isolating(in_order)
-        known = {event.manychat_id for event, _ in valid.values() if applied[event.id]["lead_id"]}
-        states = read_states(self.env, known)  # the batch holds these opportunities, and has flushed
-        for event, _ in valid.values():
-            applied[event.id]["state"] = applied[event.id]["lead_id"] and states.get(event.manychat_id, False)
+        self._manychat_complete(applied, {event.id: event.manychat_id for event, _ in valid.values()})
         for event_id, (_event, positions) in valid.items():
             results.update(dict.fromkeys(positions, applied[event_id]))
+        if in_order:
+            # Odoo's own line about the request cannot say which events it brought.
+            outcomes = (f"{applied[event.id]['status']} (trace {event.trace_id})" for event in in_order)
+            _logger.info("ManyChat events, before the commit: %s", ", ".join(outcomes))
         return [results[position] for position in range(len(events))]
 
 
@@ -292,8 +309,8 @@ def _known_result(row):
         row.event_id,
         row.outcome,
         lead_id=row.lead_id.id,
-        stage_before=row.stage_before_id.name,
-        stage_after=row.stage_after_id.name,
+        stage_before=row.stage_before_id.id,
+        stage_after=row.stage_after_id.id,
         code="duplicate",
     )
 

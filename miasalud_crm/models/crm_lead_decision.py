@@ -40,9 +40,16 @@ class CrmLead(models.Model):
         return leads
 
     def write(self, vals):
-        if not vals.keys().isdisjoint(WATCHED):
-            self._manychat_remember()
-        return super().write(vals)
+        if vals.keys().isdisjoint(WATCHED) or not (decisions := self._manychat_remember()):
+            return super().write(vals)
+        mine = {*self.ids} & decisions.leads.keys() - decisions.in_write
+        decisions.in_write |= mine
+        try:
+            result = super().write(vals)
+        finally:
+            decisions.in_write -= mine
+        decisions_of(self.env).go_on(decisions, mine, by(self.env))
+        return result
 
     def unlink(self):
         self.sudo().filtered("x_manychat_id").manychat_identity_ids._remember_links(will_end=True)
@@ -58,14 +65,18 @@ class CrmLead(models.Model):
     # ------------------------------------------------------------
 
     def _manychat_remember(self):
-        """Remember what is there before a change, unless an event makes it."""
+        """Remember what is there before a change, unless an event makes it.
+
+        :return: the :class:`..decisions.Decisions` of the transaction; ``None`` if there is nothing to remember
+        """
         followed = self.sudo().filtered("x_manychat_id") if is_deciding(self.env) else self.browse()
         if not followed or not (decisions := decisions_of(self.env)):
-            return
+            return None
         # What begins counts: an automation that follows a person's move belongs to that move.
         if unknown := followed.filtered(lambda lead: lead.id not in decisions.leads):
             made_by = by(self.env)
             decisions.leads |= {lead.id: {**lead._manychat_watched(), **made_by} for lead in unknown}
+        return decisions
 
     def _manychat_watched(self):
         return {
@@ -75,6 +86,7 @@ class CrmLead(models.Model):
             "lost_reason_id": self.lost_reason_id.id or None,
             "user_id": self.user_id.id or None,
             "team_id": self.team_id.id or None,
+            "advisor_id": self.manychat_medical_advisor_id.id or None,
             "expected_revenue": self.expected_revenue,
             "answered": bool(self.manychat_first_answered_at),
         }

@@ -4,6 +4,7 @@ from odoo import fields, models
 
 from .. import private_sql
 from ..apply import known_people
+from ..decisions import meet
 from ..moments import naive_utc
 
 
@@ -78,6 +79,7 @@ class CrmLead(models.Model):
         # Also against a bridge that sees the person for the first time at this moment.
         statement = "SELECT id FROM crm_lead WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE NOWAIT"
         private_sql.fetch(self.env.cr, statement, [leads.ids])
+        meet(leads)
         self.env["manychat.identity"].create(
             [
                 {

@@ -79,6 +79,14 @@ class CrmLead(models.Model):
                 "ManyChat takes 100 flows for a person and hour at most, and this opportunity was moved more often. "
                 "The flow was not started. Send the message by hand in ManyChat if the customer needs it."
             ),
+            "flow_late": self.env._(
+                "The flow was not started, because ManyChat took no calls for 24 hours after the move. What it says "
+                "may be out of date by now. Send the message by hand in ManyChat if the customer needs it."
+            ),
+            "flow_unknown": self.env._(
+                "ManyChat gave no answer when the flow was to start, and a flow is never started twice. Look in the "
+                "chat whether the message arrived, and send it by hand if not."
+            ),
         }
         known = sentences.get(identity.unsent_code)
         if known:

@@ -99,6 +99,20 @@ class ManychatAccountItem(models.Model):
             return {"ns": self.remote_id, "name": self.name}
         return {"id": int(self.remote_id), "name": self.name}
 
+    def _type_name(self):
+        """The type of a custom field as ManyChat's screens name it, which differ by the user's language."""
+        return self.env["manychat.account.item"]._type_names().get(self.field_type) or self.field_type or ""
+
+    @api.model
+    def _type_names(self):
+        return {
+            "text": self.env._("Text"),
+            "number": self.env._("Number"),
+            "date": self.env._("Date"),
+            "datetime": self.env._("Date and Time"),
+            "boolean": self.env._("True/False"),
+        }
+
     def _missing_sentences(self):
         """For each missing item, that it is missing and how to make it."""
         said = []
@@ -110,7 +124,7 @@ class ManychatAccountItem(models.Model):
                         "under Settings ▸ Fields ▸ User Fields ▸ New User Field, with this name and the type "
                         "%(type)s. Then press Refresh.",
                         name=item.name,
-                        type=item.field_type,
+                        type=item._type_name(),
                     )
                 )
             elif item.kind == TAG:

@@ -9,6 +9,8 @@ from ..rights import bridge_only
 ENDED_SHOWN = 100
 #: Most discarded events in one answer to a heartbeat. The next heartbeat comes half a minute later.
 DISCARDS_PER_ANSWER = 500
+#: The first version of the bridge that takes decisions: major and minor number.
+TAKES_DECISIONS = (0, 7)
 
 
 class ManychatBridge(models.Model):
@@ -22,6 +24,10 @@ class ManychatBridge(models.Model):
     version = fields.Char(readonly=True)
     last_seen = fields.Datetime(readonly=True)
     stopped = fields.Boolean(readonly=True, help="The process has said that it ends. A killed one says nothing.")
+    write_back = fields.Char(
+        readonly=True,
+        help="Whether the process can write to ManyChat. Empty: it never does, is of an older release, or is new.",
+    )
     stuck = fields.Char(
         "Standing Still", readonly=True, help="Queues from which the process takes no events any more, though it runs."
     )
@@ -49,12 +55,13 @@ class ManychatBridge(models.Model):
 
     @api.model
     @bridge_only
-    def heartbeat(self, name, version, stuck=()):
+    def heartbeat(self, name, version, stuck=(), write_back=None):
         """Record that a bridge is alive. For the group “ManyChat Bridge”, over RPC.
 
         :param str name: of the process, e.g. host and process id
         :param str version: of the distribution ``miasalud-bridge``
         :param list stuck: queues whose consumer stands still: the process does not count as running then
+        :param str write_back: of :class:`bridge.contract.outcomes.WriteBackState`; none from an older bridge
         :return dict: ``discarded``: events that users discarded in Odoo, and whose dead letters no bridge has reported
             as closed: event id → ``retries``; ``keys``: all keys that bots may use now, as dicts with the fields of
             :class:`bridge.contract.keys.OdooKey`; the standby API takes these too; ``takes_refusals``:
@@ -66,13 +73,18 @@ class ManychatBridge(models.Model):
         # One statement, so that two processes of the same name do not conflict.
         self.env.cr.execute(
             """
-            INSERT INTO manychat_bridge (name, version, stuck, stopped, last_seen)
-                 VALUES (%s, %s, %s, false, now() AT TIME ZONE 'UTC')
+            INSERT INTO manychat_bridge (name, version, stuck, write_back, stopped, last_seen)
+                 VALUES (%s, %s, %s, %s, false, now() AT TIME ZONE 'UTC')
             ON CONFLICT (name) DO UPDATE
-                    SET version = EXCLUDED.version, stuck = EXCLUDED.stuck, stopped = EXCLUDED.stopped,
-                        last_seen = EXCLUDED.last_seen
+                    SET version = EXCLUDED.version, stuck = EXCLUDED.stuck, write_back = EXCLUDED.write_back,
+                        stopped = EXCLUDED.stopped, last_seen = EXCLUDED.last_seen
             """,
-            [str(name)[:256], str(version)[:64], ", ".join(map(str, stuck))[:256] or None],
+            [
+                str(name)[:256],
+                str(version)[:64],
+                ", ".join(map(str, stuck))[:256] or None,
+                str(write_back or "")[:64] or None,
+            ],
         )
         events = self.env["manychat.event"].search([("discard_to_report", "=", True)], limit=DISCARDS_PER_ANSWER)
         return {
@@ -131,6 +143,12 @@ class ManychatBridge(models.Model):
     def _running(self):
         """Those with a recent heartbeat that have not signed off. One that stands still is among them."""
         return self.search([("stopped", "=", False), ("last_seen", ">", fields.Datetime.now() - SILENT_AFTER)])
+
+    def _takes_decisions(self):
+        """Whether it takes what users decide off its queue. The version that a person's own build has counts as new."""
+        self.ensure_one()
+        numbers = (self.version or "").split(".")[:2]
+        return not all(number.isdecimal() for number in numbers) or tuple(map(int, numbers)) >= TAKES_DECISIONS
 
     def _as_json(self):
         self.ensure_one()

@@ -14,8 +14,8 @@ class ManychatBridge(models.Model):
 
     @api.model
     @bridge_only
-    def heartbeat(self, name, version, stuck=()):
-        return super().heartbeat(name, version, stuck) | {"settings": self._settings()}
+    def heartbeat(self, name, version, stuck=(), write_back=None):
+        return super().heartbeat(name, version, stuck, write_back) | {"settings": self._settings()}
 
     # ------------------------------------------------------------
     # Business methods

@@ -10,6 +10,7 @@ from .. import private_sql
 from ..moments import iso_utc
 from ..rights import bridge_only
 from .manychat_event_attempts import LOST
+from .manychat_event_trace import trace_id_of
 
 _logger = logging.getLogger(__name__)
 
@@ -39,8 +40,8 @@ class ManychatEvent(models.Model):
         Most of them wait or are being retried. Only the bridge can find out which ones their queue has lost: it knows
         what it has received.
 
-        :return list: of dicts, oldest first, at most 500: ``event_id``, ``type``, ``manychat_id``, ``retries``,
-            ``queued_at`` (ISO 8601, UTC)
+        :return list: of dicts, oldest first and decisions after all others, at most 500: ``event_id``, ``type``,
+            ``manychat_id``, ``retries``, ``trace_id``, ``queued_at`` (ISO 8601, UTC)
         :raises AccessError: the caller is not in that group
         """
         parameter = self.env["ir.config_parameter"].get_param(OVERDUE_PARAMETER)
@@ -48,22 +49,29 @@ class ManychatEvent(models.Model):
         if minutes <= 0:
             return []
         self.flush_model()
-        # Rows that no relay has queued came with the bridge's report.
+        # Rows that no relay has queued came with the bridge's report. Decisions come last: a bridge older than they are
+        # leaves them alone, and they would hide what the other queues have lost.
         self.env.cr.execute(
             """
-            SELECT event_id, type, COALESCE(manychat_id, ''), COALESCE(retries, 0), COALESCE(queued_at, create_date)
+            SELECT event_id, type, COALESCE(manychat_id, ''), COALESCE(retries, 0), traceparent,
+                   COALESCE(queued_at, create_date)
               FROM manychat_event
              WHERE state = 'queued'
                AND COALESCE(queued_at, create_date) < (now() AT TIME ZONE 'UTC') - make_interval(mins => %(minutes)s)
                AND COALESCE(queued_at, create_date) < (now() AT TIME ZONE 'UTC') - make_interval(
                        mins => LEAST(%(minutes)s * (2 ^ LEAST(COALESCE(resends, 0), 16)), %(longest)s)::int)
-             ORDER BY COALESCE(queued_at, create_date), id LIMIT %(most)s
+             ORDER BY type = 'decision', COALESCE(queued_at, create_date), id LIMIT %(most)s
             """,
             {"minutes": minutes, "longest": max(minutes, LONGEST_MINUTES), "most": OVERDUE_PER_ANSWER},
         )
         names = ("event_id", "type", "manychat_id", "retries")
         return [
-            {**dict(zip(names, row, strict=False)), "queued_at": iso_utc(row[-1])} for row in self.env.cr.fetchall()
+            {
+                **dict(zip(names, row, strict=False)),
+                "trace_id": trace_id_of(row[0], row[-2]),
+                "queued_at": iso_utc(row[-1]),
+            }
+            for row in self.env.cr.fetchall()
         ]
 
     @api.model

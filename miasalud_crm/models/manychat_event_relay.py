@@ -2,7 +2,7 @@
 
 import logging
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import psycopg2
 from psycopg2.extras import Json
@@ -180,20 +180,24 @@ class ManychatEvent(models.Model):
         for row in rows:
             try:
                 event = from_envelope(_envelope(row))
-                messages.append((row["id"], event, event.encode()))
+                # An event that is sent again was not in the outbox all the time.
+                since = datetime.now(timezone.utc) if event.retries else event.received_at
+                step = spans.begin("outbox", event, since, kind="producer", service=spans.ODOO, queue=event.type.queue)
+                messages.append((row["id"], event.type.queue, spans.passing_on(event, step).encode(), step))
             except Exception as error:
                 # Whatever is wrong with one row, it is no fault of the others.
                 undeliverable[row["id"]] = _damage(error)
 
         def put(message):
-            row_id, event, content = message
+            row_id, queue, content, step = message
             if failures:
                 return None  # it would only wait for the same time-out
             try:
-                queues.put(event.type.queue, content)
-                _export_span(event)
+                queues.put(queue, content)
+                step.end()
                 return row_id
             except MessageRefused as error:
+                step.end(failed=True)
                 undeliverable[row_id] = sentence("The queue refuses this event: %(what)s.", what=error)
             except QueueUnavailable as error:
                 failures.append(error)
@@ -332,12 +336,6 @@ class ManychatEvent(models.Model):
                 configuration.ENVIRONMENT_PREFIX,
                 configuration.ENVIRONMENT_PREFIX,
             )
-
-
-def _export_span(event):
-    # An event that is sent again was not in the outbox all the time.
-    if not event.retries:
-        spans.record("outbox", event, event.received_at, kind="producer", service=spans.ODOO, queue=event.type.queue)
 
 
 def _envelope(row):

@@ -40,6 +40,12 @@ class ManychatIdentity(models.Model):
         readonly=True,
         help="The telephone number of this conversation's opportunity when it was merged into another one.",
     )
+    decided_at = fields.Datetime(
+        "Last Decision On",
+        readonly=True,
+        copy=False,
+        help="When a user last moved, won, lost, assigned or otherwise changed this conversation's opportunity.",
+    )
     duplicate_lead_ids = fields.Many2many(
         "crm.lead",
         "manychat_identity_duplicate_lead_rel",

@@ -1,7 +1,7 @@
 from odoo import api, models
 
 from ..apply.state import LOCK, read_states
-from ..decisions import by, decisions_of, is_deciding
+from ..decisions import by, decisions_of, is_deciding, meet
 from .crm_lead_team import MERGING
 
 
@@ -27,6 +27,8 @@ class ManychatIdentity(models.Model):
         result = super().write(vals)
         if "manychat_id" in vals:
             self._remember_new()
+        elif is_deciding(self.env) and decisions_of(self.env):
+            meet(self.sudo().lead_id)
         return result
 
     def unlink(self):
@@ -45,6 +47,7 @@ class ManychatIdentity(models.Model):
         if not (self and is_deciding(self.env) and (decisions := decisions_of(self.env))):
             return
         identities = self.sudo()
+        meet(identities.lead_id)
         states = {}
         if will_end:
             self.env["crm.lead"].sudo().flush_model()
@@ -53,8 +56,10 @@ class ManychatIdentity(models.Model):
         made_by = by(self.env)
         is_merge = bool(self.env.context.get(MERGING))
         for identity in identities:
+            lead = identity.lead_id
             link = decisions.links.setdefault(
-                identity.manychat_id, {"lead_id": identity.lead_id.id, "is_merge": is_merge, **made_by}
+                identity.manychat_id,
+                {"lead_id": lead.id, "is_merge": is_merge, "stage_id": decisions.stage_before(lead), **made_by},
             )
             link["state"] = states.get(identity.manychat_id) or link.get("state")
 
@@ -62,5 +67,6 @@ class ManychatIdentity(models.Model):
         """Remember that no opportunity followed the conversations before."""
         if self and is_deciding(self.env) and (decisions := decisions_of(self.env)):
             made_by = by(self.env)
+            meet(self.sudo().lead_id)
             for identity in self.sudo():
                 decisions.links.setdefault(identity.manychat_id, {"lead_id": None, "is_merge": False, **made_by})

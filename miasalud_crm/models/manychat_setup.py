@@ -25,6 +25,7 @@ STEPS = (
     "chat_link",
     "alert_receiver",
     "refused",
+    "write_back",
     "event",
 )
 #: System parameter: names of the optional steps that a user has put aside, with commas.
@@ -194,6 +195,13 @@ class ManychatSetup(models.AbstractModel):
             text = " ".join(self._stuck_sentence(bridge) for bridge in stuck[:SHOWN])
             if len(stuck) > SHOWN:
                 text = text + " " + self.env._("And %s more.", len(stuck) - SHOWN)
+        elif alive and not any(bridge._takes_decisions() for bridge in alive):
+            state = "warning"
+            text = self.env._(
+                "Running: %s. It is older than this app: what users decide about opportunities waits in the queue, and "
+                "none is lost. The server's administrator updates the bridge.",
+                self._bridge_sentence(alive[0]),
+            )
         elif alive:
             state = "done"
             text = self.env._("Running: %s.", "; ".join(self._bridge_sentence(bridge) for bridge in alive[:SHOWN]))
@@ -307,7 +315,7 @@ class ManychatSetup(models.AbstractModel):
             to an administrator, or ""; ``is_next``: whether it is the first open step
         :raises AccessError: the user is not a sales manager
         """
-        steps = [getattr(self, f"_{name}_step")() for name in STEPS]
+        steps = [step for name in STEPS if (step := getattr(self, f"_{name}_step")())]
         skipped = self._skipped()
         for step in steps:
             # What needs attention is shown, also after it was put aside.

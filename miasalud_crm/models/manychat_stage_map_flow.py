@@ -40,13 +40,30 @@ class ManychatStageMap(models.Model):
         return super().create(vals_list)
 
     def write(self, vals):
-        if "flow_id" in vals:
-            self._check_may_choose_flows()
-        return super().write(vals)
+        if "flow_id" not in vals:
+            return super().write(vals)
+        self._check_may_choose_flows()
+        before = {row: row.flow_id for row in self.sudo()}
+        result = super().write(vals)
+        for row, flow in before.items():
+            if row.flow_id != flow:
+                row._log_flow(flow)
+        return result
 
     # ------------------------------------------------------------
     # Business
     # ------------------------------------------------------------
+
+    def _log_flow(self, before):
+        """Say in the chatter of *Tell ManyChat* who chose another flow: customers get it."""
+        none = self.env._("none")
+        body = self.env._(
+            "Flow of the stage “%(stage)s”: %(before)s → %(after)s",
+            stage=self.name,
+            before=before.display_name or none,
+            after=self.flow_id.display_name or none,
+        )
+        self.env["manychat.write.back"].search([], limit=1)._message_log(body=body)
 
     @api.model
     def _check_may_choose_flows(self):

@@ -91,12 +91,13 @@ class ManychatStageMap(models.Model):
 
     @api.model
     def _texts_for_bots(self):
-        """The rows by the id of their stage, as JSON has it: for the bridge's API, which answers while Odoo is away."""
+        """The rows by the id of their stage, as JSON has it: for the bridge, which needs them while Odoo is away."""
         written = self._answer_date_format()
         return {
             str(row.stage_id.id): {
                 "label": row.name,
                 "id": row.manychat_stage_id or None,
+                "aliases": [alias.manychat_stage_id or alias.name for alias in row.alias_ids],
                 "text": row.answer_text or None,
                 "date_format": written or None,
             }

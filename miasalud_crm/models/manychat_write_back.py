@@ -18,11 +18,12 @@ TAGS = ("won_tag_id", "lost_tag_id")
 
 def _field(label, name, **kwargs):
     domain = [("kind", "=", FIELD), ("field_type", "in", FIELD_TYPES[name])]
-    return fields.Many2one("manychat.account.item", label, domain=domain, ondelete="restrict", **kwargs)
+    return fields.Many2one("manychat.account.item", label, domain=domain, ondelete="restrict", tracking=True, **kwargs)
 
 
 def _tag(label, **kwargs):
-    return fields.Many2one("manychat.account.item", label, domain=[("kind", "=", TAG)], ondelete="restrict", **kwargs)
+    domain = [("kind", "=", TAG)]
+    return fields.Many2one("manychat.account.item", label, domain=domain, ondelete="restrict", tracking=True, **kwargs)
 
 
 class ManychatWriteBack(models.Model):
@@ -33,9 +34,13 @@ class ManychatWriteBack(models.Model):
 
     _name = "manychat.write.back"
     _description = "Tell ManyChat"
+    # The chatter says who switched it on or off, and who chose what.
+    _inherit = ["mail.thread"]
 
     enabled = fields.Boolean(
-        "Tell ManyChat", help="Off: nothing is written into ManyChat, and no flow is started. Choices are kept."
+        "Tell ManyChat",
+        tracking=True,
+        help="Saved at once. Off: nothing is written into ManyChat, and no flow is started. Choices are kept.",
     )
     stage_field_id = _field(
         "Stage", "stage_field_id", help="Gets the label of the stage, as the Stage Map has it. Type Text."
@@ -68,8 +73,8 @@ class ManychatWriteBack(models.Model):
                             "The custom field “%(name)s” has the type %(type)s, which cannot take this value. "
                             "Choose a field of the type %(types)s.",
                             name=item.name,
-                            type=item.field_type,
-                            types=" / ".join(types),
+                            type=item._type_name(),
+                            types=" / ".join(item._type_names()[each] for each in types),
                         )
                     )
             if any(settings[name].kind not in (False, TAG) for name in TAGS):

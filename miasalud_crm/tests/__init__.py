@@ -14,6 +14,7 @@ from . import test_conversation_links
 from . import test_decided_by
 from . import test_decision
 from . import test_decision_at_once
+from . import test_decision_words
 from . import test_defaults
 from . import test_deliveries
 from . import test_demo
@@ -77,3 +78,4 @@ from . import test_at_once
 from . import test_apply_queries
 from . import test_unsent
 from . import test_write_back
+from . import test_write_back_state

@@ -1,13 +1,17 @@
+import itertools
+from datetime import datetime, timezone
 from unittest.mock import patch
 
+from odoo import fields
 from odoo.tests import tagged
 from odoo.tests.common import new_test_user
 
-from bridge.contract.opportunity_state import Actor, Status
+from bridge.contract.opportunity_state import Actor, OpportunityState, Status
 from bridge.contract.payloads import Decided
 
 from .. import decisions
-from .common import Statements, opportunity
+from ..actor import acting
+from .common import DAY, Statements, opportunity
 from .decision_case import PERSON, DecisionCase
 
 ORDER = list(Decided)
@@ -36,6 +40,19 @@ class TestDecision(DecisionCase):
         self.assertEqual(state.currency, self.env.company.currency_id.name)
         self.assertIsNotNone(state.first_answered_at)
         self.assertIsNone(state.merged_into)
+
+    def test_the_medical_adviser_is_a_decision_and_part_of_the_state(self):
+        self.apply(opportunity(PERSON, 17, 1, medical_advisor_id=101))
+        self.begin()
+        other = self.env["manychat.advisor"].create({"external_id": 102, "role": "medical", "name": "Dra. Ruiz"})
+        self.mine().manychat_medical_advisor_id = other
+        payload = self.one()
+        self.assertDecided(payload, Decided.ADVISOR)
+        self.assertEqual(payload.state.medical_advisor_id, 102)
+        self.begin()
+        self.mine().manychat_medical_advisor_id = False
+        self.assertDecided(self.one(), Decided.ADVISOR)
+        self.assertIsNone(self.one().state.medical_advisor_id)
 
     def test_only_the_first_answer_is_a_decision(self):
         self.mine().message_post(body="Hola", message_type="comment", subtype_xmlid="mail.mt_note")
@@ -270,6 +287,22 @@ class TestDecidedConversations(DecisionCase):
             self.assertEqual((each.by, each.user_id), (Actor.PERSON, self.user.id))
         self.assertFalse([each for each in self.decided() if Decided.DELETED in each.decided])
 
+    def test_a_merged_conversation_leaves_the_stage_of_its_own_opportunity(self):
+        self.apply(opportunity("MC-DECIDED-2", 19, 1), opportunity("MC-DECIDED-3", 18, 2))
+        self.lead("MC-DECIDED-3").action_set_lost()
+        self.begin()
+        people = {PERSON: 17, "MC-DECIDED-2": 19, "MC-DECIDED-3": None}
+        leads = self.env["crm.lead"].browse().union(*map(self.lead, people))
+        # What the same transaction did before is no stage that the outside has seen.
+        leads.filtered(lambda lead: lead.x_manychat_id == PERSON).stage_id = self.stages[20]
+        survivor = leads.with_user(self.user).merge_opportunity().sudo()
+        merged = [each for each in self.decided() if Decided.MERGED in each.decided]
+        self.assertEqual({each.manychat_id for each in merged}, people.keys() - {survivor.x_manychat_id})
+        for each in merged:
+            stage = self.stages.get(people[each.manychat_id])
+            self.assertEqual((each.stage_before_id, each.stage_before), (stage and stage.id, stage and stage.name))
+            self.assertEqual(each.state.stage_id, survivor.stage_id.id)
+
     def test_a_deleted_opportunity_keeps_its_last_state(self):
         lead = self.lead(PERSON)
         lead_id = lead.id
@@ -278,6 +311,7 @@ class TestDecidedConversations(DecisionCase):
         self.assertEqual(payload.decided, (Decided.DELETED,))
         self.assertEqual((payload.state.status, payload.state.lead_id), (Status.DELETED, lead_id))
         self.assertEqual(payload.state.stage_id, self.stages[17].id)
+        self.assertEqual((payload.stage_before_id, payload.stage_before), (self.stages[17].id, self.stages[17].name))
 
     def test_an_id_that_is_taken_away_is_deleted(self):
         self.lead(PERSON).x_manychat_id = False
@@ -297,6 +331,7 @@ class TestDecidedConversations(DecisionCase):
         self.lead(PERSON).manychat_identity_ids.lead_id = other
         payload = self.one()
         self.assertEqual((payload.manychat_id, payload.state.lead_id), (PERSON, other.id))
+        self.assertEqual((payload.stage_before_id, payload.state.stage_id), (self.stages[17].id, self.stages[19].id))
 
     def test_an_opportunity_that_a_user_creates_for_a_conversation_is_a_decision(self):
         leads = self.env["crm.lead"].with_user(self.user)
@@ -319,3 +354,103 @@ class TestDecidedConversations(DecisionCase):
         self.env.cr.flush()
         lead.unlink()
         self.assertEqual(self.decided(), [])
+
+
+@tagged("post_install", "-at_install")
+class TestDecidedAt(DecisionCase):
+    """When a person last decided lasts as long as the conversation is followed, and is part of the state."""
+
+    def decided_at(self, manychat_id=PERSON):
+        self.env.invalidate_all()
+        [state] = self.env["crm.lead"].with_user(self.bridge_user).manychat_get_states(0, 10, [manychat_id])["states"]
+        return OpportunityState.model_validate(state).decided_at
+
+    def test_a_persons_decision_says_when_it_was_and_stays_after_the_events_are_deleted(self):
+        self.assertIsNone(self.decided_at())
+        self.mine().stage_id = self.stages[19]
+        payload = self.one()
+        self.assertEqual(payload.state.decided_at, payload.state.as_of)
+        self.begin()  # deletes the event, as the retention does
+        self.assertEqual(self.decided_at(), payload.state.as_of)
+        [answer] = self.apply(opportunity(PERSON, 19, 1))
+        self.assertEqual(OpportunityState.model_validate(answer["state"]).decided_at, payload.state.as_of)
+        with acting(Actor.AUTOMATION):
+            self.lead(PERSON).expected_revenue = 5
+        self.assertEqual(self.one().state.decided_at, payload.state.as_of)
+
+    def test_what_no_person_decides_and_an_answer_to_the_customer_have_no_moment(self):
+        with acting(Actor.AUTOMATION):
+            self.lead(PERSON).stage_id = self.stages[19]
+        self.assertIsNone(self.one().state.decided_at)
+        self.begin()
+        self.mine()._manychat_answer(fields.Datetime.now())
+        self.assertEqual(self.one().decided, (Decided.ANSWERED,))
+        self.assertIsNone(self.one().state.decided_at)
+        self.assertIsNone(self.decided_at())
+
+    def test_what_a_transaction_takes_back_was_never_decided(self):
+        self.mine().stage_id = self.stages[19]
+        before = self.one().state.as_of
+        self.begin()
+        for revenue in (5, 6):
+            self.mine().expected_revenue = revenue
+            self.env.cr.flush()  # as before a savepoint
+        self.assertGreater(self.decided_at(), before)
+        self.mine().expected_revenue = 0
+        self.assertEqual(self.decided(), [])
+        self.assertEqual(self.decided_at(), before)
+
+    def test_each_merged_conversation_has_its_own_moment(self):
+        self.apply(opportunity("MC-DECIDED-2", 19, 1))
+        self.begin()
+        survivor = (self.lead(PERSON) | self.lead("MC-DECIDED-2")).with_user(self.user).merge_opportunity().sudo()
+        payloads = {each.manychat_id: each for each in self.decided()}
+        for person in (PERSON, "MC-DECIDED-2"):
+            self.assertEqual(self.decided_at(person), payloads[person].state.as_of if person in payloads else None)
+        self.assertIn({PERSON, "MC-DECIDED-2"} - {survivor.x_manychat_id}, [{person} for person in payloads])
+
+
+@tagged("post_install", "-at_install")
+class TestDecidedLanguage(DecisionCase):
+    """Names of stages leave Odoo in one language, whoever moves: by two names, a stage would be two."""
+
+    def setUp(self):
+        super().setUp()
+        self.env["res.lang"]._activate_lang("es_ES")
+        self.spanish = {17: "Pendiente (español)", 19: "Comienza (español)", 20: "Retorno (español)"}
+        for number, name in self.spanish.items():
+            self.stages[number].with_context(lang="en_US").name = f"Stage {number}"
+            self.stages[number].with_context(lang="es_ES").name = name
+        self.begin()
+
+    def names(self, who, company, person, bridge):
+        """What a user's move, the back-fill and the chat call the stages, in this order."""
+        self.bridge_user.company_id.partner_id.lang = company
+        self.bridge_user.lang = bridge
+        self.user.lang = person
+        self.apply(opportunity(who, 17))
+        self.begin()
+        self.mine(who).with_context(lang=person).stage_id = self.stages[19]
+        payload = self.one()
+        said = [payload.stage_before, payload.state.stage]
+        self.begin()
+        leads = self.env["crm.lead"].with_user(self.bridge_user)
+        for context in ({}, {"lang": person}, {"lang": bridge}):
+            [page] = leads.with_context(**context).manychat_get_states(0, 10, [who])["states"]
+            said.append(page["stage"])
+        # Later than the user's move.
+        late = opportunity(who, 20, (datetime.now(timezone.utc) - DAY).total_seconds() / 60 + 5)
+        for context in ({"lang": bridge}, {"lang": person}):  # the second one is told what the first one was
+            [answer] = leads.with_context(**context).manychat_apply([late])
+            said += [answer["stage_before"], answer["stage_after"], answer["state"]["stage"]]
+        return said
+
+    def test_all_say_the_same_names_whatever_the_languages_of_users_are(self):
+        combinations = itertools.product(("en_US", "es_ES"), repeat=3)
+        for number, (company, person, bridge) in enumerate(combinations):
+            with self.subTest(company=company, person=person, bridge=bridge):
+                first, moved, late = (
+                    self.spanish[stage] if company == "es_ES" else f"Stage {stage}" for stage in (17, 19, 20)
+                )
+                said = self.names(f"MC-LANGUAGE-{number}", company, person, bridge)
+                self.assertEqual(said, [first, moved, moved, moved, moved, *(moved, late, late) * 2])

@@ -49,6 +49,13 @@ class TestLost(TransactionCase):
         item = self.log.get_overdue()[0]
         self.assertEqual((item["type"], item["manychat_id"], item["retries"]), ("contact", "MC-2", 0))
         self.assertTrue(item["queued_at"].endswith("+00:00"))
+        self.assertEqual(item["trace_id"], older.trace_id)
+
+    def test_decisions_hide_no_event_of_the_other_queues(self):
+        """A bridge of the release before leaves decisions alone, however many they are."""
+        decision = self.event(1, minutes=1000, type="decision")
+        event = self.event(2, minutes=DEFAULT_OVERDUE_MINUTES + 1)
+        self.assertEqual(self.overdue(), [event.event_id, decision.event_id])
 
     def test_a_lost_event_goes_again_as_the_same_event(self):
         event = self.event(minutes=60)

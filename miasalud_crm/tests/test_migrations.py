@@ -164,6 +164,21 @@ class TestRules(ManychatCase):
 
 
 @tagged("post_install", "-at_install")
+class TestRuleOfBotBuilders(ManychatCase):
+    """0.7.0 hides what users decide from bot builders."""
+
+    def test_the_former_rule_is_replaced_and_a_changed_one_stays(self):
+        rules = script("0.7.0/post-rules.py")
+        rule = self.env.ref("miasalud_crm.manychat_event_rule_builder")
+        self.assertEqual(rule.domain_force, rules.NEW)
+        for before, after in ((rules.FORMER, rules.NEW), ("[(1, '=', 1)]", "[(1, '=', 1)]")):
+            rule.domain_force = before
+            for _time in range(2):
+                rules.migrate(self.env.cr, "0.6.0")
+            self.assertEqual(rule.domain_force, after)
+
+
+@tagged("post_install", "-at_install")
 class TestRefused(ManychatCase):
     """0.5.0 makes refused requests rows of the list of deliveries. Their table of before is made here."""
 

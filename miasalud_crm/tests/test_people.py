@@ -1,4 +1,3 @@
-from datetime import timedelta
 from unittest.mock import patch
 from urllib.parse import quote
 
@@ -37,11 +36,10 @@ class TestPeople(QueueCase, ManychatCase, HttpCase):
         self.assertEqual(answer.status_code, 200, answer.text)
         return answer.json()
 
-    def decide(self, moment, by="person", decided=("stage",), manychat_id="MC-A", number=0):
-        as_of = moment.isoformat() + "Z"
-        payload = {"manychat_id": manychat_id, "by": by, "decided": list(decided), "state": {"as_of": as_of}}
-        row = {"event_id": f"decision-{number}", "type": "decision", "manychat_id": manychat_id, "state": "done"}
-        self.env["manychat.event"].create({**row, "payload": payload, "occurred_at": moment.replace(microsecond=0)})
+    def decide(self, moment, manychat_id="MC-A"):
+        self.env["manychat.identity"].search([("manychat_id", "=", manychat_id)]).flush_recordset()
+        statement = "UPDATE manychat_identity SET decided_at = %s WHERE manychat_id = %s"
+        self.env.cr.execute(statement, [moment, manychat_id])
 
     def test_the_answer_says_how_far_the_person_is_and_nothing_else(self):
         lead = self.lead("MC-A")
@@ -71,14 +69,11 @@ class TestPeople(QueueCase, ManychatCase, HttpCase):
     def test_an_adviser_who_is_only_a_number_has_no_name(self):
         self.assertIsNone(self.said()["medical_advisor"])
 
-    def test_only_decisions_of_people_have_a_date(self):
-        early = DAY.replace(tzinfo=None, hour=12)
+    def test_a_person_of_whom_nobody_decided_has_no_date(self):
+        self.apply(opportunity("MC-B", 19))
+        self.decide(DAY.replace(tzinfo=None), "MC-B")
         self.assertIsNone(self.said()["decided_at"])
-        self.decide(early, number=1)
-        self.decide(early + timedelta(hours=1), by="automation", number=2)
-        self.decide(early + timedelta(hours=2), decided=["answered"], number=3)
-        self.decide(early + timedelta(hours=3), manychat_id="MC-B", number=4)
-        self.assertEqual(self.said()["decided_at"], "2026-03-02T12:00:00.000000Z")
+        self.assertEqual(self.said("MC-B")["decided_at"], "2026-03-02T09:00:00.000000Z")
 
     def test_won_lost_and_restored_are_said(self):
         lead = self.lead("MC-A")
@@ -167,12 +162,15 @@ class TestPeople(QueueCase, ManychatCase, HttpCase):
 
     def test_a_heartbeat_brings_the_bridge_what_it_needs_to_answer(self):
         self.row.answer_text = "Hola"
+        aliases = [{"name": "Vieja", "map_id": self.row.id}, {"manychat_stage_id": 917, "map_id": self.row.id}]
+        self.env["manychat.stage.alias"].create(aliases)
         self.lead("MC-A").manychat_medical_advisor_id.name = "Dra. Ruiz"
         answer = self.env["manychat.bridge"].with_user(self.bridge_user).heartbeat("host/1", "1")
         texts = answer["settings"]["stage_texts"]
         self.assertEqual(set(texts), {str(stage.id) for stage in self.stages.values()})
         about = texts[str(self.row.stage_id.id)]
         self.assertEqual((about["label"], about["id"], about["text"]), (self.row.name, 17, "Hola"))
+        self.assertEqual(set(about["aliases"]), {"Vieja", 917})
         self.assertEqual(answer["settings"]["medical_advisors"], {"101": "Dra. Ruiz"})
         scopes = {key["name"]: key["scope"] for key in answer["keys"]}
         self.assertEqual(scopes["Pregunta"], Scope.ask.value)

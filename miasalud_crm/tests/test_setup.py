@@ -129,6 +129,23 @@ class TestSetup(QueueCase, TransactionCase):
         self.assertEqual(step["state"], "done")
         self.assertNotIn("host/1", step["text"])
 
+    def test_bridges_that_leave_decisions_alone_want_attention(self):
+        """Those of the release before. One newer bridge beside them takes the decisions."""
+        bridges = self.env["manychat.bridge"]
+        bridges.search([]).unlink()
+        bridge = bridges.with_user(self.env.ref("miasalud_crm.user_bridge"))
+        for name, version, state in (
+            ("host/1", "0.6.0", "warning"),
+            ("host/2", "0.4.11", "warning"),
+            ("host/3", "0.7.0", "done"),
+        ):
+            bridge.heartbeat(name, version)
+            self.env.invalidate_all()
+            self.assertEqual(self.step("bridge")["state"], state, name)
+        self.assertFalse(bridges.new({"version": "0.6.9"})._takes_decisions())
+        for version in ("0.7.0", "0.10.0", "1.0.0", "v0.6-ours", False):
+            self.assertTrue(bridges.new({"version": version})._takes_decisions(), version)
+
     def test_many_bridges_are_a_few_names_and_a_number(self):
         bridges = self.env["manychat.bridge"]
         bridges.search([]).unlink()

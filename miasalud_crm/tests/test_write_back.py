@@ -285,6 +285,16 @@ class TestWriteBackSettings(WriteBackCase):
         with self.assertRaises(AccessError):
             self.row.with_user(seller).read(["flow_id"])
 
+    def test_the_chatter_says_who_chose_a_flow_and_nothing_of_other_changes(self):
+        self.choose()
+        message = self.settings.message_ids[0]
+        self.assertEqual(message.author_id, self.admin.partner_id)
+        self.assertIn(f"“{self.row.name}”: none → Cotización lista", message.body)
+        count = len(self.settings.message_ids)
+        self.row.with_user(self.admin).write({"flow_id": self.item("Cotización lista").id, "tells_salesperson": False})
+        self.row.with_user(self.manager).sequence = 3
+        self.assertEqual(len(self.settings.message_ids), count)
+
     def test_an_administrator_outside_sales_sets_all_of_it(self):
         outside = new_test_user(self.env, "sistemas", "base.group_system")
         self.settings = self.settings.with_user(outside)

@@ -44,8 +44,10 @@ class OdooStandIn:
     :ivar sent_again: ids of the events that it was asked to send again
     :ivar met: ManyChat ids of those who were in two calls at once
     :ivar meeting: two calls wait here for each other
+    :ivar keeps_decisions: whether an event that is older than a user's decision is stale, as in the real one
     :ivar tells_states: whether it is new enough to send the states of opportunities
     :ivar busy: ManyChat ids whose opportunity another transaction holds; each is free after it was asked for
+    :ivar past_moves: what it remembers of the time before decisions
     :ivar troubles: per ManyChat id, how to treat its events: see ``_trouble``
     """
 
@@ -70,8 +72,10 @@ class OdooStandIn:
         self.sent_again: list[str] = []
         self.met: list[str] = []
         self.meeting = threading.Barrier(2, timeout=30)
+        self.keeps_decisions = False
         self.tells_states = True
         self.busy: set[str] = set()
+        self.past_moves: list[dict[str, Any]] = []
         self.asked_for_states: list[dict[str, Any]] = []
         self.troubles: dict[str, str] = {}
         self._in_call: Counter[str] = Counter()
@@ -172,7 +176,9 @@ class OdooStandIn:
         if trouble == "retry" or (trouble == "retry once" and event.id not in self._retried):
             self._retried.add(event.id)
             return {**result, "status": "retry"}
-        stage = self.stages.get(event.payload.state.stage_id)  # type: ignore[attr-defined]
+        state = event.payload.state  # type: ignore[attr-defined]
+        labels = {name.casefold(): name for name in self.stages.values()}
+        stage = self.stages.get(state.stage_id) or labels.get((state.stage or "").casefold())
         if stage is None:
             return {**result, "code": "unmapped_stage", "message": "No stage is mapped to this ManyChat stage."}
         lead = self.leads.get(event.manychat_id)
@@ -213,7 +219,10 @@ class OdooStandIn:
             lead = self.leads[manychat_id]
             before = lead["stage"]
             lead["stage"] = stage or before
-            lead["more"] = {**lead.get("more", {}), **more}
+            now = datetime.now(timezone.utc)
+            if self.keeps_decisions:
+                lead["order"] = max(lead["order"], (now, now, ""))
+            lead["more"] = {**lead.get("more", {}), "decided_at": now.isoformat(), **more}
             payload = {
                 "manychat_id": manychat_id,
                 "decided": decided,
@@ -242,6 +251,10 @@ class OdooStandIn:
             states = [{"manychat_id": each, **self._state(each)} for each in people if each not in busy]  # type: ignore[dict-item]
             unknown = sorted({*(manychat_ids or ())} - self.leads.keys())
             return {"states": states, "busy": busy, "after": last, "unknown": unknown}
+
+    def manychat_get_stage_history(self, manychat_ids: list[str]) -> list[dict[str, Any]]:
+        with self._lock:
+            return [move for move in self.past_moves if move["manychat_id"] in manychat_ids]
 
     def erase(self, manychat_id: str) -> dict[str, Any]:
         with self._lock:
@@ -309,8 +322,8 @@ class OdooStandIn:
     def call(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
         if (model, method) == ("crm.lead", "manychat_apply"):
             return self.manychat_apply(**arguments)
-        if (model, method) == ("crm.lead", "manychat_get_states") and self.tells_states:
-            return self.manychat_get_states(**arguments)
+        if method in ("manychat_get_states", "manychat_get_stage_history") and self.tells_states:
+            return getattr(self, method)(**arguments)
         if (model, method) == ("manychat.bridge", "heartbeat"):
             self.heartbeats.append(arguments)
             return {"discarded": dict(self.discarded), **self.told} if self.takes_reports else True

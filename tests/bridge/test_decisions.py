@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import datetime, timezone
 from typing import Any
 
@@ -121,3 +123,21 @@ def test_a_bridge_for_decisions_alone_needs_no_odoo(world: World) -> None:
     eventually(lambda: world.queues[DECISION_QUEUE].depth() == 0)
     assert world.queues[OPPORTUNITY_QUEUE].depth() == 1
     assert world.rows("opportunities")[0].stage == QUOTED
+
+
+def test_what_a_newer_addon_tells_is_written_as_far_as_it_is_known_and_logged_once(world: World) -> None:
+    event = stage("MC1")
+    world.odoo.manychat_apply([event.envelope()])
+    for number in range(3):
+        known = world.odoo.decide("MC1", "stage", stage=QUOTED, salesperson=f"Laura {number}").envelope()
+        payload = {**known["payload"], "decided": ["stage", "snoozed"], "mood": "good"}
+        content = base64.b64encode(json.dumps({**known, "payload": payload}).encode()).decode()
+        world.queues[DECISION_QUEUE].send(content)
+    bridge = world.start_bridge()
+
+    eventually(lambda: [row.outcome for row in world.rows("audit", type="decision")] == ["stored"] * 3)
+    [row] = world.rows("opportunities")
+    assert (row.stage, row.salesperson, row.stage_by) == (QUOTED, "Laura 2", "person")
+    assert {json.loads(noted.warnings)[0]["field"] for noted in world.rows("audit")} == {"decided"}
+    assert world.rows("dead_letters") == []
+    assert bridge.log.read_text().count("decision_partly_read") == 1

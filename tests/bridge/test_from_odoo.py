@@ -186,12 +186,13 @@ def test_an_operator_sees_what_differs_before_it_is_written(cli: Cli, world: Wor
 
     looked = cli("reconcile", "--from-odoo", "--dry-run")
     assert looked.returncode == 0, looked.stderr
-    assert "MC1 differs stage, stage_id, manychat_stage_id, manychat_stage MC2 deleted status" in words(looked.stdout)
+    columns = "stage, stage_id, decided_at, manychat_stage_id, manychat_stage"
+    assert f"MC1 differs {columns} MC2 deleted status" in words(looked.stdout)
     summary = "2 checked, 0 the same, 1 differ (a decision may still be on its way), 1 deleted in Odoo."
     assert summary in words(looked.stdout)
     lines = [json.loads(line) for line in cli("reconcile", "--from-odoo", "--json").stdout.splitlines()]
     assert [line["found"] for line in lines[:-1]] == ["differs", "deleted"]
-    assert lines[-1] == {"checked": 2, "same": 0, "differs": 1, "deleted": 1, "busy": 0, "written": 2}
+    assert lines[-1] == {"checked": 2, "same": 0, "differs": 1, "deleted": 1, "busy": 0, "past_moves": 0, "written": 2}
     again = cli("reconcile", "--from-odoo")
     assert "1 checked, 1 the same, 0 differed and are written, 0 deleted in Odoo." in words(again.stdout)
     assert in_sql(world) == in_odoo(world)
@@ -212,5 +213,67 @@ def test_one_whose_state_this_bridge_cannot_read_is_not_taken_for_deleted(world:
     # Of an addon that is newer than the bridge.
     world.odoo.leads["MC1"]["more"] = {"status": "on hold"}
 
+    assert run(world) == [Difference("MC1", "differs", ["status"])]
+    assert [row.status for row in world.rows("opportunities")] == [None]
+    world.odoo.leads["MC1"]["more"] = {"as_of": "soon"}
     assert run(world) == []
-    assert world.rows("opportunities")[0].status == "open"
+    assert [row.status for row in world.rows("opportunities")] == [None]
+
+
+def past_move(key: str, before: str | None, after: str | None, day: int, **more: Any) -> dict[str, Any]:
+    return {
+        "manychat_id": "MC1",
+        "lead_id": 1,
+        "key": key,
+        "stage_from": before,
+        "stage_to": after,
+        "moment": f"2025-01-{day:02}T08:00:00.000000Z",
+        "moved_by": "person",
+        "user_id": 9,
+        "event_id": None,
+        "status": "open",
+        **more,
+    }
+
+
+def test_users_moves_from_before_decisions_are_added_to_the_history_once(world: World) -> None:
+    [event] = people(world, "MC1")
+    [chats] = world.rows("opportunity_stages")
+    world.odoo.past_moves = [
+        past_move("1-1", None, "Nuevo", 1),
+        past_move("1-2", "Nuevo", None, 2, moved_by="other", user_id=None, status="lost"),
+        past_move("2-1", None, "Cita", 3, moved_by="wizard", status="asleep"),
+        past_move("2-2", "x" * 300, "Nuevo", 3),  # in the same second
+        past_move("3-1", "Cita", QUOTED, 4, moved_by="chat", event_id=event.id),
+        past_move("4-1", None, "Nuevo", 1, manychat_id="MC-unknown"),
+        {"manychat_id": "MC1", "key": "of a newer addon"},
+    ]
+    run(world, dry_run=True)
+    assert world.rows("opportunity_stages") == [chats]
+    done = FromOdoo(world.engine, connect(world))
+    list(done.pages())
+
+    assert done.past_moves == 4
+    rows = sorted(world.rows("opportunity_stages"), key=lambda row: row.event_at)
+    assert [(row.stage_from, row.stage_to, row.moved_by, row.user_id, row.status) for row in rows] == [
+        (None, "Nuevo", "person", 9, "open"),
+        ("Nuevo", None, "other", None, "lost"),
+        (None, "Cita", "other", 9, None),
+        ("x" * 256, "Nuevo", "person", 9, "open"),
+        (chats.stage_from, chats.stage_to, "chat", None, chats.status),
+    ]
+    # The latest move is the chat's still.
+    assert [row.stage_by for row in world.rows("opportunities")] == ["chat"]
+    # Analysts load by this: it is new for them.
+    assert min(row.applied_at for row in rows) >= chats.applied_at
+    before = world.rows("opportunity_stages")
+    again = FromOdoo(world.engine, connect(world))
+    list(again.pages())
+    assert (again.past_moves, world.rows("opportunity_stages")) == (0, before)
+
+
+def test_the_command_says_how_many_moves_it_added(world: World, cli: Cli) -> None:
+    people(world, "MC1")
+    world.odoo.past_moves = [past_move("1-1", None, "Nuevo", 1)]
+    assert "History: 1 moves added" in words(cli("reconcile", "--from-odoo").stdout)
+    assert json.loads(cli("reconcile", "--from-odoo", "--json").stdout.splitlines()[-1])["past_moves"] == 0

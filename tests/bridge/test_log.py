@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from bridge import log
+
+LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 
 
 @pytest.fixture
@@ -28,6 +32,20 @@ def test_a_field_that_is_not_allowed_is_dropped_and_named(stream: io.StringIO) -
     assert (line["event"], line["event_id"], line["level"]) == ("event_applied", "e1", "info")
     assert line["dropped"] == ["payload", "phone"]
     assert "611222333" not in stream.getvalue()
+
+
+def test_every_field_that_the_code_logs_is_allowed() -> None:
+    """Else the line would lose it, which nothing else shows."""
+    lacking = set()
+    for path in Path(log.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            logger = node.func.value
+            if isinstance(logger, ast.Name) and logger.id == "log" and node.func.attr in LEVELS:
+                names = {keyword.arg for keyword in node.keywords if keyword.arg}
+                lacking |= {(path.name, name) for name in names - log.ALLOWED - {"exc_info"}}
+    assert lacking == set()
 
 
 def test_an_exception_is_told_by_its_kind_and_place_never_by_its_text(stream: io.StringIO) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, QUEUES
+from bridge.worker.outbound_queue import OUTBOUND_QUEUE
 
 from .conftest import Cli, World, contact, eventually, stage
+
+ALL = (*QUEUES.values(), OUTBOUND_QUEUE)
 
 
 def test_all_bridges_stop_taking_messages_and_take_every_one_of_them_after_resume(cli: Cli, world: World) -> None:
     bridges = [world.start_bridge() for _ in range(2)]
     eventually(lambda: len(world.odoo.heartbeats) == 2)
-    assert cli.start("pause").stdout.count("paused since") == len(QUEUES)
+    assert cli.start("pause").stdout.count("paused since") == len(ALL)
     for bridge in bridges:
-        eventually(lambda: len(bridge.lines("queue_paused")) == len(QUEUES))  # noqa: B023
+        eventually(lambda: len(bridge.lines("queue_paused")) == len(ALL))  # noqa: B023
     events = [stage(f"MC{number}") for number in range(20)] + [contact(f"MC{number}") for number in range(20)]
     world.send(*events)
     # However long: a bridge that looked at the queue only once more would have taken all of them by now.
@@ -21,12 +24,12 @@ def test_all_bridges_stop_taking_messages_and_take_every_one_of_them_after_resum
     eventually(lambda: len(world.odoo.heartbeats) == 3)
     assert world.rows("audit") == []
     assert world.queues[OPPORTUNITY_QUEUE].depth() == 20
-    assert cli.start("resume").stdout.count("not paused") == len(QUEUES)
+    assert cli.start("resume").stdout.count("not paused") == len(ALL)
 
     assert world.settle(*events) == ["created"] * 20 + ["stored"] * 20
     assert len(world.odoo.moves) == 20
     for bridge in [*bridges, fresh]:
-        assert len(bridge.lines("queue_paused")) == len(QUEUES)
+        assert len(bridge.lines("queue_paused")) == len(ALL)
         assert bridge.terminate() == 0
 
 
@@ -55,6 +58,6 @@ def test_a_batch_in_hand_is_finished(cli: Cli, world: World) -> None:
     cli("pause")
 
     eventually(lambda: world.outcomes(event) == ["created"])
-    eventually(lambda: len(bridge.lines("queue_paused")) == len(QUEUES))
+    eventually(lambda: len(bridge.lines("queue_paused")) == len(ALL))
     assert bridge.terminate() == 0
     assert world.queues[OPPORTUNITY_QUEUE].depth() == 0

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bridge import spans
 from bridge.contract.event import Event
 
-from ..collector import Collector, collecting
+from ..collector import Collector, collecting, tree
 from .api import Api
 from .conftest import ROOT, World, contact, eventually, stage
 
@@ -38,7 +39,7 @@ def named(event: Event) -> Event:
 
 def test_an_event_is_one_trace_from_its_queue_to_odoo(world: World, collector: Collector) -> None:
     switch_on(world, collector)
-    event = named(stage("MC1", phone="+34611222333"))
+    event = named(stage("MC1", phone="+34611222333", channel="Fuente-Reservada", ad_id="Anuncio-9"))
     world.send(event)
     bridge = world.start_bridge()
     world.settle(event)
@@ -46,34 +47,90 @@ def test_an_event_is_one_trace_from_its_queue_to_odoo(world: World, collector: C
 
     found = collector.spans()
     assert {span.trace_id for span in found} == {TRACE}
-    assert {span.parent_id for span in found} == {SPAN}
     assert {span.service for span in found} == {"miasalud-bridge"}
-    assert [span.name for span in found if span.name != "SQL"] == ["queue", "bridge", "RPC"]
-    assert len([span for span in found if span.name == "SQL"]) >= 3
+    grown = tree(found)
+    # The queue is told apart from the program, and what the program asks of others is below it.
+    assert {span.parent_id for span in found if span.name in grown[""]} == {SPAN}
+    assert grown.keys() == {"", "bridge"}
+    assert grown[""] == ["bridge", "queue"]
+    assert [name for name in grown["bridge"] if name != "SQL"] == ["RPC"]
+    assert grown["bridge"].count("SQL") >= 3
     assert {span.attributes["miasalud.event_id"] for span in found} == {event.id}
     by_name = {span.name: span for span in found}
     assert by_name["RPC"].attributes["miasalud.method"] == "manychat_apply"
     assert by_name["bridge"].attributes["miasalud.outcome"] == "created"
     assert not any(span.failed for span in found)
     assert all(span.started <= span.ended for span in found)
-    for personal in ("MC1", "611222333", "Ana", "INSERT", "SELECT"):
-        assert personal not in str([span.attributes for span in found])
+    # Nothing of it is in what was sent, wherever in it a span could have it.
+    sent = b"".join(collector.bodies)
+    secret = [world.environment["BRIDGE_ODOO_API_KEY"], world.environment["BRIDGE_QUEUE_CONNECTION_STRING"]]
+    for personal in ("MC1", "611222333", "Ana", "Fuente-Reservada", "Anuncio-9", "INSERT", "SELECT", "http:", *secret):
+        assert personal.encode() not in sent
 
     lines = [line for line in bridge.lines() if line.get("event_id") == event.id]
     assert {line["trace_id"] for line in lines} == {TRACE}
 
 
-def test_a_batch_is_part_of_the_trace_of_each_of_its_events(world: World, collector: Collector) -> None:
+def test_a_batch_is_in_the_trace_of_each_of_its_events_and_links_them(world: World, collector: Collector) -> None:
     switch_on(world, collector)
-    events = [contact(f"MC{number}") for number in range(5)]
+    events = [stage(f"MC{number}") for number in range(32)]
     world.send(*events)
-    world.start_bridge("--queue", "contact")
+    bridge = world.start_bridge("--queue", "opportunity")
     world.settle(*events)
-    for event in events:
-        eventually(lambda: "bridge" in {span.name for span in collector.spans(event.id[:32])})  # noqa: B023
-        own = collector.spans(event.id[:32])
-        assert {span.attributes["miasalud.event_id"] for span in own} == {event.id}
-        assert {"queue", "SQL", "bridge"} == {span.name for span in own}
+    assert bridge.terminate() == 0  # what waits is exported
+    own = {event.id: collector.spans(event.id[:32]) for event in events}
+    for event_id, spans_of_it in own.items():
+        assert {span.attributes["miasalud.event_id"] for span in spans_of_it} == {event_id}
+        grown = tree(spans_of_it)
+        # Its sender named no trace, and exported nothing: the trace begins at the queue.
+        assert (grown[""], grown["queue"]) == (["queue"], ["bridge"])
+        assert set(grown["bridge"]) == {"SQL", "RPC"}
+        [queue] = [span for span in spans_of_it if span.name == "queue"]
+        assert (queue.parent_id, queue.span_id) == ("", event_id[32:48])
+    assert sum(len(each) for each in own.values()) == len(collector.spans()), "and there is nothing else"
+
+    shared = [span for span in collector.spans() if span.name == "RPC" and span.attributes["miasalud.events"] == 32]
+    assert len(shared) == 32
+    assert len({(span.started, span.attributes["miasalud.method"]) for span in shared}) == 1
+    [first] = [span for span in shared if len(span.links) == 31]
+    bridges = {(span.trace_id, span.span_id) for span in collector.spans() if span.name == "bridge"}
+    assert set(first.links) == {each for each in bridges if each[0] != first.trace_id}
+    assert all(span.links == [(first.trace_id, first.span_id)] for span in shared if span is not first)
+
+
+def test_a_message_that_comes_again_is_in_the_same_trace(world: World, collector: Collector) -> None:
+    switch_on(world, collector)
+    event = named(stage("MC1"))
+    world.send(event)
+    bridge = world.start_bridge()
+    world.settle(event)
+    world.send(event)
+    eventually(lambda: bridge.lines("event_duplicate"))
+    assert bridge.terminate() == 0
+    assert {span.trace_id for span in collector.spans()} == {TRACE}
+    grown = tree(collector.spans())
+    assert grown[""] == ["bridge", "bridge", "queue"]
+    first, again = [span for span in collector.spans() if span.name == "bridge"]
+    assert (first.attributes["miasalud.outcome"], again.attributes["miasalud.outcome"]) == ("created", "duplicate")
+    assert "RPC" not in [span.name for span in collector.spans() if span.parent_id == again.span_id]
+
+
+def test_each_attempt_is_a_span_of_its_own(world: World, collector: Collector) -> None:
+    switch_on(world, collector)
+    world.odoo.troubles["MC1"] = "fault"
+    event = named(stage("MC1"))
+    world.send(event)
+    bridge = world.start_bridge()
+    eventually(lambda: bridge.lines("event_retried"))
+    world.odoo.troubles.clear()
+    world.settle(event)
+    assert bridge.terminate() == 0
+    attempts = [span for span in collector.spans(TRACE) if span.name == "bridge"]
+    assert [(span.failed, span.attributes.get("miasalud.code")) for span in attempts[:-1]] == [(True, "refused")] * (
+        len(attempts) - 1
+    )
+    assert (attempts[-1].failed, attempts[-1].attributes["miasalud.outcome"]) == (False, "created")
+    assert attempts[-1].attributes["miasalud.attempts"] == len(attempts) > 1
 
 
 def test_a_call_that_odoo_refuses_is_a_failed_span(world: World, collector: Collector) -> None:
@@ -115,6 +172,29 @@ def test_off_nothing_of_opentelemetry_is_imported(modules: str, what: str) -> No
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_without_the_extra_nothing_is_exported_and_every_event_is_applied(
+    world: World, collector: Collector, tmp_path: Path
+) -> None:
+    switch_on(world, collector)
+    # Python takes this package for the one that is not installed.
+    (tmp_path / "opentelemetry").mkdir()
+    (tmp_path / "opentelemetry" / "__init__.py").write_text("raise ImportError('not installed')")
+    environment = {**os.environ, **world.environment, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    event = named(stage("MC1"))
+    world.send(event)
+    with open(tmp_path / "log", "wb") as log:
+        # A start from nothing: the other bridges here are copies of a process that has imported everything.
+        command = [sys.executable, "-m", "bridge", "run"]
+        bridge = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log)
+        try:
+            assert world.settle(event) == ["created"]
+        finally:
+            bridge.terminate()
+            assert bridge.wait(60) == 0
+    assert "install the extra miasalud-bridge[otel]" in (tmp_path / "log").read_text()
+    assert collector.bodies == []
 
 
 @pytest.mark.parametrize("more", [{}, {"OTEL_SDK_DISABLED": "true", spans.ADDRESSES[0]: "http://127.0.0.1:9"}])

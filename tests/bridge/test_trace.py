@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from bridge.contract.event import Event
@@ -112,3 +113,19 @@ def test_a_beginning_that_fits_several_lists_them(world: World, cli: Cli) -> Non
     assert result.returncode == 1
     assert "abcdef000000" in result.stdout
     assert "2 events have ids with this beginning" in result.stderr
+
+
+def test_a_trace_that_the_sender_named_leads_to_the_event_when_only_sql_answers(world: World, cli: Cli) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    events = [replace(contact(f"MC{number}"), traceparent=f"00-{trace}-00f067aa0ba902b7-01") for number in range(2)]
+    world.start_bridge()
+    world.send(events[0])
+    world.settle(events[0])
+    story = json.loads(cli.start("trace", trace, "--json", odoo_url="http://127.0.0.1:9").stdout)
+    assert (story["event_id"], story["trace_id"]) == (events[0].id, trace)
+    assert "Odoo" in story["unreachable"]
+    world.send(events[1])
+    world.settle(events[1])
+    both = cli("trace", trace)
+    assert both.returncode == 1
+    assert all(event.id[:12] in both.stdout for event in events)

@@ -51,6 +51,7 @@ ODOOS_OWN: list[tuple[str, str, str]] = [
     ("aria-prohibited-attr", ".o-mail-Message-avatarContainer", "the chatter"),
     ("color-contrast", ".o-mail-Chatter-topbar *", "the chatter"),
     ("role-img-alt", ".o-mail-Chatter-topbar i, .o-mail-Followers i", "the chatter"),
+    ("list", ".o-mail-Message ul:has(> .o-mail-Message-tracking)", "tracked changes in the chatter"),
     ("scrollable-region-focusable", ".o_list_renderer, .o_pivot", "a table that is wider than its window"),
 ]
 

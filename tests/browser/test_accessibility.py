@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from tests.pictures import invented
 from tests.world import World
 
 from .accessibility import Fault, faults
@@ -41,7 +42,14 @@ def rows(world: World) -> Iterator[dict[str, int]]:
     (field,) = world.eventually(
         lambda: world.odoo("manychat.field.map", "search", [["name", "=", next(iter(unknown))]])
     )
+    # What goes back: on, with nothing chosen, which the page warns of; a refusal; a decision.
+    world.odoo("manychat.write.back", "write", world.odoo("manychat.write.back", "search", []), {"enabled": True})
+    invented.refusal(world, one.manychat_id)
+    world.odoo("crm.lead", "write", [one.lead["id"]], {"expected_revenue": 1234})
+    decided = [["type", "=", "decision"], ["manychat_id", "=", one.manychat_id], ["state", "=", "done"]]
+    (decision,) = world.eventually(lambda: world.odoo("manychat.event", "search", decided))
     yield {
+        "decision": decision,
         "lead": one.lead["id"],
         "done": done,
         "failed": failed_event(world, lost)[1],
@@ -51,6 +59,7 @@ def rows(world: World) -> Iterator[dict[str, int]]:
         "alias": world.odoo("manychat.stage.alias", "search", [["map_id", "=", False]], limit=1)[0],
         "key": world.odoo("manychat.api.key", "search", [], limit=1)[0],
     }
+    world.odoo("manychat.write.back", "write", world.odoo("manychat.write.back", "search", []), {"enabled": False})
     world.odoo("manychat.field.map", "unlink", [field])
     world.odoo("ir.config_parameter", "set_param", "miasalud_crm.chat_url", "")
 
@@ -92,6 +101,7 @@ def test_no_form_of_ours_breaks_a_rule(rows: dict[str, int], sign_in: SignIn, ph
     forms = [
         (PIPELINE, "lead"),
         (EVENTS, "done"),
+        (EVENTS, "decision"),
         (EVENTS, "failed"),
         (EVENTS, "refused"),
         ("miasalud_crm.manychat_stage_map_action", "stage"),
@@ -110,6 +120,10 @@ def test_no_form_of_ours_breaks_a_rule(rows: dict[str, int], sign_in: SignIn, ph
     record.look("pipeline")
     record.odoo.open("miasalud_crm.crm_lead_waiting_action")
     record.look("customers who wait")
+    record.odoo.open("miasalud_crm.crm_lead_unsent_action")
+    record.look("refused by ManyChat")
+    record.odoo.open("miasalud_crm.manychat_stage_map_flow_action")
+    record.look("flows to start")
     assert not record.found, str(record)
 
 

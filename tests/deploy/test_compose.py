@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from bridge.settings import secrets, variable
+from bridge.spans import ADDRESSES
 
 from .commands import parses, setting_names
 
@@ -26,6 +27,8 @@ OPERATORS = {"secrets", "acme"}
 OF_ODOO = {"PGHOST", "PGUSER", "PGPASSWORD", "PGPASSWORD_FILE"}
 #: What the API's web server reads: whose word about a client's address counts.
 UVICORNS = {"FORWARDED_ALLOW_IPS"}
+#: What OpenTelemetry's SDK reads in all of them; bridge/spans.py names it, too.
+OPENTELEMETRYS = {ADDRESSES[0]}
 
 
 @pytest.fixture(params=FILES, ids=lambda file: file.name)
@@ -112,9 +115,9 @@ def test_settings_are_spelt_as_the_bridge_and_the_addon_read_them(compose: Any) 
     for name, service in compose["services"].items():
         variables = set(service.get("environment", {}))
         if "miasalud-bridge" in service["image"]:
-            assert variables - UVICORNS <= setting_names(), name
+            assert variables - UVICORNS - OPENTELEMETRYS <= setting_names(), name
         if "miasalud-odoo" in service["image"]:
-            rest = {each.removesuffix("_FILE") for each in variables - OF_ODOO}
+            rest = {each.removesuffix("_FILE") for each in variables - OF_ODOO - OPENTELEMETRYS}
             assert all(each.removeprefix("MIASALUD_").lower() in addon for each in rest), name
 
 

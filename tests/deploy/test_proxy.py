@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +30,7 @@ from bridge.contract.payloads import WEBHOOKS as EVENTS
 from bridge.contract.payloads import EventType
 from bridge.contract.person import PATH
 from deploy.local import ports
-from tests.front import fill_in, inside, nginx, serving
+from tests.front import CONFIGURATION, fill_in, inside, nginx, serving
 
 WEBHOOKS = "hooks.example.com"
 PAGES = "odoo.example.com"
@@ -48,6 +49,8 @@ class _Echo(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Set-Cookie", "session_id=abc; HttpOnly; Path=/")
         self.send_header("Content-Length", str(len(body)))
+        if sent := self.headers.get("X-Answer-With"):
+            self.send_header("X-Request-Id", sent)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
@@ -59,8 +62,8 @@ class _Echo(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def _echo(name: str) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+def _echo(name: str, answers: type[BaseHTTPRequestHandler] = _Echo) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), answers)
     server.name = name  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"127.0.0.1:{server.server_port}"
@@ -224,14 +227,25 @@ def test_what_a_client_says_of_itself_does_not_arrive(https: requests.Session) -
     assert re.fullmatch(r"\d{10,}\.\d{3} [0-9a-f]{32}", got["X-Request-Stamp"])
 
 
+def _logged(front: SimpleNamespace, name: str, value: str, count: int = 1) -> list[dict[str, str]]:
+    """The lines of the log with that value. nginx writes them after the answer."""
+    deadline = time.monotonic() + 30
+    while True:
+        lines = [json.loads(line) for line in (front.folder / "access.log").read_text().splitlines()]
+        found = [line for line in lines if line[name] == value]
+        if len(found) >= count:
+            return found
+        assert time.monotonic() < deadline, value
+        time.sleep(0.05)
+
+
 def test_a_line_of_the_log_has_the_id_of_the_stamp_and_no_query(
     https: requests.Session, front: SimpleNamespace
 ) -> None:
     got = https.get(f"https://{PAGES}/web?secret=1").json()
-    lines = [json.loads(line) for line in (front.folder / "access.log").read_text().splitlines()]
-    (line,) = [each for each in lines if each["request"] == got["headers"]["X-Request-Stamp"].split()[1]]
+    (line,) = _logged(front, "request", got["headers"]["X-Request-Stamp"].split()[1])
     assert (line["path"], line["status"], line["client"]) == ("/web", "200", "127.0.0.1")
-    assert "secret" not in str(lines)
+    assert "secret" not in (front.folder / "access.log").read_text()
 
 
 @pytest.mark.parametrize("written", ["1234", "%C3%91%20a%2Fb%2F%2Fc%3Fd", "a/"])
@@ -240,8 +254,7 @@ def test_a_question_about_a_person_is_public_and_passed_on_as_it_was_sent(
 ) -> None:
     got = https.get(f"https://{WEBHOOKS}{PATH}{written}?format=dynamic").json()
     assert (got["server"], got["path"]) == ("odoo", f"{PATH}{written}?format=dynamic")
-    lines = [json.loads(line) for line in (front.folder / "access.log").read_text().splitlines()]
-    (line,) = [each for each in lines if each["request"] == got["headers"]["X-Request-Stamp"].split()[1]]
+    (line,) = _logged(front, "request", got["headers"]["X-Request-Stamp"].split()[1])
     assert line["path"] == PATH
     assert https.get(f"https://{WEBHOOKS}{PATH}").status_code == 404
 
@@ -316,3 +329,97 @@ def test_files_of_odoos_own_limit_pass(front: SimpleNamespace, size: int, status
 def test_the_own_network_has_the_rest(front: SimpleNamespace) -> None:
     for path in ("/api/v1/contacts/", "/api/v1/audit", "/metrics"):
         assert requests.get(f"{front.own}{path}", timeout=30).json()["server"] == "api"
+
+
+def _request_ids(answer: requests.Response) -> list[str]:
+    return answer.raw.headers.getlist("X-Request-Id")
+
+
+def test_what_a_server_answers_has_its_request_id_once(https: requests.Session, front: SimpleNamespace) -> None:
+    for method, path in (("POST", f"{WEBHOOKS}{HOOK}"), ("GET", f"{PAGES}/web/login")):
+        sent = {"X-Answer-With": "5bf9", "X-Request-Id": "req-7"}
+        answer = https.request(method, f"https://{path}", headers=sent)
+        assert (answer.status_code, _request_ids(answer)) == (200, ["5bf9"])
+        assert answer.json()["headers"]["X-Request-Id"] == "req-7", "it is passed on, and the server decides"
+    assert [line["path"] for line in _logged(front, "answered", "5bf9", 2)] == [HOOK, "/web/login"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        (None, "nginx's"),
+        ("req-7", "req-7"),
+        ("x" * 128, "x" * 128),
+        *((odd, "nginx's") for odd in ("a b", "x" * 129, "mck_abcdefgh-secret", "<x>", "-a", "ñ".encode())),
+    ],
+)
+def test_what_nginx_answers_itself_has_a_request_id(
+    https: requests.Session, front: SimpleNamespace, sent: str | bytes | None, answered: str
+) -> None:
+    headers = {} if sent is None else {"X-Request-Id": sent}
+    large = b"x" * (2**20 + 1)
+    refused = [
+        (404, https.get(f"https://{WEBHOOKS}/nothing", headers=headers)),
+        (404, https.post(f"https://{WEBHOOKS}/api/v1/manychat/nothing", headers=headers)),
+        (404, https.get(f"https://{PAGES}/web/database/manager", headers=headers)),
+        (403, https.post(f"https://{PAGES}/jsonrpc", json={}, headers=headers)),
+        (413, https.post(f"https://{WEBHOOKS}{HOOK}", data=large, headers=headers)),
+        (413, https.post(f"https://{WEBHOOKS}{PATH}1", data=large, headers=headers)),
+    ]
+    for status, answer in refused:
+        assert answer.status_code == status, answer.url
+        [found] = _request_ids(answer)
+        assert found == (_logged(front, "answered", found)[0]["request"] if answered == "nginx's" else answered)
+
+
+def test_a_sign_in_that_is_tried_too_often_has_a_request_id(https: requests.Session) -> None:
+    answers = [https.post(f"https://{PAGES}/web/login", json={}) for _ in range(30)]
+    ids = [_request_ids(answer) for answer in answers if answer.status_code == 429]
+    assert ids
+    assert all(len(each) == 1 and re.fullmatch("[0-9a-f]{32}", each[0]) for each in ids)
+
+
+def test_while_both_servers_are_away_an_answer_has_a_request_id(tmp_path: Path) -> None:
+    nobody = f"127.0.0.1:{ports.choose()}"
+    for address in nginx(tmp_path, "fail-over", inside(nobody, nobody, nobody)):
+        for path, status in ((HOOK, 503), (f"{PATH}1", 503), ("/api/v1/reports/health", 503), ("/web/login", 502)):
+            answer = requests.post(address + path, json={}, timeout=30, headers={"X-Request-Id": "req-7"})
+            assert (answer.status_code, _request_ids(answer)) == (status, ["req-7"])
+            [made] = _request_ids(requests.post(address + path, json={}, timeout=30))
+            assert re.fullmatch("[0-9a-f]{32}", made)
+
+
+def test_what_nginx_answers_for_a_server_has_that_ones_request_id(tmp_path: Path) -> None:
+    """It leads to the line of that server's log."""
+
+    class Failing(_Echo):
+        def _answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(503)
+            self.send_header("X-Request-Id", "of-the-server")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST = _answer  # noqa: N815
+
+    with _echo("odoo", Failing) as odoo:
+        for address in nginx(tmp_path, "fail-over", inside(odoo, odoo, odoo)):
+            answer = requests.post(address + HOOK, json={}, timeout=30)
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            assert _request_ids(answer) == ["of-the-server"]
+
+
+def test_a_server_that_does_not_answer_in_time_has_a_request_id(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        name = "{}:{}".format(*silent.getsockname())
+        fill_in(tmp_path, "fail-over", {**inside(name, name, name), "LISTEN": f"127.0.0.1:{(port := ports.choose())}"})
+        (tmp_path / "snippets").mkdir()
+        for snippet in (CONFIGURATION / "snippets").iterdir():
+            quick = re.sub(r"proxy_read_timeout \d+s", "proxy_read_timeout 1s", snippet.read_text())
+            (tmp_path / "snippets" / snippet.name).write_text(quick)
+        for address in serving(tmp_path, [port]):
+            for path, status in ((HOOK, 503), ("/web", 504)):
+                answer = requests.post(address + path, json={}, timeout=30)
+                assert answer.status_code == status
+                [made] = _request_ids(answer)
+                assert re.fullmatch("[0-9a-f]{32}", made)

@@ -91,3 +91,35 @@ def test_a_comparison_gives_sql_what_it_lacks_and_deletes_nothing_that_odoo_has(
     command(world, "reconcile", "--from-odoo")
     assert (of(world, chat)["stage"], of(world, chat)["status"]) == (STAGES[17], "open")
     assert differing(world, chat) == []
+
+
+def test_moves_from_before_decisions_are_added_to_the_history_once(world: World, chat: Chat) -> None:
+    """SQL forgets what users did, and Odoo takes it for what was done before decisions were recorded."""
+    world.settled(chat.enters(17))
+    lead = chat.lead["id"]
+    world.odoo("crm.lead", "write", [lead], {"stage_id": stage_id(world, 20)})
+    world.odoo("crm.lead", "action_set_lost", [lead])
+    world.odoo("crm.lead", "action_unarchive", [lead])
+    world.odoo("crm.lead", "write", [lead], {"stage_id": stage_id(world, 26)})
+    world.eventually(lambda: len(moves(world, chat)) == 5)
+    whole = [(start, end, by if end else "other", status) for start, end, by, status in moves(world, chat)]
+    with world._store.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM opportunity_stages WHERE moved_by <> 'chat'")
+    parameter = "miasalud_crm.decisions_since"
+    since = world.odoo("ir.config_parameter", "get_param", parameter)
+    assert since
+    command(world, "reconcile", "--from-odoo")
+    assert len(moves(world, chat)) == 1  # they were decisions
+    world.odoo("ir.config_parameter", "set_param", parameter, "2100-01-01 00:00:00")
+    try:
+        for _ in range(2):
+            command(world, "reconcile", "--from-odoo")
+            by_moment = world.sql(
+                "SELECT s.* FROM opportunity_stages s JOIN opportunities o ON o.id = s.opportunity_id"
+                " WHERE o.manychat_id = :id ORDER BY s.event_at, s.id",
+                id=chat.manychat_id,
+            )
+            found = [(row["stage_from"], row["stage_to"], row["moved_by"], row["status"]) for row in by_moment]
+            assert found == whole
+    finally:
+        world.odoo("ir.config_parameter", "set_param", parameter, since)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -79,7 +80,7 @@ def test_both_refuse_the_key_of_the_webhooks_in_the_same_words(world: World) -> 
 def test_what_a_user_of_odoo_decides_both_answer_alike(world: World, chat: Chat, key: str) -> None:
     """Moved, given to a salesperson, won, lost: in words, in a text of the stage, and for a merged person."""
     other = world.chat()
-    world.settled(chat.enters(17, medical_advisor_id=4711), other.enters(18))
+    world.settled(chat.enters(17, medical_advisor_id=4711), other.enters(18, medical_advisor_id=4713))
     rows = world.odoo("manychat.stage.map", "search_read", [], fields=["stage_id"])
     texts = {"answer_text": "{stage}: {salesperson}.\n\n{decided_on}\n\n{medical_advisor}"}
     world.odoo("manychat.stage.map", "write", [row["id"] for row in rows], texts)
@@ -96,24 +97,53 @@ def test_what_a_user_of_odoo_decides_both_answer_alike(world: World, chat: Chat,
     assert said["salesperson"]
     world.odoo("crm.lead", "action_set_won", [lead])
     _agree(world, key, chat.manychat_id, {"opportunity": "won"})
+    # Odoo 19 lets no won opportunity be lost.
+    world.odoo("crm.lead", "write", [lead], {"stage_id": stage})
     world.odoo("crm.lead", "action_set_lost", [lead])
     _agree(world, key, chat.manychat_id, {"opportunity": "lost"})
     world.odoo("crm.lead", "action_unarchive", [lead])
+    _agree(world, key, chat.manychat_id, {"opportunity": "open"})
+    world.odoo("crm.lead", "action_set_won", [lead])
+    # Odoo keeps the one that is further in the pipeline.
     world.odoo("crm.lead", "merge_opportunity", [lead, other.lead["id"]])
-    # Its stage was a won one when it was lost.
-    _agree(world, key, chat.manychat_id, {"opportunity": "won"})
+    assert world.odoo("crm.lead", "search", [["id", "in", [lead, other.lead["id"]]]]) == [lead]
+    (survivor,) = world.odoo("crm.lead", "read", [lead], fields=["active", "stage_id"])
+    (kept,) = world.odoo("crm.stage", "read", [survivor["stage_id"][0]], fields=["is_won"])
+    assert (survivor["active"], kept["is_won"]) == (True, True)
+    for person in (chat, other):
+        is_survivor = person is chat
+        said = _agree(world, key, person.manychat_id, {"opportunity": "won", "medical_advisor": "Dra. Ruiz"})
+        assert said["odoo_stage"] == survivor["stage_id"][1]
+        assert said["decided_at"]
+        (row,) = world.sql("SELECT * FROM opportunities WHERE manychat_id = :id", id=person.manychat_id)
+        assert (row["lead_id"], row["status"], row["merged_into"]) == (lead, "won", None if is_survivor else lead)
+    # A user gives it to another medical adviser; then to none.
+    second = world.odoo("manychat.advisor", "create", {"external_id": 4712, "role": "medical", "name": "Dr. Gómez"})
+    for value, name in ((second, "Dr. Gómez"), (False, None)):
+        world.odoo("crm.lead", "write", [lead], {"manychat_medical_advisor_id": value})
+        for person in (chat, other):
+            world.eventually(partial(_names, world, key, person, name))
+            _agree(world, key, person.manychat_id, {"opportunity": "won", "medical_advisor": name})
+
+
+def _names(world: World, key: str, person: Chat, advisor: str | None) -> bool:
+    """Whether the API names the medical adviser, as Odoo does at once. Names reach SQL with a bridge's heartbeat."""
+    return bool(ask(world.stack.api_url, person.manychat_id, key).json()["medical_advisor"] == advisor)
 
 
 def _agree(world: World, key: str, manychat_id: str, expected: dict[str, Any]) -> dict[str, Any]:
     """What both servers say of the person, as soon as they say the same."""
     servers = (world.stack.odoo_url, world.stack.api_url)
 
-    def answers() -> dict[str, Any]:
-        odoo, api = (_without_own(ask(server, manychat_id, key)) for server in servers)
-        block, same = (ask(server, manychat_id, key, "?format=dynamic&channel=whatsapp").json() for server in servers)
-        return odoo if odoo == api and block == same else {}
+    def answers() -> list[list[Any]]:
+        plain = [_without_own(ask(server, manychat_id, key)) for server in servers]
+        return [plain, [ask(server, manychat_id, key, "?format=dynamic&channel=whatsapp").json() for server in servers]]
 
-    said = world.eventually(answers)
+    deadline = time.monotonic() + 30
+    while (seen := answers()) and any(odoo != api for odoo, api in seen):
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.05)
+    said: dict[str, Any] = seen[0][0]
     assert {name: said[name] for name in expected} == expected
     return said
 
@@ -156,3 +186,23 @@ def test_odoo_frozen_every_answer_comes_before_manychat_gives_up(
 
 def _without_own(answer: requests.Response) -> dict[str, Any]:
     return {name: value for name, value in answer.json().items() if name not in OWN}
+
+
+def test_odoo_and_the_api_frozen_the_bot_gets_an_error_before_manychat_gives_up(
+    world: World, chat: Chat, key: str, front: str
+) -> None:
+    """The bot then takes its own way for an error. It never waits for an answer that does not come."""
+    world.settled(chat.enters(17))
+    frozen = ("odoo", "api")
+    for program in frozen:
+        world.stack.programs.signal_program(program, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        answer = ask(front, chat.manychat_id, key)
+        seconds = time.monotonic() - started
+    finally:
+        for program in frozen:
+            world.stack.programs.signal_program(program, signal.SIGCONT)
+    assert (answer.status_code, answer.json()["status"]) == (503, "error"), answer.text
+    assert seconds < PATIENCE_OF_MANYCHAT
+    world.eventually(lambda: ask(front, chat.manychat_id, key).status_code == 200)

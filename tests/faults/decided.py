@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
+from itertools import zip_longest
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,12 +57,14 @@ class Decisions:
 
     :ivar by_id: events of type ``decision``, by id
     :ivar deleted: ManyChat ids of deleted opportunities
+    :ivar gone: these opportunities
     :ivar merged: opportunities that others were merged into
     """
 
     def __init__(self, events: Collection[Any]) -> None:
         self.by_id = {row.event_id: row for row in events if row.type == "decision"}
         self.deleted = {row.manychat_id for row in self.by_id.values() if "deleted" in row.payload["decided"]}
+        self.gone = {row.payload["state"]["lead_id"] for row in self.of("deleted")}
         self.merged = {row.lead_id for row in self.by_id.values() if "merged" in row.payload["decided"]}
 
     def of(self, *kinds: str) -> list[Any]:
@@ -88,22 +91,22 @@ def lost(decisions: Decisions, engine: sa.Engine, system: System) -> Iterator[st
 def out_of_order(decisions: Decisions, engine: sa.Engine, system: System) -> Iterator[str]:
     """People of whom SQL does not tell the same moves by users as Odoo's chatter, in the same order."""
     statement = """
-        SELECT s.lead_id, s.event_id, s.stage_to, s.user_id FROM opportunity_stages s
-         WHERE s.moved_by = 'person' AND s.stage_to IS NOT NULL
+        SELECT s.lead_id, s.stage_from, s.stage_to, s.user_id, s.event_id FROM opportunity_stages s
+         WHERE s.moved_by = 'person' AND s.stage_to IS NOT NULL AND (s.stage_from IS NULL OR s.stage_from <> s.stage_to)
          ORDER BY s.event_at, s.id
     """
-    # A lost opportunity is in no stage in SQL, and keeps its stage in the chatter: so only where a move leads counts.
-    moved = {row.event_id for row in decisions.of("stage")}
-    in_sql, in_odoo = defaultdict(list), defaultdict(list)
+    in_sql, in_odoo, moved = defaultdict(list), defaultdict(list), {row.event_id for row in decisions.of("stage")}
     for row in _sql(engine, statement):
         if row.event_id in moved:
-            in_sql[row.lead_id].append((row.stage_to, row.user_id))
+            in_sql[row.lead_id].append((row.stage_from, row.stage_to, row.user_id))
     for row in system.database_rows(_MOVES, [*system.users.values()]):
-        in_odoo[row.lead_id].append((row.after, row.create_uid))
+        in_odoo[row.lead_id].append((row.before, row.after, row.create_uid))
     # A merged opportunity takes over the chatter of the others, and tells its moves to SQL once for each person.
     there = {row.lead_id for row in opportunities(system).values()} - decisions.merged
     for lead in sorted(there):
-        if in_sql[lead] != in_odoo[lead]:
+        # A lost opportunity that is won at once leaves no stage in SQL. The chatter has the one before the loss.
+        moves = zip_longest(in_sql[lead], in_odoo[lead], fillvalue=())
+        if any(told not in (made, (None, *made[1:])) for told, made in moves):
             yield f"opportunity {lead}: moves by users are {in_sql[lead]} in SQL, {in_odoo[lead]} in Odoo"
 
 

@@ -198,8 +198,10 @@ class Truth:
                 if (event.state, event.code) != ("failed", row.error_code):
                     verdict.other.append(f"{event_id}: {row.error_code} in SQL, {event.state} {event.code} in Odoo")
             elif (row.outcome, "done") != (event.outcome, event.state) or event.lead_id not in (
-                # A deleted opportunity is no event's any more, and that of a merged one are the survivor's.
-                {None, row.lead_id} if event.manychat_id in decisions.deleted else {row.lead_id, *decisions.merged}
+                # A deleted opportunity is no event's any more, and those of a merged one are the survivor's. The
+                # person's next event has created another one.
+                ({row.lead_id, *decisions.merged} - decisions.gone)
+                | ({None} if event.manychat_id in decisions.deleted else set())
             ):
                 found = (event.outcome, event.lead_id, event.state)
                 verdict.other.append(f"{event_id}: {row.outcome} {row.lead_id} in SQL, {found} in Odoo")

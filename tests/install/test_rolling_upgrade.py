@@ -6,6 +6,7 @@ next one. The order of docs/containers.md is among the pairs: addon, tables, bri
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,14 +26,29 @@ from deploy.local.ports import HOST
 from .conftest import database_name
 from .releases import Release, Sender, answers, freeze, stop, thaw, wait
 
-#: The last commit of release 0.4.0.
-RELEASE_BEFORE = "5621843"
+#: The last commit of release 0.6.0. It knows nothing of what users decide.
+RELEASE_BEFORE = "c7b8e04"
 pytestmark = pytest.mark.timeout(1200, func_only=False)
 
 KEYS = """
 keys = env["manychat.api.key"]
 print("KEYS", keys._generate("Rolling"), keys._generate_bridge_key("Rolling"))
 env.cr.commit()
+"""
+#: Whom a user moves, and whereto.
+DECIDED, DECIDED_STAGE = "MC-ROLL-1", 25
+DECIDE = """
+lead = env["crm.lead"].search([("x_manychat_id", "=", "{person}")])
+row = env["manychat.stage.map"].search([("manychat_stage_id", "=", {stage})])
+lead.with_user(env.ref("base.user_admin")).stage_id = row.stage_id
+env.cr.commit()
+[decision] = env["manychat.event"].search([("type", "=", "decision"), ("manychat_id", "=", "{person}")])
+print("SEEN", json.dumps(decision.event_id))
+"""
+LOOK_AT_BRIDGE = """
+rule = env.ref("miasalud_crm.manychat_event_rule_builder").domain_force
+[step] = [each for each in env["manychat.setup"].checklist() if each["name"] == "bridge"]
+print("SEEN " + json.dumps([step["state"], step["text"], rule]))
 """
 
 
@@ -75,6 +91,16 @@ class System:
     def _ids(self, database: str, query: str) -> set[str]:
         with self.odoo.cluster.connect(database) as connection:
             return {row[0] for row in connection.execute(query)}
+
+    def ask_odoo(self, script: str) -> Any:
+        """What a script prints in the shell of this release's Odoo."""
+        shell = ["shell", "-c", self.configurations["now"], "-d", self.database, "--no-http", "--log-level=warn"]
+        printed = self.now.run_odoo(*shell, script="import json\n" + script)
+        return json.loads(next(line for line in printed.splitlines() if line.startswith("SEEN "))[5:])
+
+    def is_on_the_queue(self, event_id: str) -> bool:
+        query = f"SELECT event_id FROM manychat_event WHERE state = 'queued' AND event_id = '{event_id}'"
+        return bool(self._ids(self.database, query))
 
     def alter_tables_as_a_later_release(self) -> None:
         """This release may add little to the tables. Here each one gets what a migration may add."""
@@ -188,7 +214,33 @@ def test_the_bridge_of_the_release_before_works_with_this_releases_addon(system:
     system.sent_events_are_applied()
 
 
-def test_this_release_takes_over_and_nothing_was_lost_doubled_or_dead_lettered(system: System) -> None:
+@pytest.fixture(scope="module")
+def decision(system: System) -> str:
+    """What a user decides while only a bridge of the release before runs."""
+    system.quiet()
+    # To a stage that no event names. The events' own dates are earlier.
+    decided = str(system.ask_odoo(DECIDE.format(person=DECIDED, stage=DECIDED_STAGE)))
+    wait(lambda: system.is_on_the_queue(decided), "the decision is on its queue")
+    system.sender.go_on()
+    return decided
+
+
+def test_a_decision_waits_for_a_bridge_that_knows_it_and_users_see_that(system: System, decision: str) -> None:
+    system.sent_events_are_applied()
+    # That bridge also looks for what queues have lost.
+    with system.odoo.cluster.connect(system.database) as connection:
+        connection.execute("UPDATE manychat_event SET queued_at = queued_at - interval '1 day' WHERE state = 'queued'")
+    searched = system.before.bridge("reconcile", "--older-than", "0s")
+    assert "Traceback" not in searched.stderr, searched.stderr
+    assert system.is_on_the_queue(decision)
+    state, text, rule = system.ask_odoo(LOOK_AT_BRIDGE)
+    assert state == "warning"
+    assert "(version 0.6.0)" in text
+    assert "none is lost" in text
+    assert "('type', '!=', 'decision')" in rule  # of bot builders
+
+
+def test_this_release_takes_over_and_nothing_was_lost_doubled_or_dead_lettered(system: System, decision: str) -> None:
     system.parts["bridge"] = system.now.start_bridge("run")
     stop(system.parts["bridge before"])
     stop(system.parts["api"])
@@ -196,13 +248,14 @@ def test_this_release_takes_over_and_nothing_was_lost_doubled_or_dead_lettered(s
     wait(lambda: answers(system.api_port, "/health"), "the API")
     system.sent_events_are_applied()
     system.quiet()
+    wait(lambda: {decision} <= system.done_in_odoo() & system.done_in_sql(), "the decision")
 
     assert system.sender.refused == []
     with system.odoo.cluster.connect(system.store.url.database) as connection:
         assert connection.execute("SELECT * FROM dead_letters").fetchall() == []
         outcomes = dict(connection.execute("SELECT outcome, count(*) FROM audit GROUP BY outcome").fetchall())
     assert not outcomes.keys() & {"dead_lettered", "discarded"}
-    assert sum(outcomes.values()) == len(system.sender.accepted)
+    assert sum(outcomes.values()) == len(system.sender.accepted) + 1  # and the decision
     with system.odoo.cluster.connect(system.database) as connection:
         query = (
             "SELECT lead.x_manychat_id, map.manychat_stage_id FROM crm_lead lead "
@@ -210,4 +263,21 @@ def test_this_release_takes_over_and_nothing_was_lost_doubled_or_dead_lettered(s
         )
         rows = connection.execute(query).fetchall()
     assert len(rows) == len(system.sender.newest)
-    assert dict(rows) == system.sender.newest
+    assert dict(rows) == system.sender.newest | {DECIDED: DECIDED_STAGE}
+
+
+def test_a_back_fill_brings_sql_what_is_in_odoo(system: System) -> None:
+    """The tables had rows of the release before, of which no decision tells."""
+    done = system.now.bridge("reconcile", "--from-odoo")
+    assert done.returncode == 0, done.stderr
+    with system.odoo.cluster.connect(system.store.url.database) as connection:
+        query = "SELECT manychat_id, lead_id, stage_id, status FROM opportunities WHERE odoo_as_of IS NOT NULL"
+        in_sql = sorted(connection.execute(query).fetchall())
+    with system.odoo.cluster.connect(system.database) as connection:
+        query = (
+            "SELECT manychat_id, lead.id, stage_id, 'open' FROM manychat_identity identity "
+            "JOIN crm_lead lead ON lead.id = identity.lead_id"
+        )
+        in_odoo = sorted(connection.execute(query).fetchall())
+    assert in_sql == in_odoo
+    assert len(in_sql) == len(system.sender.newest)

@@ -13,8 +13,10 @@ from deploy.local.paths import ROOT
 from deploy.local.supervision import own_environment
 
 from .conftest import database_name
-from .test_rolling_upgrade import RELEASE_BEFORE
 from .test_upgrade import EVENTS, seen
+
+#: The last commit of release 0.4.0.
+RELEASE_BEFORE = "5621843"
 
 #: As an operator, a sales manager and the bots left it.
 FILL = """

@@ -20,9 +20,9 @@ from deploy.local import os_packages
 from deploy.local.paths import ROOT
 from deploy.local.say import say, step
 from deploy.local.stack import ADDON, Stack
-from tests import manychat_lists
 from tests.browser.odoo_page import OdooPage
 from tests.browser.people import SPANISH, ensure_languages, signed_in
+from tests.manychat_stand_in import asked_by_odoo
 from tests.world import World
 
 from . import invented
@@ -91,16 +91,25 @@ def failed_event(odoo: OdooPage, world: World) -> None:
 
 
 def tell_manychat(odoo: OdooPage, world: World) -> None:
-    """The account's lists are a stand-in's; what is chosen is one field and one tag."""
-    with manychat_lists.running(world):
-        odoo.open(f"{ADDON}.manychat_write_back_action")
+    """On, with two fields, a tag and a flow of an account that a stand-in has."""
+    with asked_by_odoo(world.stack) as stand_in:
+        stand_in.fields = {11: "Etapa CRM", 12: "Asesor CRM", 13: "Estado CRM"}
+        stand_in.tags = {21: "Ganada", 22: "Perdida"}
+        stand_in.flows = {"content1": "Cotización lista", "content2": "Bienvenida"}
         world.odoo("manychat.write.back", "action_refresh", [_write_back(world)])
-    items = world.odoo("manychat.account.item", "search_read", [], fields=["name", "kind"])
+        _choose(world)
+        invented.bridge_that_writes(world)
+        odoo.open(f"{ADDON}.manychat_write_back_action")
+
+
+def _choose(world: World) -> None:
+    items = world.odoo("manychat.account.item", "search_read", [], fields=["name"])
     ids = {item["name"]: item["id"] for item in items}
-    chosen = {"stage_field_id": "Etapa CRM", "salesperson_field_id": "Asesor", "won_tag_id": "Ganada"}
+    chosen = {"stage_field_id": "Etapa CRM", "salesperson_field_id": "Asesor CRM", "won_tag_id": "Ganada"}
     values = {field: ids[name] for field, name in chosen.items()}
     world.odoo("manychat.write.back", "write", [_write_back(world)], values | {"enabled": True})
-    odoo.open(f"{ADDON}.manychat_write_back_action")
+    row = world.odoo("manychat.stage.map", "search", [["manychat_stage_id", "=", 25]])
+    world.odoo("manychat.stage.map", "write", row, {"flow_id": ids["Cotización lista"]})
 
 
 def _write_back(world: World) -> int:
@@ -136,7 +145,7 @@ SHOTS = [
     Shot("funnel_phone", action("manychat_funnel_action"), phone=True),
     Shot("settings", action("manychat_settings_action"), size=(1280, 900)),
     Shot("keys", action("manychat_api_key_action"), role="administrator", size=(1280, 460)),
-    Shot("tell_manychat", tell_manychat, role="administrator", size=(1280, 760)),
+    Shot("tell_manychat", tell_manychat, role="administrator", size=(1280, 860)),
     Shot("tell_manychat_es_phone", tell_manychat, role="administrator", language=SPANISH, phone=True),
     Shot("refused_by_manychat", refused_by_manychat, size=(1280, 760)),
     Shot("refused_by_manychat_es_phone", refused_by_manychat, language=SPANISH, phone=True),

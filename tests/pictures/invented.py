@@ -63,8 +63,16 @@ def refusal(world: World, manychat_id: str) -> None:
     """Reports, as a bridge does, that ManyChat refused to start a flow for this person."""
     refused = {"manychat_id": manychat_id, "event_id": "e1", "code": "window_closed", "message": ""}
     refused["at"] = datetime.now(timezone.utc).isoformat()
-    bridge = Odoo(world.stack.odoo_url, world.stack.database, "manychat_bridge", world.stack.bridge_key)
-    bridge._call("crm.lead", "manychat_record_write_back", results=[refused])
+    _bridge(world)._call("crm.lead", "manychat_record_write_back", results=[refused])
+
+
+def bridge_that_writes(world: World) -> None:
+    """Reports a second bridge: the running one has no token."""
+    _bridge(world).heartbeat("bridge-2/1", "1", write_back="ready")
+
+
+def _bridge(world: World) -> Odoo:
+    return Odoo(world.stack.odoo_url, world.stack.database, "manychat_bridge", world.stack.bridge_key)
 
 
 def _conversation(number: int, draw: random.Random) -> Iterator[tuple[datetime, dict[str, Any]]]:

@@ -161,6 +161,8 @@ def decision(
         **more,
         "state": state(minute, stage_id, **fields),
     }
+    if payload["by"] == "person" and payload["decided"] != ["answered"]:
+        payload["state"].setdefault("decided_at", payload["state"]["as_of"])
     moment = NOON + timedelta(minutes=minute)
     return accept(EventType.DECISION, payload, received_at=moment, source="odoo", idempotency_key=str(minute))
 
@@ -172,4 +174,6 @@ PURGES = (
     retention.delete_resolved,
     retention.delete_discarded,
     retention.delete_refusals,
+    retention.delete_flows,
+    retention.delete_echoes,
 )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bridge.results import Done, Failure
-from bridge.store import audit, dead_letters, erasure, notices, schema
+from bridge.store import audit, dead_letters, erasure, history, notices, schema
 from bridge.store.dead_letters import DeadLetter, Filter
 from bridge.store.engine import in_transaction
 from bridge.store.notices import Notice
@@ -47,6 +47,24 @@ def test_an_attempt_is_counted_before_it_is_made(store: Store) -> None:
     assert (row.attempts, row.outcome) == (2, None)
     assert json.loads(row.payload) == event.payload.canonical()
     assert (row.occurred_at, row.received_at, row.enqueued_at) == (NOON, NOON, NOON)
+
+
+def test_a_trace_that_the_sender_named_is_kept_and_finds_its_events(store: Store) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    named = [replace(contact(minute), traceparent=f"00-{trace}-00f067aa0ba902b{minute}-01") for minute in (1, 2)]
+    own = contact(3)
+    store.run(audit.begin, [taken(event) for event in (*named, own)])
+    assert store.run(history.events_of_trace, trace) == [event.id for event in named]
+    assert store.run(history.events_of_trace, own.id[:32]) == []
+    # It follows from the event's id, and takes no room.
+    assert {row.event_id: row.traceparent for row in store.rows("audit")} == {
+        named[0].id: named[0].traceparent,
+        named[1].id: named[1].traceparent,
+        own.id: None,
+    }
+    # What the person said goes; the trace says nothing of a person.
+    store.run(erasure.erase, "MC1")
+    assert len(store.run(history.events_of_trace, trace)) == 2
 
 
 def test_warnings_and_unknown_fields_are_kept_until_the_payload_goes(store: Store) -> None:

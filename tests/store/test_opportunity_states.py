@@ -18,6 +18,8 @@ from bridge.store import opportunities, opportunity_states
 
 from .conftest import NOON, STAGES, Store, decision, opportunity, state
 
+MINUTE = timedelta(minutes=1)
+
 
 def told(minute: float, stage_id: int = 1, **fields: Any) -> OpportunityState:
     found = read_state(state(minute, stage_id, **fields))
@@ -72,12 +74,14 @@ def test_the_persons_first_event_completes_the_rows_of_a_decision(store: Store) 
 def test_every_order_of_arrival_ends_in_the_same_row(store: Store) -> None:
     def made(person: str) -> list[Any]:
         chat = opportunity(1, person)
+        last = {"status": "won", "decided_at": state(4)["as_of"]}
+        by_automation = decision(5, 3, person, before=None, decided=["restored", "won"], by="automation", **last)
         return [
             (finish, chat, moved(1, None, 1)),
             (decide, decision(2, 2, person, before=1)),
             (decide, decision(3, 2, person, decided=["salesperson"], salesperson_id=5, salesperson="Eva")),
             (decide, decision(4, 2, person, before=2, decided=["lost"], status="lost", lost_reason="Precio")),
-            (decide, decision(5, 3, person, before=None, decided=["restored", "won"], by="automation", status="won")),
+            (decide, by_automation),
         ]
 
     ends = set()
@@ -264,4 +268,84 @@ def test_what_cannot_be_read_of_a_state_is_left_out(store: Store) -> None:
     found = read_state({**state(1), "team": "x" * 300, "salesperson": "None", "team_id": False, "later": 1})
     assert found
     assert (found.team, found.salesperson, found.team_id, found.stage) == ("x" * 256, None, None, "Nuevo")
-    assert read_state(False) is read_state({"lead_id": 7, "status": "open"}) is read_state({**state(1), "status": 1})
+    assert read_state(False) is read_state({"lead_id": 7, "status": "open"}) is read_state({**state(1), "lead_id": 0})
+
+
+@pytest.mark.parametrize("revenue", [10**16 - 2, -(10**16) + 2, 0, -0.005, 1e-320, 10**16, "NaN", "x", None, True])
+def test_any_amount_is_written_or_left_out(store: Store, revenue: Any) -> None:
+    event = decision(1, decided=["revenue"], expected_revenue=revenue)
+    decide(store, event)
+
+    [row] = store.rows("opportunities")
+    told_of = opportunity_states.columns_of(event.payload.state)["expected_revenue"]  # type: ignore[attr-defined]
+    assert (None if row.expected_revenue is None else float(row.expected_revenue)) == told_of
+    assert (told_of is None) == (revenue is True or revenue in (10**16, "NaN", "x", None))
+
+
+@pytest.mark.parametrize("text", ["x" * 300, "😀" * 300, "a\ud83d", "A\x00B", "\u202eليلى", '~"\\\n~t', "'; --"])
+def test_any_text_fits_into_its_column(store: Store, text: str) -> None:
+    names = dict.fromkeys(("stage", "salesperson", "team", "currency", "manychat_stage", "lost_reason"), text)
+    decide(store, decision(1, status="lost", decided=["lost"], **names), decision(2, manychat_id="MC2"))
+
+    first, second = store.rows("opportunities")
+    assert first.stage == first.team == first.salesperson
+    assert first.stage[:1] == text[:1]
+    assert first.stage.startswith(first.currency)
+    assert second.stage == STAGES[2]
+
+
+def test_what_a_newer_addon_adds_to_a_decision_does_not_keep_the_rest_out(store: Store) -> None:
+    decide(store, decision(1, 2, decided=["stage", "snoozed"], by="portal", status="asleep"))
+    decide(store, decision(2, 3, decided=["snoozed"], by="person", status="won", salesperson="Laura"))
+
+    [row] = store.rows("opportunities")
+    assert (row.stage, row.status, row.salesperson, row.decided_at) == ("Ganado", "won", "Laura", NOON + 2 * MINUTE)
+    assert history(store) == [("Nuevo", "Cotización", "other", None)]
+
+
+def test_a_conversation_that_was_moved_by_hand_ends_with_its_new_opportunity_in_any_order(store: Store) -> None:
+    """Also with states that come by an answer, and with the older opportunity's own changes."""
+    a, b = {"lead_id": 7, "team": "A"}, {"lead_id": 8, "team": "B"}
+    for n, order in enumerate(itertools.permutations(range(4))):
+        person = f"MC{n}"
+        steps: list[tuple[Any, ...]] = [
+            (finish, opportunity(1, person), moved(1, None, 1, **a)),
+            (decide, decision(2, 2, person, before=1, **a)),
+            (decide, decision(3, 3, person, before=2, **b)),
+            (decide, decision(4, 3, person, before=3, decided=["salesperson"], salesperson="Eva", **b)),
+        ]
+        for index in order:
+            work, *arguments = steps[index]
+            work(store, *arguments)
+        [row] = store.rows("opportunities", manychat_id=person)
+        assert (row.lead_id, row.team, row.stage, row.salesperson) == (8, "B", "Ganado", "Eva"), order
+        moves = sorted(store.rows("opportunity_stages", opportunity_id=row.id), key=lambda move: move.event_at)
+        assert [(move.lead_id, move.stage_from, move.stage_to) for move in moves] == [
+            (7, None, "Nuevo"),
+            (7, "Nuevo", "Cotización"),
+            (8, "Cotización", "Ganado"),
+        ], order
+
+
+def test_a_persons_history_goes_on_where_the_opportunity_that_was_merged_away_was(store: Store) -> None:
+    decide(store, decision(1, 1, before=None, decided=["stage"]))
+    decide(store, decision(2, 3, before=1, decided=["merged"], status="won", lead_id=9, merged_into=9))
+    decide(store, decision(3, 3, before=3, decided=["deleted"], status="deleted", lead_id=9))
+
+    assert history(store) == [
+        (None, "Nuevo", "person", "open"),
+        ("Nuevo", "Ganado", "person", "won"),
+        ("Ganado", None, "person", "deleted"),
+    ]
+
+
+def test_the_medical_adviser_is_odoos_also_after_another_event_of_the_chat(store: Store) -> None:
+    finish(store, opportunity(1, medical_advisor_id=101), moved(1, None, 1, medical_advisor_id=101))
+    decide(store, decision(2, 1, decided=["advisor"], medical_advisor_id=102))
+    finish(store, opportunity(3, medical_advisor_id=101), moved(3, 1, 2, odoo=3, medical_advisor_id=102))
+
+    [row] = store.rows("opportunities")
+    assert row.medical_advisor_id == 102
+    assert {(advisor.id, advisor.role) for advisor in store.rows("advisors")} == {(101, "medical"), (102, "medical")}
+    decide(store, decision(4, 1, decided=["advisor"]))
+    assert store.rows("opportunities")[0].medical_advisor_id is None

@@ -16,14 +16,20 @@ from bridge.errors import ConfigurationError, UnfitTables
 from bridge.store import migrate, schema
 from bridge.store.contacts import ensure_contacts
 from bridge.store.engine import create_engine, in_transaction
+from bridge.store.odoo_settings import take_over
+from bridge.store.opportunities import record
+from bridge.store.opportunity_states import apply_decisions
+from bridge.store.views import views
 from bridge.worker.process import probe_sql
 
-from .conftest import NOON, drop_views
+from .conftest import NOON, decision, drop_views, opportunity
 
 #: A revision that only a later release can have.
 LATER = "9000"
 #: The revision of the release before this one. Its bridges work on the tables while they are upgraded.
 RELEASE_BEFORE = "0010"
+#: The last revision without what people decide in Odoo.
+WITHOUT_DECISIONS = "0014"
 
 
 @pytest.fixture
@@ -162,6 +168,74 @@ def test_migrations_make_no_old_column_unique(own: sa.Engine) -> None:
 
     new = {(table, names) for table, names in unique(own) - before if set(names) <= columns.get(table, {}).keys()}
     assert not new, "the release before may write the same value twice"
+
+
+def test_rows_from_before_decisions_survive_the_way_up_down_and_up_again(own: sa.Engine) -> None:
+    in_transaction(own, record, [opportunity(1), opportunity(2, "MC2")])
+    migrate.downgrade(own, WITHOUT_DECISIONS)
+    _store_move(own)
+    before = contents(own)
+
+    migrate.upgrade(own)
+    after = contents(own)
+    for table, rows in before.items():
+        for row, now in zip(rows, after[table], strict=True):
+            assert row.items() <= now.items(), table
+    [move] = after["opportunity_stages"]
+    assert (move["moved_by"], move["user_id"], move["status"]) == ("chat", None, None)
+    [period] = view(own, "v_stage_periods")
+    assert (period["stage"], period["moved_by"], period["left_at"]) == ("Nuevo", "chat", None)
+
+    in_transaction(own, apply_decisions, [decision(9), decision(9, manychat_id="MC3")], NOON)
+    in_transaction(own, take_over, {"write_back": {"enabled": True}}, NOON)
+    assert [row["stage"] for row in view(own, "v_opportunities")] == ["Cotización"]
+    migrate.downgrade(own, WITHOUT_DECISIONS)
+    kept = contents(own)
+    assert kept.keys() == before.keys()
+    assert [row["manychat_id"] for row in kept["opportunities"]] == ["MC1", "MC2", "MC3"]
+    assert [row["stage_to"] for row in kept["opportunity_stages"]] == ["Nuevo", "Cotización", "Cotización"]
+    assert sa.inspect(own).get_view_names(migrate.schema_of(own)) == []
+
+    migrate.upgrade(own)
+    assert {row["moved_by"] for row in contents(own)["opportunity_stages"]} == {"chat"}  # it is not known any more
+    in_transaction(own, apply_decisions, [decision(10, 3)], NOON)
+    assert {row["manychat_id"]: row["stage"] for row in contents(own)["opportunities"]}["MC1"] == "Ganado"
+
+
+def _store_move(engine: sa.Engine) -> None:
+    """A move as the release before stored it: only the chat moved opportunities."""
+    tables = reflected(engine)
+    with engine.begin() as connection:
+        moved = tables["opportunities"].c.manychat_id == "MC1"
+        connection.execute(tables["opportunities"].update().where(moved).values(lead_id=7, stage="Nuevo"))
+        then, mine = NOON.replace(tzinfo=None), connection.scalar(sa.select(tables["opportunities"].c.id).where(moved))
+        row = {"opportunity_id": mine, "lead_id": 7, "stage_to": "Nuevo", "event_id": "e" * 64}
+        connection.execute(tables["opportunity_stages"].insert(), {**row, "event_at": then, "applied_at": then})
+
+
+def reflected(engine: sa.Engine) -> dict[str, sa.Table]:
+    """The tables as they are now, by name."""
+    found, place = sa.MetaData(), migrate.schema_of(engine)
+    found.reflect(engine, schema=place)
+    for table in found.tables.values():
+        table.implicit_returning = False
+    return {table.name: table for table in found.tables.values()}
+
+
+def contents(engine: sa.Engine) -> dict[str, list[dict[str, Any]]]:
+    """All rows, by table."""
+    with engine.connect() as connection:
+        return {
+            name: [dict(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()]
+            for name, table in reflected(engine).items()
+            if name not in ("alembic_version", "kept_api_keys")
+        }
+
+
+def view(engine: sa.Engine, name: str) -> list[dict[str, Any]]:
+    """All rows of a view."""
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(sa.select(views.tables[name])).mappings()]
 
 
 def unique(engine: sa.Engine) -> set[tuple[str, tuple[str, ...]]]:

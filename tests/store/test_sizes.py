@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib import import_module
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from bridge.contract.keys import OdooKey
+from bridge.contract.opportunity_state import read_state
 from bridge.importer import writer
 from bridge.results import Done, Failure
 from bridge.store import (
@@ -24,9 +26,15 @@ from bridge.store import (
     contacts,
     dead_letters,
     last_write_wins,
+    manychat_echoes,
+    manychat_known,
+    manychat_writes,
     migration_journal,
     notices,
+    odoo_settings,
     opportunities,
+    opportunity_differences,
+    opportunity_states,
     pauses,
     retention,
     standby_refusals,
@@ -36,9 +44,9 @@ from bridge.store import schema as tables
 from bridge.store.dead_letters import Filter
 from bridge.store.notices import Notice
 
-from .conftest import NOON, PURGES, Store, assignment, contact, opportunity
+from .conftest import NOON, PURGES, Store, assignment, contact, decision, opportunity, state
 from .test_audit import letter, taken
-from .test_plans import public_functions
+from .test_plans import public_functions, wish
 from .test_standby_refusals import counted
 
 #: Of SQL Server: "The incoming request has too many parameters. The server supports a maximum of 2100 parameters."
@@ -127,6 +135,8 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(dead_letters.resolve, events)
     call(audit.finish, {event_id: Done("stored") for event_id in events})
     call(opportunities.finish, {move.id: (move, Done("created", 1, None, "A")) for move in moves})
+    call(odoo_settings.take_over, {f"s{n}": n for n in numbers})
+    call_with_states(call, numbers)
     call(audit.mark_reported, list(call(audit.rows, events).values()))
     call(audit.report_again, events)
     call(api_keys.set_last_used, dict.fromkeys(numbers, NOON))
@@ -161,9 +171,50 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(migration_journal.record, "b", watched, lambda connection: opportunities.record(connection, moved, NOON))
     assert call(migration_journal.undo, "b", 0, 10 * MANY, people[:1]).rows["contacts"] == MANY - 1
 
+    decisions = [decision(5, manychat_id=f"MC{n}") for n in numbers]
+    call(opportunity_states.apply_decisions, decisions)
+    states = {f"MC{n}": each for n in numbers if (each := read_state(state(6, 2)))}
+    call(opportunity_states.write, states.items(), NOON)
+    call(opportunity_states.ensure_opportunities, ids, "success", NOON)
+    call(opportunity_states.ensure_known, states.items(), NOON)
+    call(opportunity_states.append_moves, [])  # apply_decisions calls it with all
+    call(opportunity_differences.differences, states)
+    call(opportunity_differences.adopt, states, NOON)
+    call(opportunity_differences.mark_deleted, store.run(opportunity_differences.known_after, 0, MANY), NOON)
+    call(odoo_settings.take_over, {f"s{n}": n for n in numbers})
+    call(manychat_writes.take_over, {**{f"s{n}": n for n in numbers}, "write_back": {"enabled": True}})
+    moment = datetime.now(timezone.utc) + timedelta(minutes=1)
+    call(manychat_writes.want, [wish(f"MC{n}", moment) for n in numbers])
+    claim = call(manychat_writes.claim, "MC1", moment, "lease")
+    call(manychat_echoes.expect, "MC1", claim.state, claim.as_of)
+    call(manychat_writes.begin, claim, dict.fromkeys(f"field:{n}" for n in numbers))
+    call(manychat_writes.release, claim, {})
+    call(manychat_writes.mark_queued, call(manychat_writes.unqueued, MANY))
+    call(manychat_writes.mark_reported, call(manychat_writes.unqueued, MANY))
+    call(manychat_echoes.recognise, moves)
+    call(manychat_known.look_up, [f"MC{n}" for n in numbers])
+    call(manychat_known.write_again, [f"MC{n}" for n in numbers])
+
     forgotten = functions_that_take_many() - called
     assert not forgotten, f"call these with {MANY} of what they take, too: {sorted(forgotten)}"
     assert {statement: count for statement, count in largest.items() if count > MOST_PARAMETERS} == {}
+
+
+def call_with_states(call: Callable[..., Any], numbers: range) -> None:
+    """Call what takes the states of opportunities: of half the people something is known."""
+    decisions = [decision(9, manychat_id=f"MC{n}") for n in numbers]
+    states = {f"D{n}": found for n in numbers if (found := read_state(state(9)))}
+    call(opportunity_states.apply_decisions, decisions)
+    call(opportunity_states.ensure_known, states.items(), NOON)
+    ids = call(contacts.ensure_contacts, list(states), NOON)
+    call(opportunity_states.ensure_opportunities, ids, "success", NOON)
+    call(opportunity_states.write, states.items(), NOON)
+    moves = [opportunity_states.Move(who, 7, "A", "B", NOON, NOON, f"move{who}", "person", 9, "open") for who in states]
+    call(opportunity_states.append_moves, moves)
+    later = {who: found for who in states if (found := read_state(state(10, 2)))}
+    assert len(call(opportunity_differences.differences, later)) == MANY
+    call(opportunity_differences.adopt, later, NOON)
+    call(opportunity_differences.mark_deleted, call(opportunity_differences.known_after, 0, 10 * MANY), NOON)
 
 
 def test_letters_named_by_many_ids_are_each_found_once_in_order_and_page_by_page(store: Store) -> None:
@@ -203,13 +254,28 @@ def fill(store: Store, count: int) -> None:
         store.run(audit.finish, {event.id: Done("stored") for event in settled[start : start + 20]}, ended)
     store.run(audit.fail, {event.id: Failure("refused", "no") for event in open_}, dead=True, now=NOON)
     store.run(dead_letters.discard_all, [event.id for event in discarded], NOON)
+    for n in range(2 * count):
+        then = NOON + timedelta(seconds=n) + (2 * DAY if n >= count else timedelta())
+        store.run(note_call, f"{n}", then)
     for key_id, then in ((1, NOON), (2, NOON + 2 * DAY)):
         store.run(standby_refusals.add, counted(count, key_id=key_id, code="invalid", began=then))
 
 
+def note_call(connection: sa.Connection, number: str, then: datetime) -> None:
+    """A flow and a stage that went to ManyChat."""
+    connection.execute(
+        tables.manychat_flows.insert(),
+        {"event_id": number, "manychat_id": "MC1", "flow_ns": "f", "started_at": then},
+    )
+    connection.execute(
+        tables.manychat_echoes.insert(),
+        {"manychat_id": "MC1", "stage": "A", "as_of": then, "by_chat": False, "written_at": then},
+    )
+
+
 def steps(store: Store, prepare: Callable[[], None], purge: Callable[..., retention.Part], count: int) -> int:
     """How many steps SQLite's machine takes for the whole purge, in tens."""
-    for table in ("dead_letters", "audit", "standby_refusals"):
+    for table in ("dead_letters", "audit", "standby_refusals", "manychat_flows", "manychat_echoes"):
         store.run(lambda connection: connection.execute(sa.text(f"DELETE FROM {table}")))  # noqa: B023
     prepare()
     taken_steps = 0

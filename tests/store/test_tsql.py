@@ -48,6 +48,7 @@ from bridge.store.notices import Notice
 from .conftest import NOON, PURGES, Store, assignment, contact, decision, opportunity, state, update
 from .legacy import adopted_rows
 from .test_audit import letter, taken
+from .test_plans import exercise_write_back
 from .test_standby_refusals import counted
 
 # With the marks for parameters that the driver gets; by itself it would name them.
@@ -169,6 +170,7 @@ def test_everything_the_store_executes_is_sql_that_sql_server_understands(store:
     store.run(campaigns.newest_assignments, ["MC1"])
     store.run(migration_journal.count, "b")
     store.run(migration_journal.undo, "b", 0, 10)
+    exercise_write_back(store)
     refusal.check_writing(store.engine)
     store.run(erasure.erase, "MC1")
     store.run(erasure.unreadable_letters)

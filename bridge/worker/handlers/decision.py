@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import sqlalchemy as sa
+import structlog
 
 from ...contract.event import Event
 from ...contract.payloads import Decision
@@ -12,6 +14,8 @@ from ...results import Done, Outcome
 from ...store import audit, manychat_writes, opportunity_states
 from ...store.refusal import write_events
 from .. import wishes
+
+log = structlog.get_logger()
 
 
 def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
@@ -24,7 +28,16 @@ def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
         audit.finish(connection, done)
 
     write_events(engine, work)
+    for event in events:
+        for warning in event.warnings:
+            _warn_once(warning["field"], warning["message"])
     return dict(done)
+
+
+@lru_cache(maxsize=256)
+def _warn_once(field: str, message: str) -> None:
+    """Log what was left out of decisions: a newer addon tells more than this bridge knows. The audit has each case."""
+    log.warning("decision_partly_read", field=field, reason=message)
 
 
 def _done(event: Event) -> Done:

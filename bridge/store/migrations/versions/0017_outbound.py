@@ -11,6 +11,13 @@ down_revision = "0016"
 branch_labels = None
 depends_on = None
 
+_FILTERED = (
+    ("unqueued", "id", sa.column("queued_at").is_(None)),
+    ("unsent", "queued_at", sa.column("sent_as_of").is_(None)),
+    ("refused", "id", sa.column("refused_code").is_not(None)),
+    ("unreported", "id", sa.column("to_report", sa.Boolean) == sa.true()),
+)
+
 
 def upgrade() -> None:
     op.create_table(
@@ -38,8 +45,16 @@ def upgrade() -> None:
         sa.Column("updated_at", Moment, nullable=False),
         **place(),
     )
-    op.create_index("ix_manychat_writes_queued_at", "manychat_writes", ["queued_at"], **place())
-    op.create_index("ix_manychat_writes_to_report", "manychat_writes", ["to_report"], **place())
+    for name, column, where in _FILTERED:
+        op.create_index(
+            f"ix_manychat_writes_{name}",
+            "manychat_writes",
+            [column],
+            mssql_where=where,
+            postgresql_where=where,
+            sqlite_where=where,
+            **place(),
+        )
     op.create_table(
         "manychat_flows",
         sa.Column("id", big_id, primary_key=True),
@@ -87,6 +102,6 @@ def downgrade() -> None:
     for name in ("ix_manychat_flows_started_at", "ix_manychat_flows_manychat_id_started_at"):
         op.drop_index(name, "manychat_flows", **place())
     op.drop_table("manychat_flows", **place())
-    for name in ("ix_manychat_writes_to_report", "ix_manychat_writes_queued_at"):
-        op.drop_index(name, "manychat_writes", **place())
+    for name, _, _ in reversed(_FILTERED):
+        op.drop_index(f"ix_manychat_writes_{name}", "manychat_writes", **place())
     op.drop_table("manychat_writes", **place())

@@ -1,0 +1,158 @@
+"""What operators see of what goes back to ManyChat, and what they can do about it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from bridge.cli import trace_write_back
+from bridge.monitoring import health
+from bridge.queue import Queue
+from bridge.store import (
+    erasure,
+    history,
+    manychat_flows,
+    manychat_slots,
+    manychat_writes,
+    odoo_settings,
+    pauses,
+    schema,
+)
+from bridge.store import snapshot as store_snapshot
+from bridge.store.engine import in_transaction, read
+from bridge.worker import outbound_queue
+
+from ..manychat_stand_in import TOKEN, ManyChatStandIn
+from .conftest import Cli, World
+from .write_back import NOON, RULES, WriteBack, wish
+
+
+def switch_on(world: World, **more: Any) -> None:
+    in_transaction(world.engine, odoo_settings.take_over, {"write_back": {**RULES, **more}})
+
+
+def manychat_line(cli: Cli, **settings: str) -> dict[str, Any] | None:
+    lines = [json.loads(line) for line in cli("check", "--json", **settings).stdout.splitlines()]
+    return next((line for line in lines if line["dependency"] == "ManyChat"), None)
+
+
+def test_check_says_nothing_of_manychat_where_it_is_not_used(cli: Cli, world: World) -> None:
+    assert manychat_line(cli) is None
+
+
+def test_check_misses_the_token_where_odoo_has_it_on(cli: Cli, world: World) -> None:
+    switch_on(world)
+    found = manychat_line(cli)
+    assert found
+    assert not found["ok"]
+    assert "BRIDGE_MANYCHAT_API_TOKEN" in found["advice"]
+
+
+def test_check_tries_the_token_and_compares_the_fields(cli: Cli, world: World, manychat: ManyChatStandIn) -> None:
+    settings = {"manychat_api_token": TOKEN, "manychat_api_url": manychat.url}
+    found = manychat_line(cli, **settings)
+    assert found
+    assert found["ok"]
+    assert len(manychat.calls) == 1
+    switch_on(world)
+    assert "every field" in str(manychat_line(cli, **settings))
+    del manychat.fields[13]
+    found = manychat_line(cli, **settings)
+    assert found
+    assert not found["ok"]
+    assert "no field asesor" in found["answer"]
+    found = manychat_line(cli, **{**settings, "manychat_api_token": "1:wrong"})
+    assert found
+    assert not found["ok"]
+    assert "token" in found["answer"] + found["advice"]
+
+
+def test_check_makes_no_call_while_manychat_takes_none(cli: Cli, world: World, manychat: ManyChatStandIn) -> None:
+    in_transaction(world.engine, manychat_slots.pause, 3600.0, "too many requests")
+    found = manychat_line(cli, manychat_api_token=TOKEN, manychat_api_url=manychat.url)
+    assert found
+    assert not found["ok"]
+    assert manychat.calls == []
+
+
+def test_resume_ends_the_stop_only_if_it_is_asked_to(cli: Cli, world: World) -> None:
+    in_transaction(world.engine, manychat_slots.pause, 3600.0, "too many requests")
+    assert "resume --manychat" in cli("resume").stdout
+    assert read(world.engine, manychat_slots.paused)
+    assert cli("pause", "--manychat").stdout.count("paused since") == 1
+    assert set(read(world.engine, pauses.paused)) == {outbound_queue.OUTBOUND_QUEUE}
+    assert cli("resume", "--manychat").returncode == 0
+    assert read(world.engine, manychat_slots.paused) is None
+    assert read(world.engine, pauses.paused) == {}
+
+
+def test_trace_shows_what_became_of_a_decision_in_manychat(write_back: WriteBack) -> None:
+    write_back.manychat.closed.add("1001")
+    write_back.want(wish(0, stage_id=7, moved=True, event_id="e0"))
+    write_back.work()
+    found = read(write_back.engine, history.details, "e0", "1001")
+    assert found.write
+    assert found.flow
+    assert (found.write.refused_code, found.flow.result) == ("window_closed", "window_closed")
+    assert [what for _, _, what in trace_write_back.steps(trace_write_back.rows(found))] == [
+        "flow content1: window_closed",
+        "refused it: window_closed",
+    ]
+    other = read(write_back.engine, history.details, "e1", "1001")
+    assert (other.write, other.flow) == (None, None)
+
+
+def problems(write_back: WriteBack) -> tuple[list[str], list[str]]:
+    """Problems and notices of the health report."""
+    store = read(write_back.engine, store_snapshot.take)
+    now = datetime.now(timezone.utc)
+    return health._write_back_problems(store, now), health.notices(store)
+
+
+def test_what_waits_for_long_is_a_problem_unless_manychat_stopped_the_account(write_back: WriteBack) -> None:
+    write_back.want(wish())
+    assert problems(write_back) == ([], [])
+    with write_back.engine.begin() as connection:
+        long_ago = datetime.now(timezone.utc) - timedelta(minutes=20)
+        connection.execute(schema.manychat_writes.update().values(updated_at=long_ago))
+    [problem] = problems(write_back)[0]
+    assert "20 min" in problem
+    in_transaction(write_back.engine, manychat_slots.pause, 3600.0, "too many requests")
+    assert problems(write_back)[0] == []
+    assert "1 people's decisions wait" in problems(write_back)[1][0]
+    write_back.rules({**RULES, "enabled": False})
+    assert not read(write_back.engine, store_snapshot.take).write_back.waiting
+
+
+def test_a_refusal_is_a_notice_and_no_problem(write_back: WriteBack) -> None:
+    write_back.manychat.unknown.add("1001")
+    write_back.want(wish())
+    write_back.work()
+    assert problems(write_back)[0] == []
+    assert "refused 1" in problems(write_back)[1][0]
+
+
+def test_a_message_of_an_erased_person_does_nothing(write_back: WriteBack, manychat_queue: Queue) -> None:
+    write_back.want(wish(stage_id=7, moved=True), wish(0, "1002"))
+    outbound_queue.fill(write_back.engine, manychat_queue)
+    in_transaction(write_back.engine, manychat_flows.note, "old", "1001", "content1")
+    in_transaction(write_back.engine, erasure.erase, "1001")
+    write_back.work()
+    assert set(write_back.manychat.people) == {"1002"}
+    with write_back.engine.connect() as connection:
+        for table in (schema.manychat_writes, schema.manychat_flows, schema.manychat_echoes):
+            assert connection.scalars(sa.select(table.c.manychat_id).where(table.c.manychat_id == "1001")).all() == []
+
+
+def test_a_person_who_is_erased_during_the_call_leaves_no_row(write_back: WriteBack) -> None:
+    write_back.want(wish())
+    claim = in_transaction(write_back.engine, manychat_writes.claim, "1001", NOON, "a")
+    assert isinstance(claim, manychat_writes.Claim)
+    in_transaction(write_back.engine, erasure.erase, "1001")
+    assert not in_transaction(write_back.engine, manychat_writes.finish, claim, {"field:11": "x"}, None)
+    with pytest.raises(sa.exc.NoResultFound):
+        write_back.row()
