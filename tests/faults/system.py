@@ -101,7 +101,9 @@ class System(Stack):
         for login, group in USERS.items():
             domain = [["module", "=", "sales_team"], ["name", "=", group]]
             (right,) = self.rpc("ir.model.data", "search_read", domain, fields=["res_id"])
-            values = {"login": login, "name": login.title(), "password": self.admin_password}
+            # Without an address Odoo refuses to merge: it tells so in the chatter.
+            values = {"login": login, "name": login.title(), "email": f"{login}@example.com"}
+            values["password"] = self.admin_password
             self.users[login] = self.rpc("res.users", "create", {**values, groups: [(4, right["res_id"])]})
 
     def _tell_manychat(self) -> None:
