@@ -24,10 +24,12 @@ from bridge.monitoring.exporter import HealthCollector
 from bridge.monitoring.probes import ALL_QUEUES, CheckResult, HealthSnapshot, QueueHealth, SqlHealth
 from bridge.store.snapshot import StoreSnapshot
 
+from ..manychat_stand_in import TOKEN, ManyChatStandIn
 from ..webhook_cases import CONTACT
 from .conftest import ROOT, Cli, World, contact, eventually, free_port, make, stage
 from .process import ApiProcess, api_process
 from .test_metrics import Scraped
+from .write_back import RULES
 
 MONITORING = ROOT / "deploy" / "monitoring"
 #: What Prometheus itself adds.
@@ -181,9 +183,11 @@ def api(world: World) -> Iterator[ApiProcess]:
 
 
 @pytest.fixture
-def prometheus(world: World, api: ApiProcess, tmp_path: Path) -> Iterator[Prometheus]:
+def prometheus(world: World, api: ApiProcess, manychat: ManyChatStandIn, tmp_path: Path) -> Iterator[Prometheus]:
     program = _prometheus("prometheus")
-    bridge = world.start_bridge(metrics_port=free_port(), max_attempts=2)
+    world.odoo.told = {"settings": {"write_back": RULES}}
+    settings = {"manychat_api_token": TOKEN, "manychat_api_url": manychat.url}
+    bridge = world.start_bridge(metrics_port=free_port(), max_attempts=2, **settings)
     targets = {"miasalud-bridge": Scraped(bridge).port, "miasalud-api": api.port}
     server = Prometheus(program, tmp_path, {job: f"127.0.0.1:{port}" for job, port in targets.items()})
     yield server
