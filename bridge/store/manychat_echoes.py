@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..contract.event import Event
+from ..contract.opportunity_state import Actor
 from ..contract.payloads import Opportunity
 from ..contract.text import normalized
 from . import database_clock
-from .schema import manychat_echoes
+from .schema import manychat_echoes, opportunities, opportunity_stages
 from .upsert import find
 
 _E = manychat_echoes.c
@@ -56,11 +57,18 @@ def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]
     rows = list(find(connection, sa.select(manychat_echoes).order_by(_E.id), _E.manychat_id, people))
     echoes = {row.event_id: row.as_of for row in rows}
     written = [row for row in rows if row.event_id is None]
+    overruled = _overruled(connection, {row.manychat_id for row in written if row.by_chat})
     marked = {}
     for event in sorted(events, key=lambda each: (each.received_at, each.id)):
         as_of = echoes.get(event.id)
         for row in written if as_of is None else ():
-            if _repeats(event, row) and not _has_come_back(event, row, rows) and _take(connection, row.id, event.id):
+            if not _repeats(event, row):
+                continue
+            # A late echo looks like a return. After a decision in Odoo, what may be an echo must not undo it.
+            may_return = row.manychat_id not in overruled or overruled[row.manychat_id] <= row.as_of
+            if may_return and _has_come_back(event, row, rows):
+                continue
+            if _take(connection, row.id, event.id):
                 as_of = row.as_of
                 written.remove(row)
                 break
@@ -71,6 +79,17 @@ def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]
 def purge(connection: sa.Connection) -> None:
     """Delete what no event can be an echo of any more."""
     connection.execute(manychat_echoes.delete().where(_E.written_at < database_clock.now(connection) - KEPT))
+
+
+def _overruled(connection: sa.Connection, people: Iterable[str]) -> dict[str, datetime]:
+    """When something else than the chat last moved these people's opportunities."""
+    moved = (
+        sa.select(opportunities.c.manychat_id, sa.func.max(opportunity_stages.c.event_at))
+        .join_from(opportunity_stages, opportunities, opportunities.c.id == opportunity_stages.c.opportunity_id)
+        .where(opportunity_stages.c.moved_by != Actor.CHAT.value)
+        .group_by(opportunities.c.manychat_id)
+    )
+    return {row[0]: row[1] for row in find(connection, moved, opportunities.c.manychat_id, people)}
 
 
 def _repeats(event: Event, row: sa.Row[Any]) -> bool:

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from bridge.contract.event import Event, accept, from_envelope
 from bridge.contract.opportunity_state import Actor
 from bridge.contract.payloads import EventType
-from bridge.store import manychat_echoes, manychat_writes, schema
+from bridge.store import manychat_echoes, manychat_writes, opportunity_states, schema
+from bridge.store.contacts import ensure_contacts
 from bridge.store.engine import in_transaction
+from bridge.store.opportunity_states import Move
 
 from .write_back import NOON, RULES, WriteBack, wish
 
@@ -26,6 +28,19 @@ def echo(write_back: WriteBack, stage: dict[str, Any], after: float = 5, manycha
 
 def recognise(write_back: WriteBack, *events: Event) -> list[datetime | None]:
     return [each.echo_of for each in in_transaction(write_back.engine, manychat_echoes.recognise, events)]
+
+
+def user_moved(write_back: WriteBack, at: datetime) -> None:
+    """A user's move of the person 1001, as a decision brings it to SQL."""
+    event_id = f"moved-{at:%H%M%S}"
+    move = Move("1001", 1, "A", "B", at, at, event_id, "person", 9, "open")
+
+    def work(connection: sa.Connection) -> None:
+        contacts = ensure_contacts(connection, {"1001"}, at)
+        opportunity_states.ensure_opportunities(connection, contacts, "success", at)
+        opportunity_states.append_moves(connection, [move])
+
+    in_transaction(write_back.engine, work)
 
 
 def test_the_first_event_with_the_written_stage_is_the_echo_and_stays_it(write_back: WriteBack) -> None:
@@ -76,6 +91,18 @@ def test_a_customer_who_comes_back_to_a_stage_is_no_echo(write_back: WriteBack) 
     write_back.want(wish(2.5))
     write_back.work()
     assert recognise(write_back, echo(write_back, {"stage_id": 24})) == [NOON + timedelta(minutes=2.5)]
+
+
+def test_a_late_echo_that_looks_like_a_return_undoes_no_users_move(write_back: WriteBack) -> None:
+    write_back.want(wish(0, by=Actor.CHAT, said=True))
+    write_back.work()
+    write_back.want(wish(1, stage_id=7, manychat_stage="Cierre", manychat_stage_id=25))
+    write_back.work()
+    user_moved(write_back, NOON - timedelta(minutes=1))
+    late = echo(write_back, {"stage_id": 24})
+    assert recognise(write_back, late) == [None], "the chat has entered the stage after the user's move"
+    user_moved(write_back, NOON + timedelta(minutes=1))
+    assert recognise(write_back, late) == [NOON]
 
 
 def test_a_stage_that_the_chat_entered_is_expected_back_for_a_minute(write_back: WriteBack) -> None:
