@@ -10,6 +10,7 @@ from bridge.contract.fields import normalize_label
 
 from . import earlier_field, private_sql
 from .apply import known_people
+from .models.crm_lead_past import SINCE_PARAMETER
 from .pipeline_order import make_room
 
 _logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ def uninstall_hook(env):
     known_people.drop_index(env.cr)
     # Odoo deletes no activity type that activities still have.
     env["manychat.waiting"]._delete_activities()
+    # Another installation records decisions from its own beginning on.
+    env["ir.config_parameter"].search([("key", "=", SINCE_PARAMETER)]).unlink()
     private_sql.drop_functions(env.cr)
 
 

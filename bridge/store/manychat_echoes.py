@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -54,7 +55,7 @@ def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]
     Also while write-back is off: what was written just before comes back as well.
     """
     people = {event.manychat_id for event in events}
-    rows = list(find(connection, sa.select(manychat_echoes).order_by(_E.id), _E.manychat_id, people))
+    rows = sorted(find(connection, sa.select(manychat_echoes), _E.manychat_id, people), key=attrgetter("id"))
     echoes = {row.event_id: row.as_of for row in rows}
     written = [row for row in rows if row.event_id is None]
     overruled = _overruled(connection, {row.manychat_id for row in written if row.by_chat})

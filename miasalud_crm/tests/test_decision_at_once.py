@@ -32,6 +32,8 @@ class TestDecisionAtOnce(ManychatCase):
         self.addCleanup(self.clean)
         with self.transaction(self.bridge_user.id) as env:
             env["crm.lead"].manychat_apply([opportunity(PERSON, 17)])
+        # A test may give its conversation to another opportunity.
+        self.addCleanup(self.delete, self.opportunity_id())
         self.woken.reset_mock()
 
     @contextmanager

@@ -95,7 +95,7 @@ same = {
                 if row[1] not in ("ir.cron", "ir.actions.server")],
     "activities": table("mail.activity", "summary"),
     "parameters": [[row.key, row.value] for row in env["ir.config_parameter"].search(
-        [("key", "=like", "miasalud_crm.%")], order="key")],
+        [("key", "=like", "miasalud_crm.%"), ("key", "!=", "miasalud_crm.decisions_since")], order="key")],
 }
 env.cr.execute("SELECT event_id, state, outcome, lead_id FROM manychat_event WHERE state <> 'refused' ORDER BY id")
 same["events"] = [list(map(str, row)) for row in env.cr.fetchall()]
