@@ -223,7 +223,7 @@ def test_a_flow_that_was_noted_is_never_started_again_and_a_person_hears_of_it(w
 def test_a_flow_without_an_answer_is_not_repeated(write_back: WriteBack) -> None:
     write_back.rules({"enabled": True, "flows": RULES["flows"]})
     write_back.want(wish(0, stage_id=7, moved=True, as_of=datetime.now(timezone.utc)))
-    write_back.manychat.hangs = 1.0
+    write_back.manychat.hangs = 4.0
     outbound_queue.fill(write_back.engine, write_back.queue)
     [message] = write_back.queue.receive(1, 30)
     with pytest.raises(ManyChatUnavailable):

@@ -144,7 +144,7 @@ def test_a_value_that_may_have_arrived_is_written_over(write_back: WriteBack) ->
     write_back.work()
     write_back.want(wish(1, manychat_stage="Cierre", manychat_stage_id=25, status="won"))
     message = write_back.message()
-    write_back.manychat.hangs = 1.0
+    write_back.manychat.hangs = 4.0
     with pytest.raises(ManyChatUnavailable):
         write_back.outbound.process(message)
     write_back.manychat.hangs = 0
@@ -159,7 +159,7 @@ def test_a_tag_that_may_have_been_given_is_taken_away(write_back: WriteBack) -> 
     write_back.rules({"enabled": True, "won_tag": {"id": 21}, "lost_tag": {"id": 22}})
     write_back.want(wish(0, status="won"))
     message = write_back.message()
-    write_back.manychat.hangs = 1.0
+    write_back.manychat.hangs = 4.0
     with pytest.raises(ManyChatUnavailable):
         write_back.outbound.process(message)
     write_back.manychat.hangs = 0

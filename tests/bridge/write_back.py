@@ -63,7 +63,7 @@ class WriteBack:
     def __init__(self, engine: sa.Engine, queue: Queue, manychat: ManyChatStandIn):
         self.engine, self.queue, self.manychat = engine, queue, manychat
         self.stop = threading.Event()
-        client = ManyChat(TOKEN, manychat.url, read_seconds=0.5)
+        client = ManyChat(TOKEN, manychat.url, read_seconds=2)
         self.paced = PacedManyChat(client, engine, 1000, self.stop)
         breakers = [CircuitBreaker(name, lambda: None) for name in ("SQL", "queue", "ManyChat")]
         self.outbound = Outbound(engine, queue, self.paced, breakers, Pauses(engine), Pace(0.1), self.stop)
