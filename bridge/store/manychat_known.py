@@ -81,7 +81,7 @@ def _changed(since: datetime | None) -> list[sa.ColumnElement[bool]]:
 
 
 def look_up(connection: sa.Connection, manychat_ids: Collection[str]) -> dict[str, Known]:
-    """What is known of people, by ManyChat id. Whoever was erased meanwhile is missing."""
+    """What is known of people, by ManyChat id. People who were erased meanwhile are missing."""
     heard = sa.select(_C.manychat_id, _C.event_at, _C.event_received_at, _C.created_at)
     known = {
         row.manychat_id: Known(

@@ -63,7 +63,7 @@ def upgrade(engine: sa.Engine) -> None:
 
 
 def _require_free_names(connection: sa.Connection, found: str | None) -> None:
-    """Refuse to make the views where somebody else's have their names: an analyst may have made some."""
+    """Refuse to make the views where others have their names: an analyst may have made some."""
     if found is not None and found >= _FIRST_WITH_VIEWS:
         return
     schema, inspector = schema_of(connection), sa.inspect(connection)

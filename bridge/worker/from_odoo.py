@@ -1,4 +1,4 @@
-"""The back-fill: make SQL's opportunities what Odoo's are, also where no decision has told of it.
+"""The back-fill: make SQL's opportunities what Odoo's are, also where no decision has said so.
 
 Odoo is asked page by page for all opportunities that follow a conversation; then SQL's own are looked up there, which
 finds those that Odoo has deleted. The history gets users' moves from before Odoo recorded decisions. It is safe beside

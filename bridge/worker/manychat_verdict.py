@@ -5,7 +5,7 @@ knows*: what the newest event of the conversation said, or what we wrote, whiche
 
 * ManyChat shows the opportunity's stage: both are the same, whatever came between.
 * ManyChat shows what it showed last: it has not moved since, the opportunity has. SQL is ahead.
-* ManyChat shows a third stage: a bot set it since, and no event told of it. Its push was lost. ManyChat is ahead,
+* ManyChat shows a third stage: a bot set it since, and no event said so. Its push was lost. ManyChat is ahead,
   unless a user of Odoo has decided since: then nothing says which of the two came later, and the user's decision stays.
 
 What cannot be seen: a bot that set the same stage again that it had said before.

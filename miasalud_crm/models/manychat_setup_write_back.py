@@ -9,7 +9,7 @@ class ManychatSetup(models.AbstractModel):
     _inherit = "manychat.setup"  # pylint: disable=consider-merging-classes-inherited
 
     def _write_back_step(self):
-        """No step while it is off: nobody needs it to begin."""
+        """No step while it is off: it is not needed to begin."""
         settings = self.env["manychat.write.back"].sudo().search([], limit=1)
         if not settings.enabled:
             return None
