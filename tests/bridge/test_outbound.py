@@ -16,8 +16,8 @@ from bridge.manychat import ManyChat
 from bridge.store import manychat_flows, manychat_writes, schema
 from bridge.store.engine import create_engine, in_transaction
 from bridge.store.manychat_writes import Idle
-from bridge.worker import outbound, outbound_queue
-from bridge.worker.manychat_pace import PacedManyChat
+from bridge.worker.write_back import outbound, outbound_queue
+from bridge.worker.write_back.pace import PacedManyChat
 
 from ..manychat_stand_in import LIMIT, TOKEN, ManyChatStandIn
 from .write_back import RULES, WriteBack, wish

@@ -18,11 +18,11 @@ from bridge.queue import Message, Queue
 from bridge.store import manychat_writes, schema
 from bridge.store.engine import in_transaction
 from bridge.store.manychat_writes import Wish
-from bridge.worker import outbound_queue
-from bridge.worker.manychat_pace import PacedManyChat
-from bridge.worker.outbound import Outbound
 from bridge.worker.pauses import Pauses
 from bridge.worker.polling import Pace
+from bridge.worker.write_back import outbound_queue
+from bridge.worker.write_back.outbound import Outbound
+from bridge.worker.write_back.pace import PacedManyChat
 
 from ..manychat_stand_in import TOKEN, ManyChatStandIn
 from ..queue_sdk import sdk

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..contract.event import Event
-from ..contract.opportunity_state import Actor
-from ..contract.outcomes import EventOutcome
-from ..contract.payloads import Decided, Decision
-from ..results import Done
-from ..store.manychat_writes import Wish
+from ...contract.event import Event
+from ...contract.opportunity_state import Actor
+from ...contract.outcomes import EventOutcome
+from ...contract.payloads import Decided, Decision
+from ...results import Done
+from ...store.manychat_writes import Wish
 
 #: What brings an opportunity into a stage, in which a flow may start.
 _MOVES = {Decided.STAGE, Decided.WON}
