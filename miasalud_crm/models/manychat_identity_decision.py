@@ -16,11 +16,15 @@ class ManychatIdentity(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
+        self._remember_places(self.env["crm.lead"].browse(vals["lead_id"] for vals in vals_list if vals.get("lead_id")))
         identities = super().create(vals_list)
         identities._remember_new()
         return identities
 
     def write(self, vals):
+        if vals.keys().isdisjoint(("manychat_id", "lead_id", "sequence")):
+            return super().write(vals)
+        self._remember_places(self.sudo().lead_id | self.env["crm.lead"].browse(vals.get("lead_id") or ()))
         if vals.keys().isdisjoint(("manychat_id", "lead_id")):
             return super().write(vals)
         self._remember_links(will_end="manychat_id" in vals)
@@ -32,6 +36,7 @@ class ManychatIdentity(models.Model):
         return result
 
     def unlink(self):
+        self._remember_places(self.sudo().lead_id)
         self._remember_links(will_end=True)
         return super().unlink()
 
@@ -62,6 +67,16 @@ class ManychatIdentity(models.Model):
                 {"lead_id": lead.id, "is_merge": is_merge, "stage_id": decisions.stage_before(lead), **made_by},
             )
             link["state"] = states.get(identity.manychat_id) or link.get("state")
+
+    def _remember_places(self, leads):
+        """Remember which is the first of each opportunity's conversations: the others count as merged into it."""
+        if leads and is_deciding(self.env) and (decisions := decisions_of(self.env)):
+            made_by = by(self.env)
+            for lead in leads.sudo():
+                for place, identity in enumerate(
+                    lead.manychat_identity_ids.sorted(lambda each: (each.sequence, each.id))
+                ):
+                    decisions.places.setdefault(identity.manychat_id, {"merged": place > 0, **made_by})
 
     def _remember_new(self):
         """Remember that no opportunity followed the conversations before."""
