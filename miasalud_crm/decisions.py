@@ -139,6 +139,7 @@ _INSERT = (
           CROSS JOIN home
           LEFT JOIN crm_stage left_stage ON left_stage.id = links.stage_id
          WHERE links.lead_id IS NOT NULL AND links.state IS NOT NULL
+           AND links.manychat_id = ANY(%(manychat_ids)s::text[])
            AND NOT EXISTS (SELECT FROM manychat_identity WHERE manychat_identity.manychat_id = links.manychat_id)
     ), decisions AS (
         SELECT manychat_id, lead_id, state, as_of, by, uid, stage_before_id, stage_before,
@@ -163,8 +164,10 @@ _INSERT = (
            SET payload = EXCLUDED.payload, lead_id = EXCLUDED.lead_id, received_at = EXCLUDED.received_at,
                occurred_at = EXCLUDED.occurred_at
     RETURNING event_id, manychat_id)
-    SELECT written.event_id, written.manychat_id, {decided_at} AS decided_before
-      FROM written LEFT JOIN manychat_identity identity ON identity.manychat_id = written.manychat_id
+    SELECT compared.manychat_id, written.event_id, {decided_at} AS decided_before
+      FROM (SELECT manychat_id FROM states UNION SELECT unnest(%(manychat_ids)s::text[])) AS compared (manychat_id)
+      LEFT JOIN written ON written.manychat_id = compared.manychat_id
+      LEFT JOIN manychat_identity identity ON identity.manychat_id = written.manychat_id
 """.replace("{states}", states_of(_CHANGED, LOCK))
     .replace("{left_stage}", in_language("left_stage.name"))
     .replace("{as_of}", moment("as_of"))
@@ -191,6 +194,8 @@ class Decisions:
     :ivar dict places: ManyChat id → whether it counted as merged into another one, as the statement takes it
     :ivar dict written: the events that were written before a savepoint, by id, as the statements take them: with what
         they changed of ``decided_at``
+    :ivar set touched: ids of leads that may have changed since the last comparison
+    :ivar set touched_people: ManyChat ids whose opportunity may be another one since then
     :ivar dict recorded: lead id → values when it was last recorded, of those whose ``write`` had not returned: another
         app may commit meanwhile
     """
@@ -199,7 +204,7 @@ class Decisions:
         # Odoo's retry of the transaction has another one; what it wrote before is rolled back.
         self.token = uuid4().hex
         self.leads, self.links, self.places, self.written = {}, {}, {}, {}
-        self.recorded = {}
+        self.touched, self.touched_people, self.recorded = set(), set(), {}
 
     def stage_before(self, lead):
         """The id of the stage in which ``lead`` was before the transaction; ``None``: in none, it was lost or new."""
@@ -212,6 +217,7 @@ class Decisions:
         copied.leads, copied.links = dict(self.leads), {name: dict(link) for name, link in self.links.items()}
         copied.places = dict(self.places)
         copied.written, copied.recorded = dict(self.written), dict(self.recorded)
+        copied.touched, copied.touched_people = set(self.touched), set(self.touched_people)
         return copied
 
     def go_on(self, before, lead_ids, made_by):
@@ -225,6 +231,7 @@ class Decisions:
             for lead_id in lead_ids:
                 then = before.leads[lead_id] | before.recorded.get(lead_id, {})
                 self.leads.setdefault(lead_id, then | made_by)
+            self.touched |= lead_ids
 
 
 @contextmanager
@@ -281,16 +288,20 @@ def is_deciding(env):
     return not is_chat() and not migrating(env)
 
 
-def remember(env, column, ids):
-    """Remember what is there before Odoo or PostgreSQL changes opportunities in another way than by a user's ``write``.
+@contextmanager
+def changing(env, column, ids):
+    """Have Odoo or PostgreSQL change opportunities while the context lasts, in another way than by a ``write``.
 
     :param str column: of ``crm_lead``
-    :param ids: its values in the opportunities that will change
+    :param ids: its values in the opportunities that change
     """
     if not ids or not is_deciding(env) or not (decisions := decisions_of(env)):
+        yield
         return
     env["crm.lead"].flush_model([column])
-    _remember(env, decisions, column, ids)
+    lead_ids = _remember(env, decisions, column, ids)
+    yield
+    decisions_of(env).touched |= lead_ids  # what Odoo compared in the context was compared too early
 
 
 def remember_flushed(leads, vals_list):
@@ -311,14 +322,18 @@ def remember_flushed(leads, vals_list):
     ]
     if changed and (decisions := decisions_of(leads.env)):
         _remember(leads.env, decisions, "id", {*changed} - decisions.leads.keys() - in_write())
+        decisions.touched |= {*changed} & decisions.leads.keys()
 
 
 def _remember(env, decisions, column, ids):
-    if ids:
-        made_by = by(env)  # it may ask the database, too
-        env.cr.execute(_BEFORE.format(SQL.identifier("lead", column).code), [tuple(ids)])
-        for lead_id, values in env.cr.fetchall():
-            decisions.leads.setdefault(lead_id, values | made_by)
+    if not ids:
+        return set()
+    made_by = by(env)  # it may ask the database, too
+    env.cr.execute(_BEFORE.format(SQL.identifier("lead", column).code), [tuple(ids)])
+    found = dict(env.cr.fetchall())
+    decisions.leads = {lead_id: values | made_by for lead_id, values in found.items()} | decisions.leads
+    decisions.touched |= found.keys()
+    return {*found}
 
 
 def by(env):
@@ -330,26 +345,40 @@ def by(env):
 def _record(cr, uid):
     cr.precommit.data.pop(_KEY, None)
     decisions = cr.postcommit.data.get(_KEY)
-    if not decisions or not (decisions.leads or decisions.links or decisions.places):
+    if not decisions:
         return
     env = api.Environment(cr, SUPERUSER_ID, {})
     env["crm.lead"].flush_model()
     env["manychat.identity"].flush_model()
+    # Only what may have changed: a job that opens a savepoint for each opportunity would compare all at each of them.
+    lead_ids, people = decisions.touched, decisions.touched_people
+    if not (lead_ids or people):
+        return
+    decisions.touched, decisions.touched_people = set(), set()
+    before = {lead_id: decisions.leads[lead_id] for lead_id in lead_ids & decisions.leads.keys()}
     parameters = {
-        "lead_ids": list(decisions.leads),
-        "manychat_ids": [*decisions.links, *decisions.places],
-        "leads": Json([{"lead_id": lead_id, **values} for lead_id, values in decisions.leads.items()]),
+        "lead_ids": list(lead_ids),
+        "manychat_ids": list(people),
+        "leads": Json([{"lead_id": lead_id, **values} for lead_id, values in before.items()]),
         "places": Json([{"manychat_id": name, **place} for name, place in decisions.places.items()]),
         "links": Json([{"manychat_id": name, **link} for name, link in decisions.links.items()]),
         "token": decisions.token,
         "uid": uid,
         "bridge_user": bridge_user_id(env),
     }
-    before, written = decisions.written, {row["event_id"]: row for row in private_sql.fetch(cr, _INSERT, parameters)}
-    if undone := [row for event_id, row in before.items() if event_id not in written]:
-        private_sql.fetch(cr, _FORGET, [Json(undone)])
+    rows = private_sql.fetch(cr, _INSERT, parameters)
+    written = {row["event_id"]: row for row in rows if row["event_id"]}
+    compared = {row["manychat_id"] for row in rows}
+    undone = {
+        event_id: row
+        for event_id, row in decisions.written.items()
+        if row["manychat_id"] in compared and event_id not in written
+    }
+    if undone:
+        private_sql.fetch(cr, _FORGET, [Json([*undone.values()])])
     # Of an event that is written again, the first row has what was there before the transaction.
-    decisions.written = {event_id: before.get(event_id, row) for event_id, row in written.items()}
+    kept = {event_id: row for event_id, row in decisions.written.items() if event_id not in undone}
+    decisions.written = written | kept
     for lead in env["crm.lead"].browse(in_write()).exists():
         decisions.recorded[lead.id] = lead._manychat_watched()
     if written:

@@ -37,6 +37,7 @@ class CrmLead(models.Model):
         if followed and (decisions := decisions_of(self.env)):
             new = {"is_new": True, "answered": False, **by(self.env)}
             decisions.leads.update(dict.fromkeys(followed.ids, new))
+            decisions.touched |= {*followed.ids}
         return leads
 
     def write(self, vals):
@@ -53,8 +54,9 @@ class CrmLead(models.Model):
         return super()._write_multi(vals_list)
 
     def unlink(self):
-        self.sudo().filtered("x_manychat_id").manychat_identity_ids._remember_links(will_end=True)
-        return super().unlink()
+        identities = self.sudo().filtered("x_manychat_id").manychat_identity_ids
+        with identities._ending():
+            return super().unlink()
 
     @api.model
     def load(self, fields, data):
@@ -74,6 +76,7 @@ class CrmLead(models.Model):
         if not followed or not (decisions := decisions_of(self.env)):
             return None
         # What begins counts: an automation that follows a person's move belongs to that move.
+        decisions.touched |= {*followed.ids}
         if unknown := followed.filtered(lambda lead: lead.id not in decisions.leads):
             made_by = by(self.env)
             decisions.leads |= {lead.id: {**lead._manychat_watched(), **made_by} for lead in unknown}

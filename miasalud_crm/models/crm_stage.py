@@ -1,7 +1,7 @@
 from odoo import api, models
 from odoo.exceptions import UserError
 
-from ..decisions import remember
+from ..decisions import changing
 from ..sentences import menu_path
 
 #: In the context where the stage map creates a stage: it comes last. Odoo's default puts it among the first.
@@ -52,10 +52,12 @@ class CrmStage(models.Model):
         return defaults
 
     def write(self, vals):
-        if "is_won" in vals:
-            changing = self.filtered(lambda stage: stage.is_won != bool(vals["is_won"]))
-            remember(self.env, "stage_id", changing.ids)  # it wins their opportunities, or opens them again
-        return super().write(vals)
+        if "is_won" not in vals:
+            return super().write(vals)
+        # It wins their opportunities, or opens them again.
+        others = self.filtered(lambda stage: stage.is_won != bool(vals["is_won"]))
+        with changing(self.env, "stage_id", others.ids):
+            return super().write(vals)
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_mapped(self):

@@ -3,7 +3,7 @@ from odoo import fields, models
 from bridge.contract.opportunity_state import Actor
 
 from ..actor import acting
-from ..decisions import remember
+from ..decisions import changing
 
 
 class CrmTeam(models.Model):
@@ -24,8 +24,8 @@ class CrmTeam(models.Model):
     # ------------------------------------------------------------
 
     def unlink(self):
-        remember(self.env, "team_id", self.ids)
-        return super().unlink()
+        with changing(self.env, "team_id", self.ids):
+            return super().unlink()
 
     # ------------------------------------------------------------
     # Business

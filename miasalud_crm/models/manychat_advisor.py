@@ -2,7 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..chat_number import ChatNumber
-from ..decisions import remember
+from ..decisions import changing
 from ..rights import access_required
 
 COMMERCIAL = "commercial"
@@ -119,8 +119,8 @@ class ManychatAdvisor(models.Model):
         return result
 
     def unlink(self):
-        remember(self.env, "manychat_medical_advisor_id", self.ids)
-        return super().unlink()
+        with changing(self.env, "manychat_medical_advisor_id", self.ids):
+            return super().unlink()
 
     # ------------------------------------------------------------
     # Actions

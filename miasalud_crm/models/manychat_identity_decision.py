@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 from odoo import api, models
 
 from ..apply.state import LOCK, read_states
@@ -37,12 +39,21 @@ class ManychatIdentity(models.Model):
 
     def unlink(self):
         self._remember_places(self.sudo().lead_id)
-        self._remember_links(will_end=True)
-        return super().unlink()
+        with self._ending():
+            return super().unlink()
 
     # ------------------------------------------------------------
     # Business
     # ------------------------------------------------------------
+
+    @contextmanager
+    def _ending(self):
+        """Have the conversations end, as far as Odoo goes, while the context lasts."""
+        people = {*self.sudo().mapped("manychat_id")}
+        self._remember_links(will_end=True)
+        yield
+        if people and is_deciding(self.env) and (decisions := decisions_of(self.env)):
+            decisions.touched_people |= people  # what Odoo compared in the context was compared too early
 
     def _remember_links(self, *, will_end):
         """Remember which opportunities follow the conversations before that changes.
@@ -58,6 +69,7 @@ class ManychatIdentity(models.Model):
             self.env["crm.lead"].sudo().flush_model()
             identities.flush_model()
             states = read_states(self.env, identities.mapped("manychat_id"), LOCK)
+        decisions.touched_people |= {*identities.mapped("manychat_id")}
         made_by = by(self.env)
         is_merge = bool(self.env.context.get(MERGING))
         for identity in identities:
@@ -71,6 +83,7 @@ class ManychatIdentity(models.Model):
     def _remember_places(self, leads):
         """Remember which is the first of each opportunity's conversations: the others count as merged into it."""
         if leads and is_deciding(self.env) and (decisions := decisions_of(self.env)):
+            decisions.touched |= {*leads.ids}
             made_by = by(self.env)
             for lead in leads.sudo():
                 for place, identity in enumerate(
@@ -83,5 +96,6 @@ class ManychatIdentity(models.Model):
         if self and is_deciding(self.env) and (decisions := decisions_of(self.env)):
             made_by = by(self.env)
             meet(self.sudo().lead_id)
+            decisions.touched_people |= {*self.sudo().mapped("manychat_id")}
             for identity in self.sudo():
                 decisions.links.setdefault(identity.manychat_id, {"lead_id": None, "is_merge": False, **made_by})

@@ -2,6 +2,7 @@ from collections import Counter
 from unittest.mock import patch
 
 from odoo import fields
+from odoo.models import BaseModel
 from odoo.tests import tagged
 from odoo.tests.common import new_test_user
 
@@ -177,6 +178,50 @@ class TestDecisionIndirect(DecisionCase):
         self.env["manychat.identity"].create({"manychat_id": SECOND, "lead_id": lead.id, "sequence": 1})
         told = self.assertTold(PERSON, SECOND)
         self.assertEqual(told[PERSON].state.merged_into, lead.id)
+
+    def test_a_savepoint_for_each_opportunity_compares_each_once(self):
+        """As jobs do: else the last one of a thousand would compare a thousand."""
+        people = [PERSON, *(f"MC-DECIDED-{number}" for number in range(2, 5))]
+        self.apply(*(opportunity(person, 17, 1) for person in people[1:]))
+        self.tell(*people)
+        compared, fetch = [], decisions.private_sql.fetch
+
+        def see(cr, query, params=None):
+            if query == decisions._INSERT:
+                compared.append(params["lead_ids"])
+            return fetch(cr, query, params)
+
+        with patch.object(decisions.private_sql, "fetch", see):
+            for person in people:
+                with self.env.cr.savepoint():
+                    self.lead(person).expected_revenue = 5
+            self.lead(people[0]).expected_revenue = 0
+            told = self.assertTold(*people)
+        leads = [self.lead(person).id for person in people]
+        self.assertEqual(compared, [[lead] for lead in [*leads, leads[0]]])
+        self.assertEqual([*told], people[1:])
+
+    def test_what_is_compared_before_a_deletion_is_compared_again(self):
+        """Another app opens a savepoint, for which Odoo compares, before the record is gone."""
+        self.apply(opportunity(SECOND, 17, 1))
+        team = self.env["crm.team"].create({"name": "Efímero", "company_id": False})
+        self.lead(PERSON).team_id = team
+        self.tell(PERSON, SECOND)
+        original = BaseModel.unlink
+
+        def unlink(records):
+            with records.env.cr.savepoint():
+                pass
+            return original(records)
+
+        with patch.object(BaseModel, "unlink", unlink):
+            team.unlink()
+            self.lead(SECOND).unlink()
+        told = self.decided()
+        self.assertEqual(
+            {(payload.manychat_id, *payload.decided) for payload in told},
+            {(PERSON, Decided.TEAM), (SECOND, Decided.DELETED)},
+        )
 
     def test_what_the_chat_changes_beside_an_automation_is_the_chats(self):
         if "base.automation" not in self.env:
