@@ -80,6 +80,33 @@ def test_a_merged_and_a_deleted_opportunity_are_so_in_sql(world: World) -> None:
     assert differing(world, ana, beto) == []
 
 
+def test_what_changes_opportunities_without_a_write_to_them_is_in_sql(world: World) -> None:
+    ana, beto = world.chat(), world.chat()
+    world.settled(ana.enters(17), beto.enters(21))
+    stage = world.odoo("crm.stage", "create", {"name": "Etapa de prueba"})
+    team = world.odoo("crm.team", "create", {"name": "Equipo de prueba"})
+    world.odoo("crm.lead", "write", [ana.lead["id"]], {"stage_id": stage, "team_id": team})
+    world.odoo("crm.stage", "write", [stage], {"is_won": True})
+    world.eventually(lambda: of(world, ana)["status"] == "won")
+    world.odoo("crm.stage", "write", [stage], {"is_won": False})
+    world.eventually(lambda: of(world, ana)["status"] == "open")
+    assert moves(world, ana)[-2:] == [
+        ("Etapa de prueba", "Etapa de prueba", "person", status) for status in ("won", "open")
+    ]
+    world.odoo("crm.team", "unlink", [team])
+    world.eventually(lambda: of(world, ana)["team"] is None)
+    assert differing(world, ana, beto) == []
+
+    both = [ana.lead["id"], beto.lead["id"]]
+    action = world.odoo("crm.merge.opportunity", "create", {"opportunity_ids": [(6, 0, both)]})
+    world.odoo("crm.merge.opportunity", "action_merge", [action])
+    world.eventually(lambda: any(of(world, each)["merged_into"] for each in (ana, beto)))
+    (second,) = (each for each in (ana, beto) if of(world, each)["merged_into"])
+    world.odoo("crm.lead", "write", [of(world, second)["lead_id"]], {"x_manychat_id": False})
+    world.eventually(lambda: of(world, second)["merged_into"] is None)
+    assert differing(world, ana, beto) == []
+
+
 def test_a_comparison_gives_sql_what_it_lacks_and_deletes_nothing_that_odoo_has(world: World, chat: Chat) -> None:
     world.settled(chat.enters(17))
     with world._store.begin() as connection:

@@ -100,7 +100,12 @@ assert [result["status"] for result in results] == ["created", "moved"], results
 env["manychat.stage.map"].create(dict(name="Etapa propia", stage_id=env["crm.stage"].create(dict(name="Propia")).id))
 env.cr.commit()
 """
+# In use until then: what the uninstallation deletes and changes would be decisions.
 UNINSTALL = """
+import os
+os.environ["MIASALUD_QUEUE_CONNECTION_STRING"] = (
+    "DefaultEndpointsProtocol=http;AccountName=none;AccountKey=bm9uZQ==;QueueEndpoint=http://127.0.0.1:9/none"
+)
 env["ir.module.module"].search([("name", "=", "miasalud_crm")]).button_immediate_uninstall()
 """
 LEFT = """
