@@ -259,10 +259,7 @@ def decisions_of(env):
         data[_KEY] = Decisions() if env.registry.ready and _is_configured(env) else None
     found = data[_KEY]
     if found and _KEY not in env.cr.precommit.data:
-        cr, uid = env.cr, env.uid
-        cr.precommit.data[_KEY] = True
-        # Last: what is recorded is what others do before the commit, too.
-        cr.precommit.add(lambda: cr.precommit.add(lambda: _record(cr, uid)))
+        _record_before_commit(env.cr, env.uid)
     return found
 
 
@@ -342,11 +339,24 @@ def by(env):
     return {"by": actor.value, "uid": env.uid if actor in (Actor.PERSON, Actor.IMPORT) else None}
 
 
+def _record_before_commit(cr, uid):
+    cr.precommit.data[_KEY] = True
+    # Last: what is recorded is what others do before the commit, too.
+    cr.precommit.add(lambda: cr.precommit.add(lambda: _record(cr, uid)))
+
+
 def _record(cr, uid):
     cr.precommit.data.pop(_KEY, None)
-    decisions = cr.postcommit.data.get(_KEY)
-    if not decisions:
+    if not (decisions := cr.postcommit.data.get(_KEY)):
         return
+    try:
+        _compare(cr, uid, decisions)
+    except Exception:
+        _record_before_commit(cr, uid)  # an app that opens a savepoint may go on after its error
+        raise
+
+
+def _compare(cr, uid, decisions):
     env = api.Environment(cr, SUPERUSER_ID, {})
     env["crm.lead"].flush_model()
     env["manychat.identity"].flush_model()
@@ -354,7 +364,6 @@ def _record(cr, uid):
     lead_ids, people = decisions.touched, decisions.touched_people
     if not (lead_ids or people):
         return
-    decisions.touched, decisions.touched_people = set(), set()
     before = {lead_id: decisions.leads[lead_id] for lead_id in lead_ids & decisions.leads.keys()}
     parameters = {
         "lead_ids": list(lead_ids),
@@ -367,6 +376,7 @@ def _record(cr, uid):
         "bridge_user": bridge_user_id(env),
     }
     rows = private_sql.fetch(cr, _INSERT, parameters)
+    decisions.touched, decisions.touched_people = set(), set()
     written = {row["event_id"]: row for row in rows if row["event_id"]}
     compared = {row["manychat_id"] for row in rows}
     undone = {

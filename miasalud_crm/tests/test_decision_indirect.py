@@ -1,5 +1,8 @@
 from collections import Counter
+from contextlib import suppress
 from unittest.mock import patch
+
+import psycopg2
 
 from odoo import fields
 from odoo.models import BaseModel
@@ -222,6 +225,23 @@ class TestDecisionIndirect(DecisionCase):
             {(payload.manychat_id, *payload.decided) for payload in told},
             {(PERSON, Decided.TEAM), (SECOND, Decided.DELETED)},
         )
+
+    def test_an_app_that_goes_on_after_a_failed_savepoint_loses_no_decision(self):
+        """Another transaction is in the way of the comparison before it, and the app catches every error."""
+        self.tell(PERSON)
+        lead = self.mine()
+        lead.expected_revenue = 5
+        fetch, failures = decisions.private_sql.fetch, [psycopg2.errors.SerializationFailure("in the way")]
+
+        def fail_once(cr, query, params=None):
+            if query == decisions._INSERT and failures:
+                raise failures.pop()
+            return fetch(cr, query, params)
+
+        with patch.object(decisions.private_sql, "fetch", fail_once), suppress(Exception), self.env.cr.savepoint():
+            lead.description = "never"
+        self.assertEqual(failures, [])
+        self.assertEqual(self.assertTold(PERSON)[PERSON].decided, (Decided.REVENUE,))
 
     def test_what_the_chat_changes_beside_an_automation_is_the_chats(self):
         if "base.automation" not in self.env:
