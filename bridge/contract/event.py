@@ -51,7 +51,7 @@ class Event:
     :ivar traceparent: the trace that the event belongs to, see :mod:`.traceparent`. Not part of the identity.
     :ivar echo_of: it only says what we wrote to ManyChat: the moment of the state that was written. Not part of the
         identity.
-    :ivar may_echo: it says what we wrote to ManyChat lately, and a customer may say it as well. Not part of the identity.
+    :ivar may_echo: it says what we wrote to ManyChat lately, and so may a customer. Not part of the identity.
     """
 
     id: str

@@ -153,9 +153,9 @@ class CrmLead(models.Model):
         return outcomes
 
     def _manychat_is_placed_by_user(self, stage_map):
-        """Whether a user moved the opportunity to where it is, out of the stage that was written to ManyChat, or lost it.
+        """Whether a user lost the opportunity, or moved it out of the stage that was written to ManyChat.
 
-        No clock is asked: ManyChat was written that stage, so the user has moved the opportunity after that.
+        No clock is asked: the opportunity was in the stage that was written, so the user has moved it after that.
 
         :param stage_map: ``manychat.stage.map`` of the written stage
         """
