@@ -244,8 +244,8 @@ def test_a_variable_that_opentelemetry_does_not_take_fails_no_event_and_is_named
 def test_a_collector_that_does_not_answer_keeps_no_process_from_its_end() -> None:
     program = (
         "from datetime import datetime, timezone; from bridge import spans; "
-        "now = datetime.now(timezone.utc); started = spans.Subject('1' * 64, '00-' + '1' * 32 + '-' + '1' * 16 + '-01'); "
-        "spans.waited(started, 'queue', now); print('done', flush=True)"
+        "subject = spans.Subject('1' * 64, '00-' + '1' * 32 + '-' + '1' * 16 + '-01'); "
+        "spans.waited(subject, 'queue', datetime.now(timezone.utc)); print('done', flush=True)"
     )
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
