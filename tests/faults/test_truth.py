@@ -76,8 +76,8 @@ def _status_changed(system: System, _event_id: str, lead: int) -> None:
     _change_sql(system, "UPDATE opportunities SET status = 'won' WHERE lead_id = :one", lead)
 
 
-def _stage_in_sql_changed(system: System, _event_id: str, lead: int) -> None:
-    _change_sql(system, "UPDATE opportunities SET stage = 'Otra' WHERE lead_id = :one", lead)
+def _stage_id_changed(system: System, _event_id: str, lead: int) -> None:
+    _change_sql(system, "UPDATE opportunities SET stage_id = 4711 WHERE lead_id = :one", lead)
 
 
 def _merged_by_mistake(system: System, _event_id: str, lead: int) -> None:
@@ -93,7 +93,7 @@ def _decided_status_changed(system: System, _event_id: str, lead: int) -> None:
     _change_sql(system, statement, lead)
 
 
-def _decided_move_turned_round(system: System, _event_id: str, lead: int) -> None:
+def _decided_move_turned(system: System, _event_id: str, lead: int) -> None:
     statement = """
         UPDATE opportunity_stages SET stage_from = stage_to, stage_to = stage_from
          WHERE moved_by = 'person' AND lead_id = :one
@@ -171,11 +171,11 @@ def _change(system: System, statement: str, lead: int) -> None:
         (_mover_forgotten, lambda verdict: verdict.out_of_order),
         (_revenue_changed, lambda verdict: verdict.not_in_sql),
         (_status_changed, lambda verdict: verdict.not_in_sql),
-        (_stage_in_sql_changed, lambda verdict: verdict.not_in_sql),
+        (_stage_id_changed, lambda verdict: verdict.not_in_sql),
         (_merged_by_mistake, lambda verdict: verdict.not_in_sql),
         (_decided_move_forgotten, lambda verdict: verdict.lost),
         (_decided_status_changed, lambda verdict: verdict.lost),
-        (_decided_move_turned_round, lambda verdict: verdict.out_of_order),
+        (_decided_move_turned, lambda verdict: verdict.out_of_order),
         (_decision_not_stored, lambda verdict: verdict.lost),
         (_mover_of_odoo_forgotten, lambda verdict: verdict.lost),
         (_shown_otherwise, lambda verdict: verdict.not_in_manychat),
