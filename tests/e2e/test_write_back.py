@@ -139,6 +139,18 @@ def entered(setting: Setting, stage: int = 17) -> Chat:
     return chat
 
 
+def test_odoo_tells_administrators_that_a_bridge_has_the_token_and_can_write(setting: Setting) -> None:
+    """The stack's own bridges have none: one that can write is enough."""
+
+    def said() -> str:
+        (row,) = setting.world.odoo("manychat.write.back", "read", [setting.record], ["bridge_text"])
+        return str(row["bridge_text"])
+
+    setting.world.eventually(lambda: said() == "The bridge has the API token, and can write to ManyChat.")
+    ready = setting.world.odoo("manychat.bridge", "search_read", [["write_back", "!=", False]], fields=["write_back"])
+    assert {row["write_back"] for row in ready} >= {"ready", "no_token"}
+
+
 def test_what_a_user_decides_is_shown_in_manychat_and_only_their_moves_start_flows(setting: Setting) -> None:
     world, manychat = setting.world, setting.manychat
     chat = entered(setting)
