@@ -94,6 +94,7 @@ class ManychatEvent(models.Model):
         if actor == Actor.IMPORT:
             return self.env._("Import by %s", name) if name else self.env._("Import")
         words = {
+            Actor.CHAT: self.env._("Another conversation of the opportunity"),
             Actor.AUTOMATION: self.env._("An automation or a scheduled action"),
             Actor.ASSIGNMENT: self.env._("Odoo's assignment"),
         }
