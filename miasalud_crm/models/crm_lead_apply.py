@@ -159,7 +159,7 @@ class CrmLead(models.Model):
                 message = self.env._("A user discarded this event in Odoo. Press Retry in Odoo to apply it.")
                 results[event.id] = _result(event.id, "error", code=ErrorCode.DISCARDED.value, message=message)
             elif event.echo_of and event.manychat_id not in batch.leads:
-                # A user has deleted the opportunity since. What its bot was told before does not bring it back.
+                # A user has deleted the opportunity since. What its bot sent before does not bring it back.
                 results[event.id] = _result(event.id, "stale")
                 _complete_row(batch.rows[event.id], results[event.id])
             elif stage_map := resolve(event.payload.state.stage_id, event.payload.state.stage):
