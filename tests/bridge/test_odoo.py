@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from bridge import odoo as client
 from bridge import odoo_faults
 from bridge.errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from bridge.odoo import Odoo
