@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from . import metrics, progress, spans
+from . import metrics, odoo_faults, progress, spans
 from .contract.fields import format_datetime
 from .errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from .odoo_answers import HeartbeatAnswer, PastMove, StatesAnswer
@@ -29,17 +29,6 @@ CONNECT_SECONDS = 5
 READ_SECONDS = 55
 #: First Odoo version whose /json/2 we use; /jsonrpc is deprecated from there on.
 JSON2_VERSION = 19
-
-# Exceptions that mean: the call is not allowed or not possible, with any events in it.
-_MISCONFIGURED = {
-    "odoo.exceptions.AccessDenied": "it does not accept the login or the API key",
-    "odoo.exceptions.AccessError": "its user may not do this",
-    "builtins.AttributeError": "the addon miasalud_crm is not installed, or too old",
-    "builtins.KeyError": "the addon miasalud_crm is not installed, or the database is starting",
-    "werkzeug.exceptions.NotFound": "the addon miasalud_crm is not installed, or too old",
-}
-# Exceptions that mean: Odoo's own database is down, starting, or too busy.
-_UNAVAILABLE = ("psycopg2.", "odoo.sql_db.", "odoo.modules.registry.")
 
 
 class Odoo:
@@ -301,21 +290,21 @@ class Odoo:
                 arguments = [self.database, self.login, self._api_key, {}]
                 uid = self._jsonrpc("/jsonrpc", {"service": "common", "method": "authenticate", "args": arguments})
                 if not uid:
-                    raise OdooMisconfigured(_misconfigured("odoo.exceptions.AccessDenied"))
+                    raise OdooMisconfigured(odoo_faults.misconfigured("odoo.exceptions.AccessDenied"))
                 self._uid = int(uid)
             return self._uid
 
     def _jsonrpc(self, path: str, parameters: dict[str, Any]) -> Any:
         status, answer = self._post(path, {"jsonrpc": "2.0", "method": "call", "id": None, "params": parameters}, {})
         if status >= 400 or not isinstance(answer, dict):
-            raise _http_error(status)
+            raise odoo_faults.of_status(status)
         if "error" in answer:
             error = answer["error"] if isinstance(answer["error"], dict) else {}
             data = error.get("data")
             # A fault without data did not reach the method: the database or the path does not exist.
             if not isinstance(data, dict):
-                raise OdooMisconfigured(_misconfigured("werkzeug.exceptions.NotFound"))
-            raise _fault(data)
+                raise OdooMisconfigured(odoo_faults.misconfigured("werkzeug.exceptions.NotFound"))
+            raise odoo_faults.of_exception(data)
         return answer.get("result")
 
     def _json2(self, model: str, method: str, arguments: dict[str, Any]) -> Any:
@@ -324,8 +313,8 @@ class Odoo:
         if status >= 400:
             # A fault of our code has its exception's name. A proxy in between, or Odoo before our code, sends none.
             if isinstance(answer, dict) and answer.get("name") and status not in (401, 403):
-                raise _fault(answer)
-            raise _http_error(status)
+                raise odoo_faults.of_exception(answer)
+            raise odoo_faults.of_status(status)
         return answer
 
     def _post(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> tuple[int, Any]:
@@ -382,40 +371,3 @@ def _timed(method: str) -> Iterator[None]:
     finally:
         metrics.RPC.labels(method, result).observe(time.monotonic() - started)
         spans.record_step("RPC", began, failed=result != "ok", method=method, result=result)
-
-
-def _http_error(status: int) -> Exception:
-    if status == 413:
-        # The body exceeds the limit of a proxy: a smaller batch may pass.
-        return OdooRefused("http_413", "The batch is too large for a proxy in front of Odoo (HTTP 413).")
-    if status in (401, 403):
-        return OdooMisconfigured(_misconfigured("odoo.exceptions.AccessDenied"))
-    if status == 404:
-        return OdooMisconfigured("it answers 404: check BRIDGE_ODOO_URL and BRIDGE_ODOO_DATABASE, and that the addon "
-                                 "miasalud_crm is installed there")  # fmt: skip
-    if status < 500 and status not in (408, 425, 429):
-        return OdooMisconfigured(f"it answers HTTP {status}: check BRIDGE_ODOO_URL")
-    return OdooUnavailable(f"it answers HTTP {status}")
-
-
-def _fault(data: dict[str, Any]) -> Exception:
-    name = str(data.get("name") or "unknown")
-    message = str(data.get("message") or "")
-    if name in _MISCONFIGURED:
-        return OdooMisconfigured(_misconfigured(name))
-    if name == "odoo.exceptions.UserError" and message.startswith("Object manychat."):
-        return OdooMisconfigured(_misconfigured("builtins.AttributeError"))
-    if name.startswith(_UNAVAILABLE):
-        if "does not exist" in message:
-            return OdooMisconfigured("it has no such database: check BRIDGE_ODOO_DATABASE")
-        return OdooUnavailable(f"its database fails ({name})")
-    return OdooRefused(name, message)
-
-
-def _misconfigured(name: str) -> str:
-    advice = {
-        "odoo.exceptions.AccessDenied": "check BRIDGE_ODOO_DATABASE, BRIDGE_ODOO_LOGIN and BRIDGE_ODOO_API_KEY (keys "
-        "expire: create a new one in Odoo)",
-        "odoo.exceptions.AccessError": "put it into the group “ManyChat Bridge”",
-    }.get(name, "install or upgrade it in the database BRIDGE_ODOO_DATABASE")
-    return f"{_MISCONFIGURED[name]}: {advice}"

@@ -88,7 +88,7 @@ _Repair = Annotated[
     bool,
     typer.Option(
         "--repair",
-        help="Put lost pushes on the queue as events, and have ManyChat told again what it does not show. A newer "
+        help="Put lost pushes on the queue as events, and write again what ManyChat does not show. A newer "
         "decision of an Odoo user stays.",
         rich_help_panel=_WITH_MANYCHAT,
     ),

@@ -8,7 +8,7 @@ from .. import private_sql
 #: The bridge's user.
 BRIDGE_USER = "miasalud_crm.user_bridge"
 #: The row ``home``: the company of the bridge's user, and its language. All names that leave Odoo are in that language,
-#: whoever makes the change: a stage by two names would be two stages for SQL.
+#: whatever language the user has who makes the change: a stage by two names would be two stages for SQL.
 HOME = """
     home AS (
         SELECT company.id, company.currency_id, COALESCE(lang.code, 'en_US') AS lang, lang.date_format

@@ -63,6 +63,37 @@ class TestRename(ManychatCase):
 
 
 @tagged("post_install", "-at_install")
+class TestDecided(ManychatCase):
+    """0.7.0 notes when a user last decided about each conversation. The stage history knows it of the time before."""
+
+    def test_the_moment_is_that_of_the_last_move_by_a_user_and_a_later_one_stays(self):
+        self.apply(opportunity("MC-MOVED"), opportunity("MC-CHAT"), opportunity("MC-SINCE"))
+        leads = {name: self.lead(name) for name in ("MC-MOVED", "MC-CHAT", "MC-SINCE")}
+        for stage in (20, 22):
+            (leads["MC-MOVED"] | leads["MC-SINCE"]).write({"stage_id": self.stages[stage].id})
+            self.env.flush_all()
+        history = self.env["manychat.stage.history"].search(
+            [("lead_id", "=", leads["MC-MOVED"].id), ("moved_by", "=", "person")]
+        )
+        self.assertEqual(len(history), 2)
+        now = max(history.mapped("entered_at"))
+        later = fields.Datetime.add(now, days=1)
+        identities = self.env["manychat.identity"].search([("manychat_id", "in", list(leads))])
+        before = dict.fromkeys(leads, None) | {"MC-SINCE": later}
+        for identity in identities:
+            self.env.cr.execute(
+                "UPDATE manychat_identity SET decided_at = %s WHERE id = %s",
+                [before[identity.manychat_id], identity.id],
+            )
+        for _time in range(2):
+            script("0.7.0/post-decided.py").migrate(self.env.cr, "0.6.0")
+        self.env.cr.execute(
+            "SELECT manychat_id, decided_at FROM manychat_identity WHERE id = ANY(%s)", [identities.ids]
+        )
+        self.assertEqual(dict(self.env.cr.fetchall()), {"MC-MOVED": now, "MC-CHAT": None, "MC-SINCE": later})
+
+
+@tagged("post_install", "-at_install")
 class TestManychatIdColumn(ManychatCase):
     """0.3.0 stores the ManyChat ID. Until then, the column could be that of a field that people had had."""
 

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from bridge import odoo as client
+from bridge import odoo_faults
 from bridge.errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from bridge.odoo import Odoo
 
@@ -151,4 +152,4 @@ def test_a_redirect_is_not_followed_with_the_key_but_told(answering: Callable[..
     ],
 )
 def test_faults_are_told_apart_by_who_can_mend_them(name: str, message: str, kind: type[Exception]) -> None:
-    assert type(client._fault({"name": name, "message": message})) is kind
+    assert type(odoo_faults.of_exception({"name": name, "message": message})) is kind

@@ -27,6 +27,8 @@ from deploy.local.supervision import own_environment
 from tests.queue_sdk import sdk
 from tests.world import Chat, World
 
+from .test_decisions import stage_id
+
 PROGRAMS = ("bridge", "api")
 
 
@@ -74,9 +76,12 @@ class Drill(World):
             "ON c.id = s.contact_id",
             "assignments": "SELECT c.manychat_id, a.campaign_id, a.last_state, a.summary FROM campaign_contacts a "
             "JOIN contacts c ON c.id = a.contact_id",
-            "opportunities": "SELECT manychat_id, stage, odoo_sync_status, event_id FROM opportunities",
-            "moves": "SELECT o.manychat_id, s.stage_from, s.stage_to, s.event_at FROM opportunity_stages s "
-            "JOIN opportunities o ON o.id = s.opportunity_id",
+            "opportunities": "SELECT manychat_id, stage, status, stage_by, lost_reason, decided_at, "
+            "expected_revenue, odoo_sync_status, event_id FROM opportunities",
+            "moves": "SELECT o.manychat_id, s.stage_from, s.stage_to, s.event_at, s.moved_by, s.user_id, "
+            # Of the chat's moves Odoo answers with the state of today.
+            "CASE s.moved_by WHEN 'chat' THEN '' ELSE s.status END AS status "
+            "FROM opportunity_stages s JOIN opportunities o ON o.id = s.opportunity_id",
             "audit": "SELECT event_id, type, outcome, payload, stage_before, stage_after FROM audit",
         }
         return {
@@ -157,6 +162,11 @@ def test_sql_restored_from_a_backup_gets_the_events_since(drill: Drill, tmp_path
         f"{drill.stack.api_url}/api/v1/manychat/webhook/crm-opportunity", json=standby, headers=headers, timeout=30
     )
     drill.settled(answer.json()["event_id"])
+    # What users decide is in the log of Odoo, too.
+    moved, lost = chats[0].lead["id"], chats[1].lead["id"]
+    drill.odoo("crm.lead", "write", [moved], {"stage_id": stage_id(drill, 24), "expected_revenue": 77})
+    drill.odoo("crm.lead", "action_set_lost", [lost])
+    drill.eventually(lambda: [row["moved_by"] for row in drill.tables()["moves"]].count("person") == 2)
     drill.eventually(lambda: reported(drill))
     before = drill.tables()
     leads = [chat.lead["write_date"] for chat in chats]
