@@ -9,8 +9,8 @@ pyodbc also asks how exact a time can be, gets no answer, and cuts off the micro
 
 For a snapshot conflict Babelfish has no error number of SQL Server's. So the error gets that number here.
 
-Of schemas and foreign keys it has SQL Server's own lists. Of the standard's views, which SQLAlchemy reads, one gives the
-schemas in small letters, and the other is missing.
+Of schemas and foreign keys it has SQL Server's own lists. Of the standard's views, which SQLAlchemy reads, one gives
+the schemas in small letters, and the other is missing.
 """
 
 from __future__ import annotations
