@@ -446,7 +446,7 @@ class Logins:
             # The role stays: Babelfish drops none that has rights.
             self.run(f"DROP USER {self.name}", f"DROP {self._login}")
         else:
-            self.run(f"DROP {self._login}", f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+            self.run(f"GRANT {role} TO CURRENT_USER", f"DROP {self._login}", f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 def test_what_a_reader_may_do_is_exactly_that_and_stays_when_the_views_are_made_anew(funnel: Funnel) -> None:
