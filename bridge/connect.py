@@ -6,12 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from . import queue_account
 from . import settings as configuration
 from .errors import BadDatabaseOptions, BadDatabaseUrl, BadQueueAccount, ConfigurationError
 from .manychat import ManyChat
 from .odoo import Odoo
 from .queue import Queue
+from .queue.account import choose, is_url
 from .settings import Settings, secret, variable, where_to_set
 from .store import migrate
 from .store import url as urls
@@ -62,7 +62,7 @@ def account_of(settings: Settings) -> str:
     names = (variable("queue_connection_string"), variable("queue_account_url"))
     secret_string = settings.queue_connection_string
     try:
-        account = queue_account.choose(
+        account = choose(
             secret_string.get_secret_value() if secret_string else "", settings.queue_account_url or "", names
         )
     except BadQueueAccount as error:
@@ -85,7 +85,7 @@ def open_queue(settings: Settings, name: str, **options: Any) -> Queue:
     try:
         return Queue(account, name, reread=_account_now, **options)
     except BadQueueAccount as error:
-        url = queue_account.is_url(account)
+        url = is_url(account)
         raise ConfigurationError(
             f"{variable('queue_account_url' if url else 'queue_connection_string')}: {error}"
         ) from None

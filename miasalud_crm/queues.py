@@ -17,7 +17,7 @@ from bridge.errors import (
     QueueUnavailable,
 )
 from bridge.queue import Queue
-from bridge.queue_account import choose, is_url
+from bridge.queue.account import choose, is_url
 
 from . import configuration
 

@@ -184,9 +184,9 @@ TEMPLATES = (
     _lt("Upload it there."),
     _lt("Use an identity of the storage account's tenant."),
     _lt("workload identity"),
-    # bridge/queue_login.py
+    # bridge/queue/login.py
     _lt("not an Azure Storage connection string"),
-    # bridge/queue_account.py
+    # bridge/queue/account.py
     _lt(
         "%(one)s and %(other)s are both set: remove one. The connection string logs in with its key or SAS, "
         "the URL with the identity of this machine"
@@ -201,7 +201,7 @@ TEMPLATES = (
     _lt("this is a connection string, and not a URL such as %(example)s"),
     _lt("this is a URL: set %(name)s in its place"),
     _lt("this is the account's read-only copy: write the URL without -secondary"),
-    # bridge/queue_errors.py
+    # bridge/queue/errors.py
     _lt(
         "%(queue)s does not exist, and the identity %(name)s may not create it: Create the queue, or assign "
         "the role “Storage Queue Data Contributor”."

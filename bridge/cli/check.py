@@ -23,7 +23,7 @@ from ..settings_sources import env_file
 from ..store import manychat_writes
 from ..store import url as urls
 from ..store.engine import read
-from ..worker.manychat_pace import PacedManyChat
+from ..worker.write_back.pace import PacedManyChat
 from ..write_back import Rules
 from .console import FAILED, JsonLines, load_settings, out, print_json, visible
 

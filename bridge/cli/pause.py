@@ -11,7 +11,7 @@ import typer
 from ..contract.payloads import QUEUES, EventQueue
 from ..store import manychat_slots, pauses
 from ..store.engine import in_transaction, read
-from ..worker.outbound_queue import OUTBOUND_QUEUE
+from ..worker.write_back.outbound_queue import OUTBOUND_QUEUE
 from .console import load_settings, open_store, out
 from .queues import Queues, queue_names
 

@@ -21,9 +21,9 @@ from ..signals import interrupted_by_signals
 from ..store import manychat_slots, manychat_writes, odoo_settings
 from ..store.engine import read
 from ..store.people import STAGE_TEXTS
-from ..worker.manychat_pace import PacedManyChat
-from ..worker.manychat_verdict import Found
-from ..worker.with_manychat import Difference, Options, WithManyChat
+from ..worker.write_back.comparison import Difference, Options, WithManyChat
+from ..worker.write_back.pace import PacedManyChat
+from ..worker.write_back.verdict import Found
 from .console import FAILED, complain, count_of, out, print_json, progress_bar, visible
 
 #: Rows of the table; `--json` prints all.

@@ -14,7 +14,7 @@ from ..errors import OdooRefused, Outage
 from ..odoo import Odoo
 from ..odoo_answers import HeartbeatAnswer
 from ..progress import Watch
-from .write_back_state import WriteBackReport
+from .write_back.readiness import WriteBackReport
 
 #: Seconds between two heartbeats.
 INTERVAL = HEARTBEAT_INTERVAL.total_seconds()

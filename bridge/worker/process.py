@@ -24,18 +24,19 @@ from ..queue import Queue, require_rights
 from ..settings import Settings, variable
 from ..store import migrate
 from ..store.refusal import check_writing
-from . import dead_lettering, heartbeat, outbound, reconcile, reporter, watchdog
+from . import dead_lettering, heartbeat, reconcile, reporter, watchdog
 from .consumer import Consumer
 from .delivery import BatchProcessor
 from .handlers import Handler, make_handlers, needs_odoo
 from .lease_renewal import LeaseKeeper
-from .manychat_pace import PacedManyChat
-from .outbound_queue import OUTBOUND_QUEUE
 from .pauses import Pauses
 from .periodic import PeriodicThread
 from .polling import Pace, Poller
 from .receiving import Receiver, Undeliverable
-from .write_back_state import WriteBackReport
+from .write_back import outbound
+from .write_back.outbound_queue import OUTBOUND_QUEUE
+from .write_back.pace import PacedManyChat
+from .write_back.readiness import WriteBackReport
 
 log = structlog.get_logger()
 

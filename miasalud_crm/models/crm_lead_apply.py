@@ -158,8 +158,8 @@ class CrmLead(models.Model):
             elif batch.rows[event.id].state == "discarded":
                 message = self.env._("A user discarded this event in Odoo. Press Retry in Odoo to apply it.")
                 results[event.id] = _result(event.id, "error", code=ErrorCode.DISCARDED.value, message=message)
-            elif event.echo_of and event.manychat_id not in batch.leads:
-                # A user has deleted the opportunity since. What its bot was told before does not bring it back.
+            elif (event.echo_of or event.may_echo) and event.manychat_id not in batch.leads:
+                # A user has deleted the opportunity since. What was written to its bot before does not bring it back.
                 results[event.id] = _result(event.id, "stale")
                 _complete_row(batch.rows[event.id], results[event.id])
             elif stage_map := resolve(event.payload.state.stage_id, event.payload.state.stage):

@@ -78,6 +78,7 @@ class ManychatEvent(models.Model):
             Decided.ANSWERED: self.env._("First answer to the customer"),
             Decided.MERGED: self.env._("Merged into another opportunity"),
             Decided.DELETED: self.env._("Deleted, or separated from the conversation"),
+            Decided.DETAIL: self.env._("Another detail, as the currency or the closing date"),
         }
         return words.get(change, "")
 

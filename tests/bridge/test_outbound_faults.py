@@ -12,7 +12,7 @@ from bridge.manychat import ManyChat
 from bridge.store import manychat_slots, manychat_writes, schema
 from bridge.store.engine import in_transaction
 from bridge.store.manychat_writes import Idle
-from bridge.worker import outbound, outbound_queue
+from bridge.worker.write_back import outbound, outbound_queue
 
 from ..manychat_stand_in import TOKEN, ManyChatStandIn
 from ..queue_sdk import sdk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, QUEUES
-from bridge.worker.outbound_queue import OUTBOUND_QUEUE
+from bridge.worker.write_back.outbound_queue import OUTBOUND_QUEUE
 
 from .conftest import Cli, World, contact, eventually, stage
 

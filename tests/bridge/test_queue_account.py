@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.errors import BadQueueAccount
-from bridge.queue_account import choose, complete_url
+from bridge.queue.account import choose, complete_url
 
 from .conftest import Cli, World
 

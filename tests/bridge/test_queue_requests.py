@@ -22,9 +22,9 @@ from bridge.contract.payloads import CONTACT_QUEUE
 from bridge.errors import MessageRefused, PageUndelivered, QueueDenied, QueueMissing, QueueUnavailable
 from bridge.identity import Identity
 from bridge.queue import Message, Queue
-from bridge.queue_login import Token
-from bridge.queue_messages import written
-from bridge.queue_requests import Refused, Sender
+from bridge.queue.login import Token
+from bridge.queue.messages import written
+from bridge.queue.requests import Refused, Sender
 
 from ..queue_sdk import sdk
 from .conftest import Azurite, find_azurite

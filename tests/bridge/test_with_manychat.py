@@ -24,20 +24,21 @@ from bridge.odoo import Odoo
 from bridge.queue import Queue
 from bridge.store import audit, manychat_slots, manychat_writes, odoo_settings, schema
 from bridge.store.engine import create_engine, in_transaction
-from bridge.worker import outbound_queue, with_manychat
 from bridge.worker.handlers import contact as contacts
 from bridge.worker.handlers import decision, opportunity
-from bridge.worker.manychat_pace import PacedManyChat
-from bridge.worker.outbound import Outbound
 from bridge.worker.pauses import Pauses
 from bridge.worker.polling import Pace
-from bridge.worker.with_manychat import Difference, Options, WithManyChat
+from bridge.worker.write_back import comparison, outbound_queue
+from bridge.worker.write_back.comparison import Difference, Options, WithManyChat
+from bridge.worker.write_back.outbound import Outbound
+from bridge.worker.write_back.pace import PacedManyChat
 
 from ..manychat_stand_in import LIMIT, TOKEN, ManyChatStandIn
 from ..queue_sdk import sdk
 from .conftest import Azurite, Cli, World, contact, eventually, stage
 from .odoo_stand_in import DATABASE, KEY, LOGIN, STAGES
 from .program import Program
+from .write_back import chat_rests
 
 NEW, PENDING, QUOTED = STAGES[16], STAGES[17], STAGES[25]
 FIELD = 11
@@ -93,6 +94,7 @@ class People:
             opportunity.handle(self.engine, self.odoo, events)
             for message in messages:
                 self.queue.delete(message)
+        chat_rests(self.engine)
         outbound_queue.fill(self.engine, self.outbound_queue)
         breakers = [CircuitBreaker(name, lambda: None) for name in ("SQL", "queue", "ManyChat")]
         outbound = Outbound(
@@ -335,7 +337,7 @@ def test_a_repair_is_never_taken_for_an_echo(people: People) -> None:
 
 
 def test_an_interrupted_run_goes_on_where_it_was(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(with_manychat, "PAGE", 1)
+    monkeypatch.setattr(comparison, "PAGE", 1)
     for number in range(1001, 1004):
         people.pushes(str(number), 16)
         people.manychat.bot_sets(str(number), PENDING)
@@ -358,7 +360,7 @@ def test_an_interrupted_run_goes_on_where_it_was(people: People, monkeypatch: py
 
 
 def test_a_limit_ends_a_run_and_the_next_one_goes_on(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(with_manychat, "PAGE", 2)
+    monkeypatch.setattr(comparison, "PAGE", 2)
     for number in range(1001, 1006):
         people.pushes(str(number), 16)
         people.manychat.bot_sets(str(number), PENDING)
@@ -388,11 +390,11 @@ def test_an_answer_that_stops_the_account_ends_the_run_and_loses_nothing(people:
 
 
 def test_one_bad_answer_ends_nothing_and_an_outage_does(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(with_manychat, "PAUSE", 0.01)
+    monkeypatch.setattr(comparison, "PAUSE", 0.01)
     people.pushes("1001", 16)
     people.manychat.troubles = [(502, None), (200, {"status": "error", "message": "Internal error"})]
     assert people.found() == {}
-    people.manychat.troubles = [(502, None)] * with_manychat.ATTEMPTS
+    people.manychat.troubles = [(502, None)] * comparison.ATTEMPTS
     with pytest.raises(ManyChatUnavailable):
         people.found()
 
@@ -495,7 +497,7 @@ def test_ctrl_c_keeps_what_is_done(cli: Cli, people: People, tmp_path: Any) -> N
     out, err = tmp_path / "out.txt", tmp_path / "err.txt"
     arguments = ["reconcile", "--with-manychat", "--older-than", "0s", "--json"]
     program = Program(arguments, environment, tmp_path, stdout=out, stderr=err)
-    eventually(lambda: in_transaction(people.engine, odoo_settings.get, with_manychat.POSITION))
+    eventually(lambda: in_transaction(people.engine, odoo_settings.get, comparison.POSITION))
     program.send_signal(signal.SIGINT)
     assert program.wait(30) == 1
     lines = out.read_text().splitlines()

@@ -24,7 +24,7 @@ from bridge.store import (
 )
 from bridge.store import snapshot as store_snapshot
 from bridge.store.engine import in_transaction, read
-from bridge.worker import outbound_queue
+from bridge.worker.write_back import outbound_queue
 
 from ..manychat_stand_in import TOKEN, ManyChatStandIn
 from .conftest import Cli, World

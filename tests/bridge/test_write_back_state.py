@@ -8,7 +8,7 @@ from bridge.circuit_breaker import CircuitBreaker
 from bridge.errors import ManyChatMisconfigured, ManyChatStopped, ManyChatUnavailable, Outage
 from bridge.progress import Watch
 from bridge.worker.heartbeat import send_heartbeat
-from bridge.worker.write_back_state import WriteBackReport
+from bridge.worker.write_back.readiness import WriteBackReport
 
 from .odoo_stand_in import OdooStandIn
 from .test_odoo import connect

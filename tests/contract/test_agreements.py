@@ -62,12 +62,13 @@ def test_the_queue_client_is_light_enough_for_odoo() -> None:
     names = set(loaded.stdout.split())
     light = (
         "queue",
-        "queue_account",
-        "queue_creation",
-        "queue_errors",
-        "queue_login",
-        "queue_messages",
-        "queue_requests",
+        "queue.account",
+        "queue.client",
+        "queue.creation",
+        "queue.errors",
+        "queue.login",
+        "queue.messages",
+        "queue.requests",
     )
     light += ("errors", "setting_value", "connection_string", "identity")
     light += ("contract", "contract.sentences")

@@ -15,7 +15,7 @@ import psutil
 from psycopg.rows import namedtuple_row
 
 from bridge.contract import payloads
-from bridge.worker.outbound_queue import OUTBOUND_QUEUE
+from bridge.worker.write_back.outbound_queue import OUTBOUND_QUEUE
 from deploy.local import azurite, odoo
 from deploy.local.postgres import BREAKABLE
 from deploy.local.stack import Stack

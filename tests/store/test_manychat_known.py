@@ -28,8 +28,8 @@ from bridge.store import (
     schema,
 )
 from bridge.store.audit import ReceivedEvent
-from bridge.worker.manychat_pace import PacedManyChat
-from bridge.worker.with_manychat import Difference, Options, WithManyChat
+from bridge.worker.write_back.comparison import Difference, Options, WithManyChat
+from bridge.worker.write_back.pace import PacedManyChat
 
 from ..manychat_stand_in import TOKEN, ManyChatStandIn
 from .conftest import NOON, STAGES, Store, contact, decision, opportunity, state

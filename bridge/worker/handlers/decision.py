@@ -13,7 +13,7 @@ from ...contract.payloads import Decision
 from ...results import Done, Outcome
 from ...store import audit, manychat_writes, opportunity_states
 from ...store.refusal import write_events
-from .. import wishes
+from ..write_back import wishes
 
 log = structlog.get_logger()
 

@@ -23,7 +23,7 @@ from ...odoo import Odoo
 from ...results import Conflict, Done, Failure, Outcome
 from ...store import audit, manychat_echoes, manychat_writes, opportunities
 from ...store.refusal import write_events
-from .. import wishes
+from ..write_back import wishes
 
 #: Codes of errors that another attempt cannot mend. All others may pass (``refused``: Odoo raised an exception).
 PERMANENT = {ErrorCode.UNMAPPED_STAGE, ErrorCode.INVALID}

@@ -16,22 +16,22 @@ from functools import partial
 import sqlalchemy as sa
 import structlog
 
-from .. import metrics, retry, spans
-from ..circuit_breaker import CircuitBreaker, trip_breaker
-from ..contract.fields import format_datetime
-from ..errors import ManyChatRefused, Outage, PageUndelivered, QueueMissing
-from ..odoo import Odoo
-from ..queue import Message, Queue
-from ..store import manychat_writes
-from ..store.engine import in_transaction, read
-from ..store.manychat_writes import Claim, Idle
+from ... import metrics, retry, spans
+from ...circuit_breaker import CircuitBreaker, trip_breaker
+from ...contract.fields import format_datetime
+from ...errors import ManyChatRefused, Outage, PageUndelivered, QueueMissing
+from ...odoo import Odoo
+from ...queue import Message, Queue
+from ...store import manychat_writes
+from ...store.engine import in_transaction, read
+from ...store.manychat_writes import Claim, Idle
+from ..pauses import Pauses
+from ..periodic import PeriodicThread
+from ..polling import Pace
 from . import outbound_queue
-from .manychat_pace import PacedManyChat, Stopping
 from .outbound_queue import Call
-from .pauses import Pauses
-from .periodic import PeriodicThread
-from .polling import Pace
-from .write_person import LeaseEnds, PersonWriter
+from .pace import PacedManyChat, Stopping
+from .person import LeaseEnds, PersonWriter
 
 log = structlog.get_logger()
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from .contract.sentences import sentence
-from .errors import BadQueueAccount
-from .setting_value import fault_of
+from ..contract.sentences import sentence
+from ..errors import BadQueueAccount
+from ..setting_value import fault_of
 
 #: The form of the account's URL. Other clouds have other domains (``core.chinacloudapi.cn``).
 EXAMPLE = "https://ACCOUNT.queue.core.windows.net"

@@ -14,14 +14,14 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from .. import metrics
-from ..contract.opportunity_state import Actor
-from ..errors import ManyChatRefused, ManyChatUnavailable
-from ..store import database_clock, manychat_echoes, manychat_flows, manychat_writes
-from ..store.engine import in_transaction, read
-from ..store.manychat_writes import LEASE, Claim
-from ..write_back import Flow, Rules, Values
-from .manychat_pace import PacedManyChat
+from ... import metrics
+from ...contract.opportunity_state import Actor
+from ...errors import ManyChatRefused, ManyChatUnavailable
+from ...store import database_clock, manychat_echoes, manychat_flows, manychat_writes
+from ...store.engine import in_transaction, read
+from ...store.manychat_writes import LEASE, Claim
+from ...write_back import Flow, Rules, Values
+from .pace import PacedManyChat
 
 log = structlog.get_logger()
 

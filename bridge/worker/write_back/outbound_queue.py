@@ -12,13 +12,13 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from ..contract.errors import ContractError
-from ..contract.fields import format_datetime, to_datetime
-from ..contract.strict_json import parse_json
-from ..errors import QueueMissing
-from ..queue import Queue
-from ..store import manychat_echoes, manychat_writes
-from ..store.engine import in_transaction, read
+from ...contract.errors import ContractError
+from ...contract.fields import format_datetime, to_datetime
+from ...contract.strict_json import parse_json
+from ...errors import QueueMissing
+from ...queue import Queue
+from ...store import manychat_echoes, manychat_writes
+from ...store.engine import in_transaction, read
 
 log = structlog.get_logger()
 

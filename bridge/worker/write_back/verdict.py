@@ -18,13 +18,13 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from ..contract.fields import normalize_label
-from ..contract.opportunity_state import Status
-from ..contract.payloads import Opportunity
-from ..stage_map import Stage, StageMap
-from ..store import audit
-from ..store.manychat_known import Known
-from .audited import event_of
+from ...contract.fields import normalize_label
+from ...contract.opportunity_state import Status
+from ...contract.payloads import Opportunity
+from ...stage_map import Stage, StageMap
+from ...store import audit
+from ...store.manychat_known import Known
+from ..audited import event_of
 
 
 class Found(str, Enum):

@@ -23,8 +23,8 @@ import urllib3
 from urllib3.util import Retry, Timeout
 from urllib3.util.ssl_ import create_urllib3_context
 
-from . import __version__
-from .queue_login import Login
+from .. import __version__
+from .login import Login
 
 #: Old enough for each Azurite that is in use; tokens need 2017-11-09.
 #: https://learn.microsoft.com/rest/api/storageservices/previous-azure-storage-service-versions

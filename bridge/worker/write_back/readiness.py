@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..circuit_breaker import CircuitBreaker
-from ..contract.outcomes import WriteBackState
-from ..errors import ManyChatMisconfigured, ManyChatStopped
-from ..odoo_answers import HeartbeatAnswer
-from ..write_back import SETTING
+from ...circuit_breaker import CircuitBreaker
+from ...contract.outcomes import WriteBackState
+from ...errors import ManyChatMisconfigured, ManyChatStopped
+from ...odoo_answers import HeartbeatAnswer
+from ...write_back import SETTING
 
 
 class WriteBackReport:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import identity, queue_account
-from .queue_requests import VERSION, NoAnswer, Refused
+from .. import identity
+from .account import is_url
+from .requests import VERSION, NoAnswer, Refused
 
 
 def create(account: str, name: str, connect_seconds: float, read_seconds: float) -> None:
     """Create the queue ``name``.
 
-    :param account: a connection string, or a whole URL (see :mod:`bridge.queue_account`), for which the process's
+    :param account: a connection string, or a whole URL (see :mod:`bridge.queue.account`), for which the process's
         identity logs in
     :raises NoAnswer:
     :raises Refused: also where the queue exists
@@ -25,7 +26,7 @@ def create(account: str, name: str, connect_seconds: float, read_seconds: float)
         "read_timeout": read_seconds,
         "retry_total": 0,
     }
-    if queue_account.is_url(account):
+    if is_url(account):
         credential: Any = identity.of_process()
         client = QueueClient(account, name, credential=credential, **options)
     else:

@@ -10,12 +10,12 @@ from typing import ParamSpec, TypeVar
 import sqlalchemy as sa
 import structlog
 
-from .. import progress
-from ..contract.fields import format_datetime
-from ..errors import ManyChatRefused, ManyChatStopped, ManyChatUnavailable
-from ..manychat import ManyChat
-from ..store import manychat_slots
-from ..store.engine import in_transaction
+from ... import progress
+from ...contract.fields import format_datetime
+from ...errors import ManyChatRefused, ManyChatStopped, ManyChatUnavailable
+from ...manychat import ManyChat
+from ...store import manychat_slots
+from ...store.engine import in_transaction
 
 log = structlog.get_logger()
 

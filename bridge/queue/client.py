@@ -1,6 +1,6 @@
 """The client of Azure Storage Queues, for the bridge and for the addon.
 
-Each message is a few requests of our own (:mod:`.queue_requests`), at a fourth of the SDK's cost. The SDK does what is
+Each message is a few requests of our own (:mod:`.requests`), at a fourth of the SDK's cost. The SDK does what is
 rare: it creates queues.
 
 It imports next to nothing else of ours, because it is loaded into Odoo too.
@@ -16,11 +16,12 @@ from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import quote
 
-from . import queue_creation, queue_errors, queue_login, queue_messages
-from .errors import MessageRefused, PageUndelivered, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
-from .identity import Identity
-from .queue_messages import Message, Peeked
-from .queue_requests import Answer, Failure, Refused, Sender
+from ..errors import MessageRefused, PageUndelivered, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
+from ..identity import Identity
+from . import creation, errors, messages
+from .login import login_of
+from .messages import Message, Peeked
+from .requests import Answer, Failure, Refused, Sender
 
 __all__ = ["PAGE", "Message", "Peeked", "Queue", "require_rights"]
 
@@ -54,7 +55,7 @@ class Queue:
     ):
         """Open no connection yet.
 
-        :param account: a connection string, or a whole URL (see :mod:`bridge.queue_account`), for which the process's
+        :param account: a connection string, or a whole URL (see :mod:`bridge.queue.account`), for which the process's
             identity logs in
         :param read_seconds: how long an answer to one request may take
         :param retries: how often a failed request is repeated
@@ -69,7 +70,7 @@ class Queue:
         self._open(account)
 
     def _open(self, account: str) -> None:
-        url, login = queue_login.of_account(account)
+        url, login = login_of(account)
         self._account = account
         self._sender = Sender(
             f"{url}/{quote(self.name, safe='')}",
@@ -104,7 +105,7 @@ class Queue:
         try:
             return request()
         except Failure as error:
-            if not isinstance(queue_errors.unavailable(error), QueueDenied) or not self._renew(sender):
+            if not isinstance(errors.unavailable(error), QueueDenied) or not self._renew(sender):
                 raise
         return request()
 
@@ -149,12 +150,12 @@ class Queue:
         try:
             self._create()
         except QueueRightMissing:
-            raise queue_errors.may_not_create(self.name, self._identity) from None
+            raise errors.may_not_create(self.name, self._identity) from None
 
     def _create(self) -> None:
         try:
             self._with_account_of_now(
-                lambda: queue_creation.create(self._account, self.name, CONNECT_SECONDS, self._read_seconds)
+                lambda: creation.create(self._account, self.name, CONNECT_SECONDS, self._read_seconds)
             )
         except Failure as error:
             exists = isinstance(error, Refused) and error.status == 409 and error.code != "QueueBeingDeleted"
@@ -224,11 +225,11 @@ class Queue:
     def _messages(self, query: Mapping[str, str]) -> list[Message]:
         try:
             # A page that was taken and not delivered is hidden: a second try would get nothing, and call it empty.
-            return queue_messages.read(self._ask("GET", "/messages", query, repeatable="peekonly" in query).body)
+            return messages.read(self._ask("GET", "/messages", query, repeatable="peekonly" in query).body)
         except Failure as error:
-            raise queue_errors.undelivered(error, self._identity) from None
+            raise errors.undelivered(error, self._identity) from None
         except ValueError:
-            raise PageUndelivered(queue_errors.answer(Refused(200))) from None
+            raise PageUndelivered(errors.answer(Refused(200))) from None
 
     def send(self, content: str, *, time_to_live: int = -1) -> Message:
         """Put a message on the queue.
@@ -240,10 +241,10 @@ class Queue:
         :raises QueueUnavailable:
         """
         try:
-            [sent] = queue_messages.read(self._put(content, {"messagettl": str(time_to_live)}).body)
+            [sent] = messages.read(self._put(content, {"messagettl": str(time_to_live)}).body)
         except Failure as error:
-            if isinstance(error, Refused) and error.status in queue_errors.MESSAGE_REFUSED:
-                raise MessageRefused(queue_errors.answer(error)) from None
+            if isinstance(error, Refused) and error.status in errors.MESSAGE_REFUSED:
+                raise MessageRefused(errors.answer(error)) from None
             raise self._failure(error) from None
         except ValueError:
             raise self._failure(Refused(200)) from None
@@ -251,7 +252,7 @@ class Queue:
         return sent
 
     def _put(self, content: str, query: Mapping[str, str]) -> Answer:
-        return self._ask("POST", "/messages", query, queue_messages.written(content))
+        return self._ask("POST", "/messages", query, messages.written(content))
 
     def send_or_create(self, content: str) -> None:
         """Put a message on the queue as :meth:`send` does, and create the queue if it does not exist.
@@ -293,7 +294,7 @@ class Queue:
         try:
             return self._ask(method, path, {"popreceipt": message.pop_receipt, **query})
         except Failure as error:
-            if queue_errors.is_lease_lost(error):
+            if errors.is_lease_lost(error):
                 return None
             raise self._failure(error) from None
 
@@ -302,11 +303,11 @@ class Queue:
         self._sender.close()
 
     def _failure(self, error: Failure) -> QueueUnavailable:
-        return queue_errors.unavailable(error, self._identity)
+        return errors.unavailable(error, self._identity)
 
     def right_missing(self, rights: Sequence[str]) -> QueueRightMissing:
         """The error that says that these rights are missing, and what to do."""
-        return queue_errors.right_missing(f"{' and '.join(rights)} on {self.name}", self._identity)
+        return errors.right_missing(f"{' and '.join(rights)} on {self.name}", self._identity)
 
 
 def require_rights(queue: Queue, *rights: str) -> None:

@@ -1,7 +1,7 @@
 """The comparison with ManyChat: find the pushes that ManyChat sent into nothing, and what it was never told.
 
 ManyChat neither repeats a push nor lists its people. So each person whom SQL knows is asked for, by ``getInfo``, at the
-pace that all bridges keep together. :mod:`.manychat_verdict` says what a difference means.
+pace that all bridges keep together. :mod:`.verdict` says what a difference means.
 
 A repair goes the normal way. A lost push is put on its queue as an event, dated at the last moment at which ManyChat is
 known to have shown something else: the earliest at which it can have happened. So it undoes no decision of a user that
@@ -21,18 +21,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..contract.event import Event, accept
-from ..contract.fields import format_datetime, to_datetime
-from ..contract.payloads import EventType
-from ..errors import ManyChatMisconfigured, ManyChatRefused, ManyChatStopped, ManyChatUnavailable
-from ..queue import Queue
-from ..stage_map import Stage, StageMap
-from ..store import manychat_known, manychat_writes, odoo_settings
-from ..store.engine import in_transaction, read
-from ..store.manychat_known import Known
-from ..store.people import STAGE_TEXTS
-from .manychat_pace import PacedManyChat, Stopping
-from .manychat_verdict import Found, Verdict, judge
+from ...contract.event import Event, accept
+from ...contract.fields import format_datetime, to_datetime
+from ...contract.payloads import EventType
+from ...errors import ManyChatMisconfigured, ManyChatRefused, ManyChatStopped, ManyChatUnavailable
+from ...queue import Queue
+from ...stage_map import Stage, StageMap
+from ...store import manychat_known, manychat_writes, odoo_settings
+from ...store.engine import in_transaction, read
+from ...store.manychat_known import Known
+from ...store.people import STAGE_TEXTS
+from .pace import PacedManyChat, Stopping
+from .verdict import Found, Verdict, judge
 
 #: People asked for between two notes of the position.
 PAGE = 100
@@ -51,7 +51,7 @@ _LOST = (Found.PUSH_LOST, Found.DISPUTED, Found.NO_OPPORTUNITY)
 class Difference:
     """A person of whom ManyChat shows something else than the opportunity's stage.
 
-    :ivar found: value of :class:`.manychat_verdict.Found`
+    :ivar found: value of :class:`.verdict.Found`
     :ivar manychat: what the field shows
     :ivar opportunity: ManyChat's label of the opportunity's stage; else its name in Odoo
     :ivar since: until when SQL knows what ManyChat showed (ISO 8601)

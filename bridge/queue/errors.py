@@ -5,10 +5,10 @@ Never with the text of an error: it may quote the request with its signature.
 
 from __future__ import annotations
 
-from .contract.sentences import sentence
-from .errors import PageUndelivered, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
-from .identity import Identity
-from .queue_requests import Failure, NoAnswer, Refused
+from ..contract.sentences import sentence
+from ..errors import PageUndelivered, QueueDenied, QueueMissing, QueueRightMissing, QueueUnavailable
+from ..identity import Identity
+from .requests import Failure, NoAnswer, Refused
 
 #: Answers of the service when another receiver has the message, or it is gone.
 _LEASE_LOST = {"PopReceiptMismatch", "MessageNotFound"}

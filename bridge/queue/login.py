@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import connection_string, identity, queue_account
-from .contract.sentences import sentence
-from .errors import BadQueueAccount
-from .identity import Identity
-from .setting_value import fault_of
+from .. import connection_string, identity
+from ..contract.sentences import sentence
+from ..errors import BadQueueAccount
+from ..identity import Identity
+from ..setting_value import fault_of
+from .account import is_url
 
 #: What a token is for: https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory
 SCOPE = "https://storage.azure.com/.default"
@@ -111,16 +112,16 @@ def _is_ending(token: Any) -> bool:
     return bool(token.expires_on - now < RENEW_SECONDS)
 
 
-def of_account(account: str) -> tuple[str, Login]:
+def login_of(account: str) -> tuple[str, Login]:
     """The address of an account's queue service, without a slash at its end, and how to log in.
 
-    :param account: a connection string, or a whole URL (see :mod:`bridge.queue_account`), for which the process's
+    :param account: a connection string, or a whole URL (see :mod:`bridge.queue.account`), for which the process's
         identity logs in
     :raises BadQueueAccount: it is neither
     """
     if fault := fault_of(account):
         raise BadQueueAccount(fault)
-    if queue_account.is_url(account):
+    if is_url(account):
         return account.rstrip("/"), Token(identity.of_process())
     if fault := connection_string.fault_in(account):
         raise BadQueueAccount(fault)
