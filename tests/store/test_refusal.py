@@ -124,15 +124,21 @@ def test_writing_is_checked_in_a_schema_of_our_own_too(other_schema: sa.Engine) 
     check_writing(other_schema)
 
 
+def rename(engine: sa.Engine, table: str, name: str) -> None:
+    statement = f"ALTER TABLE {table} RENAME TO {name}"
+    if engine.dialect.name == "mssql":
+        statement = f"EXEC sp_rename '{table}', '{name}', 'OBJECT'"
+    with engine.begin() as connection:
+        connection.execute(sa.text(statement))
+
+
 def test_a_table_that_is_missing_is_an_outage(store: Store) -> None:
-    with store.engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE opportunity_stages RENAME TO gone"))
+    rename(store.engine, "opportunity_stages", "gone")
     try:
         with pytest.raises(StoreUnavailable):
             write_events(store.engine, lambda connection: connection.execute(sa.select(schema.opportunity_stages)))
     finally:
-        with store.engine.begin() as connection:
-            connection.execute(sa.text("ALTER TABLE gone RENAME TO opportunity_stages"))
+        rename(store.engine, "gone", "opportunity_stages")
 
 
 def test_elsewhere_a_refused_statement_counts_as_an_outage(store: Store) -> None:

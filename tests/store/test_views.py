@@ -2,74 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
 from datetime import date, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import sqlglot
-from sqlalchemy.exc import DBAPIError
 
-from bridge.errors import ConfigurationError
-from bridge.store import descriptions, migrate, reader_role, schema
-from bridge.store.views import views
+from bridge.store import schema
 
-from .conftest import Store
-from .test_tsql import check
+from .conftest import NOON, Store
+from .funnel import Funnel, V, at
 
-NOON = datetime(2025, 6, 10, 12, tzinfo=timezone.utc)
 JUNE, JULY = date(2025, 6, 1), date(2025, 7, 1)
-V = views.tables
-
-
-def at(hours: float) -> datetime:
-    return NOON + timedelta(hours=hours)
-
-
-class Funnel:
-    """Rows as the bridge writes them, and what the views make of them."""
-
-    def __init__(self, store: Store):
-        self.store = store
-        self.moves = 0
-
-    def insert(self, table: str, **values: Any) -> int:
-        target = schema.metadata.tables[table]
-        stamps = {name: NOON for name in ("created_at", "updated_at") if name in target.columns}
-        with self.store.engine.begin() as connection:
-            return int(connection.execute(target.insert().values(**stamps | values)).inserted_primary_key[0])  # type: ignore[index]
-
-    def person(self, lead: int | None, name: str = "", contact: dict[str, Any] | None = None, **state: Any) -> int:
-        name = name or f"MC{lead}"
-        contact_id = self.insert("contacts", manychat_id=name, **contact or {})
-        values = {"odoo_sync_status": "success", "attempts": 1, "lead_id": lead, "status": "open", **state}
-        return self.insert("opportunities", manychat_id=name, contact_id=contact_id, **values)
-
-    def move(self, opportunity: int, stage: str | None, hours: float, lead: int | None = None, **more: Any) -> None:
-        self.moves += 1
-        values = {"event_at": at(hours), "applied_at": at(hours), "event_id": f"e{self.moves}", **more}
-        self.insert("opportunity_stages", opportunity_id=opportunity, lead_id=lead, stage_to=stage, **values)
-
-    def lived(self, lead: int, *path: tuple[str | None, float], **state: Any) -> int:
-        """An opportunity that went from stage to stage at these hours; ``None`` is a loss."""
-        last = path[-1][0]
-        known = {"stage": last or [stage for stage, _ in path if stage][-1], "status": "open" if last else "lost"}
-        opportunity = self.person(lead, **known | state)
-        for stage, hours in path:
-            self.move(opportunity, stage, hours, lead, status="open" if stage else "lost")
-        return opportunity
-
-    def rows(self, view: str, *names: str, **where: Any) -> list[tuple[Any, ...]]:
-        columns = V[view].columns
-        statement = sa.select(*(columns[name] for name in names)).where(
-            *(columns[name] == value if value is not None else columns[name].is_(None) for name, value in where.items())
-        )
-        with self.store.engine.connect() as connection:
-            found = [tuple(row) for row in connection.execute(statement)]
-        return sorted(found, key=lambda row: tuple((value is None, str(value)) for value in row))
 
 
 @pytest.fixture
@@ -188,6 +132,23 @@ def test_merged_people_count_as_the_one_opportunity_that_they_have(funnel: Funne
         ("Venta", None, "chat"),
     ]
     assert funnel.rows("v_conversion", "opportunities", "won", "won_percent") == [(1, 1, 100.0)]
+
+
+def test_a_person_with_two_conversations_is_lost_once_and_waits_once(funnel: Funnel) -> None:
+    lost: dict[str, Any] = {"status": "lost", "stage": "Nuevo", "first_answered_at": at(2), "closed_at": at(3)}
+    lost |= {"odoo_as_of": at(3), "expected_revenue": 80, "currency": "EUR"}  # and no reason
+    people = [funnel.person(1, name, merged_into=merged, **lost) for name, merged in (("X", None), ("Y", 1))]
+    funnel.move(people[0], "Nuevo", 0, lead=1)
+    for each in people:  # both have the decision
+        funnel.move(each, None, 3, lead=1, status="lost", moved_by="person")
+
+    assert funnel.rows("v_lost_reasons", "lost_reason", "stage", "lost", "expected_revenue") == [(None, "Nuevo", 1, 80)]
+    assert funnel.rows("v_funnel", "stage", "entered", "in_stage", "lost") == [("Nuevo", 1, 0, 1)]
+    assert funnel.rows("v_conversion", "opportunities", "lost", "lost_percent") == [(1, 1, 100.0)]
+    for view, count, hours in (("v_time_in_stage", "periods", 3.0), ("v_first_response", "opportunities", 2.0)):
+        for month in (JUNE, None):
+            found = funnel.rows(view, count, "median_hours", "p90_hours", dimension="all", month=month)
+            assert found == [(1, hours, hours)]
 
 
 def test_a_person_taken_from_an_opportunity_does_not_delete_it(funnel: Funnel) -> None:
@@ -318,140 +279,3 @@ def test_latency_counts_to_the_millisecond_and_leaves_out_what_users_sent_again(
     assert funnel.rows("v_event_latency", *names, "median_seconds", "p90_seconds", "max_seconds") == [
         (date(2025, 6, 10), "contact", "odoo", 6, 1, 1, 0.5, 1.5, 1.5)
     ]
-
-
-def test_a_dba_gets_views_that_sql_server_understands() -> None:
-    _, *batches = migrate.sql("mssql", schema="Bridge_2").split("\nGO\n")
-    made = [batch for batch in batches if "CREATE VIEW" in batch]
-    assert len(made) == len(V)
-    for batch, name in zip(made, V, strict=True):
-        # CREATE VIEW is refused behind anything else.
-        assert batch.strip().startswith(f"CREATE VIEW [Bridge_2].{name} AS")
-        check(batch)
-        [tree] = sqlglot.parse(batch, read="tsql")
-        assert tree is not None
-        inner = {cte.alias for cte in tree.find_all(sqlglot.exp.CTE)}
-        read = [table for table in tree.find_all(sqlglot.exp.Table) if table.name not in inner]
-        assert {table.db for table in read} == {"Bridge_2"}
-
-
-def test_taking_the_views_away_and_making_them_anew_keeps_the_figures(funnel: Funnel) -> None:
-    funnel.lived(1, ("Nuevo", 0), ("Cita", 3))
-    before = funnel.rows("v_funnel", "stage", "entered")
-    migrate.downgrade(funnel.store.engine, "0015")
-    try:
-        assert not set(sa.inspect(funnel.store.engine).get_view_names()) & set(V)
-        assert not any(name in migrate.losses(funnel.store.engine, "0014") for name in V)
-    finally:
-        migrate.upgrade(funnel.store.engine)
-    assert funnel.rows("v_funnel", "stage", "entered") == before
-
-
-def test_somebody_elses_view_with_our_name_is_neither_used_nor_replaced(funnel: Funnel) -> None:
-    engine = funnel.store.engine
-    migrate.downgrade(engine, "0015")
-    with engine.begin() as connection:
-        connection.execute(sa.text("CREATE VIEW v_funnel AS SELECT id AS theirs FROM contacts"))
-    try:
-        with pytest.raises(ConfigurationError, match="v_funnel"):
-            migrate.upgrade(engine)
-        assert migrate.current(engine) == "0015"
-        with engine.begin() as connection:
-            assert list(connection.execute(sa.text("SELECT * FROM v_funnel")).keys()) == ["theirs"]
-    finally:
-        with engine.begin() as connection:
-            connection.execute(sa.text("DROP VIEW v_funnel"))
-        migrate.upgrade(engine)
-
-
-@pytest.mark.parametrize("kind", ["mssql", "postgresql"])
-def test_a_reader_reads_views_and_tables_without_personal_columns(kind: str) -> None:
-    made = reader_role.script(kind, reader_role.READER, "Bridge_2")
-    for name in (*V, *reader_role.TABLES):
-        assert f"Bridge_2{']' if kind == 'mssql' else chr(34)}.{name} TO miasalud_reader;" in made
-    for name in ("api_keys", "audit", "dead_letters", "odoo_settings"):
-        assert name not in made
-    for column in ("phone", "email", "summary", "first_name"):
-        assert column not in made
-    for word in ("INSERT", "UPDATE", "DELETE", "ALL"):
-        assert f"GRANT {word}" not in made
-    personal = reader_role.script(kind, reader_role.PERSONAL_READER, None)
-    assert "GRANT SELECT ON contacts TO miasalud_personal_reader;" in personal
-    if kind == "mssql":
-        for batch in made.split("\nGO\n"):
-            assert sqlglot.parse(batch, read="tsql")
-
-
-def test_sqlite_has_no_roles() -> None:
-    with pytest.raises(ValueError, match="copy of the file"):
-        reader_role.script("sqlite", reader_role.READER, None)
-
-
-def test_every_table_and_column_has_a_description() -> None:
-    undescribed = [str(column) for table in schema.metadata.tables.values() for column in table.columns]
-    undescribed = [name for name in undescribed if not descriptions.of_column(*name.split("."))]
-    assert undescribed == [], "say in bridge/store/descriptions.py what they mean"
-    described = {(table, name) for table, (_, _, columns) in descriptions.TABLES.items() for name in columns}
-    there = {(table.name, column.name) for table in schema.metadata.tables.values() for column in table.columns}
-    assert described | descriptions.PERSONAL <= there
-    assert all(": " in (descriptions.of_column(*each) or "") for each in there)
-    assert [str(column) for view in V.values() for column in view.columns if not column.doc] == []
-
-
-def test_what_a_reader_may_do_on_postgresql_is_exactly_that_and_stays_when_the_views_are_made_anew(
-    funnel: Funnel,
-) -> None:
-    engine = funnel.store.engine
-    if engine.dialect.name != "postgresql":
-        pytest.skip("only PostgreSQL's roles are made here")
-    funnel.lived(1, ("Nuevo", 0))
-
-    def ask(statement: str) -> None:
-        with engine.connect() as connection:
-            connection.execute(sa.text(f"SET LOCAL ROLE {reader_role.READER}"))
-            connection.execute(sa.text(statement)).all()
-
-    script = reader_role.script("postgresql", reader_role.READER, None)
-    with engine.begin() as connection:
-        for _ in range(2):  # it can run again
-            connection.exec_driver_sql(script)
-        connection.execute(sa.text(f"GRANT {reader_role.READER} TO CURRENT_USER"))
-    try:
-        for _ in range(2):
-            for view in V:
-                ask(f"SELECT * FROM {view}")
-            ask("SELECT manychat_id, last_state, updated_at FROM contacts")
-            for forbidden in ("SELECT phone FROM contacts", "SELECT * FROM api_keys", "SELECT * FROM audit"):
-                with pytest.raises(DBAPIError, match="permission denied"):
-                    ask(forbidden)
-            with pytest.raises(DBAPIError, match="permission denied"):
-                ask("UPDATE channels SET name = 'x' RETURNING id")
-            migrate.downgrade(engine, "0015")
-            migrate.upgrade(engine)
-    finally:
-        with engine.begin() as connection:
-            connection.execute(sa.text(f"DROP OWNED BY {reader_role.READER}"))
-            connection.execute(sa.text(f"DROP ROLE {reader_role.READER}"))
-
-
-def dashboard() -> list[tuple[str, str]]:
-    """The panels of the analysts' dashboard: title and statement, with nothing of Grafana's left in it."""
-    path = Path(__file__).parents[2] / "deploy" / "monitoring" / "grafana-analysts.json"
-    targets = [(panel, target) for panel in json.loads(path.read_text())["panels"] for target in panel["targets"]]
-    time = r"\1 BETWEEN '2025-01-01' AND '2025-12-31'"
-    return [(panel["title"], re.sub(r"\$__timeFilter\((\w+)\)", time, target["rawSql"])) for panel, target in targets]
-
-
-@pytest.mark.parametrize(("title", "statement"), dashboard(), ids=lambda each: each if "SELECT" not in each else "")
-def test_the_dashboard_asks_what_every_database_answers(funnel: Funnel, title: str, statement: str) -> None:
-    funnel.lived(1, ("Nuevo", 0), ("Cita", 3), first_answered_at=at(1))
-    funnel.lived(2, ("Nuevo", 0), (None, 3), closed_at=at(3))
-    check(statement)
-    with funnel.store.engine.connect() as connection:
-        rows = connection.exec_driver_sql(statement).all()
-    assert bool(rows) == (title != "Event latency"), "no panel may be empty; there are no events"
-
-
-def test_every_view_is_on_the_dashboard_or_read_by_one_that_is() -> None:
-    shown = " ".join(statement for _, statement in dashboard())
-    assert {name for name in V if name not in shown} == {"v_opportunities", "v_stage_periods"}

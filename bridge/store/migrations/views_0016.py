@@ -3,7 +3,7 @@
 A migration that changes a table in a way that its views do not survive drops them before and makes them anew after it.
 One that changes a view has a file like this one of its own. :mod:`bridge.store.views` has the columns' descriptions.
 
-What the three databases say differently is in :class:`_Words`. Nothing else here may be of one database only: so no
+What the three databases say differently is in :class:`Words`. Nothing else here may be of one database only: so no
 FILTER, no DISTINCT ON, and medians by ROW_NUMBER, because PERCENTILE_CONT is no aggregate on SQL Server and missing in
 SQLite. Percentiles are those of the nearest rank. Times are counted in whole milliseconds and divided as doubles, so
 that all databases come to the same figure.
@@ -13,26 +13,16 @@ that all databases come to the same figure.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from alembic import op
 
 from . import role
 from .place import place
 
-#: In the order in which they are made: later ones read earlier ones.
-NAMES = (
-    "v_opportunities",
-    "v_stage_periods",
-    "v_funnel",
-    "v_time_in_stage",
-    "v_first_response",
-    "v_conversion",
-    "v_lost_reasons",
-    "v_event_latency",
-)
-
-_HOUR, _SECOND = 3_600_000, 1_000
+HOUR, SECOND = 3_600_000, 1_000
 #: What people divide opportunities by. Names are not unique, so each has its id beside it.
-_DIMENSIONS = (
+DIMENSIONS = (
     "channel_id",
     "channel",
     "campaign_id",
@@ -47,26 +37,28 @@ _DIMENSIONS = (
     "team",
 )
 #: A median of parts tells nothing of the whole, so the views with medians have a row for each value of each of these.
-_SLICES = ("channel", "campaign", "commercial_advisor", "medical_advisor", "salesperson", "team")
+SLICES = ("channel", "campaign", "commercial_advisor", "medical_advisor", "salesperson", "team")
 
 
-def create() -> None:
-    """Make the views, and let the role of the readers, if there is one, read them."""
-    words = _Words(op.get_context().dialect.name)
-    for name in NAMES:
-        text = _DEFINITIONS[name](words)
-        op.execute(f"CREATE VIEW {words.at(name)} AS\n{text.strip()}")
-    role.grant_again(NAMES)
+def create(makers: Mapping[str, Callable[[Words], str]]) -> None:
+    """Make views, and let the role of the readers, if there is one, read them.
+
+    :param makers: their SQL by their names, in an order in which later ones read earlier ones
+    """
+    words = Words(op.get_context().dialect.name)
+    for name, make in makers.items():
+        op.execute(f"CREATE VIEW {words.at(name)} AS\n{make(words).strip()}")
+    role.grant_again(makers)
 
 
-def drop() -> None:
-    """Drop them all."""
-    words = _Words(op.get_context().dialect.name)
-    for name in reversed(NAMES):
+def drop(makers: Mapping[str, Callable[[Words], str]]) -> None:
+    """Drop them."""
+    words = Words(op.get_context().dialect.name)
+    for name in reversed([*makers]):
         op.execute(f"DROP VIEW {words.at(name)}")
 
 
-class _Words:
+class Words:
     """What each database has its own words for."""
 
     def __init__(self, dialect: str):
@@ -117,23 +109,23 @@ class _Words:
         return f"{text} COLLATE Latin1_General_100_BIN2" if self.dialect == "mssql" else text
 
 
-def _list(names: tuple[str, ...], table: str = "") -> str:
+def columns(names: tuple[str, ...], table: str = "") -> str:
     return ", ".join(f"{table}.{name}" if table else name for name in names)
 
 
-def _median(unit: int) -> str:
+def median(unit: int) -> str:
     """Of the rows of a group by their ``nth`` of ``n`` values ``ms``, which are in their order, NULLs last."""
     middle = "nth <= n AND nth IN ((n + 1) / 2, (n + 2) / 2)"
     total = f"CAST(SUM(CASE WHEN {middle} THEN ms ELSE 0 END) AS FLOAT)"
     return f"{total} / NULLIF(SUM(CASE WHEN {middle} THEN 1 ELSE 0 END), 0) / {unit}"
 
 
-def _p90(unit: int) -> str:
+def p90(unit: int) -> str:
     return f"CAST(MIN(CASE WHEN nth <= n AND nth >= (9 * n + 9) / 10 THEN ms END) AS FLOAT) / {unit}"
 
 
-def _ranked(groups: str) -> str:
-    """``nth`` and ``n`` for :func:`_median` and :func:`_p90`."""
+def ranked(groups: str) -> str:
+    """``nth`` and ``n`` for :func:`median` and :func:`p90`."""
     return (
         f"ROW_NUMBER() OVER (PARTITION BY {groups} ORDER BY CASE WHEN ms IS NULL THEN 1 ELSE 0 END, ms) AS nth,\n"
         f"           COUNT(ms) OVER (PARTITION BY {groups}) AS n"
@@ -142,11 +134,11 @@ def _ranked(groups: str) -> str:
 
 def _slices() -> str:
     """The dimensions by name, and "all"."""
-    return "\n    UNION ALL ".join(f"SELECT '{name}' AS dimension" for name in ("all", *_SLICES))
+    return "\n    UNION ALL ".join(f"SELECT '{name}' AS dimension" for name in ("all", *SLICES))
 
 
-def _slice(table: str) -> str:
-    return " ".join(f"WHEN '{name}' THEN {table}.{name}" for name in _SLICES)
+def slice_of(table: str) -> str:
+    return " ".join(f"WHEN '{name}' THEN {table}.{name}" for name in SLICES)
 
 
 # ------------------------------------------------------------
@@ -154,12 +146,12 @@ def _slice(table: str) -> str:
 # ------------------------------------------------------------
 
 
-def _moved_at(move: str) -> str:
+def moved_at(move: str) -> str:
     # A bot's clock may be ahead: nothing happened after Odoo had applied it.
     return f"CASE WHEN {move}.applied_at < {move}.event_at THEN {move}.applied_at ELSE {move}.event_at END"
 
 
-def _opportunities(words: _Words) -> str:
+def _opportunities(words: Words) -> str:
     # After a merge several rows have one lead. The row of its first person gives what was said in the chat, the newest
     # state what Odoo has. A person taken from a lead is "deleted" there, and the lead is not.
     lead, gone = "PARTITION BY lead_id", "CASE WHEN status = 'deleted' THEN 1 ELSE 0 END"
@@ -175,7 +167,7 @@ WITH known AS (
       FROM {words.at("opportunities")}
      WHERE lead_id IS NOT NULL
 ), begun AS (
-    SELECT COALESCE(move.lead_id, o.lead_id) AS lead_id, MIN({_moved_at("move")}) AS began_at
+    SELECT COALESCE(move.lead_id, o.lead_id) AS lead_id, MIN({moved_at("move")}) AS began_at
       FROM {words.at("opportunity_stages")} move
       JOIN {words.at("opportunities")} o ON o.id = move.opportunity_id
      GROUP BY COALESCE(move.lead_id, o.lead_id)
@@ -212,19 +204,19 @@ SELECT first.lead_id, person.id AS opportunity_id, person.contact_id, first.peop
  WHERE first.nth_person = 1 AND (state.status IS NULL OR state.status <> 'deleted')"""
 
 
-def _stage_periods(words: _Words) -> str:
+def _stage_periods(words: Words) -> str:
     # The last of the moves is the state that Odoo has now. It counts only if SQL has missed a move, and then nobody
     # knows when the opportunity got there. A move to where the opportunity is already is no move: a decision about two
     # people of one lead is stored for both.
     of_lead = "OVER (PARTITION BY lead_id ORDER BY is_estimated, moved_at, applied_at, move_id)"
-    dimensions = _list(_DIMENSIONS, "o")
+    dimensions = columns(DIMENSIONS, "o")
     return f"""
 WITH o AS (
     SELECT lead_id, opportunity_id, status, stage, stage_by, decided_at, odoo_as_of, began_at, updated_at,
-           {_list(_DIMENSIONS)}
+           {columns(DIMENSIONS)}
       FROM {words.at("v_opportunities")}
 ), moves AS (
-    SELECT o.lead_id, 0 AS is_estimated, {_moved_at("move")} AS moved_at, move.applied_at, move.id AS move_id,
+    SELECT o.lead_id, 0 AS is_estimated, {moved_at("move")} AS moved_at, move.applied_at, move.id AS move_id,
            CASE WHEN move.status IN ('lost', 'deleted') THEN NULL ELSE {words.exact("move.stage_to")} END AS stage,
            move.moved_by, move.user_id
       FROM {words.at("opportunity_stages")} move
@@ -258,7 +250,7 @@ SELECT p.move_id, p.lead_id, o.opportunity_id, p.stage,
        LAG(p.stage) OVER (PARTITION BY p.lead_id ORDER BY p.nth) AS previous_stage, p.next_stage,
        p.moved_at AS entered_at, p.left_at,
        CASE WHEN p.is_estimated = 0 AND p.end_is_estimated = 0
-            THEN CAST({words.milliseconds("p.moved_at", "p.left_at")} AS FLOAT) / {_HOUR} END AS hours,
+            THEN CAST({words.milliseconds("p.moved_at", "p.left_at")} AS FLOAT) / {HOUR} END AS hours,
        CASE WHEN p.left_at IS NULL THEN NULL WHEN p.next_stage IS NULL THEN 'lost' ELSE 'moved' END AS ended_by,
        p.is_estimated, p.moved_by, p.user_id, {words.month("p.moved_at")} AS month, o.status,
        {dimensions}, o.updated_at
@@ -267,8 +259,8 @@ SELECT p.move_id, p.lead_id, o.opportunity_id, p.stage,
  WHERE p.stage IS NOT NULL"""
 
 
-def _funnel(words: _Words) -> str:
-    groups = f"stage, month, {_list(_DIMENSIONS)}"
+def _funnel(words: Words) -> str:
+    groups = f"stage, month, {columns(DIMENSIONS)}"
     return f"""
 SELECT {groups},
        COUNT(DISTINCT lead_id) AS entered,
@@ -281,34 +273,34 @@ SELECT {groups},
  GROUP BY {groups}"""
 
 
-def _time_in_stage(words: _Words) -> str:
+def _time_in_stage(words: Words) -> str:
     groups = "stage, month, dimension, dimension_value"
     return f"""
 WITH slices AS (
     {_slices()}
 ), spans AS (
-    SELECT p.stage, p.month, s.dimension, CASE s.dimension {_slice("p")} END AS dimension_value,
+    SELECT p.stage, p.month, s.dimension, CASE s.dimension {slice_of("p")} END AS dimension_value,
            {words.milliseconds("p.entered_at", "p.left_at")} AS ms
       FROM {words.at("v_stage_periods")} p
      CROSS JOIN slices s
      WHERE p.hours IS NOT NULL
     UNION ALL
-    SELECT p.stage, NULL, s.dimension, CASE s.dimension {_slice("p")} END,
+    SELECT p.stage, NULL, s.dimension, CASE s.dimension {slice_of("p")} END,
            {words.milliseconds("p.entered_at", "p.left_at")}
       FROM {words.at("v_stage_periods")} p
      CROSS JOIN slices s
      WHERE p.hours IS NOT NULL
 ), ranked AS (
     SELECT {groups}, ms,
-           {_ranked(groups)}
+           {ranked(groups)}
       FROM spans
 )
-SELECT {groups}, COUNT(*) AS periods, {_median(_HOUR)} AS median_hours, {_p90(_HOUR)} AS p90_hours
+SELECT {groups}, COUNT(*) AS periods, {median(HOUR)} AS median_hours, {p90(HOUR)} AS p90_hours
   FROM ranked
  GROUP BY {groups}"""
 
 
-def _first_response(words: _Words) -> str:
+def _first_response(words: Words) -> str:
     groups = "month, dimension, dimension_value"
     waited = (
         f"CASE WHEN o.first_answered_at IS NOT NULL THEN {words.milliseconds('o.began_at', 'o.first_answered_at')} END"
@@ -317,29 +309,29 @@ def _first_response(words: _Words) -> str:
 WITH slices AS (
     {_slices()}
 ), waits AS (
-    SELECT {words.month("o.began_at")} AS month, s.dimension, CASE s.dimension {_slice("o")} END AS dimension_value,
+    SELECT {words.month("o.began_at")} AS month, s.dimension, CASE s.dimension {slice_of("o")} END AS dimension_value,
            {waited} AS ms
       FROM {words.at("v_opportunities")} o
      CROSS JOIN slices s
      WHERE o.began_is_known = 1
     UNION ALL
-    SELECT NULL, s.dimension, CASE s.dimension {_slice("o")} END, {waited}
+    SELECT NULL, s.dimension, CASE s.dimension {slice_of("o")} END, {waited}
       FROM {words.at("v_opportunities")} o
      CROSS JOIN slices s
      WHERE o.began_is_known = 1
 ), ranked AS (
     SELECT {groups}, ms,
-           {_ranked(groups)}
+           {ranked(groups)}
       FROM waits
 )
-SELECT {groups}, COUNT(*) AS opportunities, COUNT(ms) AS answered, {_median(_HOUR)} AS median_hours,
-       {_p90(_HOUR)} AS p90_hours
+SELECT {groups}, COUNT(*) AS opportunities, COUNT(ms) AS answered, {median(HOUR)} AS median_hours,
+       {p90(HOUR)} AS p90_hours
   FROM ranked
  GROUP BY {groups}"""
 
 
-def _conversion(words: _Words) -> str:
-    groups = f"month, {_list(_DIMENSIONS)}"
+def _conversion(words: Words) -> str:
+    groups = f"month, {columns(DIMENSIONS)}"
     return f"""
 SELECT {groups},
        COUNT(*) AS opportunities,
@@ -348,23 +340,23 @@ SELECT {groups},
        SUM(CASE WHEN status = 'lost' THEN 1 ELSE 0 END) AS lost,
        CAST(100 * SUM(CASE WHEN status = 'won' THEN 1 ELSE 0 END) AS FLOAT) / COUNT(*) AS won_percent,
        CAST(100 * SUM(CASE WHEN status = 'lost' THEN 1 ELSE 0 END) AS FLOAT) / COUNT(*) AS lost_percent
-  FROM (SELECT {words.month("began_at")} AS month, status, {_list(_DIMENSIONS)}
+  FROM (SELECT {words.month("began_at")} AS month, status, {columns(DIMENSIONS)}
           FROM {words.at("v_opportunities")}) begun
  GROUP BY {groups}"""
 
 
-def _lost_reasons(words: _Words) -> str:
-    groups = f"month, lost_reason, stage, currency, {_list(_DIMENSIONS)}"
+def _lost_reasons(words: Words) -> str:
+    groups = f"month, lost_reason, stage, currency, {columns(DIMENSIONS)}"
     return f"""
 SELECT {groups}, COUNT(*) AS lost, SUM(expected_revenue) AS expected_revenue
   FROM (SELECT {words.month("COALESCE(closed_at, decided_at, updated_at)")} AS month, lost_reason, stage, currency,
-               expected_revenue, {_list(_DIMENSIONS)}
+               expected_revenue, {columns(DIMENSIONS)}
           FROM {words.at("v_opportunities")}
          WHERE status = 'lost') given_up
  GROUP BY {groups}"""
 
 
-def _event_latency(words: _Words) -> str:
+def _event_latency(words: Words) -> str:
     # A user who sends an event again, days later, does not make the path slow.
     groups = "day, type, source"
     return f"""
@@ -375,25 +367,24 @@ WITH events AS (
       FROM {words.at("audit")}
 ), ranked AS (
     SELECT {groups}, outcome, ms,
-           {_ranked(groups)}
+           {ranked(groups)}
       FROM events
 )
 SELECT {groups}, COUNT(*) AS events, SUM(CASE WHEN outcome IS NULL THEN 1 ELSE 0 END) AS unfinished,
        SUM(CASE WHEN outcome = 'dead_lettered' THEN 1 ELSE 0 END) AS dead_lettered,
-       {_median(_SECOND)} AS median_seconds, {_p90(_SECOND)} AS p90_seconds,
-       CAST(MAX(ms) AS FLOAT) / {_SECOND} AS max_seconds
+       {median(SECOND)} AS median_seconds, {p90(SECOND)} AS p90_seconds,
+       CAST(MAX(ms) AS FLOAT) / {SECOND} AS max_seconds
   FROM ranked
  GROUP BY {groups}"""
 
 
-_MAKERS = (
-    _opportunities,
-    _stage_periods,
-    _funnel,
-    _time_in_stage,
-    _first_response,
-    _conversion,
-    _lost_reasons,
-    _event_latency,
-)
-_DEFINITIONS = dict(zip(NAMES, _MAKERS, strict=True))
+MAKERS: Mapping[str, Callable[[Words], str]] = {
+    "v_opportunities": _opportunities,
+    "v_stage_periods": _stage_periods,
+    "v_funnel": _funnel,
+    "v_time_in_stage": _time_in_stage,
+    "v_first_response": _first_response,
+    "v_conversion": _conversion,
+    "v_lost_reasons": _lost_reasons,
+    "v_event_latency": _event_latency,
+}

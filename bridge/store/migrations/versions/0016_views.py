@@ -13,9 +13,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_index("ix_opportunity_stages_applied_at", "opportunity_stages", ["applied_at"], **place())
-    views_0016.create()
+    views_0016.create(views_0016.MAKERS)
 
 
 def downgrade() -> None:
-    views_0016.drop()
+    views_0016.drop(views_0016.MAKERS)
     op.drop_index("ix_opportunity_stages_applied_at", "opportunity_stages", **place())
