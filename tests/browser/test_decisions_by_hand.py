@@ -182,8 +182,8 @@ def test_a_file_uploaded_by_odoos_import(odoo: OdooPage, world: World, hers: lis
     # Odoo's page of the import has not the marks by which a page is known to be at rest.
     odoo.page.locator(".o_import_action").wait_for()
     odoo.page.locator("input[type=file]").first.set_input_files(file)
-    odoo.page.locator(".o_control_panel button.btn-primary:text-is('Importar')").click()
-    odoo.page.locator(".o_list_view").wait_for()
+    odoo.page.locator(".o_control_panel button.btn:text-is('Importar')").click()
+    odoo.page.locator(".o_import_action").wait_for(state="detached")
     for chat, known in zip(hers, before, strict=True):
         text, who = newest(world, chat, known)
         assert re.search(r"Expected revenue: .*777\.00", text)
