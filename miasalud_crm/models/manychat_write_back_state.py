@@ -20,9 +20,7 @@ class ManychatWriteBack(models.Model):
     token_text = fields.Text("API Token in Odoo", compute="_compute_token_text", compute_sudo=True)
     bridge_text = fields.Text("Bridge", compute="_compute_bridge_text", compute_sudo=True)
     is_bridge_ready = fields.Boolean(compute="_compute_bridge_text", compute_sudo=True)
-    refused_count = fields.Integer(
-        "Refused", compute="_compute_refused_count", groups="sales_team.group_sale_salesman"
-    )
+    refused_count = fields.Integer("Refused", compute="_compute_refused_count", groups="sales_team.group_sale_salesman")
 
     # ------------------------------------------------------------
     # Computes

@@ -70,9 +70,7 @@ def test_an_administrator_tests_refreshes_and_switches_it_on(
     expect(odoo.page.locator(".o_notification").last).to_contain_text("Wrong token")
 
 
-def test_an_administrator_chooses_the_flow_of_a_stage(
-    sign_in: SignIn, world: World, manychat: ManyChatStandIn
-) -> None:
+def test_an_administrator_chooses_the_flow_of_a_stage(sign_in: SignIn, world: World, manychat: ManyChatStandIn) -> None:
     (record,) = world.odoo("manychat.write.back", "search", [])
     world.odoo("manychat.write.back", "action_refresh", [record])
     (stage,) = world.odoo("manychat.stage.map", "search", [["manychat_stage_id", "=", 17]])
