@@ -50,22 +50,25 @@ class StatesAnswer:
     :ivar busy: ManyChat ids of opportunities that another transaction is changing: to be asked for again
     :ivar after: where the next page begins; ``None``: there is none
     :ivar unknown: ManyChat ids of those who were asked for and have no opportunity
+    :ivar unreadable: ManyChat ids of those whose state does not say of what and of when it is: a newer addon's
     """
 
     states: dict[str, OpportunityState]
     busy: list[str]
     after: int | None
     unknown: list[str]
+    unreadable: list[str]
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> StatesAnswer:
-        """The answer as it came. A state that cannot be read is left out."""
+        """The answer as it came."""
         states = {str(each.get("manychat_id")): read_state(each) for each in answer["states"]}
         return cls(
             {manychat_id: state for manychat_id, state in states.items() if state},
             [str(manychat_id) for manychat_id in answer.get("busy") or ()],
             answer.get("after") or None,
             [str(manychat_id) for manychat_id in answer.get("unknown") or ()],
+            [manychat_id for manychat_id, state in states.items() if not state],
         )
 
 

@@ -1,11 +1,12 @@
 """Export of spans by OpenTelemetry's SDK, over OTLP/HTTP. Imported only if :mod:`.spans` is on.
 
 The SDK's own variables (``OTEL_…``) set addresses, headers, time-outs, sampling and resource. Its thread sends the
-spans; while the collector is away, they are dropped, and no event waits.
+spans; while the collector is away, they are dropped, and no event waits, nor does the end of the process for long.
 """
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
@@ -19,9 +20,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from . import __version__
-from .spans import ATTRIBUTES
+from .spans import ATTRIBUTES, BRIDGE
 
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)
+#: At its end a process waits so long (seconds) for a collector that does not answer. The SDK would wait 30.
+_LAST_SECONDS = 3
 #: What the SDK calls a service without a name.
 _UNNAMED = "unknown_service"
 
@@ -62,13 +65,19 @@ class Span:
 
 
 class Exporter:
-    """Makes spans and exports them. Used by many threads."""
+    """Makes spans and exports them. Used by many threads.
+
+    :raises Exception: a variable of the SDK has a value that the SDK does not take
+    """
 
     def __init__(self) -> None:
         self._ids = _EventIds()
         self._processor = BatchSpanProcessor(OTLPSpanExporter())
         self._tracers: dict[str, trace.Tracer] = {}
         self._lock = threading.Lock()
+        # Some variables are first read with the first tracer. An event must not be what finds a fault in them.
+        self._tracer(BRIDGE)
+        atexit.register(self._end)
 
     def start(
         self,
@@ -113,13 +122,18 @@ class Exporter:
     def flush(self) -> None:
         self._processor.force_flush()
 
+    def _end(self) -> None:
+        ending = threading.Thread(target=self._processor.shutdown, daemon=True)
+        ending.start()
+        ending.join(_LAST_SECONDS)
+
     def _tracer(self, service: str) -> trace.Tracer:
         with self._lock:
             if service not in self._tracers:
                 resource = Resource.create()
                 if str(resource.attributes.get(SERVICE_NAME, "")).startswith(_UNNAMED):
                     resource = resource.merge(Resource({SERVICE_NAME: service}))
-                provider = TracerProvider(resource=resource, id_generator=self._ids)
+                provider = TracerProvider(resource=resource, id_generator=self._ids, shutdown_on_exit=False)
                 provider.add_span_processor(self._processor)
                 self._tracers[service] = provider.get_tracer("miasalud-bridge", __version__)
             return self._tracers[service]

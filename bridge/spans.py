@@ -82,10 +82,13 @@ def _exporter() -> Exporter | None:
         return None
     try:
         from .span_export import Exporter
+
+        return Exporter()
     except ImportError:
         _logger.warning("No spans are exported: install the extra miasalud-bridge[otel].")
-        return None
-    return Exporter()
+    except Exception as error:  # the SDK raises many kinds; no event may fail of it
+        _logger.error("No spans are exported: OpenTelemetry does not take one of its variables OTEL_…: %s", error)
+    return None
 
 
 def are_on() -> bool:

@@ -8,23 +8,24 @@ from contextvars import ContextVar
 
 from bridge.contract.opportunity_state import Actor
 
-_actor = ContextVar("manychat_actor", default=None)
+#: The one who acts now is the last; the others have set it off.
+_actors = ContextVar("manychat_actors", default=())
 
 
 @contextmanager
 def acting(actor):
     """Have ``actor`` make the changes while the context lasts."""
-    token = _actor.set(actor)
+    token = _actors.set((*_actors.get(), actor))
     try:
         yield
     finally:
-        _actor.reset(token)
+        _actors.reset(token)
 
 
 def current_actor(env):
     """What makes the changes now. A user who calls Odoo is a person, unless they are a machine or a customer."""
-    if actor := _actor.get():
-        return actor
+    if actors := _actors.get():
+        return actors[-1]
     if env.context.get("import_file"):
         return Actor.IMPORT
     return Actor.PERSON if env["crm.lead"]._manychat_is_person(env.user) else Actor.AUTOMATION
@@ -32,4 +33,9 @@ def current_actor(env):
 
 def is_chat():
     """Whether an event of the conversation makes the changes, and nothing that an event has set off."""
-    return _actor.get() is Actor.CHAT
+    return _actors.get()[-1:] == (Actor.CHAT,)
+
+
+def is_within_chat():
+    """Whether an event of the conversation makes the changes, or has set them off."""
+    return Actor.CHAT in _actors.get()

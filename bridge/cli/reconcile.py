@@ -69,7 +69,8 @@ _FromOdoo = Annotated[
     bool,
     typer.Option(
         "--from-odoo",
-        help="Compare all opportunities with Odoo's, and write what differs. An interrupted run goes on where it was.",
+        help="Compare all opportunities with Odoo's, and write what differs. An interrupted run goes on where it was, "
+        "within 24 hours.",
     ),
 ]
 
@@ -128,7 +129,9 @@ _Limit = Annotated[
 ]
 _FromStart = Annotated[
     bool,
-    typer.Option("--from-start", help="Forget where an interrupted run was.", rich_help_panel=_WITH_MANYCHAT),
+    typer.Option(
+        "--from-start", help="With --from-odoo or --with-manychat: forget where an interrupted run was, and begin anew."
+    ),
 ]
 #: What is younger counts as being on its way, if the operator does not say otherwise.
 _MANYCHAT_AGE = timedelta(minutes=1)
@@ -155,21 +158,22 @@ def reconcile(
     `run` does the same every BRIDGE_RECONCILE_INTERVAL seconds. It never reverts a later decision of an Odoo user.
     """
     restored = odoo_restored or sql_restored
-    of_manychat = bool(repair or create or stage_field or since or limit or from_start)
+    of_manychat = bool(repair or create or stage_field or since or limit)
     if misuse := _misuse(
         {
             "After a restore, each event is applied again, and --dry-run cannot say what that changes.": (
                 dry_run and restored
             ),
-            "--from-odoo goes with --dry-run and --json only.": (
+            "--from-odoo goes with --dry-run, --from-start and --json only.": (
                 from_odoo and (queue or older_than is not None or restored)
             ),
             "--with-manychat goes with --older-than, --dry-run, --json and its own options only.": (
                 with_manychat and (queue or from_odoo or restored)
             ),
-            "--repair, --create, --stage-field, --since, --limit and --from-start go with --with-manychat.": (
+            "--repair, --create, --stage-field, --since and --limit go with --with-manychat.": (
                 of_manychat and not with_manychat
             ),
+            "--from-start goes with --from-odoo or --with-manychat.": from_start and not (from_odoo or with_manychat),
             "--repair changes what --dry-run only shows: give one of them.": repair and dry_run,
             "--create goes with --repair.": create and not repair,
         }
@@ -185,7 +189,7 @@ def reconcile(
         )
         return
     if from_odoo:
-        reconcile_from_odoo(settings, engine, dry_run=dry_run, as_json=as_json)
+        reconcile_from_odoo(settings, engine, dry_run=dry_run, from_start=from_start, as_json=as_json)
         return
     age = grace(settings.visibility_timeout) if older_than is None else older_than
     backups = (odoo_restored, sql_restored)

@@ -51,6 +51,7 @@ class Event:
     :ivar traceparent: the trace that the event belongs to, see :mod:`.traceparent`. Not part of the identity.
     :ivar echo_of: it only says what we wrote to ManyChat: the moment of the state that was written. Not part of the
         identity.
+    :ivar may_echo: it says what we wrote to ManyChat lately, and so may a customer. Not part of the identity.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Event:
     extra: Mapping[str, Any] = field(default_factory=dict)
     traceparent: str = ""
     echo_of: datetime | None = None
+    may_echo: bool = False
 
     def __post_init__(self) -> None:
         if not self.traceparent:
@@ -112,6 +114,8 @@ class Event:
         rare: dict[str, Any] = {"retries": self.retries, "warnings": list(self.warnings), "extra": dict(self.extra)}
         if self.echo_of:
             rare["echo_of"] = format_datetime(self.echo_of)
+        if self.may_echo:
+            rare["may_echo"] = True
         return envelope | {name: value for name, value in rare.items() if value}
 
     def encode(self) -> str:
@@ -192,6 +196,7 @@ class _Envelope(BaseModel):
     extra: dict[str, Any] = {}
     traceparent: _Traceparent = ""
     echo_of: Annotated[datetime | None, BeforeValidator(to_datetime)] = None
+    may_echo: bool = False
 
 
 def from_envelope(envelope: Mapping[str, Any]) -> Event:
@@ -230,6 +235,7 @@ def from_envelope(envelope: Mapping[str, Any]) -> Event:
         extra,
         checked.traceparent,
         checked.echo_of,
+        checked.may_echo,
     )
 
 

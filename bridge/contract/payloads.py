@@ -214,6 +214,8 @@ class Decided(str, Enum):
     ANSWERED = "answered"
     MERGED = "merged"
     DELETED = "deleted"
+    #: Something else that the state says: the currency, when it was closed, that it is no longer a merged one.
+    DETAIL = "detail"
 
     __str__ = str.__str__
 

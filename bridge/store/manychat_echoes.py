@@ -1,6 +1,8 @@
 """Stages that we wrote to ManyChat and that come back as events: a bot may send each change of its fields.
 
 An echo says nothing new. As an event of its own date it would be newer than what a person decided since, and undo it.
+A customer may say the same stage as well. What cannot be told apart is marked so, and Odoo decides: it knows, under the
+opportunity's lock, whether a user has moved it since.
 """
 
 from __future__ import annotations
@@ -14,11 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..contract.event import Event
-from ..contract.opportunity_state import Actor
 from ..contract.payloads import Opportunity
 from ..contract.text import normalized
 from . import database_clock
-from .schema import manychat_echoes, opportunities, opportunity_stages
+from .schema import manychat_echoes
 from .upsert import find
 
 _E = manychat_echoes.c
@@ -26,8 +27,10 @@ _E = manychat_echoes.c
 ECHO_WITHIN = timedelta(minutes=15)
 #: The same for a stage that the chat itself entered: it may leave it and come back soon.
 CHAT_ECHO_WITHIN = timedelta(minutes=1)
-#: The clocks of SQL and of the webhook may differ so much.
-SKEW = timedelta(minutes=5)
+#: An echo comes within a second or two. Within this time no customer leaves a stage and comes back to it.
+SOON = timedelta(seconds=10)
+#: The clocks of SQL and of the webhook may differ so much, and those of synchronised servers so much.
+SKEW, SYNCHRONISED = timedelta(minutes=5), timedelta(seconds=5)
 #: An event that comes again is recognised for this long.
 KEPT = timedelta(days=7)
 
@@ -50,7 +53,9 @@ def expect(
 
 
 def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]:
-    """The same events, those marked that only repeat what we wrote. An event is always marked the same way.
+    """The same events, those marked that repeat what we wrote: ``echo_of``, or ``may_echo`` where it is not certain.
+
+    An event is always marked the same way.
 
     Also while write-back is off: what was written just before comes back as well.
     """
@@ -58,39 +63,22 @@ def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]
     rows = sorted(find(connection, sa.select(manychat_echoes), _E.manychat_id, people), key=attrgetter("id"))
     echoes = {row.event_id: row.as_of for row in rows}
     written = [row for row in rows if row.event_id is None]
-    overruled = _overruled(connection, {row.manychat_id for row in written if row.by_chat})
     marked = {}
     for event in sorted(events, key=lambda each: (each.received_at, each.id)):
         as_of = echoes.get(event.id)
-        for row in written if as_of is None else ():
-            if not _repeats(event, row):
-                continue
-            # A late echo looks like a return. After a decision in Odoo, what may be an echo must not undo it.
-            may_return = row.manychat_id not in overruled or overruled[row.manychat_id] <= row.as_of
-            if may_return and _has_come_back(event, row, rows):
-                continue
-            if _take(connection, row.id, event.id):
+        repeated = [row for row in rows if _repeats(event, row)] if as_of is None else []
+        for row in repeated:
+            if row in written and _is_probable(event, row, rows) and _take(connection, row.id, event.id):
                 as_of = row.as_of
                 written.remove(row)
                 break
-        marked[event.id] = replace(event, echo_of=as_of) if as_of else event
+        marked[event.id] = replace(event, echo_of=as_of, may_echo=as_of is None and bool(repeated))
     return [marked[event.id] for event in events]
 
 
 def purge(connection: sa.Connection) -> None:
     """Delete what no event can be an echo of any more."""
     connection.execute(manychat_echoes.delete().where(_E.written_at < database_clock.now(connection) - KEPT))
-
-
-def _overruled(connection: sa.Connection, people: Iterable[str]) -> dict[str, datetime]:
-    """When something else than the chat last moved these people's opportunities."""
-    moved = (
-        sa.select(opportunities.c.manychat_id, sa.func.max(opportunity_stages.c.event_at))
-        .join_from(opportunity_stages, opportunities, opportunities.c.id == opportunity_stages.c.opportunity_id)
-        .where(opportunity_stages.c.moved_by != Actor.CHAT.value)
-        .group_by(opportunities.c.manychat_id)
-    )
-    return {row[0]: row[1] for row in find(connection, moved, opportunities.c.manychat_id, people)}
 
 
 def _repeats(event: Event, row: sa.Row[Any]) -> bool:
@@ -109,9 +97,15 @@ def _repeats(event: Event, row: sa.Row[Any]) -> bool:
     return state.stage is not None and _alike(state.stage) == _alike(row.stage)
 
 
-def _has_come_back(event: Event, row: sa.Row[Any], rows: Iterable[sa.Row[Any]]) -> bool:
-    """Whether the chat, which entered the stage, has left it since: then the event is the customer's return."""
-    return bool(row.by_chat) and any(
+def _is_probable(event: Event, row: sa.Row[Any], rows: Iterable[sa.Row[Any]]) -> bool:
+    """Whether an event that repeats what was written is its echo rather than a customer's."""
+    if event.received_at < row.written_at - SYNCHRONISED:
+        # It waited for Odoo, while the same stage was written.
+        return False
+    if not row.by_chat or event.received_at <= row.written_at + SOON:
+        return True
+    # Has the chat, which entered the stage, left it since? Then the customer has come back.
+    return not any(
         (other.manychat_id, other.stage_id != row.stage_id or other.stage != row.stage) == (row.manychat_id, True)
         and row.written_at < other.written_at < event.received_at
         for other in rows

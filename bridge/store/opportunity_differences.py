@@ -70,12 +70,19 @@ def adopt(connection: sa.Connection, states: Mapping[str, OpportunityState], now
     wanted = [(manychat_id, states[manychat_id]) for manychat_id in sorted(found.keys() | unknown)]
     ensure_known(connection, wanted, now)
     write(connection, wanted, now)
+    # Of those of which no later decision has come meanwhile: what is written now is locked until the end.
+    now_as = sa.select(_O.manychat_id, _O.odoo_as_of)
+    written = {row.manychat_id for row in find(connection, now_as, _O.manychat_id, found) if _is(row, states)}
     # An unknown user, or the chat, has moved it since the last move that is known.
-    for some in chunks(each for each, names in found.items() if {"stage", "stage_id"} <= {*names}):
+    for some in chunks(each for each in written if {"stage", "stage_id"} <= {*found[each]}):
         connection.execute(
             opportunities.update().where(_O.manychat_id.in_(some), _O.stage_by.is_not(None)).values(stage_by=sa.null())
         )
     return found
+
+
+def _is(row: Any, states: Mapping[str, OpportunityState]) -> bool:
+    return bool(row.odoo_as_of == states[row.manychat_id].as_of)
 
 
 def known_after(connection: sa.Connection, after: int, limit: int) -> list[Known]:

@@ -143,7 +143,7 @@ _ANSWER = """
          WHERE stage.id = ANY(%(stage_ids)s)
     )
     SELECT names.names, states.manychat_id, states.state
-      FROM names LEFT JOIN states ON states.manychat_id = ANY(%(manychat_ids)s)
+      FROM names LEFT JOIN states ON true
 """
 
 
@@ -152,7 +152,8 @@ def read_answer(env, manychat_ids, stage_ids):
 
     The caller holds the opportunities, and has flushed what it changed.
 
-    :return tuple: dict of ManyChat id → state as JSON, and dict of stage id → name
+    :return tuple: dict of ManyChat id → state as JSON, also of the other conversations of these opportunities; and dict
+        of stage id → name
     """
     if not manychat_ids:
         return {}, {}

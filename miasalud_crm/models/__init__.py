@@ -108,6 +108,7 @@ from . import res_users
 from . import crm_lead_migration
 from . import crm_lead_decision
 from . import crm_lead_past
+from . import crm_lead_shared
 from . import manychat_identity_decision
 from . import manychat_migration_rpc
 from . import manychat_migration_undo

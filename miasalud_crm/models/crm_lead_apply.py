@@ -158,8 +158,8 @@ class CrmLead(models.Model):
             elif batch.rows[event.id].state == "discarded":
                 message = self.env._("A user discarded this event in Odoo. Press Retry in Odoo to apply it.")
                 results[event.id] = _result(event.id, "error", code=ErrorCode.DISCARDED.value, message=message)
-            elif event.echo_of and event.manychat_id not in batch.leads:
-                # A user has deleted the opportunity since. What its bot was told before does not bring it back.
+            elif (event.echo_of or event.may_echo) and event.manychat_id not in batch.leads:
+                # A user has deleted the opportunity since. What was written to its bot before does not bring it back.
                 results[event.id] = _result(event.id, "stale")
                 _complete_row(batch.rows[event.id], results[event.id])
             elif stage_map := resolve(event.payload.state.stage_id, event.payload.state.stage):
@@ -221,18 +221,20 @@ class CrmLead(models.Model):
         )
         return result
 
-    def _manychat_complete(self, results, people):
+    def _manychat_complete(self, events, results):
         """Complete results with what SQL has to know: the opportunities' states, and the names of stages for their ids.
 
+        :param list events: of the batch, oldest first
         :param dict results: of the batch, by event id
-        :param dict people: ManyChat id by event id
         """
+        people = {event.id: event.manychat_id for event in events}
         known = {people[event_id] for event_id, result in results.items() if result["lead_id"]}
         stage_ids = {result[end] for result in results.values() for end in STAGE_ENDS if result[end]}
         states, names = read_answer(self.env, known, stage_ids)
         for event_id, result in results.items():
             result["state"] = result["lead_id"] and states.get(people[event_id], False)
             result.update({end: names.get(result[end], False) for end in STAGE_ENDS})
+        self._manychat_record_for_others(events, results, states)
 
     # ------------------------------------------------------------
     # RPC
@@ -280,7 +282,7 @@ class CrmLead(models.Model):
         with undivided(self.env), acting(Actor.CHAT):
             in_order = sorted((event for event, _ in valid.values()), key=lambda event: event.order)
             applied = self._manychat_apply_isolating(in_order)
-        self._manychat_complete(applied, {event.id: event.manychat_id for event, _ in valid.values()})
+        self._manychat_complete(in_order, applied)
         for event_id, (_event, positions) in valid.items():
             results.update(dict.fromkeys(positions, applied[event_id]))
         if in_order:

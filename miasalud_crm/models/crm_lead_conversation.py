@@ -13,7 +13,7 @@ from ..moments import naive_utc
 from ..rights import installed_language
 from .manychat_identity import is_applying
 from .manychat_setup import is_test_person
-from .manychat_stage_history import CHAT
+from .manychat_stage_history import CHAT, PERSON
 
 #: The id of the team of new opportunities whose stage names none.
 DEFAULT_TEAM_PARAMETER = "miasalud_crm.default_team_id"
@@ -119,7 +119,8 @@ class CrmLead(models.Model):
             lead = batch.leads[event.manychat_id]
             stage_before = lead.stage_id
             # An echo only says what was written to ManyChat: whatever came since is newer, whatever its own date.
-            is_newer = not event.echo_of and order_of(event) > (lead.manychat_order or "")
+            is_echo = event.echo_of or (event.may_echo and lead._manychat_is_placed_by_user(stage_map))
+            is_newer = not is_echo and order_of(event) > (lead.manychat_order or "")
             is_restored = is_newer and not lead.active
             if is_restored:
                 lead.action_unarchive()  # like Odoo's own button, which also clears the lost reason
@@ -138,7 +139,7 @@ class CrmLead(models.Model):
                 notes.append((event, lead))
             if is_moved or is_restored:
                 changed.append((event, lead))
-            is_repeated = event.echo_of and lead.active and stage_before == stage_map.stage_id
+            is_repeated = is_echo and lead.active and stage_before == stage_map.stage_id
             status = "unchanged" if is_repeated else _move_status(is_newer, is_moved, is_updated)
             outcomes[event.id] = status, stage_before
         # Together, and only leads that are elsewhere: Odoo resets the dates of a lead that is “moved” to its own stage.
@@ -150,6 +151,19 @@ class CrmLead(models.Model):
         self._manychat_record_stages(changed)
         self._manychat_log_lines(notes)
         return outcomes
+
+    def _manychat_is_placed_by_user(self, stage_map):
+        """Whether a user lost the opportunity, or moved it out of the stage that was written to ManyChat.
+
+        No clock is asked: the opportunity was in the stage that was written, so the user has moved it after that.
+
+        :param stage_map: ``manychat.stage.map`` of the written stage
+        """
+        self.ensure_one()
+        if not self.active:
+            return True
+        last = self.env["manychat.stage.history"]._last_periods(self.ids).get(self.id)
+        return bool(last) and last["moved_by"] == PERSON and self.stage_id != stage_map.stage_id
 
     def _manychat_update(self, event, batch, is_newer, entered, stage):
         """Write what an event says to its opportunity, except for the stage.

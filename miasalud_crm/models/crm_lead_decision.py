@@ -4,7 +4,7 @@ from bridge.contract.opportunity_state import Actor
 
 from ..actor import acting
 from ..apply.state import read_page
-from ..decisions import WATCHED, by, decisions_of, is_deciding
+from ..decisions import WATCHED, by, decisions_of, in_write, is_deciding, remember_flushed, writing
 from ..rights import bridge_only
 
 #: States in one answer, at most.
@@ -37,23 +37,26 @@ class CrmLead(models.Model):
         if followed and (decisions := decisions_of(self.env)):
             new = {"is_new": True, "answered": False, **by(self.env)}
             decisions.leads.update(dict.fromkeys(followed.ids, new))
+            decisions.touched |= {*followed.ids}
         return leads
 
     def write(self, vals):
         if vals.keys().isdisjoint(WATCHED) or not (decisions := self._manychat_remember()):
             return super().write(vals)
-        mine = {*self.ids} & decisions.leads.keys() - decisions.in_write
-        decisions.in_write |= mine
-        try:
+        mine = {*self.ids} & decisions.leads.keys() - in_write()
+        with writing(mine):
             result = super().write(vals)
-        finally:
-            decisions.in_write -= mine
         decisions_of(self.env).go_on(decisions, mine, by(self.env))
         return result
 
+    def _write_multi(self, vals_list):
+        remember_flushed(self, vals_list)
+        return super()._write_multi(vals_list)
+
     def unlink(self):
-        self.sudo().filtered("x_manychat_id").manychat_identity_ids._remember_links(will_end=True)
-        return super().unlink()
+        identities = self.sudo().filtered("x_manychat_id").manychat_identity_ids
+        with identities._ending():
+            return super().unlink()
 
     @api.model
     def load(self, fields, data):
@@ -73,6 +76,7 @@ class CrmLead(models.Model):
         if not followed or not (decisions := decisions_of(self.env)):
             return None
         # What begins counts: an automation that follows a person's move belongs to that move.
+        decisions.touched |= {*followed.ids}
         if unknown := followed.filtered(lambda lead: lead.id not in decisions.leads):
             made_by = by(self.env)
             decisions.leads |= {lead.id: {**lead._manychat_watched(), **made_by} for lead in unknown}
@@ -82,12 +86,15 @@ class CrmLead(models.Model):
         return {
             "is_new": False,
             "stage_id": self.stage_id.id or None,
+            "is_won": self.stage_id.is_won,
             "active": self.active,
             "lost_reason_id": self.lost_reason_id.id or None,
             "user_id": self.user_id.id or None,
             "team_id": self.team_id.id or None,
+            "company_id": self.company_id.id or None,
             "advisor_id": self.manychat_medical_advisor_id.id or None,
             "expected_revenue": self.expected_revenue,
+            "date_closed": self.date_closed.isoformat() if self.date_closed else None,
             "answered": bool(self.manychat_first_answered_at),
         }
 

@@ -1,6 +1,7 @@
 from odoo import api, models
 from odoo.exceptions import UserError
 
+from ..decisions import changing
 from ..sentences import menu_path
 
 #: In the context where the stage map creates a stage: it comes last. Odoo's default puts it among the first.
@@ -49,6 +50,14 @@ class CrmStage(models.Model):
             last = self.with_context(active_test=False).search([], order="sequence desc", limit=1)
             defaults["sequence"] = last.sequence + 1
         return defaults
+
+    def write(self, vals):
+        if "is_won" not in vals:
+            return super().write(vals)
+        # It wins their opportunities, or opens them again.
+        others = self.filtered(lambda stage: stage.is_won != bool(vals["is_won"]))
+        with changing(self.env, "stage_id", others.ids):
+            return super().write(vals)
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_mapped(self):

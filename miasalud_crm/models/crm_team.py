@@ -3,6 +3,7 @@ from odoo import fields, models
 from bridge.contract.opportunity_state import Actor
 
 from ..actor import acting
+from ..decisions import changing
 
 
 class CrmTeam(models.Model):
@@ -17,6 +18,14 @@ class CrmTeam(models.Model):
         help="Customers who write in a ManyChat conversation get an answer within working hours: these, in their own "
         "time zone and without their public holidays. Empty: the working hours of the company.",
     )
+
+    # ------------------------------------------------------------
+    # ORM
+    # ------------------------------------------------------------
+
+    def unlink(self):
+        with changing(self.env, "team_id", self.ids):
+            return super().unlink()
 
     # ------------------------------------------------------------
     # Business

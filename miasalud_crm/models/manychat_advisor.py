@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..chat_number import ChatNumber
+from ..decisions import changing
 from ..rights import access_required
 
 COMMERCIAL = "commercial"
@@ -116,6 +117,10 @@ class ManychatAdvisor(models.Model):
         if vals.get("user_id"):
             self._assign_leads()
         return result
+
+    def unlink(self):
+        with changing(self.env, "manychat_medical_advisor_id", self.ids):
+            return super().unlink()
 
     # ------------------------------------------------------------
     # Actions

@@ -78,6 +78,7 @@ class ManychatEvent(models.Model):
             Decided.ANSWERED: self.env._("First answer to the customer"),
             Decided.MERGED: self.env._("Merged into another opportunity"),
             Decided.DELETED: self.env._("Deleted, or separated from the conversation"),
+            Decided.DETAIL: self.env._("Another detail, as the currency or the closing date"),
         }
         return words.get(change, "")
 
@@ -93,6 +94,7 @@ class ManychatEvent(models.Model):
         if actor == Actor.IMPORT:
             return self.env._("Import by %s", name) if name else self.env._("Import")
         words = {
+            Actor.CHAT: self.env._("Another conversation of the opportunity"),
             Actor.AUTOMATION: self.env._("An automation or a scheduled action"),
             Actor.ASSIGNMENT: self.env._("Odoo's assignment"),
         }

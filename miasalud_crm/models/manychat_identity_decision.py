@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 from odoo import api, models
 
 from ..apply.state import LOCK, read_states
@@ -16,11 +18,15 @@ class ManychatIdentity(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
+        self._remember_places(self.env["crm.lead"].browse(vals["lead_id"] for vals in vals_list if vals.get("lead_id")))
         identities = super().create(vals_list)
         identities._remember_new()
         return identities
 
     def write(self, vals):
+        if vals.keys().isdisjoint(("manychat_id", "lead_id", "sequence")):
+            return super().write(vals)
+        self._remember_places(self.sudo().lead_id | self.env["crm.lead"].browse(vals.get("lead_id") or ()))
         if vals.keys().isdisjoint(("manychat_id", "lead_id")):
             return super().write(vals)
         self._remember_links(will_end="manychat_id" in vals)
@@ -32,12 +38,22 @@ class ManychatIdentity(models.Model):
         return result
 
     def unlink(self):
-        self._remember_links(will_end=True)
-        return super().unlink()
+        self._remember_places(self.sudo().lead_id)
+        with self._ending():
+            return super().unlink()
 
     # ------------------------------------------------------------
     # Business
     # ------------------------------------------------------------
+
+    @contextmanager
+    def _ending(self):
+        """Have the conversations end, as far as Odoo goes, while the context lasts."""
+        people = {*self.sudo().mapped("manychat_id")}
+        self._remember_links(will_end=True)
+        yield
+        if people and is_deciding(self.env) and (decisions := decisions_of(self.env)):
+            decisions.touched_people |= people  # what Odoo compared in the context was compared too early
 
     def _remember_links(self, *, will_end):
         """Remember which opportunities follow the conversations before that changes.
@@ -53,6 +69,7 @@ class ManychatIdentity(models.Model):
             self.env["crm.lead"].sudo().flush_model()
             identities.flush_model()
             states = read_states(self.env, identities.mapped("manychat_id"), LOCK)
+        decisions.touched_people |= {*identities.mapped("manychat_id")}
         made_by = by(self.env)
         is_merge = bool(self.env.context.get(MERGING))
         for identity in identities:
@@ -63,10 +80,22 @@ class ManychatIdentity(models.Model):
             )
             link["state"] = states.get(identity.manychat_id) or link.get("state")
 
+    def _remember_places(self, leads):
+        """Remember which is the first of each opportunity's conversations: the others count as merged into it."""
+        if leads and is_deciding(self.env) and (decisions := decisions_of(self.env)):
+            decisions.touched |= {*leads.ids}
+            made_by = by(self.env)
+            for lead in leads.sudo():
+                for place, identity in enumerate(
+                    lead.manychat_identity_ids.sorted(lambda each: (each.sequence, each.id))
+                ):
+                    decisions.places.setdefault(identity.manychat_id, {"merged": place > 0, **made_by})
+
     def _remember_new(self):
         """Remember that no opportunity followed the conversations before."""
         if self and is_deciding(self.env) and (decisions := decisions_of(self.env)):
             made_by = by(self.env)
             meet(self.sudo().lead_id)
+            decisions.touched_people |= {*self.sudo().mapped("manychat_id")}
             for identity in self.sudo():
                 decisions.links.setdefault(identity.manychat_id, {"lead_id": None, "is_merge": False, **made_by})

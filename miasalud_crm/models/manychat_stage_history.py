@@ -130,7 +130,7 @@ class ManychatStageHistory(models.Model):
         self.flush_model()
         self.env.cr.execute(
             """
-            SELECT DISTINCT ON (lead_id) id, lead_id, stage_id, entered_at, left_at
+            SELECT DISTINCT ON (lead_id) id, lead_id, stage_id, entered_at, left_at, moved_by
               FROM manychat_stage_history
              WHERE lead_id = ANY(%s)
              ORDER BY lead_id, id DESC

@@ -1,6 +1,7 @@
 from odoo import api, models, tools
 from odoo.exceptions import AccessDenied
 
+from ..decisions import changing
 from ..rights import LISTED_CALLS, machine_calls
 
 MACHINES = ("miasalud_crm.user_bridge", "miasalud_crm.user_webhook")
@@ -9,6 +10,10 @@ USER_TYPES = ("base.group_user", "base.group_portal", "base.group_public")
 
 class ResUsers(models.Model):
     _inherit = "res.users"
+
+    def unlink(self):
+        with changing(self.env, "user_id", self.ids):
+            return super().unlink()
 
     def _check_credentials(self, credential, env):
         if env.get("interactive", True) and machine_calls(self.env(su=False)) is not None:

@@ -14,6 +14,8 @@ from . import test_conversation_links
 from . import test_decided_by
 from . import test_decision
 from . import test_decision_at_once
+from . import test_decision_indirect
+from . import test_decision_shared
 from . import test_decision_words
 from . import test_defaults
 from . import test_deliveries

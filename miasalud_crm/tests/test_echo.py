@@ -1,3 +1,5 @@
+from datetime import datetime, timedelta, timezone
+
 from odoo.tests import tagged
 
 from bridge.contract.fields import format_datetime
@@ -11,6 +13,16 @@ def echo(stage, minutes, of):
     :param of: minute of the state that was written
     """
     return opportunity(stage=stage, minutes=minutes, key=f"echo {minutes}") | {"echo_of": format_datetime(at(of))}
+
+
+def possible_echo(stage, minutes):
+    """The envelope of an event that says what was written to ManyChat, or what the customer did."""
+    return opportunity(stage=stage, minutes=minutes, key=f"echo {minutes}") | {"may_echo": True}
+
+
+def after_now():
+    """A minute of the conversation after any user's move of this test: by its date the event is the newer one."""
+    return (datetime.now(timezone.utc) - at(0)) // timedelta(minutes=1) + 60
 
 
 @tagged("post_install", "-at_install")
@@ -48,3 +60,37 @@ class TestEcho(ManychatCase):
         self.assertEqual((event.state, event.outcome), ("done", "stale"))
         (again,) = self.apply(echo(17, 9, of=5))
         self.assertEqual((again["status"], again["code"]), ("stale", "duplicate"))
+
+    def test_what_may_be_an_echo_moves_an_opportunity_that_the_chat_has_moved_on(self):
+        self.apply(opportunity(stage=17), opportunity(stage=20, minutes=3))
+        self.assertEqual(self.apply(possible_echo(17, 9))[0]["status"], "moved")
+
+    def test_what_may_be_an_echo_undoes_no_move_of_a_user(self):
+        minutes = after_now()
+        self.apply(opportunity(stage=17))
+        self.lead().stage_id = self.stages[20]
+        (result,) = self.apply(possible_echo(17, minutes))
+        self.assertEqual((result["status"], self.lead().stage_id), ("stale", self.stages[20]))
+        # A second event of the user's own stage makes it no stage of the chat's.
+        self.apply(possible_echo(20, minutes + 1))
+        self.assertEqual(self.apply(possible_echo(17, minutes + 2))[0]["status"], "stale")
+        self.assertEqual(self.lead().stage_id, self.stages[20])
+        # What is no echo at all is what the customer did.
+        self.assertEqual(self.apply(opportunity(stage=17, minutes=minutes + 3))[0]["status"], "moved")
+
+    def test_what_may_be_an_echo_neither_restores_nor_brings_back(self):
+        minutes = after_now()
+        self.apply(opportunity(stage=17))
+        self.lead().action_set_lost()
+        self.assertEqual(self.apply(possible_echo(17, minutes))[0]["status"], "stale")
+        self.assertFalse(self.lead().active)
+        self.lead().unlink()
+        self.assertEqual(self.apply(possible_echo(17, minutes + 1))[0]["status"], "stale")
+        self.assertFalse(self.env["manychat.identity"].search([("manychat_id", "=", "MC-TEST-1")]))
+
+    def test_a_batch_knows_the_moves_that_it_makes_itself(self):
+        minutes = after_now()
+        self.apply(opportunity(stage=17))
+        self.lead().stage_id = self.stages[20]
+        results = self.apply(opportunity(stage=21, minutes=minutes), possible_echo(17, minutes + 1))
+        self.assertEqual([result["status"] for result in results], ["moved", "moved"])

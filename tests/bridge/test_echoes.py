@@ -10,10 +10,8 @@ import sqlalchemy as sa
 from bridge.contract.event import Event, accept, from_envelope
 from bridge.contract.opportunity_state import Actor
 from bridge.contract.payloads import EventType
-from bridge.store import manychat_echoes, manychat_writes, opportunity_states, schema
-from bridge.store.contacts import ensure_contacts
+from bridge.store import manychat_echoes, manychat_writes, schema
 from bridge.store.engine import in_transaction
-from bridge.store.opportunity_states import Move
 
 from .write_back import NOON, RULES, WriteBack, wish
 
@@ -30,17 +28,8 @@ def recognise(write_back: WriteBack, *events: Event) -> list[datetime | None]:
     return [each.echo_of for each in in_transaction(write_back.engine, manychat_echoes.recognise, events)]
 
 
-def user_moved(write_back: WriteBack, at: datetime) -> None:
-    """A user's move of the person 1001, as a decision brings it to SQL."""
-    event_id = f"moved-{at:%H%M%S}"
-    move = Move("1001", 1, "A", "B", at, at, event_id, "person", 9, "open")
-
-    def work(connection: sa.Connection) -> None:
-        contacts = ensure_contacts(connection, {"1001"}, at)
-        opportunity_states.ensure_opportunities(connection, contacts, "success", at)
-        opportunity_states.append_moves(connection, [move])
-
-    in_transaction(write_back.engine, work)
+def may_echo(write_back: WriteBack, *events: Event) -> list[bool]:
+    return [each.may_echo for each in in_transaction(write_back.engine, manychat_echoes.recognise, events)]
 
 
 def test_the_first_event_with_the_written_stage_is_the_echo_and_stays_it(write_back: WriteBack) -> None:
@@ -80,29 +69,64 @@ def test_an_event_of_before_is_no_echo_however_late_it_arrives(write_back: Write
     assert recognise(write_back, old, late) == [None, NOON]
 
 
-def test_a_customer_who_comes_back_to_a_stage_is_no_echo(write_back: WriteBack) -> None:
+def chat_enters_and_leaves(write_back: WriteBack) -> None:
     write_back.want(wish(0, by=Actor.CHAT, said=True))
     write_back.work()
     write_back.want(wish(1, by=Actor.CHAT, said=True, stage_id=7, manychat_stage="Cierre", manychat_stage_id=25))
     write_back.work()
-    assert recognise(write_back, echo(write_back, {"stage_id": 24})) == [None]
+
+
+def test_a_customer_who_comes_back_to_a_stage_is_no_echo(write_back: WriteBack) -> None:
+    chat_enters_and_leaves(write_back)
+    assert recognise(write_back, echo(write_back, {"stage_id": 24}, after=11)) == [None]
     # What a person decided, the chat did not enter: its echo may come after that of the next one.
     write_back.want(wish(2))
     write_back.want(wish(2.5))
     write_back.work()
-    assert recognise(write_back, echo(write_back, {"stage_id": 24})) == [NOON + timedelta(minutes=2.5)]
+    assert recognise(write_back, echo(write_back, {"stage_id": 24}, after=11)) == [NOON + timedelta(minutes=2.5)]
 
 
-def test_a_late_echo_that_looks_like_a_return_undoes_no_users_move(write_back: WriteBack) -> None:
-    write_back.want(wish(0, by=Actor.CHAT, said=True))
+def test_the_echo_of_a_stage_that_the_chat_has_left_at_once_is_recognised(write_back: WriteBack) -> None:
+    chat_enters_and_leaves(write_back)
+    assert recognise(write_back, echo(write_back, {"stage_id": 24}, after=2)) == [NOON]
+
+
+def test_what_may_be_an_echo_says_so_and_what_is_none_does_not(write_back: WriteBack) -> None:
+    chat_enters_and_leaves(write_back)
+    back, late, other = (
+        echo(write_back, {"stage_id": 24}, after=11),
+        echo(write_back, {"stage_id": 24}, after=61),
+        echo(write_back, {"stage_id": 23}),
+    )
+    assert may_echo(write_back, back, late, other) == [True, False, False]
+    assert may_echo(write_back, back) == [True], "each time that it comes"
+
+
+def test_a_bot_that_sends_two_events_for_one_write_sends_an_echo_and_what_may_be_one(write_back: WriteBack) -> None:
+    write_back.want(wish())
     write_back.work()
-    write_back.want(wish(1, stage_id=7, manychat_stage="Cierre", manychat_stage_id=25))
+    first, second = echo(write_back, {"stage_id": 24}), echo(write_back, {"stage_id": 24}, after=6)
+    assert may_echo(write_back, first, second) == [False, True]
+
+
+def test_an_event_that_waited_while_its_stage_was_written_only_may_be_an_echo(write_back: WriteBack) -> None:
+    write_back.want(wish())
     write_back.work()
-    user_moved(write_back, NOON - timedelta(minutes=1))
-    late = echo(write_back, {"stage_id": 24})
-    assert recognise(write_back, late) == [None], "the chat has entered the stage after the user's move"
-    user_moved(write_back, NOON + timedelta(minutes=1))
-    assert recognise(write_back, late) == [NOON]
+    waited = echo(write_back, {"stage_id": 24}, after=-90)
+    assert recognise(write_back, waited) == [None]
+    assert may_echo(write_back, waited) == [True]
+
+
+def test_a_mark_of_what_may_be_an_echo_travels_in_the_envelope_and_old_envelopes_have_none(
+    write_back: WriteBack,
+) -> None:
+    chat_enters_and_leaves(write_back)
+    event = echo(write_back, {"stage_id": 24}, after=11)
+    [marked] = in_transaction(write_back.engine, manychat_echoes.recognise, [event])
+    assert "may_echo" not in event.envelope()
+    again = from_envelope(marked.envelope())
+    assert (again.id, again.may_echo, again.occurred_at) == (event.id, True, event.occurred_at)
+    assert not from_envelope(event.envelope()).may_echo
 
 
 def test_a_stage_that_the_chat_entered_is_expected_back_for_a_minute(write_back: WriteBack) -> None:

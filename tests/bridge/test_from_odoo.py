@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -27,8 +29,22 @@ def connect(world: World) -> Odoo:
     return Odoo(world.odoo.url, DATABASE, LOGIN, KEY)
 
 
-def run(world: World, *, dry_run: bool = False) -> list[Difference]:
-    return [each for page in FromOdoo(world.engine, connect(world), dry_run).pages() for each in page]
+def run(world: World, *, dry_run: bool = False, from_start: bool = False) -> list[Difference]:
+    return [each for page in FromOdoo(world.engine, connect(world), dry_run, from_start).pages() for each in page]
+
+
+def interrupted(world: World, pages: int = 2) -> None:
+    """A run that ended after that many pages."""
+    left = FromOdoo(world.engine, connect(world)).pages()
+    for _ in range(pages):
+        next(left)
+    left.close()
+    world.odoo.asked_for_states.clear()
+
+
+def begins_at(world: World) -> int:
+    """After whom the last run began."""
+    return int(world.odoo.asked_for_states[0]["after"])
 
 
 def people(world: World, *names: str) -> list[Event]:
@@ -91,18 +107,118 @@ def test_what_happened_before_there_were_decisions_is_made_up_for(world: World, 
 def test_a_run_that_was_interrupted_goes_on_where_it_was(world: World, monkeypatch: Any) -> None:
     monkeypatch.setattr(from_odoo, "PAGE", 1)
     people(world, "MC1", "MC2", "MC3")
-    pages = FromOdoo(world.engine, connect(world)).pages()
-    next(pages)
-    next(pages)
-    pages.close()
-    world.odoo.asked_for_states.clear()
+    interrupted(world)
 
-    assert [each.manychat_id for each in run(world)] == ["MC3"]
+    again = FromOdoo(world.engine, connect(world))
+    assert again.is_continued
+    assert [each.manychat_id for page in again.pages() for each in page] == ["MC3"]
+    # The summary is that of the whole.
+    assert (again.checked, again.counts["differs"], again.is_finished) == (3, 3, True)
     assert [call["after"] for call in world.odoo.asked_for_states if call["manychat_ids"] is None] == [2, 3]
     assert in_sql(world) == in_odoo(world)
     world.odoo.asked_for_states.clear()
     run(world)
     assert world.odoo.asked_for_states[0]["after"] == 0
+
+
+def test_what_was_interrupted_long_ago_or_in_another_odoo_begins_anew(world: World, monkeypatch: Any) -> None:
+    """A backup of SQL may bring such a position back. What lies before it would never be compared."""
+    monkeypatch.setattr(from_odoo, "PAGE", 1)
+    people(world, "MC1", "MC2", "MC3")
+    interrupted(world)
+    monkeypatch.setattr(from_odoo, "KEPT", timedelta(0))
+    run(world)
+    assert begins_at(world) == 0
+
+    monkeypatch.setattr(from_odoo, "KEPT", timedelta(hours=24))
+    for change in ({"of": {"url": "https://old.example", "database": DATABASE}}, {"begun": None}, {"of": None}):
+        interrupted(world)
+        position = in_transaction(world.engine, odoo_settings.get, from_odoo.POSITION)
+        in_transaction(world.engine, odoo_settings.take_over, {from_odoo.POSITION: position | change})
+        run(world)
+        assert begins_at(world) == 0
+    # What an earlier release left.
+    in_transaction(world.engine, odoo_settings.take_over, {from_odoo.POSITION: {"step": "odoo", "after": 2}})
+    world.odoo.asked_for_states.clear()
+    run(world)
+    assert begins_at(world) == 0
+    interrupted(world)
+    run(world, from_start=True)
+    assert begins_at(world) == 0
+
+
+def test_runs_side_by_side_leave_nothing_out(world: World, monkeypatch: Any) -> None:
+    monkeypatch.setattr(from_odoo, "PAGE", 1)
+    names = [f"MC{number}" for number in range(8)]
+    people(world, *names)
+    with ThreadPoolExecutor(3) as pool:
+        found = [each for done in [pool.submit(run, world) for _ in range(3)] for each in done.result()]
+
+    assert {each.manychat_id for each in found} == {*names}
+    assert in_sql(world) == in_odoo(world)
+    assert run(world, dry_run=True) == []
+    assert in_transaction(world.engine, odoo_settings.get, from_odoo.POSITION) is None
+
+
+def test_an_odoo_without_any_opportunity_is_taken_for_the_wrong_one(world: World, cli: Cli) -> None:
+    people(world, "MC1", "MC2")
+    run(world)
+    before, leads = world.rows("opportunities"), dict(world.odoo.leads)
+    world.odoo.leads.clear()
+
+    for options in ([], ["--dry-run"]):
+        refused = cli("reconcile", "--from-odoo", *options)
+        assert refused.returncode == 2
+        assert f"The database {DATABASE} of Odoo has no opportunity of any conversation" in words(refused.stderr)
+        assert "Nothing was changed." in words(refused.stderr)
+    assert world.rows("opportunities") == before
+    # One that is there, and all others are really gone.
+    world.odoo.leads["MC1"] = leads["MC1"]
+    assert [(each.manychat_id, each.found) for each in run(world)] == [("MC2", "deleted")]
+
+
+def test_an_odoo_and_a_sql_without_any_opportunity_are_the_same(world: World, cli: Cli) -> None:
+    done = cli("reconcile", "--from-odoo")
+    assert (done.returncode, "0 checked, 0 the same" in words(done.stdout)) == (0, True), done.stderr
+
+
+def test_a_decision_that_comes_while_a_page_is_written_stays_a_persons(world: World, monkeypatch: Any) -> None:
+    people(world, "MC1")
+    world.odoo.decide("MC1", "stage", stage=QUOTED)
+    decided = world.odoo.decide("MC1", "stage", stage=world.odoo.stages[17])
+    write = from_odoo.opportunity_differences.write
+
+    def after_a_decision(connection: sa.Connection, states: Any, now: Any) -> None:
+        # Committed by another bridge after this page was compared: here within this transaction.
+        opportunity_states.apply_decisions(connection, [decided], now)
+        write(connection, states, now)
+
+    old = connect(world).get_states(manychat_ids=["MC1"]).states["MC1"]
+    old = old.model_copy(update={"as_of": decided.payload.state.as_of - timedelta(seconds=1), "stage": QUOTED})  # type: ignore[attr-defined]
+    monkeypatch.setattr(from_odoo.opportunity_differences, "write", after_a_decision)
+    adopt = from_odoo.opportunity_differences.adopt
+    compared = in_transaction(world.engine, adopt, {"MC1": old}, decided.received_at)
+    assert {"stage", "stage_id"} <= {*compared["MC1"]}
+
+    [row] = world.rows("opportunities")
+    assert (row.stage, row.stage_by) == (world.odoo.stages[17], "person")
+
+
+def test_an_operator_sees_that_a_run_was_interrupted_and_that_the_next_one_goes_on(
+    world: World, monkeypatch: Any, cli: Cli
+) -> None:
+    monkeypatch.setattr(from_odoo, "PAGE", 1)
+    people(world, "MC1", "MC2", "MC3")
+    interrupted(world, pages=1)
+
+    done = cli("reconcile", "--from-odoo")
+    assert "Going on where an earlier run was: 1 are compared already." in words(done.stderr)
+    assert "3 checked, 0 the same, 3 differed and are written" in words(done.stdout)
+    wrong = cli("reconcile", "--from-start")
+    assert (wrong.returncode, "--from-start goes with --from-odoo or --with-manychat." in words(wrong.stderr)) == (
+        2,
+        True,
+    )
 
 
 def test_an_odoo_that_goes_away_in_between_loses_nothing(world: World, monkeypatch: Any) -> None:
@@ -153,7 +269,7 @@ def test_a_decision_that_overtakes_the_back_fill_stays(world: World) -> None:
 
 
 def test_one_that_came_back_while_the_deleted_were_looked_up_is_not_deleted(world: World, monkeypatch: Any) -> None:
-    [event] = people(world, "MC1")
+    event, _other = people(world, "MC1", "MC2")
     lead = world.odoo.leads.pop("MC1")
     mark = from_odoo.opportunity_differences.mark_deleted
 
@@ -192,7 +308,17 @@ def test_an_operator_sees_what_differs_before_it_is_written(cli: Cli, world: Wor
     assert summary in words(looked.stdout)
     lines = [json.loads(line) for line in cli("reconcile", "--from-odoo", "--json").stdout.splitlines()]
     assert [line["found"] for line in lines[:-1]] == ["differs", "deleted"]
-    assert lines[-1] == {"checked": 2, "same": 0, "differs": 1, "deleted": 1, "busy": 0, "past_moves": 0, "written": 2}
+    assert lines[-1] == {
+        "checked": 2,
+        "same": 0,
+        "differs": 1,
+        "deleted": 1,
+        "busy": 0,
+        "unreadable": 0,
+        "past_moves": 0,
+        "written": 2,
+        "finished": True,
+    }
     again = cli("reconcile", "--from-odoo")
     assert "1 checked, 1 the same, 0 differed and are written, 0 deleted in Odoo." in words(again.stdout)
     assert in_sql(world) == in_odoo(world)
@@ -207,7 +333,7 @@ def test_an_older_addon_and_options_that_do_not_fit_are_refused_in_words(cli: Cl
     assert world.rows(schema.odoo_settings.name) == []
 
 
-def test_one_whose_state_this_bridge_cannot_read_is_not_taken_for_deleted(world: World) -> None:
+def test_one_whose_state_this_bridge_cannot_read_is_not_taken_for_deleted(world: World, cli: Cli) -> None:
     people(world, "MC1")
     run(world)
     # Of an addon that is newer than the bridge.
@@ -216,7 +342,10 @@ def test_one_whose_state_this_bridge_cannot_read_is_not_taken_for_deleted(world:
     assert run(world) == [Difference("MC1", "differs", ["status"])]
     assert [row.status for row in world.rows("opportunities")] == [None]
     world.odoo.leads["MC1"]["more"] = {"as_of": "soon"}
-    assert run(world) == []
+    assert run(world) == [Difference("MC1", "unreadable", [])]
+    said = cli("reconcile", "--from-odoo")
+    assert said.returncode == 1
+    assert "1 could not be understood: this bridge is older than the addon. Upgrade it." in words(said.stdout)
     assert [row.status for row in world.rows("opportunities")] == [None]
 
 
@@ -275,5 +404,5 @@ def test_users_moves_from_before_decisions_are_added_to_the_history_once(world: 
 def test_the_command_says_how_many_moves_it_added(world: World, cli: Cli) -> None:
     people(world, "MC1")
     world.odoo.past_moves = [past_move("1-1", None, "Nuevo", 1)]
-    assert "History: 1 moves added" in words(cli("reconcile", "--from-odoo").stdout)
+    assert "History: 1 move added" in words(cli("reconcile", "--from-odoo").stdout)
     assert json.loads(cli("reconcile", "--from-odoo", "--json").stdout.splitlines()[-1])["past_moves"] == 0

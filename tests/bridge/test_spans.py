@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -212,6 +213,51 @@ def test_spans_are_on_only_if_the_environment_names_a_collector(
         assert not spans.are_on()
     finally:
         spans._exporter.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "5000"),
+        # The SDK reads it with the first tracer only.
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many"),
+    ],
+)
+def test_a_variable_that_opentelemetry_does_not_take_fails_no_event_and_is_named_in_the_log(
+    api: Api, variable: str, value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(spans.ADDRESSES[0], "http://127.0.0.1:9")
+    monkeypatch.setenv(variable, value)
+    spans._exporter.cache_clear()
+    try:
+        for number in range(2):
+            body = {"manychat_id": f"MC{number}", "nombre_lead": "Ana"}
+            api("POST", "/api/v1/manychat/webhook/contact", body, key="webhook", status=200)
+        assert not spans.are_on()
+    finally:
+        spans._exporter.cache_clear()
+    [said] = [record.getMessage() for record in caplog.records if record.name == "bridge.spans"]
+    assert said.startswith("No spans are exported: OpenTelemetry does not take one of its variables OTEL_…: ")
+
+
+def test_a_collector_that_does_not_answer_keeps_no_process_from_its_end() -> None:
+    program = (
+        "from datetime import datetime, timezone; from bridge import spans; "
+        "subject = spans.Subject('1' * 64, '00-' + '1' * 32 + '-' + '1' * 16 + '-01'); "
+        "spans.waited(subject, 'queue', datetime.now(timezone.utc)); print('done', flush=True)"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        environment = {**os.environ, spans.ADDRESSES[0]: address, "OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
+        command = [sys.executable, "-c", program]
+        with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            assert process.stdout.readline() == b"done\n"
+            # The SDK alone waits half a minute.
+            assert process.wait(20) == 0
+            silent.settimeout(1)
+            silent.accept()[0].close()  # it did try
 
 
 def test_the_standby_begins_the_trace_of_an_event(

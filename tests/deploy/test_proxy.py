@@ -423,3 +423,22 @@ def test_a_server_that_does_not_answer_in_time_has_a_request_id(tmp_path: Path) 
                 assert answer.status_code == status
                 [made] = _request_ids(answer)
                 assert re.fullmatch("[0-9a-f]{32}", made)
+
+
+def test_a_question_that_the_api_cannot_answer_keeps_no_event_from_it(tmp_path: Path) -> None:
+    """Odoo is away, and SQL too: the API cannot say how far a person is, and can put an event on its queue."""
+
+    class WithoutSql(_Echo):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    away = f"127.0.0.1:{ports.choose()}"
+    with _echo("api", WithoutSql) as api:
+        for address in nginx(tmp_path, "fail-over", inside(away, away, api)):
+            for _ in range(3):
+                asked = requests.get(f"{address}{PATH}1", timeout=30)
+                assert (asked.status_code, asked.json()["code"]) == (503, "unavailable")
+                taken = requests.post(address + HOOK, json={}, timeout=30)
+                assert (taken.status_code, taken.json().get("server")) == (200, "api")

@@ -21,6 +21,7 @@ from tests.world import Chat, World
 
 from .test_decisions import stage_id
 from .test_pipeline import STAGES
+from .test_watching import command
 
 # A killed bridge's lease, and the waits of a client that gets no answer, take their time.
 pytestmark = pytest.mark.timeout(400)
@@ -138,6 +139,18 @@ def entered(setting: Setting, stage: int = 17) -> Chat:
     return chat
 
 
+def test_odoo_tells_administrators_that_a_bridge_has_the_token_and_can_write(setting: Setting) -> None:
+    """The stack's own bridges have none: one that can write is enough."""
+
+    def said() -> str:
+        (row,) = setting.world.odoo("manychat.write.back", "read", [setting.record], ["bridge_text"])
+        return str(row["bridge_text"])
+
+    setting.world.eventually(lambda: said() == "The bridge has the API token, and can write to ManyChat.")
+    ready = setting.world.odoo("manychat.bridge", "search_read", [["write_back", "!=", False]], fields=["write_back"])
+    assert {row["write_back"] for row in ready} >= {"ready", "no_token"}
+
+
 def test_what_a_user_decides_is_shown_in_manychat_and_only_their_moves_start_flows(setting: Setting) -> None:
     world, manychat = setting.world, setting.manychat
     chat = entered(setting)
@@ -173,6 +186,22 @@ def test_the_echo_of_a_written_stage_changes_nothing_and_undoes_no_newer_decisio
     assert chat.stage == STAGES[23]
     # What the customer does is no echo.
     assert world.settled(chat.enters(24, 63)) == ["moved"]
+
+
+def test_a_second_echo_undoes_no_decision_that_is_still_on_its_way_to_sql(setting: Setting) -> None:
+    world, chat = setting.world, entered(setting)
+    drag(world, chat, 21)
+    world.eventually(lambda: setting.shows(chat, 21))
+    assert world.settled(chat.enters(21, 60)) == ["unchanged"]
+    assert command(world, "pause", "--queue", "decision").returncode == 0
+    try:
+        time.sleep(1.5)  # a bridge obeys within a second
+        drag(world, chat, 22)
+        assert world.settled(chat.enters(21, 61)) == ["stale"]
+        assert chat.stage == STAGES[22]
+    finally:
+        command(world, "resume")
+    world.eventually(lambda: setting.shows(chat, 22))
 
 
 def test_a_bridge_that_is_killed_at_the_call_starts_no_flow_twice(setting: Setting) -> None:

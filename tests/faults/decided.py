@@ -84,7 +84,8 @@ def lost(decisions: Decisions, engine: sa.Engine, system: System) -> Iterator[st
         elif told[row.event_id].status != row.payload["state"]["status"]:
             yield f"decision {row.event_id}: {told[row.event_id].status} in the stage history of SQL"
     for row in decisions.by_id.values():
-        if row.payload.get("user_id") not in {*system.users.values(), 2}:
+        by_chat = row.payload["by"] == "chat" and row.lead_id in decisions.merged
+        if not by_chat and row.payload.get("user_id") not in {*system.users.values(), 2}:
             yield f"decision {row.event_id}: by {row.payload.get('by')} {row.payload.get('user_id')}"
 
 

@@ -72,6 +72,48 @@ def _revenue_changed(system: System, _event_id: str, lead: int) -> None:
     _change_sql(system, "UPDATE opportunities SET expected_revenue = 7 WHERE lead_id = :one", lead)
 
 
+def _status_changed(system: System, _event_id: str, lead: int) -> None:
+    _change_sql(system, "UPDATE opportunities SET status = 'won' WHERE lead_id = :one", lead)
+
+
+def _stage_id_changed(system: System, _event_id: str, lead: int) -> None:
+    _change_sql(system, "UPDATE opportunities SET stage_id = 4711 WHERE lead_id = :one", lead)
+
+
+def _merged_by_mistake(system: System, _event_id: str, lead: int) -> None:
+    _change_sql(system, "UPDATE opportunities SET merged_into = lead_id WHERE lead_id = :one", lead)
+
+
+def _decided_move_forgotten(system: System, _event_id: str, lead: int) -> None:
+    _change_sql(system, "DELETE FROM opportunity_stages WHERE moved_by = 'person' AND lead_id = :one", lead)
+
+
+def _decided_status_changed(system: System, _event_id: str, lead: int) -> None:
+    statement = "UPDATE opportunity_stages SET status = 'lost' WHERE moved_by = 'person' AND lead_id = :one"
+    _change_sql(system, statement, lead)
+
+
+def _decided_move_turned(system: System, _event_id: str, lead: int) -> None:
+    statement = """
+        UPDATE opportunity_stages SET stage_from = stage_to, stage_to = stage_from
+         WHERE moved_by = 'person' AND lead_id = :one
+    """
+    _change_sql(system, statement, lead)
+
+
+def _decision_not_stored(system: System, _event_id: str, lead: int) -> None:
+    statement = "UPDATE manychat_event SET outcome = 'discarded' WHERE type = 'decision' AND lead_id = %s"
+    _change(system, statement, lead)
+
+
+def _mover_of_odoo_forgotten(system: System, _event_id: str, lead: int) -> None:
+    statement = """
+        UPDATE manychat_event SET payload = jsonb_set(payload::jsonb, '{user_id}', '4711')
+         WHERE type = 'decision' AND lead_id = %s
+    """
+    _change(system, statement, lead)
+
+
 def _shown_otherwise(system: System, _event_id: str, lead: int) -> None:
     system.manychat.chat_sets(_person_of(system, lead), {STAGE_NUMBER: 20})
 
@@ -128,6 +170,14 @@ def _change(system: System, statement: str, lead: int) -> None:
         (_field_forgotten, lambda verdict: verdict.not_in_sql),
         (_mover_forgotten, lambda verdict: verdict.out_of_order),
         (_revenue_changed, lambda verdict: verdict.not_in_sql),
+        (_status_changed, lambda verdict: verdict.not_in_sql),
+        (_stage_id_changed, lambda verdict: verdict.not_in_sql),
+        (_merged_by_mistake, lambda verdict: verdict.not_in_sql),
+        (_decided_move_forgotten, lambda verdict: verdict.lost),
+        (_decided_status_changed, lambda verdict: verdict.lost),
+        (_decided_move_turned, lambda verdict: verdict.out_of_order),
+        (_decision_not_stored, lambda verdict: verdict.lost),
+        (_mover_of_odoo_forgotten, lambda verdict: verdict.lost),
         (_shown_otherwise, lambda verdict: verdict.not_in_manychat),
         (_flow_twice, lambda verdict: verdict.flows_twice),
     ],
@@ -142,10 +192,12 @@ def test_damage_is_found(
     statement = "SELECT lead_id FROM manychat_identity WHERE manychat_id = %s"
     lead: Any = system.database_rows(statement, manychat_id)[0].lead_id
     event_id = max(ledger.accepted)
+    statement = "SELECT event_id FROM manychat_event WHERE type = 'decision' AND manychat_id = %s"
+    decisions = [row.event_id for row in system.database_rows(statement, manychat_id)]
     truth = Truth(system)
 
     def mine() -> list[str]:
-        signs = (event_id, manychat_id, f"opportunity {lead} ", f"opportunity {lead}:")
+        signs = (event_id, manychat_id, f"opportunity {lead} ", f"opportunity {lead}:", *decisions)
         return [line for line in found(truth.examine(ledger)) if any(sign in line for sign in signs)]
 
     assert mine() == []

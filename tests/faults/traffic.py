@@ -10,6 +10,7 @@ import json
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ WEBHOOK = "/api/v1/manychat/webhook/"
 STAGE_LABEL, STAGE_NUMBER = TARGETS["stage_field_id"], TARGETS["stage_id_field_id"]
 #: Share of the fields changed by a call for which a bot sends an event, as "custom field changed" may be set up to.
 ECHOES = 0.6
+#: Seconds within which it does so.
+AT_ONCE = 3.0
 UNKNOWN_STAGES = ("Etapa inventada", "Etapa de prueba", "Seguimiento X")
 #: Events under way at which the bots wait: Azurite slows down with the messages it holds.
 BACKLOG = 150
@@ -250,18 +253,19 @@ class Traffic:
         """A bot that sends each change of the stage's field as an event, also the changes that the bridges make."""
         seen = 0
         while not self._stop.wait(chooser.uniform(0.3, 1.5)):
-            changes = self.system.manychat.changes_after(seen)
+            changes, looked = self.system.manychat.changes_after(seen), time.monotonic()
             seen += len(changes)
             for person, target, value in changes:
-                if target == STAGE_NUMBER and chooser.random() < ECHOES and not self._stop.is_set():
+                is_late = time.monotonic() - looked > AT_ONCE
+                if target == STAGE_NUMBER and chooser.random() < ECHOES and not (is_late or self._stop.is_set()):
                     state = {"stage_id": value, "date": ""}
                     self._send_once({"manychat_id": person, "first_name": "Prueba", "state": state, "is_echo": True})
 
     def _send_once(self, body: dict[str, Any]) -> None:
-        """As ManyChat does."""
+        """As ManyChat does, which waits for ten seconds."""
         url = f"{self.system.front_url}{WEBHOOK}crm-opportunity"
         try:
-            answer = requests.post(url, json=body, headers=self._headers(), timeout=30)
+            answer = requests.post(url, json=body, headers=self._headers(), timeout=10)
         except requests.RequestException:
             return
         if answer.status_code == 200:

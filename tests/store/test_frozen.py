@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,44 +11,8 @@ from bridge.errors import StoreUnavailable
 from bridge.store import frozen
 from bridge.store.engine import create_engine, in_transaction, patience
 
+from ..freezer import Freezer
 from .conftest import Store
-
-
-class Freezer:
-    """A TCP proxy in front of a server. Frozen, it takes everything and passes nothing on."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._server = (host, port)
-        self._thawed = threading.Event()
-        self._thawed.set()
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def freeze(self) -> None:
-        self._thawed.clear()
-
-    def thaw(self) -> None:
-        self._thawed.set()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listening.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._server)
-            for source, target in ((client, server), (server, client)):
-                threading.Thread(target=self._pass_on, args=[source, target], daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                self._thawed.wait()
-                target.sendall(data)
-        except OSError:
-            pass
-        target.close()
 
 
 @pytest.fixture
@@ -62,8 +24,7 @@ def freezer(store: Store) -> Iterator[Freezer]:
         pytest.skip("the server of these tests has no address")
     freezer = Freezer(url.host, url.port)
     yield freezer
-    freezer.thaw()
-    freezer.listening.close()
+    freezer.end()
 
 
 def work(connection: sa.Connection) -> int:

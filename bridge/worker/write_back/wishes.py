@@ -33,8 +33,8 @@ def of_decisions(events: Iterable[Event]) -> list[Wish]:
 def of_answers(applied: Iterable[tuple[Event, Done]]) -> list[Wish]:
     """The states after what the chat said.
 
-    An event that Odoo calls stale left ManyChat with a stage that the opportunity does not have. An echo says nothing
-    of what ManyChat shows: what it repeats was written by us, and perhaps overwritten since.
+    An event that Odoo calls stale left ManyChat with a stage that the opportunity does not have. Any other echo says
+    nothing of what ManyChat shows: what it repeats was written by us, and perhaps overwritten since.
     """
     return [
         Wish(
@@ -42,7 +42,7 @@ def of_answers(applied: Iterable[tuple[Event, Done]]) -> list[Wish]:
             outcome.state,
             Actor.CHAT,
             event.id,
-            said=event.echo_of is None,
+            said=event.echo_of is None or outcome.status == EventOutcome.STALE,
             overruled=outcome.status == EventOutcome.STALE,
         )
         for event, outcome in applied
