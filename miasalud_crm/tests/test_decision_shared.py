@@ -11,7 +11,7 @@ OTHER = "MC-DECIDED-2"
 
 @tagged("post_install", "-at_install")
 class TestSharedOpportunity(DecisionCase):
-    """Of merged opportunities, one follows several conversations. What one changes, SQL has to know of the others, too."""
+    """Of merged opportunities, one follows several conversations. What one changes, SQL has to know of all of them."""
 
     def setUp(self):
         super().setUp()
