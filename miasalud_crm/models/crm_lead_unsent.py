@@ -49,9 +49,18 @@ class CrmLead(models.Model):
 
     @access_required("write")
     def action_manychat_unsent_seen(self):
-        """Take the banner away until ManyChat refuses something again."""
-        identities = self.env["manychat.identity"].sudo()
-        identities.search([("lead_id", "in", self.ids), ("unsent", "=", True)]).unsent = False
+        """Take the banner away until ManyChat refuses something again. The chatter keeps what it said."""
+        unsent = self.env["manychat.identity"].sudo().search([("lead_id", "in", self.ids), ("unsent", "=", True)])
+        latest = {identity.lead_id.id: identity for identity in unsent.sorted("unsent_at")}
+        # ManyChat's own words are erased with the person, and the chatter is not.
+        known = self._manychat_unsent_sentences()
+        other = self.env._("ManyChat refused what was decided here.")
+        notes = {
+            lead_id: self.env._("Marked as seen: %s", known.get(identity.unsent_code, other))
+            for lead_id, identity in latest.items()
+        }
+        unsent.unsent = False
+        self.browse(list(notes))._message_log_batch(bodies=notes)
         self.invalidate_recordset(["manychat_unsent", "manychat_unsent_at", "manychat_unsent_text"])
 
     # ------------------------------------------------------------
@@ -59,9 +68,9 @@ class CrmLead(models.Model):
     # ------------------------------------------------------------
 
     @api.model
-    def _manychat_unsent_sentence(self, identity):
-        """Why ManyChat refused it, and what to do."""
-        sentences = {
+    def _manychat_unsent_sentences(self):
+        """Why ManyChat refused it, and what to do, by the code of the bridge."""
+        return {
             "window_closed": self.env._(
                 "ManyChat did not start the flow, because the customer has not written for 24 hours: WhatsApp then "
                 "takes templates only. Call the customer, or send a template by hand in ManyChat. An administrator can "
@@ -88,8 +97,11 @@ class CrmLead(models.Model):
                 "chat whether the message arrived, and send it by hand if not."
             ),
         }
-        known = sentences.get(identity.unsent_code)
-        if known:
+
+    @api.model
+    def _manychat_unsent_sentence(self, identity):
+        """The sentence of :meth:`_manychat_unsent_sentences`, or one with ManyChat's own words."""
+        if known := self._manychat_unsent_sentences().get(identity.unsent_code):
             return known
         return self.env._(
             "ManyChat refused what was decided here: %s. The bot may go on from an older stage. Write to the customer "

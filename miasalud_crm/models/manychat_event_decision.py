@@ -10,7 +10,7 @@ class ManychatEvent(models.Model):
 
     _inherit = "manychat.event"  # pylint: disable=consider-merging-classes-inherited
 
-    decision_text = fields.Char(
+    decision_text = fields.Text(
         "Decision",
         compute="_compute_decision",
         groups="sales_team.group_sale_manager",

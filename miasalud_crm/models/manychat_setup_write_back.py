@@ -27,5 +27,5 @@ class ManychatSetup(models.AbstractModel):
             actions.append((self.env._("Refused by ManyChat"), "miasalud_crm.crm_lead_unsent_action"))
         title = self.env._("What goes back to ManyChat")
         if texts:
-            return _step("write_back", "warning", title, " ".join(texts), actions)
+            return _step("write_back", "warning", title, "\n".join(texts), actions)
         return _step("write_back", "done", title, settings._bridge_sentence(state), actions)

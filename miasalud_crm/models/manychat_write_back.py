@@ -56,7 +56,9 @@ class ManychatWriteBack(models.Model):
     lost_tag_id = _tag("Tag When Lost", help="The person gets this tag when the opportunity is lost.")
     flow_count = fields.Integer("Stages with a Flow", compute="_compute_flow_count")
     item_count = fields.Integer(compute="_compute_item_count")
-    refreshed_at = fields.Datetime("Lists From", readonly=True, help="When ManyChat last gave its lists.")
+    refreshed_at = fields.Datetime(
+        "Last Refresh", readonly=True, help="When ManyChat last gave its custom fields, tags and flows."
+    )
     warning = fields.Text(compute="_compute_warning")
 
     # ------------------------------------------------------------
@@ -120,7 +122,7 @@ class ManychatWriteBack(models.Model):
         try:
             name = account(self.env).get("name") or ""
         except NoAnswer as failure:
-            return self._notice(self.env._("No connection to ManyChat"), self._sentence(failure), works=False)
+            return self._notice(self.env._("ManyChat is not connected"), self._sentence(failure), works=False)
         text = self.env._("The API token is accepted. The account is “%s”.", name)
         return self._notice(self.env._("ManyChat connected"), text)
 
@@ -133,7 +135,7 @@ class ManychatWriteBack(models.Model):
             text = self._sentence(failure)
             if self.item_count:
                 text = text + " " + self.env._("The lists stay as they were.")
-            return self._notice(self.env._("No connection to ManyChat"), text, works=False)
+            return self._notice(self.env._("ManyChat is not connected"), text, works=False)
         self.refreshed_at = fields.Datetime.now()
         counts = dict(self.env["manychat.account.item"]._read_group([("missing", "=", False)], ["kind"], ["__count"]))
         text = self.env._(

@@ -19,6 +19,8 @@ class ManychatWriteBack(models.Model):
 
     token_text = fields.Text("API Token in Odoo", compute="_compute_token_text", compute_sudo=True)
     bridge_text = fields.Text("Bridge", compute="_compute_bridge_text", compute_sudo=True)
+    is_bridge_ready = fields.Boolean(compute="_compute_bridge_text", compute_sudo=True)
+    refused_count = fields.Integer("Refused", compute="_compute_refused_count", groups="sales_team.group_sale_salesman")
 
     # ------------------------------------------------------------
     # Computes
@@ -35,7 +37,15 @@ class ManychatWriteBack(models.Model):
 
     @api.depends_context("lang")
     def _compute_bridge_text(self):
-        self.bridge_text = self._bridge_sentence(self._bridge_state())
+        state = self._bridge_state()
+        self.bridge_text = self._bridge_sentence(state)
+        self.is_bridge_ready = state == WriteBackState.READY
+
+    def _compute_refused_count(self):
+        # As the list has it that opens: what the user may see, lost opportunities too.
+        leads = self.env["crm.lead"].with_context(active_test=False)
+        domain = [("type", "=", "opportunity"), ("manychat_unsent", "=", True)]
+        self.refused_count = leads.search_count(domain)
 
     # ------------------------------------------------------------
     # Business

@@ -72,6 +72,25 @@ class TestUnsent(ManychatCase):
         self.report(minute=1)
         self.assertEqual(self.unsent(), self.first)
 
+    def test_the_chatter_keeps_what_was_marked_as_seen_and_none_of_manychats_own_words(self):
+        self.report()
+        self.report("MC-B", code="something_new", message="Ana Torres is blocked")
+        (self.first | self.second).action_manychat_unsent_seen()
+        self.assertIn("templates only", self.first.message_ids[0].body)
+        self.assertIn("refused what was decided", self.second.message_ids[0].body)
+        self.assertNotIn("Ana Torres", self.second.message_ids[0].body)
+        count = len(self.first.message_ids)
+        self.first.action_manychat_unsent_seen()
+        self.assertEqual(len(self.first.message_ids), count)
+
+    def test_to_mark_it_as_seen_is_no_answer_and_no_decision(self):
+        self.report()
+        before = self.env["manychat.event"].search_count([])
+        self.first.action_manychat_unsent_seen()
+        self.env.cr.precommit.run()
+        self.assertFalse(self.first.manychat_answered_at)
+        self.assertEqual(self.env["manychat.event"].search_count([]), before)
+
     def test_only_who_may_change_the_opportunity_marks_it_as_seen(self):
         self.report()
         self.first.user_id = new_test_user(self.env, "otro", "sales_team.group_sale_salesman")

@@ -52,6 +52,20 @@ class TestWriteBackState(QueueCase, ManychatCase):
         self.beat("no_token", "host/2")
         self.assertNotIn("can write", self.text())
 
+    def test_the_page_says_whether_the_bridge_can_write_and_how_many_opportunities_were_refused(self):
+        settings = self.settings.with_user(self.manager)
+        for state in WriteBackState:
+            self.beat(state.value)
+            self.assertEqual(settings.is_bridge_ready, state == WriteBackState.READY)
+        self.apply(opportunity("MC-A"), opportunity("MC-B"))
+        before = settings.refused_count
+        refused = {"event_id": "e", "code": "missing", "message": "", "at": "2026-03-02T09:00:00+00:00"}
+        results = [refused | {"manychat_id": "MC-A"}, refused | {"manychat_id": "MC-B"}]
+        self.env["crm.lead"].with_user(self.bridge_user).manychat_record_write_back(results)
+        self.lead("MC-A").action_set_lost()
+        self.env.invalidate_all()
+        self.assertEqual(settings.refused_count, before + 2)
+
     def test_a_later_release_may_know_more_states(self):
         self.beat("on_holiday")
         self.assertIn("has not said", self.text())

@@ -91,10 +91,13 @@ class OdooPage:
         """The text of each row of the list that is open."""
         return self.page.locator(".o_list_view .o_data_row").all_inner_texts()
 
-    def overflow(self) -> int:
-        """By how many pixels the page as a whole is wider than its window."""
-        script = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        return int(self.page.evaluate(script))
+    def overflow(self, selector: str = "html") -> int:
+        """By how many pixels the page as a whole, or what is found first, is wider than its window."""
+        script = """selector => {
+            const found = document.querySelector(selector);
+            return found ? found.scrollWidth - found.clientWidth : 0;
+        }"""
+        return int(self.page.evaluate(script, selector))
 
     # Listening.
 

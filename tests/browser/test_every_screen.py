@@ -9,6 +9,9 @@ from tests.world import World
 from .conftest import SignIn
 from .people import LANGUAGES
 
+#: A laptop. Its lists scroll sideways for what does not fit, and buttons at their end are not seen.
+SMALL_DESKTOP = {"width": 1280, "height": 760}
+
 
 @pytest.fixture(scope="module")
 def screens(world: World) -> list[tuple[str, int, str]]:
@@ -35,6 +38,23 @@ def test_every_screen_opens_without_a_complaint(screens: list[Any], sign_in: Sig
         assert not odoo.faults, f"{menu}, {view}: {odoo.faults}"
         assert odoo.page.locator(".o_error_dialog").count() == 0, f"{menu}, {view}"
         assert odoo.overflow() == 0, f"{menu}, {view} is wider than its window"
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "manychat_api_key_action",
+        "manychat_event_action",
+        "manychat_event_refused_action",
+        "manychat_stage_map_flow_action",
+        "crm_lead_unsent_action",
+    ],
+)
+def test_a_list_shows_its_last_column_on_a_laptop(sign_in: SignIn, action: str) -> None:
+    odoo = sign_in("administrator")
+    odoo.page.set_viewport_size(SMALL_DESKTOP)
+    odoo.open(f"miasalud_crm.{action}", "list")
+    assert odoo.overflow(".o_list_renderer") == 0
 
 
 def _views(world: World, action: str) -> list[str | None]:

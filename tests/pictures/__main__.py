@@ -85,6 +85,14 @@ def opportunity(odoo: OdooPage, world: World) -> None:
         odoo.settle()
 
 
+def events(odoo: OdooPage, _world: World) -> None:
+    """Without the decisions, which are the latest."""
+    odoo.open(f"{ADDON}.manychat_event_action")
+    odoo.click(".o_searchview_dropdown_toggler")
+    odoo.click(".o_filter_menu .o_menu_item:has-text('From ManyChat')")
+    odoo.click(".o_searchview_dropdown_toggler")
+
+
 def failed_event(odoo: OdooPage, world: World) -> None:
     failed = world.odoo("manychat.event", "search", [["state", "=", "failed"]], order="id desc", limit=1)
     odoo.open(f"{ADDON}.manychat_event_action", record=failed[0])
@@ -94,6 +102,7 @@ def tell_manychat(odoo: OdooPage, world: World) -> None:
     """On, with two fields, a tag and a flow of an account that a stand-in has."""
     with asked_by_odoo(world.stack) as stand_in:
         stand_in.fields = {11: "Etapa CRM", 12: "Asesor CRM", 13: "Estado CRM"}
+        stand_in.types = {}
         stand_in.tags = {21: "Ganada", 22: "Perdida"}
         stand_in.flows = {"content1": "Cotización lista", "content2": "Bienvenida"}
         world.odoo("manychat.write.back", "action_refresh", [_write_back(world)])
@@ -137,7 +146,7 @@ SHOTS = [
     Shot("stage_map_phone", action("manychat_stage_map_action"), phone=True),
     Shot("stage_aliases", action("manychat_stage_alias_action"), size=(1280, 460)),
     Shot("advisers", action("manychat_advisor_action"), size=(1280, 460)),
-    Shot("events", action("manychat_event_action")),
+    Shot("events", events),
     Shot("failed_event", failed_event),
     Shot("refused_requests", action("manychat_event_refused_action"), size=(1280, 460)),
     Shot("funnel", action("manychat_funnel_action")),
@@ -146,8 +155,10 @@ SHOTS = [
     Shot("settings", action("manychat_settings_action"), size=(1280, 900)),
     Shot("keys", action("manychat_api_key_action"), role="administrator", size=(1280, 460)),
     Shot("tell_manychat", tell_manychat, role="administrator", size=(1280, 860)),
+    Shot("tell_manychat_es", tell_manychat, role="administrator", language=SPANISH, size=(1280, 860)),
     Shot("tell_manychat_es_phone", tell_manychat, role="administrator", language=SPANISH, phone=True),
     Shot("refused_by_manychat", refused_by_manychat, size=(1280, 760)),
+    Shot("refused_by_manychat_es", refused_by_manychat, language=SPANISH, size=(1280, 760)),
     Shot("refused_by_manychat_es_phone", refused_by_manychat, language=SPANISH, phone=True),
     Shot("getting_started_es", action("manychat_getting_started_action"), role="administrator", language=SPANISH),
     Shot("funnel_es", action("manychat_funnel_action"), language=SPANISH),
