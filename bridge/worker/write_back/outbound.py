@@ -19,7 +19,7 @@ import structlog
 from ... import metrics, retry, spans
 from ...circuit_breaker import CircuitBreaker, trip_breaker
 from ...contract.fields import format_datetime
-from ...errors import ManyChatRefused, Outage, PageUndelivered, QueueMissing
+from ...errors import ManyChatRefused, Outage, PageUndelivered, QueueMissing, QueueRightMissing
 from ...odoo import Odoo
 from ...queue import Message, Queue
 from ...store import manychat_writes
@@ -44,6 +44,8 @@ PAGE = 2
 VISIBILITY = int(manychat_writes.LEASE)
 #: Seconds between two looks whether write-back was switched on.
 OFF = 5.0
+#: Seconds until the queue is tried again that this bridge may not use.
+DENIED = 30.0
 #: Seconds until a message comes again whose person another bridge writes to, or that an outage interrupted.
 AGAIN = 5
 #: Attempts after which a fault of ManyChat's that may pass counts as a refusal.
@@ -89,6 +91,10 @@ class Outbound:
                 self.work()
             except Stopping:
                 break
+            except QueueRightMissing as denied:
+                # Of this queue. The events' queues must not wait for an operator who gives the right.
+                log.error("manychat_queue_denied", queue=self._queue.name, reason=str(denied))
+                self._stop.wait(DENIED)
             except Outage as outage:
                 trip_breaker(self._breakers, outage)
             except Exception:
