@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -26,6 +28,7 @@ from bridge.store import (
 )
 from bridge.store import snapshot as store_snapshot
 from bridge.store.engine import in_transaction, read
+from bridge.worker.polling import Pace
 from bridge.worker.write_back import outbound, outbound_queue
 
 from ..manychat_stand_in import TOKEN, ManyChatStandIn
@@ -144,6 +147,29 @@ def test_a_missing_right_to_that_queue_is_no_outage_of_the_others(
     outbound_queue.fill(write_back.engine, write_back.queue)
     write_back.outbound.run()
     assert [str(each) for each in trips] == ["no answer"]
+
+
+def test_what_this_bridge_puts_on_the_queue_after_a_quiet_time_goes_at_once(
+    write_back: WriteBack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = Pace(60)
+    monkeypatch.setattr(quiet, "pause", lambda *, urgent: 60.0)
+    monkeypatch.setattr(write_back.outbound, "_pace", quiet)
+    thread = threading.Thread(target=write_back.outbound.run)
+    thread.start()
+    try:
+        time.sleep(1)  # it waits at the empty queue
+        write_back.want(wish())
+        outbound_queue.fill(write_back.engine, write_back.queue)
+        write_back.outbound.look_now()
+        began = time.monotonic()
+        # Twice: ManyChat is asked first whether it takes calls.
+        eventually(lambda: write_back.manychat.people or write_back.outbound.look_now())
+        assert time.monotonic() - began < 30
+    finally:
+        write_back.stop.set()
+        thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_status_has_a_line_for_what_goes_back(cli: Cli, world: World) -> None:

@@ -42,6 +42,8 @@ PAGE = 2
 #: Seconds until a message comes again whose bridge was killed: until then no other one may write to its person.
 #: A page may take longer. Then a message comes while it is worked on, and SQL decides.
 VISIBILITY = int(manychat_writes.LEASE)
+#: Seconds within which a thread that waits at the empty queue notices that the bridge stops.
+STOPS = 0.5
 #: Seconds between two looks whether write-back was switched on.
 OFF = 5.0
 #: Seconds until the queue is tried again that this bridge may not use.
@@ -83,6 +85,12 @@ class Outbound:
         self._stop = stop
         #: An empty queue is asked by one thread at a time.
         self._turn = threading.Lock()
+        self._filled = threading.Event()
+
+    def look_now(self) -> None:
+        """Note that this process has put messages on the queue: it need not wait for the next look."""
+        self._pace.received()
+        self._filled.set()
 
     def run(self) -> None:
         """Write until ``stop`` is set."""
@@ -147,7 +155,11 @@ class Outbound:
         return messages
 
     def _wait(self) -> list[Message]:
-        self._stop.wait(self._pace.pause(urgent=False))
+        until = time.monotonic() + self._pace.pause(urgent=False)
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+            if self._filled.wait(min(left, STOPS)):
+                self._filled.clear()
+                break
         return []
 
     def process(self, message: Message) -> None:
@@ -264,7 +276,7 @@ def start(
     """
     breaker = CircuitBreaker("ManyChat", partial(probe, engine, manychat))
     outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, pace, stop)
-    threads: list[threading.Thread] = [*_periodic(engine, queue, pace, odoo, stop)]
+    threads: list[threading.Thread] = [*_periodic(engine, queue, outbound, odoo, stop)]
     threads += [threading.Thread(target=outbound.run, name=f"outbound_{each}", daemon=True) for each in range(THREADS)]
     for thread in threads:
         # A call that trickles in for ever must not keep the process from ending.
@@ -274,11 +286,11 @@ def start(
 
 
 def _periodic(
-    engine: sa.Engine, queue: Queue, pace: Pace, odoo: Odoo | None, stop: threading.Event
+    engine: sa.Engine, queue: Queue, outbound: Outbound, odoo: Odoo | None, stop: threading.Event
 ) -> Iterator[PeriodicThread]:
     def fill() -> None:
         if outbound_queue.fill(engine, queue):
-            pace.received()
+            outbound.look_now()
 
     works: list[tuple[str, Callable[[], object], float]] = [
         ("outbound_fill", fill, outbound_queue.INTERVAL),
