@@ -1,7 +1,8 @@
-"""The address of a web server as an operator writes it: of Odoo, and of the webhooks."""
+"""The address of a web server as an operator writes it: of Odoo, of the webhooks, of ManyChat."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -30,3 +31,31 @@ def check(text: str) -> str:
     if _PAGES.match(parts.path) or parts.query or parts.fragment:
         raise ValueError("write the address alone, without what follows the host and the port: https://HOST")
     return text.rstrip("/")
+
+
+def check_manychat(text: str) -> str:
+    """``text``, if it is an address that may get ManyChat's token, which opens the whole account.
+
+    :raises ValueError: says what to write, and does not quote ``text``
+    """
+    address = check(text)
+    if not is_private(address):
+        raise ValueError("the token would go to it unencrypted: it must begin with https://")
+    if urlsplit(address).path.startswith("/fb"):
+        raise ValueError("write the address alone, without /fb: https://HOST")
+    return address
+
+
+def is_private(address: str) -> bool:
+    """Whether a secret may be sent there: it is HTTPS, or on this machine."""
+    try:
+        parts = urlsplit(address)
+        host, _port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if parts.scheme == "https":
+        return bool(host)
+    try:
+        return parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False

@@ -34,6 +34,7 @@ def _header(secret: SecretStr) -> SecretStr:
 
 Key = Annotated[SecretStr, AfterValidator(_header)]
 ServerAddress = Annotated[str, AfterValidator(server_address.check)]
+ManyChatAddress = Annotated[str, AfterValidator(server_address.check_manychat)]
 
 
 class Settings(BaseSettings):
@@ -116,7 +117,10 @@ class Settings(BaseSettings):
         "the bridge makes no request to ManyChat. With it, an administrator still switches that on in Odoo, under "
         "CRM ▸ Configuration ▸ ManyChat ▸ Tell ManyChat. Give all bridges the same one.",
     )
-    manychat_api_url: ServerAddress = Field("https://api.manychat.com", description="Address of ManyChat's API.")
+    manychat_api_url: ManyChatAddress = Field(
+        "https://api.manychat.com",
+        description="Address of ManyChat's API, if requests go through a proxy of yours: by HTTPS, or on this machine.",
+    )
     manychat_calls_per_second: Annotated[float, Field(ge=0.1, le=10)] = Field(
         8,
         description="Calls to ManyChat in a second, of all bridges together. ManyChat allows 10 writes, and may take "

@@ -5,12 +5,12 @@ Odoo only reads here, and only when an administrator presses a button. The bridg
 Shapes of the answers: ManyChat's OpenAPI text, https://api.manychat.com/swagger.
 """
 
-import ipaddress
 from urllib.parse import urlsplit
 
 import requests
 
 from bridge.errors import ConfigurationError
+from bridge.server_address import is_private
 
 from . import configuration
 from .queues import is_neutralized
@@ -148,21 +148,6 @@ def _settings(env):
         raise NoAnswer("not_configured")
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise NoAnswer("malformed", "manychat_api_token")
-    if not _is_safe(address):
+    if not is_private(address):
         raise NoAnswer("malformed", "manychat_api_url")
     return token, address
-
-
-def _is_safe(address):
-    """Whether the token may be sent there: over HTTPS, or to this machine."""
-    try:
-        parts = urlsplit(address)
-        host, _port = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    if parts.scheme == "https":
-        return bool(host)
-    try:
-        return parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
-    except ValueError:
-        return False

@@ -88,8 +88,9 @@ class Queues:
                 queue.close()
 
     def depths(self):
-        """The approximate number of messages by queue; 0 for a queue that does not exist yet.
+        """The approximate number of messages by queue. A queue of events that does not exist is created.
 
+        :raises QueueRightMissing: it may not be created; or another right is missing
         :raises QueueUnavailable: the queue service cannot be used
         """
         return dict(zip(self._queues, self.pool.map(_depth, self._queues.values()), strict=True))
@@ -114,6 +115,9 @@ def _depth(queue):
     try:
         return queue.depth()
     except QueueMissing:
+        # As its first event would. Odoo puts nothing on that of dead letters.
+        if queue.name != DEAD_LETTER_QUEUE:
+            queue.create()
         return 0
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..connect import open_engine, open_manychat, open_odoo, open_queue
+from ..contract.payloads import OUTBOUND_QUEUE
 from ..errors import ManyChatUnavailable, Outage
 from ..monitoring import health, probes
 from ..queue import require_rights
@@ -85,9 +86,10 @@ def _finding(dependency: str, tried: str, attempt: Callable[[], str], advice: st
 
 def _queue(settings: Settings) -> str:
     depths = []
-    for name in probes.ALL_QUEUES:
+    # A bridge without the token leaves what goes back to ManyChat to others.
+    for name in (*probes.ALL_QUEUES, *([OUTBOUND_QUEUE] if settings.manychat_api_token else [])):
         queue = open_queue(settings, name)
-        receives = name in probes.PATHS
+        receives = name in (*probes.PATHS, OUTBOUND_QUEUE)
         require_rights(queue, "read", "add", *(("update", "process") if receives else ()))
         depths.append(f"{name} {probes.check_queue(queue).depth}")
         queue.close()

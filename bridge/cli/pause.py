@@ -8,10 +8,9 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from ..contract.payloads import QUEUES, EventQueue
+from ..contract.payloads import OUTBOUND_QUEUE, QUEUES, EventQueue
 from ..store import manychat_slots, pauses
 from ..store.engine import in_transaction, read
-from ..worker.write_back.outbound_queue import OUTBOUND_QUEUE
 from .console import load_settings, open_store, out
 from .queues import Queues, queue_names
 

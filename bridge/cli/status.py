@@ -93,6 +93,8 @@ def view(report: dict[str, Any]) -> RenderableType:
     parts += [Text(f"✗ {visible(problem)}", style="red") for problem in report["problems"]]
     parts += [Text(f"! {visible(notice)}", style="yellow") for notice in report["notices"]]
     parts += ["", _dependencies(report), "", *_bridges(report), "", _paths(report)]
+    if report["manychat"]:  # None: SQL is down
+        parts.append(Text(f"to ManyChat: {_to_manychat(report['manychat'])}"))
     if by_reason := report["dead_letters"]["by_reason"]:
         parts += ["", _dead_letters(by_reason)]
     elif by_reason is not None:  # None: SQL is down
@@ -185,6 +187,15 @@ def _paths(report: dict[str, Any]) -> Table:
             Text("PAUSED" if path["paused_since"] else "", style="yellow"),
         )
     return table
+
+
+def _to_manychat(manychat: dict[str, Any]) -> str:
+    """What goes back to ManyChat, in a line."""
+    if not manychat["enabled"]:
+        return "off in Odoo"
+    count, since = manychat["waiting"], duration(manychat["waiting_seconds"])
+    waits = f"{count} waiting, the first for {since}" if count else "nothing waits"
+    return f"{waits}; {manychat['refused']} refused{'; PAUSED' if manychat['paused_since'] else ''}"
 
 
 def _dead_letters(by_reason: dict[str, int]) -> Table:

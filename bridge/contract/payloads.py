@@ -52,6 +52,8 @@ OPPORTUNITY_QUEUE = EventQueue.OPPORTUNITY.azure_name
 DECISION_QUEUE = EventQueue.DECISION.azure_name
 #: Takes a notice of each dead letter. It carries no events.
 DEAD_LETTER_QUEUE = "dead-letter-queue"
+#: Of people of whom ManyChat must get something, which is no event.
+OUTBOUND_QUEUE = "manychat-outbound-queue"
 
 
 class Payload(BaseModel):

@@ -20,6 +20,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .. import metrics
+from ..contract.payloads import OUTBOUND_QUEUE
 from ..progress import Watch
 from ..results import DESCRIPTIONS
 from ..store.snapshot import StoreSnapshot
@@ -70,6 +71,7 @@ class HealthCollector(Collector):
             unfinished = _gauge(
                 "miasalud_events_unfinished", "Events received and neither applied nor given up yet.", "queue"
             )
+            paused.add_metric([OUTBOUND_QUEUE], OUTBOUND_QUEUE in store.paused)
             for queue in PATHS:
                 paused.add_metric([queue], queue in store.paused)
                 path = store.paths.get(queue)

@@ -10,7 +10,7 @@ from .. import __version__
 from ..connect import open_engine, open_odoo, open_queue
 from ..contract.agreements import SILENT_AFTER, STUCK_AFTER
 from ..contract.fields import format_datetime
-from ..contract.payloads import DEAD_LETTER_QUEUE
+from ..contract.payloads import DEAD_LETTER_QUEUE, OUTBOUND_QUEUE
 from ..results import description
 from ..settings import Settings, variable
 from ..store.snapshot import WINDOW, QueueSnapshot, StoreSnapshot
@@ -80,13 +80,14 @@ def _manychat(store: StoreSnapshot, now: datetime) -> dict[str, Any]:
         "waiting_seconds": round(age(found.waits_since, now), 1),
         "refused": found.refused,
         "stopped_until": format_datetime(stop.until) if stop else None,
+        "paused_since": format_datetime(paused) if (paused := store.paused.get(OUTBOUND_QUEUE)) else None,
     }
 
 
 def _write_back_problems(store: StoreSnapshot, now: datetime) -> list[str]:
     waits = age(store.write_back.waits_since, now)
-    # During a stop it is known why, and there is nothing to do.
-    if store.manychat_stopped or waits < STUCK_AFTER.total_seconds():
+    # During a stop or a pause it is known why.
+    if store.manychat_stopped or OUTBOUND_QUEUE in store.paused or waits < STUCK_AFTER.total_seconds():
         return []
     token = variable("manychat_api_token")
     return [f"What users decided has waited for ManyChat for {words(waits)}. Has a bridge {token}? See `check`."]

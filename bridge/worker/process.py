@@ -14,7 +14,7 @@ import structlog
 
 from .. import __version__, connect, metrics
 from ..circuit_breaker import CircuitBreaker
-from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from ..contract.payloads import DEAD_LETTER_QUEUE, OUTBOUND_QUEUE, QUEUES
 from ..errors import ConfigurationError, StoreMisconfigured
 from ..monitoring import exporter
 from ..monitoring.probes import HealthChecks
@@ -34,7 +34,6 @@ from .periodic import PeriodicThread
 from .polling import Pace, Poller
 from .receiving import Receiver, Undeliverable
 from .write_back import outbound
-from .write_back.outbound_queue import OUTBOUND_QUEUE
 from .write_back.pace import PacedManyChat
 from .write_back.readiness import WriteBackReport
 

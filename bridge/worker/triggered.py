@@ -15,19 +15,25 @@ import structlog
 
 from .. import connect
 from ..circuit_breaker import CircuitBreaker, trip_breaker
-from ..contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from ..contract.payloads import DEAD_LETTER_QUEUE, OUTBOUND_QUEUE, QUEUES
 from ..errors import Outage
 from ..odoo import Odoo
 from ..progress import Watch
 from ..queue import Message
 from ..settings import Settings
+from ..store import manychat_writes
+from ..store.engine import read
 from . import heartbeat, outcome_log, reporter
 from .delivery import DELETE, Batch, BatchProcessor
 from .handlers import Handler, make_handlers
 from .pauses import Pauses
 from .periodic import PeriodicWork
+from .polling import Pace
 from .process import probe_queues, probe_sql
 from .reconcile import Reconciler
+from .write_back import outbound, outbound_queue
+from .write_back.pace import PacedManyChat
+from .write_back.readiness import WriteBackReport
 
 log = structlog.get_logger()
 
@@ -78,7 +84,11 @@ class TriggeredBridge:
         )
         self._schema = threading.Lock()
         self._schema_fits = False
-        self._heartbeat = PeriodicWork("heartbeat", partial(_send_heartbeat, self._engine, self._odoo))
+        self._write_back = _WriteBack(settings, self._engine, self._odoo, [sql, queue], self._pauses, stop)
+        said = self._write_back.readiness
+        self._heartbeat = PeriodicWork("heartbeat", partial(_send_heartbeat, self._engine, self._odoo, said))
+        self._outbound = PeriodicWork("outbound", self._write_back.fill_and_report)
+        self._upkeep = PeriodicWork("outbound_upkeep", self._write_back.keep_up)
         self._report = PeriodicWork("report", partial(reporter.report_outcomes, self._engine, self._odoo))
         self._reconcile = PeriodicWork("reconcile", self._reconcile_when_up)
 
@@ -101,17 +111,28 @@ class TriggeredBridge:
             log.info("lease_lost", queue=queue, message_id=message.id)
             raise LeaseLostError(f"{message.id} comes again, as the host decides.")
 
+    def write_back(self, message: Message) -> None:
+        """Write to ManyChat what one message of its queue speaks of.
+
+        :param message: received by the host, and deleted by it if this returns
+        :raises LeaseLostError: the host must deliver the message again
+        :raises bridge.errors.Outage: the same
+        """
+        self._write_back.process(message)
+
     def heartbeat(self) -> None:
         """Show Odoo that a bridge is alive, and bring back what Odoo users decided."""
         self._heartbeat.call()
 
     def report(self) -> None:
-        """Report all outcomes that Odoo does not know yet."""
+        """Report all outcomes that Odoo does not know yet, and put on its queue what must go to ManyChat."""
         self._report.call()
+        self._outbound.call()
 
     def reconcile(self) -> None:
         """Finish what was left unfinished."""
         self._reconcile.call()
+        self._upkeep.call()
 
     def _settlement(self, handler: Handler, message: Message) -> int:
         """What becomes of the message: :data:`DELETE`, or the seconds after which it comes again."""
@@ -151,6 +172,62 @@ class TriggeredBridge:
         self._reconciler.reconcile()
 
 
-def _send_heartbeat(engine: sa.Engine, odoo: Odoo) -> None:
+class _WriteBack:
+    """What goes back to ManyChat; nothing without a token.
+
+    :ivar readiness: what the heartbeat says of it
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: sa.Engine,
+        odoo: Odoo,
+        breakers: list[CircuitBreaker],
+        pauses: Pauses,
+        stop: threading.Event,
+    ):
+        """:param breakers: of SQL and the queue"""
+        self._engine, self._odoo, self._pauses = engine, odoo, pauses
+        self._outbound: outbound.Outbound | None = None
+        self._breakers, breaker = breakers, None
+        if settings.manychat_api_token:
+            self._queue = connect.open_queue(settings, OUTBOUND_QUEUE)
+            client = connect.open_manychat(settings)
+            manychat = PacedManyChat(client, engine, settings.manychat_calls_per_second, stop)
+            breaker = CircuitBreaker("ManyChat", partial(outbound.probe, engine, manychat))
+            self._breakers = [*breakers, breaker]
+            pace = Pace(settings.poll_interval)
+            self._outbound = outbound.Outbound(engine, self._queue, manychat, self._breakers, pauses, pace, stop)
+        self.readiness = WriteBackReport(breaker)
+
+    def process(self, message: Message) -> None:
+        """Write, or hide the message while that is off, paused or in vain."""
+        assert self._outbound is not None
+        try:
+            # First of all: while it is off ManyChat gets no request, not even a probe.
+            if read(self._engine, manychat_writes.rules).enabled and not self._pauses.is_paused(OUTBOUND_QUEUE):
+                for breaker in self._breakers:
+                    breaker.require_closed()
+                # It settles the message itself. If the host has renewed the lease, the host deletes the message, and
+                # `keep_up` finds what it spoke of.
+                self._outbound.process(message)
+                return
+        except Outage as outage:
+            trip_breaker(self._breakers, outage)
+        if not self._queue.hide(message, OUTAGE_DELAY):
+            raise LeaseLostError(f"{message.id} comes again, as the host decides.")
+
+    def fill_and_report(self) -> None:
+        if self._outbound:
+            outbound_queue.fill(self._engine, self._queue)
+            outbound.report(self._engine, self._odoo)
+
+    def keep_up(self) -> None:
+        if self._outbound:
+            outbound_queue.keep_up(self._engine, self._queue)
+
+
+def _send_heartbeat(engine: sa.Engine, odoo: Odoo, write_back: WriteBackReport) -> None:
     # No consumer of ours can stand still: the host ends a call that takes too long.
-    heartbeat.send_heartbeat(odoo, Watch(), partial(reporter.take_over, engine, odoo))
+    heartbeat.send_heartbeat(odoo, Watch(), partial(reporter.take_over, engine, odoo), write_back)

@@ -187,9 +187,14 @@ def _odoo_conf() -> list[str]:
     """The section ``[miasalud_crm]`` of ``odoo.conf.example``, its comments as text."""
     section = ODOO_CONF.read_text(encoding="utf-8").split("[miasalud_crm]\n")[1].strip().splitlines()
     is_setting = re.compile(r"(; )?\w+ = ").match  # an alternative is commented out
-    comment = " ".join(line.lstrip("; ") for line in section if not is_setting(line))
     setting = "\n".join(line for line in section if is_setting(line))
-    return [comment, f"```ini\n[miasalud_crm]\n{setting}\n```"]
+    paragraphs: list[list[str]] = [[]]
+    for line in section:
+        if not line:
+            paragraphs.append([])
+        elif not is_setting(line):
+            paragraphs[-1].append(line.lstrip("; "))
+    return [*(" ".join(each).removesuffix(":") for each in paragraphs), f"```ini\n[miasalud_crm]\n{setting}\n```"]
 
 
 def _odoo_settings() -> str:

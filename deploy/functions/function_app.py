@@ -4,6 +4,7 @@ What happens to an event is `bridge.worker`'s, the same as in `python -m bridge 
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -12,7 +13,7 @@ from functools import cache
 import azure.functions as func
 
 from bridge import log, settings
-from bridge.contract.payloads import QUEUES
+from bridge.contract.payloads import OUTBOUND_QUEUE, QUEUES
 from bridge.queue import Message
 from bridge.worker.triggered import POISON, TriggeredBridge
 
@@ -61,6 +62,16 @@ for name, queue in QUEUES.items():
     for suffix in ("", POISON):
         trigger = app.queue_trigger(arg_name="message", queue_name=queue + suffix, connection="QUEUES")
         app.function_name(name + suffix.replace("-", "_"))(trigger(process(queue + suffix)))
+
+
+def write_back(message: func.QueueMessage) -> None:
+    bridge().write_back(received(message))
+
+
+# Without the token, the messages are for bridges that have it.
+if os.environ.get("BRIDGE_MANYCHAT_API_TOKEN") or os.environ.get("BRIDGE_MANYCHAT_API_TOKEN_FILE"):
+    trigger = app.queue_trigger(arg_name="message", queue_name=OUTBOUND_QUEUE, connection="QUEUES")
+    app.function_name("write_back")(trigger(write_back))
 
 
 # The host calls each timer on one instance at a time, however many there are.

@@ -13,7 +13,7 @@ from bridge import spans
 from bridge.contract.errors import ContractError
 from bridge.contract.event import from_envelope
 from bridge.contract.sentences import sentence
-from bridge.errors import BadQueueAccount, MessageRefused, QueueUnavailable
+from bridge.errors import BadQueueAccount, MessageRefused, QueueMissing, QueueRightMissing, QueueUnavailable
 
 from .. import configuration, private_sql, relay_thread
 from ..moments import naive_utc
@@ -29,6 +29,9 @@ RELAY_BATCH = 64
 #: How long a relay owns the rows that it has claimed, while its connection to the database lives. Then another relay
 #: sends them, perhaps again, which does no harm.
 CLAIM = timedelta(minutes=2)
+#: How long events wait whose queue alone cannot be used. Meanwhile they are no relay's, or they would stand before all
+#: others for ever.
+SHUT = timedelta(seconds=30)
 #: Seconds that one run lasts at most: well within Odoo's limits for a job.
 RELAY_SECONDS = 30
 #: What the envelope has of the row, besides the date.
@@ -174,9 +177,12 @@ class ManychatEvent(models.Model):
     def _send(self, queues, rows):
         """Put the events of ``rows`` on their queues and mark those that arrived.
 
-        :return bool: whether the queue works; if not, the remaining events wait
+        A queue that does not exist and may not be created, or for which a right is missing, holds up its own events
+        only: a release with a new queue must not stop the chat's events.
+
+        :return bool: whether the queue service works; if not, the remaining events wait
         """
-        failures, undeliverable, messages = [], {}, []
+        failures, shut, undeliverable, messages = [], {}, {}, []
         for row in rows:
             try:
                 event = from_envelope(_envelope(row))
@@ -190,8 +196,8 @@ class ManychatEvent(models.Model):
 
         def put(message):
             row_id, queue, content, step = message
-            if failures:
-                return None  # it would only wait for the same time-out
+            if failures or queue in shut:
+                return None  # it would only wait for the same time-out, or get the same answer
             try:
                 queues.put(queue, content)
                 step.end()
@@ -199,6 +205,8 @@ class ManychatEvent(models.Model):
             except MessageRefused as error:
                 step.end(failed=True)
                 undeliverable[row_id] = sentence("The queue refuses this event: %(what)s.", what=error)
+            except (QueueMissing, QueueRightMissing) as error:
+                shut[queue] = error
             except QueueUnavailable as error:
                 failures.append(error)
             return None
@@ -215,19 +223,34 @@ class ManychatEvent(models.Model):
             """,
             {"sent": sent},
         )
+        unsent = {row_id: queue for row_id, queue, *_ in messages if row_id not in {*sent, *undeliverable}}
+        self._release(unsent, shut)
+        for queue, error in shut.items():
+            _logger.error("ManyChat events wait, because %s cannot be used: %s", queue, error)
         if failures:
-            self._commit_statement(
-                """
-                UPDATE manychat_event SET claimed_until = NULL
-                 WHERE id = ANY(%(unsent)s) AND state = 'pending' RETURNING id
-                """,
-                {"unsent": list({row["id"] for row in rows} - set(sent) - undeliverable.keys())},
-            )
             _logger.warning(
                 "ManyChat events wait, because the queue does not take them (%s). They go as soon as it does.",
                 failures[0],
             )
         return not failures
+
+    def _release(self, unsent, shut):
+        """Give back the claim of these events; those of a queue in ``shut`` let all others go first for a while.
+
+        :param dict unsent: id of the row → its queue
+        """
+        if not unsent:
+            return
+        # Without a process, because none needs to live on for them: `pg_stat_get_activity(NULL)` is of all processes.
+        self._commit_statement(
+            """
+            UPDATE manychat_event
+               SET claimed_by = NULL,
+                   claimed_until = CASE WHEN id = ANY(%(held)s) THEN clock_timestamp() AT TIME ZONE 'UTC' + %(shut)s END
+             WHERE id = ANY(%(unsent)s) AND state = 'pending' RETURNING id
+            """,
+            {"unsent": list(unsent), "held": [each for each in unsent if unsent[each] in shut], "shut": SHUT},
+        )
 
     def _fail_undeliverable(self, row, message):
         """Fail an event that the queue would refuse for ever: all later events would wait behind it."""

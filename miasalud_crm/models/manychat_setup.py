@@ -162,8 +162,9 @@ class ManychatSetup(models.AbstractModel):
             )
         if status == "not_allowed":
             return self.env._(
-                "The SAS in the connection string of the queue lacks a right. Odoo needs the rights read and add, and "
-                "the right create unless all queues exist. The server's administrator makes a SAS with these rights."
+                "This server may not use the queue: %s. Odoo needs a SAS with the rights read and add, and with the "
+                "right create unless all queues exist. The server's administrator makes the queue, or such a SAS.",
+                what,
             )
         return self.env._(
             "The queue does not answer (%s). Events wait in Odoo, and none is lost. The server's administrator checks "

@@ -71,7 +71,7 @@ class ManychatWriteBack(models.Model):
         if state is None:
             return self.env._(
                 "The bridge has not said whether it can write to ManyChat. It says so within a minute after its start. "
-                "One of an older release, or on Azure Functions, does not write."
+                "One of an older release does not write."
             )
         return {
             WriteBackState.READY: self.env._("The bridge has the API token, and can write to ManyChat."),

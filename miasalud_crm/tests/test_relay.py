@@ -1,10 +1,11 @@
 import base64
 import json
 import os
+from datetime import datetime, timedelta, timezone
 from unittest.mock import patch
 
 import psycopg2
-from azure.storage.queue import QueueServiceClient
+from azure.storage.queue import AccountSasPermissions, QueueServiceClient, ResourceTypes, generate_account_sas
 
 from odoo.sql_db import connection_info_for
 from odoo.tests import TransactionCase, tagged
@@ -17,7 +18,7 @@ from bridge.queue import Queue
 
 from .. import configuration
 from ..models import manychat_event_relay
-from ..queues import IDLE, RELAY_CONNECTIONS, Queues, kept_queues
+from ..queues import IDLE, RELAY_CONNECTIONS, Queues, kept_queues, queue_report
 from .common import QueueCase, Statements, at
 
 RELAY_LOGGER = "odoo.addons.miasalud_crm.models.manychat_event_relay"
@@ -68,6 +69,44 @@ class TestRelay(QueueCase, TransactionCase):
         event = self.enqueue(1)
         self.env["manychat.event"]._cron_relay()
         self.assertEqual(self.on_queue(CONTACT_QUEUE), [event])
+
+    def sas(self):
+        """The account as a SAS shows it that may read and add, which is enough for Odoo if all queues exist."""
+        account = dict(each.split("=", 1) for each in configuration.get("queue_connection_string").split(";") if each)
+        signature = generate_account_sas(
+            account["AccountName"],
+            account["AccountKey"],
+            ResourceTypes.from_string("co"),
+            AccountSasPermissions.from_string("ra"),
+            expiry=datetime.now(timezone.utc) + timedelta(hours=1),
+        )
+        sas = f"QueueEndpoint={account['QueueEndpoint']};SharedAccessSignature={signature}"
+        return patch.dict(os.environ, MIASALUD_QUEUE_CONNECTION_STRING=sas)
+
+    def test_a_queue_that_is_missing_holds_up_its_own_events_only(self):
+        """Also if more of them wait than a round takes, and all before the others."""
+        queue_report(self.env)  # makes the queues
+        self.service.delete_queue(CONTACT_QUEUE)
+        held = [self.enqueue(number) for number in range(manychat_event_relay.RELAY_BATCH + 6)]
+        others = [self.enqueue(100 + number, EventType.OPPORTUNITY) for number in range(3)]
+        with self.sas():
+            with self.assertLogs(RELAY_LOGGER) as logs:
+                self.env["manychat.event"]._cron_relay()
+            self.assertIn(f"{CONTACT_QUEUE} does not exist, and the SAS may not create it", logs.output[0])
+            self.assertEqual({each.id for each in self.on_queue(OPPORTUNITY_QUEUE)}, {each.id for each in others})
+            # What comes next goes at once, and is no probe.
+            later = self.enqueue(200, EventType.OPPORTUNITY)
+            self.env["manychat.event"]._cron_relay()
+            self.assertEqual(self.on_queue(OPPORTUNITY_QUEUE), [later])
+            report = queue_report(self.env)
+            self.assertEqual(report["status"], "not_allowed")
+            self.assertIn(CONTACT_QUEUE, self.env["manychat.setup"]._queue_sentence(report))
+        waiting = self.env["manychat.event"].search([("state", "=", "pending")])
+        self.assertEqual(set(waiting.mapped("event_id")), {event.id for event in held})
+        self.env.cr.execute("UPDATE manychat_event SET claimed_until = claimed_until - %s", [manychat_event_relay.SHUT])
+        self.env["manychat.event"]._cron_relay()
+        self.assertEqual(self.states(), {"queued"})
+        self.assertEqual(len(self.on_queue(CONTACT_QUEUE)), len(held))
 
     def test_messages_never_expire(self):
         self.enqueue(1)

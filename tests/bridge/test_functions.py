@@ -15,18 +15,21 @@ from typing import Any
 
 import pytest
 
-from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, QUEUES
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, OUTBOUND_QUEUE, QUEUES
 from bridge.errors import ConfigurationError, QueueMissing
 from bridge.queue import Queue
 from bridge.settings import Settings, variable
-from bridge.store import pauses
-from bridge.store.engine import in_transaction
+from bridge.store import manychat_writes, pauses
+from bridge.store.engine import in_transaction, read
 from bridge.worker.triggered import LeaseLostError, TriggeredBridge
 
+from ..manychat_stand_in import LIMIT, TOKEN, ManyChatStandIn
 from . import functions_host
 from .conftest import PATIENCE, ROOT, World, assignment, contact, eventually, stage
 from .test_kills import STAGES, check_against_the_truth
 from .test_reconcile import lose
+from .test_write_back_operators import switch_on
+from .write_back import wish
 
 FOLDER = ROOT / "deploy" / "functions"
 
@@ -84,6 +87,67 @@ def test_each_queue_with_events_has_its_functions(monkeypatch: pytest.MonkeyPatc
     queues = [binding["queueName"] for binding in bindings if binding["type"] == "queueTrigger"]
     assert sorted(queues) == sorted([*QUEUES.values(), *(f"{name}-poison" for name in QUEUES.values())])
     assert [binding["type"] for binding in bindings].count("timerTrigger") == 3
+
+
+@pytest.mark.parametrize("name", ["BRIDGE_MANYCHAT_API_TOKEN", "BRIDGE_MANYCHAT_API_TOKEN_FILE"])
+def test_what_goes_back_to_manychat_has_a_function_where_there_is_a_token(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Else the messages are for bridges that have it."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    assert "write_back" not in functions_host.load_functions()
+    monkeypatch.setenv(name, "x")
+    binding, _ = functions_host.load_functions()["write_back"]
+    assert (binding["type"], binding["queueName"]) == ("queueTrigger", OUTBOUND_QUEUE)
+
+
+def test_decisions_go_back_to_manychat_and_a_flow_starts_once(
+    world: World, start_host: StartHost, manychat: ManyChatStandIn, manychat_queue: Queue
+) -> None:
+    switch_on(world)
+    manychat.stop()
+    people = [str(2000 + number) for number in range(12)]
+    token = {"manychat_api_token": TOKEN, "manychat_api_url": manychat.url}
+    for _ in range(2):
+        start_host("--outage-delay", "1", "--faster", "20", **token)
+    wishes = [wish(0, person, f"e{person}", stage_id=7, moved=True) for person in people]
+    in_transaction(world.engine, manychat_writes.want, wishes)
+    # While ManyChat is down, the messages stay.
+    eventually(lambda: manychat_queue.depth() == len(people))
+    manychat.start()
+
+    eventually(lambda: {person for person, _ in manychat.started} == set(people))
+    eventually(lambda: manychat_queue.depth() == 0)
+    assert {manychat.people[person][11] for person in people} == {"Seguimiento"}
+    assert len(manychat.started) == len(people)
+    assert manychat.most_in_a_second() <= LIMIT
+    # The newest state wins, and what ManyChat has is not sent again.
+    eventually(lambda: not read(world.engine, manychat_writes.summary).waiting)
+    made = len(manychat.calls)
+    wishes = [wish(minute, people[0], f"n{minute}", manychat_stage=f"Etapa {minute}") for minute in (1, 2)]
+    in_transaction(world.engine, manychat_writes.want, wishes)
+    eventually(lambda: manychat.people[people[0]][11] == "Etapa 2")
+    eventually(lambda: manychat_queue.depth() == 0)
+    assert len(manychat.calls) == made + 1
+
+
+def test_nothing_goes_back_to_manychat_while_that_is_paused_or_off(
+    world: World, start_host: StartHost, manychat: ManyChatStandIn, manychat_queue: Queue
+) -> None:
+    switch_on(world)
+    in_transaction(world.engine, pauses.pause, [OUTBOUND_QUEUE])
+    token = {"manychat_api_token": TOKEN, "manychat_api_url": manychat.url}
+    host = start_host("--outage-delay", "1", "--faster", "20", **token)
+    in_transaction(world.engine, manychat_writes.want, [wish()])
+    eventually(lambda: len([each for each in host.lines("delivered") if each["function"] == "write_back"]) >= 2)
+    assert manychat.calls == []
+    switch_on(world, enabled=False)
+    in_transaction(world.engine, pauses.resume, [OUTBOUND_QUEUE])
+    seen = len(host.lines("delivered"))
+    eventually(lambda: len(host.lines("delivered")) > seen + 1)
+    assert manychat.calls == []
+    assert manychat_queue.depth() == 1
+    assert host.lines("failed") == []
 
 
 def test_host_leaves_decoding_and_giving_up_to_the_bridge() -> None:

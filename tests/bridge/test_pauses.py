@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, QUEUES
-from bridge.worker.write_back.outbound_queue import OUTBOUND_QUEUE
+from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, OUTBOUND_QUEUE, QUEUES
 
 from .conftest import Cli, World, contact, eventually, stage
 

@@ -213,7 +213,7 @@ def test_an_error_does_not_quote_what_was_given(monkeypatch: pytest.MonkeyPatch)
         ("https://admin:hunter2@crm", "no password"),
     ],
 )
-@pytest.mark.parametrize("name", ["odoo_url", "webhook_url"])
+@pytest.mark.parametrize("name", ["odoo_url", "webhook_url", "manychat_api_url"])
 def test_an_address_that_cannot_work_says_what_to_write(
     monkeypatch: pytest.MonkeyPatch, name: str, written: str, words: str
 ) -> None:
@@ -266,3 +266,35 @@ def test_the_example_file_documents_every_setting_with_its_default(tmp_path: Pat
 
     (tmp_path / ".env").write_text(example)
     assert load() == Settings(_env_file=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "words"),
+    [
+        ("manychat_api_url", "http://proxy.example.org", "unencrypted"),
+        ("manychat_api_url", "http://10.0.0.7:8080", "unencrypted"),
+        ("manychat_api_url", "https://api.manychat.com/fb", "without /fb"),
+        ("manychat_calls_per_second", "0", "greater than or equal to 0.1"),
+        ("manychat_calls_per_second", "10.5", "less than or equal to 10"),
+        ("manychat_calls_per_second", "nan", "less than or equal to 10"),
+        ("manychat_calls_per_second", "8,5", "valid number"),
+        ("manychat_api_token", "123 abc", "Copy it again"),
+    ],
+)
+def test_a_setting_of_manychat_that_cannot_work_says_why(
+    monkeypatch: pytest.MonkeyPatch, name: str, written: str, words: str
+) -> None:
+    monkeypatch.setenv(variable(name), written)
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert str(caught.value).startswith(f"{variable(name)}: ")
+    assert words in str(caught.value)
+    assert "123 abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["https://proxy.example.org", "http://127.0.0.1:8080", "http://localhost"])
+def test_an_address_of_manychat_may_be_a_proxys_or_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("BRIDGE_MANYCHAT_API_URL", written)
+    assert load().manychat_api_url == written

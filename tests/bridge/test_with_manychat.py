@@ -17,7 +17,7 @@ import pytest
 
 from bridge.circuit_breaker import CircuitBreaker
 from bridge.contract.event import decode
-from bridge.contract.payloads import OPPORTUNITY_QUEUE
+from bridge.contract.payloads import OPPORTUNITY_QUEUE, OUTBOUND_QUEUE
 from bridge.errors import ManyChatStopped, ManyChatUnavailable
 from bridge.manychat import ManyChat
 from bridge.odoo import Odoo
@@ -65,7 +65,7 @@ class People:
         world.odoo.keeps_decisions = True
         self.stop = threading.Event()
         self.paced = PacedManyChat(ManyChat(TOKEN, manychat.url, read_seconds=2), self.engine, 1000, self.stop)
-        self.outbound_queue = Queue(azurite.connection_string, outbound_queue.OUTBOUND_QUEUE)
+        self.outbound_queue = Queue(azurite.connection_string, OUTBOUND_QUEUE)
         self.outbound_queue.create()
         sdk(self.outbound_queue).clear_messages()
         self.told(write_back=OFF, stage_texts=MAP)

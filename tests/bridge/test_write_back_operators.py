@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.cli import trace_write_back
+from bridge.contract.payloads import DECISION_QUEUE, OUTBOUND_QUEUE
+from bridge.errors import QueueRightMissing, QueueUnavailable
 from bridge.monitoring import health
 from bridge.queue import Queue
 from bridge.store import (
@@ -24,10 +28,13 @@ from bridge.store import (
 )
 from bridge.store import snapshot as store_snapshot
 from bridge.store.engine import in_transaction, read
-from bridge.worker.write_back import outbound_queue
+from bridge.worker.polling import Pace
+from bridge.worker.write_back import outbound, outbound_queue
 
 from ..manychat_stand_in import TOKEN, ManyChatStandIn
-from .conftest import Cli, World
+from ..queue_sdk import sdk
+from .conftest import Azurite, Cli, World, eventually, stage
+from .test_sas import sas
 from .write_back import NOON, RULES, WriteBack, wish
 
 
@@ -79,12 +86,109 @@ def test_check_makes_no_call_while_manychat_takes_none(cli: Cli, world: World, m
     assert manychat.calls == []
 
 
+def test_check_tries_the_queue_of_what_goes_back_only_where_there_is_a_token(
+    cli: Cli, world: World, azurite: Azurite, manychat: ManyChatStandIn, manychat_queue: Queue
+) -> None:
+    secret = sas(azurite, "raup")
+    sdk(manychat_queue).delete_queue()
+    without = cli("check", queue_connection_string=secret)
+    assert f"{DECISION_QUEUE} 0" in without.stdout
+    assert OUTBOUND_QUEUE not in without.stdout
+
+    settings = {"manychat_api_token": TOKEN, "manychat_api_url": manychat.url}
+    found = cli("check", queue_connection_string=secret, **settings)
+    assert found.returncode == 1
+    assert f"{OUTBOUND_QUEUE} does not exist, and the SAS may not create it" in found.stdout
+    assert f"{OUTBOUND_QUEUE} 0" in cli("check", **settings).stdout
+    found = cli("check", queue_connection_string=sas(azurite, "ra"), **settings)
+    assert "the SAS lacks update and process on" in found.stdout
+
+
+def test_a_queue_of_what_goes_back_that_is_denied_stops_no_event(
+    world: World, azurite: Azurite, manychat: ManyChatStandIn, manychat_queue: Queue
+) -> None:
+    """It may be missing, or the right to it: what goes back waits in SQL then, and the log says why."""
+    switch_on(world)
+    bridge = world.start_bridge(manychat_api_token=TOKEN, manychat_api_url=manychat.url)
+    in_transaction(world.engine, manychat_writes.want, [wish()])
+    eventually(lambda: manychat.people)
+    assert bridge.terminate() == 0
+    sdk(manychat_queue).delete_queue()
+
+    secret = sas(azurite, "raup")
+    bridge = world.start_bridge(queue_connection_string=secret, manychat_api_token=TOKEN, manychat_api_url=manychat.url)
+    in_transaction(world.engine, manychat_writes.want, [wish(1, stage_id=8, manychat_stage="Cita")])
+    [line] = eventually(lambda: bridge.lines("outbound_fill_failing"))
+    assert f"{OUTBOUND_QUEUE} does not exist" in line["reason"]
+    event = stage("MC9")
+    world.send(event)
+    assert world.settle(event) == ["created"]
+    assert not bridge.lines("dependency_down")
+    manychat_queue.create()
+    eventually(lambda: manychat.people["1001"].get(11) == "Cita")
+
+
+def test_a_missing_right_to_that_queue_is_no_outage_of_the_others(
+    write_back: WriteBack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips: list[object] = []
+    monkeypatch.setattr(outbound, "trip_breaker", lambda _, outage: trips.append(outage))
+    monkeypatch.setattr(outbound, "DENIED", 0.01)
+
+    def receive(*_: object) -> list[object]:
+        if answers:
+            raise answers.pop(0)
+        write_back.stop.set()
+        return []
+
+    answers = [QueueRightMissing("the SAS lacks process"), QueueUnavailable("no answer")]
+    monkeypatch.setattr(write_back.queue, "receive", receive)
+    write_back.want(wish())
+    outbound_queue.fill(write_back.engine, write_back.queue)
+    write_back.outbound.run()
+    assert [str(each) for each in trips] == ["no answer"]
+
+
+def test_what_this_bridge_puts_on_the_queue_after_a_quiet_time_goes_at_once(
+    write_back: WriteBack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = Pace(60)
+    monkeypatch.setattr(quiet, "pause", lambda *, urgent: 60.0)
+    monkeypatch.setattr(write_back.outbound, "_pace", quiet)
+    thread = threading.Thread(target=write_back.outbound.run)
+    thread.start()
+    try:
+        time.sleep(1)  # it waits at the empty queue
+        write_back.want(wish())
+        outbound_queue.fill(write_back.engine, write_back.queue)
+        write_back.outbound.look_now()
+        began = time.monotonic()
+        # Twice: ManyChat is asked first whether it takes calls.
+        eventually(lambda: write_back.manychat.people or write_back.outbound.look_now())
+        assert time.monotonic() - began < 30
+    finally:
+        write_back.stop.set()
+        thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_status_has_a_line_for_what_goes_back(cli: Cli, world: World) -> None:
+    assert "to ManyChat: off in Odoo" in cli("status").stdout
+    switch_on(world)
+    in_transaction(world.engine, manychat_writes.want, [wish()])
+    assert "to ManyChat: 1 waiting, the first for" in cli("status").stdout
+    assert cli("pause", "--manychat").returncode == 0
+    status = cli("status").stdout
+    assert "0 refused; PAUSED" in status
+    assert f"PAUSED {OUTBOUND_QUEUE}" in status
+
+
 def test_resume_ends_the_stop_only_if_it_is_asked_to(cli: Cli, world: World) -> None:
     in_transaction(world.engine, manychat_slots.pause, 3600.0, "too many requests")
     assert "resume --manychat" in cli("resume").stdout
     assert read(world.engine, manychat_slots.paused)
     assert cli("pause", "--manychat").stdout.count("paused since") == 1
-    assert set(read(world.engine, pauses.paused)) == {outbound_queue.OUTBOUND_QUEUE}
+    assert set(read(world.engine, pauses.paused)) == {OUTBOUND_QUEUE}
     assert cli("resume", "--manychat").returncode == 0
     assert read(world.engine, manychat_slots.paused) is None
     assert read(world.engine, pauses.paused) == {}
@@ -121,6 +225,9 @@ def test_what_waits_for_long_is_a_problem_unless_manychat_stopped_the_account(wr
         connection.execute(schema.manychat_writes.update().values(updated_at=long_ago))
     [problem] = problems(write_back)[0]
     assert "20 min" in problem
+    in_transaction(write_back.engine, pauses.pause, [OUTBOUND_QUEUE])
+    assert problems(write_back)[0] == []
+    in_transaction(write_back.engine, pauses.resume, [OUTBOUND_QUEUE])
     in_transaction(write_back.engine, manychat_slots.pause, 3600.0, "too many requests")
     assert problems(write_back)[0] == []
     assert "1 people's decisions wait" in problems(write_back)[1][0]

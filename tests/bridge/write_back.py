@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from bridge.circuit_breaker import CircuitBreaker
 from bridge.contract.opportunity_state import Actor, OpportunityState
+from bridge.contract.payloads import OUTBOUND_QUEUE
 from bridge.manychat import ManyChat
 from bridge.queue import Message, Queue
 from bridge.store import manychat_writes, schema
@@ -50,7 +51,7 @@ def manychat() -> Iterator[ManyChatStandIn]:
 
 @pytest.fixture
 def manychat_queue(azurite: Any) -> Iterator[Queue]:
-    queue = Queue(azurite.connection_string, outbound_queue.OUTBOUND_QUEUE)
+    queue = Queue(azurite.connection_string, OUTBOUND_QUEUE)
     queue.create()
     sdk(queue).clear_messages()
     yield queue

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.contract.payloads import DEAD_LETTER_QUEUE, QUEUES
+from bridge.contract.payloads import DEAD_LETTER_QUEUE, OUTBOUND_QUEUE, QUEUES
+from bridge.errors import ManyChatUnavailable
+from bridge.monitoring import health
 
 from . import bicep, bicep_types
 from .bicep import Expression, Loop, Resource, Template
@@ -89,9 +91,13 @@ def test_queues_are_those_of_the_registry() -> None:
     variables = template("modules/storage.bicep").variables
     assert sorted(variables["eventQueues"]) == sorted(QUEUES.values())
     assert variables["deadLetterQueue"] == DEAD_LETTER_QUEUE
+    assert variables["outboundQueue"] == OUTBOUND_QUEUE
     made = resource("modules/storage.bicep", "queues")
     assert made.body["name"] == Expression("queue")
-    assert "[for queue in concat(eventQueues, [deadLetterQueue])" in (INFRA / "modules/storage.bicep").read_text()
+    assert (
+        "[for queue in concat(eventQueues, [outboundQueue, deadLetterQueue])"
+        in (INFRA / "modules/storage.bicep").read_text()
+    )
 
 
 def test_each_queue_with_events_has_a_scale_rule_that_logs_in_by_identity() -> None:
@@ -155,6 +161,29 @@ def test_secrets_are_secure_parameters_and_references_to_the_vault() -> None:
     ]
 
 
+def test_the_token_of_manychat_is_optional_and_the_bridges_only() -> None:
+    main = (INFRA / "main.bicep").read_text()
+    assert "@secure()\nparam manychatApiToken string = ''\n" in main
+    assert "manychatApiTokenUri: !empty(manychatApiToken) ? vault.outputs.manychatApiTokenUri : ''" in main
+    assert "@secure()\nparam manychatApiToken string\n" in (INFRA / "modules/vault.bicep").read_text()
+    secret = resource("modules/vault.bicep", "token").body
+    assert secret["properties"]["value"] == Expression("manychatApiToken")
+    address = template("modules/vault.bicep").outputs["manychatApiTokenUri"]
+    assert isinstance(address, Expression)
+    assert address.text.endswith(f"secrets/{secret['name']}'")
+    apps = (INFRA / "modules/apps.bicep").read_text()
+    assert "{ name: 'BRIDGE_MANYCHAT_API_TOKEN', secretRef: 'manychat-api-token' }" in apps
+    assert "{ name: 'manychat-api-token', keyVaultUrl: manychatApiTokenUri, identity: identityId }" in apps
+    body = {
+        each: re.split(r"\n(?:resource|module) ", apps.split(f"resource {each} ")[1])[0] for each in ("bridge", "api")
+    }
+    assert "secrets: concat(secrets, manychatSecrets)" in body["bridge"]
+    assert "env: concat(settings, manychatSettings, [" in body["bridge"]
+    assert apps.count("manychatSecrets") == 2
+    assert apps.count("manychatSettings") == 2
+    assert "manychat" not in body["api"]
+
+
 def test_account_and_server_are_closed_to_old_tls_and_passwords() -> None:
     account = resource("modules/storage.bicep", "account").body["properties"]
     assert account["minimumTlsVersion"] == "TLS1_2"
@@ -174,6 +203,27 @@ def test_alerts_look_for_lines_that_the_bridge_writes() -> None:
     assert named - log_events() == set()
     watch = next(each for each in template("modules/apps.bicep").modules if each.symbol == "watch")
     assert f'ContainerName_s == "{watch.params["container"]}"' in text
+
+
+def test_alerts_read_fields_that_the_health_report_has_once() -> None:
+    """Its lines come one by one into the log, without what they belong to."""
+    text = (INFRA / "modules/alerts.bicep").read_text()
+    fields = set(re.findall(r'\\\\"(\w+)\\\\": ', text)) - {"status"}
+    assert fields == {"waiting_seconds", "stopped_until"}
+    source = Path(health.__file__).read_text()
+    assert {name: source.count(f'"{name}":') for name in fields} == dict.fromkeys(fields, 1)
+
+
+def test_what_concerns_manychat_is_no_page() -> None:
+    queries = {each["name"]: each for each in template("modules/alerts.bicep").variables["queries"]}
+    excluded = f'tostring(line.dependency) != "{ManyChatUnavailable.dependency}"'
+    assert excluded in (INFRA / "modules/alerts.bicep").read_text()
+    assert {name for name in queries if "manychat" in name} == {
+        "manychat-stopped",
+        "manychat-behind",
+        "manychat-refuses",
+    }
+    assert {each["severity"] for name, each in queries.items() if "manychat" in name} == {Expression("ticket")}
 
 
 def test_parameters_are_those_of_the_template() -> None:
@@ -243,4 +293,4 @@ def test_page_lists_the_alerts_and_the_variables() -> None:
     for variable in re.findall(r"^\| `([A-Z_]+)` \|", page.split("### Settings")[1].split("###")[0], re.MULTILINE):
         assert f"${{{variable}=" in parameters, variable
     for variable in re.findall(r"azd env set(?:-secret)? ([A-Z_]+)", page):
-        assert f"${{{variable}}}" in parameters, variable
+        assert re.search(rf"\$\{{{variable}=?\}}", parameters), variable

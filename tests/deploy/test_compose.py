@@ -21,6 +21,8 @@ from .commands import parses, setting_names
 ROOT = Path(__file__).parents[2]
 DEVELOPMENT, PRODUCTION = ROOT / "docker-compose.yml", ROOT / "deploy" / "docker-compose.prod.yml"
 FILES = [DEVELOPMENT, PRODUCTION]
+#: Is added to :data:`PRODUCTION` if decisions go back to ManyChat.
+MANYCHAT = ROOT / "deploy" / "docker-compose.manychat.yml"
 #: What an operator puts there, and certbot.
 OPERATORS = {"secrets", "acme"}
 #: What the addon reads (miasalud_crm/configuration.py), and Odoo's image.
@@ -55,6 +57,7 @@ def is_step(service: Any) -> bool:
     return service["restart"] == "no"
 
 
+@pytest.mark.parametrize("file", [*FILES, MANYCHAT], ids=lambda file: file.name)
 def test_it_follows_the_specification(file: Path) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -229,3 +232,35 @@ def test_production_has_its_secrets_in_files_that_git_leaves_out(production: Any
 def test_a_stop_leaves_time_to_finish(compose: Any) -> None:
     for name in ("odoo", "bridge"):
         assert int(compose["services"][name]["stop_grace_period"].removesuffix("s")) >= 30
+
+
+def test_the_token_of_manychat_reaches_odoo_and_the_bridges_and_no_other(production: Any) -> None:
+    added = load(MANYCHAT)
+    name = "manychat_api_token"
+    assert added["secrets"] == {name: {"file": f"secrets/{name}"}}
+    assert added["secrets"].keys().isdisjoint(production["secrets"])
+    variables = {"odoo": f"MIASALUD_{name.upper()}_FILE", "bridge": f"{variable(name)}_FILE"}
+    assert added["services"] == {
+        service: {"environment": {setting: f"/run/secrets/{name}"}, "secrets": [name]}
+        for service, setting in variables.items()
+    }
+    # Without it, production does not ask for the file.
+    assert all(name not in str(service) for service in production["services"].values())
+    page = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
+    assert f"COMPOSE_FILE={PRODUCTION.name}:{MANYCHAT.name}" in page
+    assert f"COMPOSE_FILE={PRODUCTION.name}:{MANYCHAT.name}" in MANYCHAT.read_text(encoding="utf-8")
+
+
+def test_docker_compose_adds_the_token_to_production() -> None:
+    program = next((each for each in (["docker", "compose"], ["docker-compose"]) if answers([*each, "version"])), None)
+    if program is None:
+        pytest.skip("there is no docker compose on this machine")
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+):\?", PRODUCTION.read_text(encoding="utf-8")), "x")
+    command = [*program, "--file", str(PRODUCTION), "--file", str(MANYCHAT), "config"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    with_token = {name for name, service in services.items() if "manychat_api_token" in str(service.get("secrets"))}
+    assert with_token == {"odoo", "bridge"}
+    assert "odoo_api_key" in str(services["bridge"]["secrets"])
+    assert "postgres_password" in str(services["odoo"]["secrets"])

@@ -18,7 +18,9 @@ import pytest
 import yaml
 
 from bridge import __version__
+from bridge.contract import person
 from bridge.contract.payloads import QUEUES, WEBHOOKS
+from bridge.settings import variable
 
 from .commands import parses, setting_names
 
@@ -111,10 +113,26 @@ def test_secrets_are_files_where_the_settings_look_for_them(pod: Any) -> None:
     assert [file.name for file in files if f"--from-file={file.name}=" not in asked] == []
 
 
+def test_the_token_of_manychat_is_optional_and_the_bridges_only() -> None:
+    """One variable, because a file that may be missing would be a wrong setting."""
+    secret = {
+        pod: [each for each in container.get("env", []) if "valueFrom" in each]
+        for pod, spec in pods()
+        for container in spec["spec"]["containers"]
+    }
+    reference = {"name": "manychat", "key": "api-token", "optional": True}
+    token = {"name": variable("manychat_api_token"), "valueFrom": {"secretKeyRef": reference}}
+    assert secret.pop("Deployment-bridge") == [token]
+    assert not any(secret.values())
+    asked = f"kubectl -n miasalud create secret generic {reference['name']} --from-file={reference['key']}=FILE"
+    assert asked in (FOLDER / "kustomization.yaml").read_text()
+    assert asked in (FOLDER.parents[1] / "docs" / "azure.md").read_text(encoding="utf-8")
+
+
 def test_probes_ask_the_port_that_answers_them() -> None:
     for deployment, setting in (("bridge", "METRICS"), ("api", "API")):
         container = find("Deployment", deployment)["spec"]["template"]["spec"]["containers"][0]
-        environment = {each["name"]: each["value"] for each in container["env"]}
+        environment = {each["name"]: each.get("value") for each in container["env"]}
         port = container["ports"][0]
         assert environment[f"BRIDGE_{setting}_HOST"] == "0.0.0.0"
         assert environment[f"BRIDGE_{setting}_PORT"] == str(port["containerPort"])
@@ -141,8 +159,12 @@ def test_scaling_has_one_bridge_at_least_and_no_second_master() -> None:
 def test_only_webhooks_and_health_are_public() -> None:
     (rule,) = find("Ingress", "webhooks")["spec"]["rules"]
     paths = rule["http"]["paths"]
-    assert {each["path"] for each in paths} == {each.route[1] for each in WEBHOOKS} | {"/health"}
-    assert {each["pathType"] for each in paths} == {"Exact"}
+    assert {each["path"] for each in paths if each["pathType"] == "Exact"} == {
+        *(each.route[1] for each in WEBHOOKS),
+        "/health",
+    }
+    # What a bot asks has the person in its path.
+    assert [each["path"] for each in paths if each["pathType"] == "Prefix"] == [person.PATH.rstrip("/")]
     assert find("Ingress", "webhooks")["spec"]["tls"]
 
 

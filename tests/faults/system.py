@@ -15,7 +15,6 @@ import psutil
 from psycopg.rows import namedtuple_row
 
 from bridge.contract import payloads
-from bridge.worker.write_back.outbound_queue import OUTBOUND_QUEUE
 from deploy.local import azurite, odoo
 from deploy.local.postgres import BREAKABLE
 from deploy.local.stack import Stack
@@ -25,7 +24,7 @@ from tests.manychat_stand_in import TOKEN
 from .manychat import FLOWS, TARGETS, ManyChatProcess
 from .proxy import Proxy
 
-QUEUES = (*payloads.QUEUES.values(), OUTBOUND_QUEUE, payloads.DEAD_LETTER_QUEUE)
+QUEUES = (*payloads.QUEUES.values(), payloads.OUTBOUND_QUEUE, payloads.DEAD_LETTER_QUEUE)
 #: Seconds. Short, so that what a killed bridge had in hand comes again within the run.
 VISIBILITY_TIMEOUT = 6
 #: Seconds, and minutes. Short, so that what the queue has lost is missed soon.

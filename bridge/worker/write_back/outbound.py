@@ -19,7 +19,7 @@ import structlog
 from ... import metrics, retry, spans
 from ...circuit_breaker import CircuitBreaker, trip_breaker
 from ...contract.fields import format_datetime
-from ...errors import ManyChatRefused, Outage, PageUndelivered, QueueMissing
+from ...errors import ManyChatRefused, Outage, PageUndelivered, QueueMissing, QueueRightMissing
 from ...odoo import Odoo
 from ...queue import Message, Queue
 from ...store import manychat_writes
@@ -42,8 +42,12 @@ PAGE = 2
 #: Seconds until a message comes again whose bridge was killed: until then no other one may write to its person.
 #: A page may take longer. Then a message comes while it is worked on, and SQL decides.
 VISIBILITY = int(manychat_writes.LEASE)
+#: Seconds within which a thread that waits at the empty queue notices that the bridge stops.
+STOPS = 0.5
 #: Seconds between two looks whether write-back was switched on.
 OFF = 5.0
+#: Seconds until the queue is tried again that this bridge may not use.
+DENIED = 30.0
 #: Seconds until a message comes again whose person another bridge writes to, or that an outage interrupted.
 AGAIN = 5
 #: Attempts after which a fault of ManyChat's that may pass counts as a refusal.
@@ -81,6 +85,12 @@ class Outbound:
         self._stop = stop
         #: An empty queue is asked by one thread at a time.
         self._turn = threading.Lock()
+        self._filled = threading.Event()
+
+    def look_now(self) -> None:
+        """Note that this process has put messages on the queue: it need not wait for the next look."""
+        self._pace.received()
+        self._filled.set()
 
     def run(self) -> None:
         """Write until ``stop`` is set."""
@@ -89,6 +99,10 @@ class Outbound:
                 self.work()
             except Stopping:
                 break
+            except QueueRightMissing as denied:
+                # Of this queue. The events' queues must not wait for an operator who gives the right.
+                log.error("manychat_queue_denied", queue=self._queue.name, reason=str(denied))
+                self._stop.wait(DENIED)
             except Outage as outage:
                 trip_breaker(self._breakers, outage)
             except Exception:
@@ -141,7 +155,11 @@ class Outbound:
         return messages
 
     def _wait(self) -> list[Message]:
-        self._stop.wait(self._pace.pause(urgent=False))
+        until = time.monotonic() + self._pace.pause(urgent=False)
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+            if self._filled.wait(min(left, STOPS)):
+                self._filled.clear()
+                break
         return []
 
     def process(self, message: Message) -> None:
@@ -258,7 +276,7 @@ def start(
     """
     breaker = CircuitBreaker("ManyChat", partial(probe, engine, manychat))
     outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, pace, stop)
-    threads: list[threading.Thread] = [*_periodic(engine, queue, pace, odoo, stop)]
+    threads: list[threading.Thread] = [*_periodic(engine, queue, outbound, odoo, stop)]
     threads += [threading.Thread(target=outbound.run, name=f"outbound_{each}", daemon=True) for each in range(THREADS)]
     for thread in threads:
         # A call that trickles in for ever must not keep the process from ending.
@@ -268,11 +286,11 @@ def start(
 
 
 def _periodic(
-    engine: sa.Engine, queue: Queue, pace: Pace, odoo: Odoo | None, stop: threading.Event
+    engine: sa.Engine, queue: Queue, outbound: Outbound, odoo: Odoo | None, stop: threading.Event
 ) -> Iterator[PeriodicThread]:
     def fill() -> None:
         if outbound_queue.fill(engine, queue):
-            pace.received()
+            outbound.look_now()
 
     works: list[tuple[str, Callable[[], object], float]] = [
         ("outbound_fill", fill, outbound_queue.INTERVAL),

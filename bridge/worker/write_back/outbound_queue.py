@@ -22,7 +22,6 @@ from ...store.engine import in_transaction, read
 
 log = structlog.get_logger()
 
-OUTBOUND_QUEUE = "manychat-outbound-queue"
 #: Seconds between two looks for states that are not on the queue.
 INTERVAL = 0.5
 #: Seconds between two looks for messages that got lost, and for what may be deleted.

@@ -38,6 +38,10 @@ param odooDatabase string
 @secure()
 param odooApiKey string
 
+@description('Token of the API of ManyChat, if decisions go back there. It is kept in the key vault. Empty: nothing goes back.')
+@secure()
+param manychatApiToken string = ''
+
 @description('Object id of Odoo\'s own identity, which then may put messages on the queues. Empty: Odoo uses a connection string.')
 param odooPrincipalId string = ''
 
@@ -124,6 +128,7 @@ module vault 'modules/vault.bicep' = {
     name: 'kvmia${unique}'
     readerId: identity.outputs.principalId
     odooApiKey: odooApiKey
+    manychatApiToken: manychatApiToken
   }
 }
 
@@ -144,6 +149,7 @@ module apps 'modules/apps.bicep' = {
     odooUrl: odooUrl
     odooDatabase: odooDatabase
     odooApiKeyUri: vault.outputs.odooApiKeyUri
+    manychatApiTokenUri: !empty(manychatApiToken) ? vault.outputs.manychatApiTokenUri : ''
     bridgeImage: empty(bridgeImage) ? placeholder : bridgeImage
     apiImage: empty(apiImage) ? placeholder : apiImage
     maxBridges: maxBridges

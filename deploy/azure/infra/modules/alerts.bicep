@@ -31,7 +31,35 @@ var queries = [
     name: 'dependency-down'
     about: 'No bridge can use Odoo, SQL or the queue. Events wait, and continue by themselves. `python -m bridge check` says what to do.'
     severity: page
-    query: '${lines} lines | where container == "bridge" and event in ("dependency_down", "dependency_up") | summarize arg_max(TimeGenerated, event) by dependency = tostring(line.dependency), ContainerGroupName_s | where event == "dependency_down" and TimeGenerated < ago(5m)'
+    query: '${lines} lines | where container == "bridge" and event in ("dependency_down", "dependency_up") and tostring(line.dependency) != "ManyChat" | summarize arg_max(TimeGenerated, event) by dependency = tostring(line.dependency), ContainerGroupName_s | where event == "dependency_down" and TimeGenerated < ago(5m)'
+    minutes: 60
+    failing: 1
+    of: 1
+  }
+  // While ManyChat is down no event waits, but what users decided: no alert in the night.
+  {
+    name: 'manychat-stopped'
+    about: 'ManyChat takes no calls, because there were too many. Decisions wait, and are written afterwards. `python -m bridge status` says until when.'
+    severity: ticket
+    query: '${lines} lines | where event == "manychat_stopped"'
+    minutes: 15
+    failing: 1
+    of: 1
+  }
+  {
+    name: 'manychat-behind'
+    about: 'What users decided has waited for ManyChat for a quarter of an hour. `python -m bridge check` says whether ManyChat answers, takes the token, and has the fields.'
+    severity: ticket
+    query: '${report} report | summarize waits = max(todouble(extract("\\"waiting_seconds\\": ([0-9.]+)", 1, Log_s))), stops = countif(Log_s contains "\\"stopped_until\\": \\"") | where waits > 900 and stops == 0'
+    minutes: 15
+    failing: 1
+    of: 1
+  }
+  {
+    name: 'manychat-refuses'
+    about: 'ManyChat refused what was decided about more than ten people within an hour. In Odoo, the filter “Refused by ManyChat” lists their opportunities with the reasons.'
+    severity: ticket
+    query: '${lines} lines | where event == "manychat_refused" | summarize people = dcount(tostring(line.manychat_id)) | where people > 10'
     minutes: 60
     failing: 1
     of: 1

@@ -21,6 +21,9 @@ param odooDatabase string
 @description('Address of the secret in the key vault.')
 param odooApiKeyUri string
 
+@description('The same of the token of ManyChat. Empty: nothing goes back to ManyChat.')
+param manychatApiTokenUri string
+
 param bridgeImage string
 param apiImage string
 param maxBridges int
@@ -36,6 +39,13 @@ var apiPort = 8000
 var identities = { type: 'UserAssigned', userAssignedIdentities: { '${identityId}': {} } }
 var registries = [{ server: registryServer, identity: identityId }]
 var secrets = [{ name: 'odoo-api-key', keyVaultUrl: odooApiKeyUri, identity: identityId }]
+// Of the bridges only: nothing else calls ManyChat.
+var manychatSecrets = empty(manychatApiTokenUri)
+  ? []
+  : [{ name: 'manychat-api-token', keyVaultUrl: manychatApiTokenUri, identity: identityId }]
+var manychatSettings = empty(manychatApiTokenUri)
+  ? []
+  : [{ name: 'BRIDGE_MANYCHAT_API_TOKEN', secretRef: 'manychat-api-token' }]
 // What each command needs. AZURE_CLIENT_ID chooses the identity for the queues; the database's is in its URL.
 var settings = [
   { name: 'AZURE_CLIENT_ID', value: clientId }
@@ -82,7 +92,7 @@ resource bridge 'Microsoft.App/containerApps@2025-01-01' = {
       // The revision before goes on until the new one answers its probes.
       activeRevisionsMode: 'Single'
       registries: registries
-      secrets: secrets
+      secrets: concat(secrets, manychatSecrets)
     }
     template: {
       // A stop finishes the batches in hand. One request to Odoo takes 60 seconds at most.
@@ -93,7 +103,7 @@ resource bridge 'Microsoft.App/containerApps@2025-01-01' = {
           image: bridgeImage
           args: ['run']
           resources: { cpu: json('0.5'), memory: '1Gi' }
-          env: concat(settings, [
+          env: concat(settings, manychatSettings, [
             // For the probes: the port has no ingress.
             { name: 'BRIDGE_METRICS_HOST', value: '0.0.0.0' }
             { name: 'BRIDGE_METRICS_PORT', value: string(metricsPort) }

@@ -22,6 +22,8 @@ var eventQueues = [
   'odoo-decision-queue'
 ]
 var deadLetterQueue = 'dead-letter-queue'
+// People of whom ManyChat must get something. No scale rule: all bridges together make only so many calls a second.
+var outboundQueue = 'manychat-outbound-queue'
 
 var queueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
 // Odoo puts messages on the queues and reads their lengths. It receives none.
@@ -50,7 +52,7 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   resource service 'queueServices' = {
     name: 'default'
 
-    resource queues 'queues' = [for queue in concat(eventQueues, [deadLetterQueue]): { name: queue }]
+    resource queues 'queues' = [for queue in concat(eventQueues, [outboundQueue, deadLetterQueue]): { name: queue }]
   }
 }
 

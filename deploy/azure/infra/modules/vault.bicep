@@ -1,13 +1,17 @@
-// The one secret: the bridge's API key in Odoo. Everything else logs in by identity.
+// The bridge's API key in Odoo and, if decisions go back there, ManyChat's token. Everything else logs in by identity.
 param location string
 param tags object
 param name string
 
-@description('Object id of the identity that reads the secret.')
+@description('Object id of the identity that reads the secrets.')
 param readerId string
 
 @secure()
 param odooApiKey string
+
+@description('Empty: nothing goes back to ManyChat.')
+@secure()
+param manychatApiToken string
 
 var secretsUser = '4633458b-17de-408a-b874-0445c86b69e6'
 
@@ -28,6 +32,11 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
     name: 'odoo-api-key'
     properties: { value: odooApiKey, contentType: 'API key of the bridge in Odoo' }
   }
+
+  resource token 'secrets' = if (!empty(manychatApiToken)) {
+    name: 'manychat-api-token'
+    properties: { value: manychatApiToken, contentType: 'Token of the API of ManyChat' }
+  }
 }
 
 resource reader 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
@@ -42,3 +51,5 @@ resource reader 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 // Without a version: after a change of the key, Container Apps take the new one.
 output odooApiKeyUri string = '${vault.properties.vaultUri}secrets/${vault::key.name}'
+// There only if there is a token.
+output manychatApiTokenUri string = '${vault.properties.vaultUri}secrets/manychat-api-token'
