@@ -161,8 +161,8 @@ class TestWriteBackSettings(WriteBackCase):
             self.rules(),
             {
                 "enabled": True,
-                "stage_field": {"id": 11, "name": "Etapa CRM"},
-                "stage_id_field": {"id": 12, "name": "Número de etapa"},
+                "stage_field": {"id": 11, "name": "Etapa CRM", "type": "text"},
+                "stage_id_field": {"id": 12, "name": "Número de etapa", "type": "number"},
                 "salesperson_field": None,
                 "status_field": None,
                 "won_tag": {"id": 21, "name": "Ganada"},
@@ -178,7 +178,7 @@ class TestWriteBackSettings(WriteBackCase):
         with Form(self.settings) as form:
             self.assertEqual(form.stage_field_id.name, "Etapa CRM")
             form.salesperson_field_id = self.item("Asesor")
-        self.assertEqual(self.rules()["salesperson_field"], {"id": 13, "name": "Asesor"})
+        self.assertEqual(self.rules()["salesperson_field"], {"id": 13, "name": "Asesor", "type": "text"})
 
     def test_a_copy_sends_nothing_back(self):
         self.choose()
@@ -201,7 +201,7 @@ class TestWriteBackSettings(WriteBackCase):
         self.assertIn("not in ManyChat", self.settings.stage_field_id.display_name)
         rules = self.rules()
         self.assertEqual((rules["stage_field"], rules["won_tag"], rules["flows"]), (None, None, {}))
-        self.assertEqual(rules["stage_id_field"], {"id": 12, "name": "Etapa (número)"})
+        self.assertEqual(rules["stage_id_field"], {"id": 12, "name": "Etapa (número)", "type": "number"})
 
     def test_a_field_made_anew_with_its_name_takes_its_place(self):
         self.choose()

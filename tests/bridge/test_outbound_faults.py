@@ -6,10 +6,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from bridge.errors import ManyChatMisconfigured, ManyChatRefused, ManyChatStopped, ManyChatUnavailable
 from bridge.manychat import ManyChat
-from bridge.store import manychat_slots, manychat_writes, schema
+from bridge.store import erasure, manychat_slots, manychat_writes, schema
 from bridge.store.engine import in_transaction
 from bridge.store.manychat_writes import Idle
 from bridge.worker.write_back import outbound, outbound_queue
@@ -373,3 +374,55 @@ def test_an_error_that_may_pass_is_no_sign_that_manychat_takes_calls(write_back:
         write_back.paced.probe()
     write_back.manychat.troubles = [(200, {"status": "error", "message": "Validation error"})]
     write_back.paced.probe()
+
+
+def test_pauses_grow_until_a_write_succeeds_although_probes_do(write_back: WriteBack) -> None:
+    def pause() -> timedelta:
+        write_back.manychat.troubles = [(429, b"")]
+        with pytest.raises(ManyChatStopped):
+            write_back.paced.call(write_back.paced.client.add_tag, "1001", 21)
+        found = in_transaction(write_back.engine, manychat_slots.paused)
+        assert found
+        with write_back.engine.begin() as connection:
+            connection.execute(schema.manychat_slots.update().values(paused_until=None))
+        write_back.paced.probe()
+        return found.until - datetime.now(timezone.utc)
+
+    assert [round(pause() / timedelta(minutes=1)) for _ in range(3)] == [1, 2, 4]
+    write_back.paced.call(write_back.paced.client.add_tag, "1001", 21)
+    assert round(pause() / timedelta(minutes=1)) == 1
+
+
+def test_a_person_who_is_erased_during_the_write_gets_no_flow(write_back: WriteBack) -> None:
+    write_back.want(wish(0, stage_id=7, moved=True))
+    message = write_back.message()
+    set_fields = write_back.paced.client.set_fields
+
+    def erase(*arguments: Any) -> None:
+        set_fields(*arguments)
+        in_transaction(write_back.engine, erasure.erase, "1001")
+
+    write_back.paced.client.set_fields = erase  # type: ignore[method-assign]
+    write_back.outbound.process(message)
+    assert write_back.manychat.started == []
+    with write_back.engine.connect() as connection:
+        assert connection.execute(sa.select(schema.manychat_flows)).all() == []
+    write_back.work()
+    assert write_back.manychat.started == []
+
+
+@pytest.mark.parametrize("name", ["Ana 🩺 O'Brien", '<b>Ana</b>\n"Prueba"', "Ñ" * 256])
+def test_a_name_arrives_as_it_is(write_back: WriteBack, name: str) -> None:
+    write_back.want(wish(0, salesperson=name))
+    write_back.work()
+    assert write_back.manychat.people["1001"][13] == name
+
+
+def test_the_number_of_a_stage_goes_into_a_text_field_as_text(write_back: WriteBack) -> None:
+    write_back.manychat.types = {}
+    write_back.manychat.fields[12] = "etapa"
+    write_back.rules({**RULES, "stage_id_field": {"id": 12, "name": "etapa", "type": "text"}})
+    write_back.want(wish())
+    write_back.work()
+    assert write_back.manychat.people["1001"][12] == "24"
+    assert write_back.row().refused_code is None

@@ -411,7 +411,7 @@ def test_only_people_with_news_are_asked_for_if_that_is_chosen(people: People) -
 
 
 def with_token(people: People) -> dict[str, str]:
-    return {"manychat_api_token": TOKEN, "manychat_api_url": people.manychat.url, "manychat_calls_per_second": "10"}
+    return {"manychat_api_token": TOKEN, "manychat_api_url": people.manychat.url, "manychat_calls_per_second": "8"}
 
 
 def test_an_operator_sees_what_differs_and_repairs_it(cli: Cli, people: People) -> None:
@@ -490,7 +490,7 @@ def test_ctrl_c_keeps_what_is_done(cli: Cli, people: People, tmp_path: Any) -> N
     for number in range(1001, 1201):
         contacts.handle(people.engine, [contact(str(number))])
     people.manychat.bot_sets("1001", PENDING)
-    settings = {**with_token(people), "manychat_calls_per_second": "10"}
+    settings = {**with_token(people), "manychat_calls_per_second": "8"}
     environment = {**cli.environment, **{f"BRIDGE_{name.upper()}": value for name, value in settings.items()}}
     out, err = tmp_path / "out.txt", tmp_path / "err.txt"
     arguments = ["reconcile", "--with-manychat", "--older-than", "0s", "--json"]
