@@ -3,9 +3,9 @@
 Sources, as stored in 2026: the API's own text (``https://api.manychat.com/swagger``: bearer token, names of the calls
 and their arguments, a limit for each call, answers of HTTP 200 and 400 with ``status``, codes of what cannot be sent)
 and ``https://help.manychat.com/hc/en-us/articles/14959510331420`` (the token; beyond a limit ManyChat may take no calls
-for 24 hours). See :mod:`bridge.store.manychat_slots` for the limits.
+for 24 hours). See :mod:`bridge.store.manychat_slots` for the limits. For a wrong token others have seen HTTP 401.
 
-Neither says what comes back for a wrong token, for a missing field or beyond a limit. So there the text decides, and
+Neither says what comes back for a missing field or beyond a limit. So there the text decides, and
 what is not understood counts as a refusal of this one call. An error is known by ``status``, whatever HTTP says. Of an
 answer without JSON only what it says of too many requests counts: it may come from a server between.
 

@@ -1,8 +1,8 @@
 """When the next call to ManyChat may be made: one row for all bridges, by the database's clock.
 
-ManyChat's limits (``https://help.manychat.com/hc/en-us/articles/14959510331420`` and the API's own text, as stored in
-2026): writes 10 a second, sendFlow 25 a second in one place and 20 in the other. Beyond them it may take no calls for
-24 hours. So all calls together keep below the smallest of these numbers.
+ManyChat's limits: writes 10 a second, and beyond that it may take no calls for 24 hours
+(``https://help.manychat.com/hc/en-us/articles/14959510331420``, as of December 2025); sendFlow 25 a second there, and
+20 in the API's own text (August 2026). So all calls together keep below the smallest of these numbers.
 
 Each call takes a slot of its own, and slots lie apart by the same time: a token bucket that holds one token. A burst
 that it let through would add to the calls of the second before.

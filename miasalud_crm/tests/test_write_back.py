@@ -208,7 +208,7 @@ class TestWriteBackSettings(WriteBackCase):
         with running() as stand_in:
             stand_in.fields[0] = {"id": 99, "name": "Etapa CRM", "type": "text"}
             self.refreshed(stand_in)
-        self.assertEqual(self.rules()["stage_field"], {"id": 99, "name": "Etapa CRM"})
+        self.assertEqual(self.rules()["stage_field"], {"id": 99, "name": "Etapa CRM", "type": "text"})
         self.assertFalse(self.settings.warning)
 
     def test_a_field_that_comes_back_later_takes_its_place_too(self):
@@ -219,7 +219,7 @@ class TestWriteBackSettings(WriteBackCase):
             self.assertIsNone(self.rules()["stage_field"])
             stand_in.fields.append({**made, "id": 98})
             self.refreshed(stand_in)
-        self.assertEqual(self.rules()["stage_field"], {"id": 98, "name": "Etapa CRM"})
+        self.assertEqual(self.rules()["stage_field"], {"id": 98, "name": "Etapa CRM", "type": "text"})
         self.assertEqual(self.items.search_count([("name", "=", "Etapa CRM")]), 1)
 
     def test_what_is_missing_goes_when_it_is_chosen_no_more(self):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from bridge.contract.opportunity_state import Actor
 from bridge.errors import ManyChatMisconfigured, ManyChatRefused, ManyChatStopped, ManyChatUnavailable
 from bridge.manychat import ManyChat
 from bridge.store import erasure, manychat_slots, manychat_writes, schema
@@ -426,3 +427,40 @@ def test_the_number_of_a_stage_goes_into_a_text_field_as_text(write_back: WriteB
     write_back.work()
     assert write_back.manychat.people["1001"][12] == "24"
     assert write_back.row().refused_code is None
+
+
+def test_what_the_chat_told_while_it_was_off_is_written_over_by_the_decision_that_was_written_before(
+    write_back: WriteBack,
+) -> None:
+    write_back.want(wish(0))
+    write_back.work()
+    switch(write_back, enabled=False)
+    write_back.manychat.people["1001"][11] = "Cierre"
+    write_back.want(wish(1, by=Actor.CHAT, said=True, manychat_stage="Cierre", manychat_stage_id=25))
+    switch(write_back)
+    write_back.want(wish(now()))  # back to where it was
+    write_back.work()
+    assert write_back.manychat.people["1001"][11] == "Seguimiento"
+
+
+def test_after_a_restore_of_sql_no_flow_starts_again_and_nothing_noted_is_trusted(write_back: WriteBack) -> None:
+    write_back.want(wish(0))
+    write_back.work()
+    write_back.want(wish(1, stage_id=7, moved=True))  # the backup is made
+    with write_back.engine.connect() as connection:
+        [backup] = [dict(row._mapping) for row in connection.execute(sa.select(schema.manychat_writes))]
+    write_back.work()
+    write_back.want(wish(2, stage_id=7, moved=True))
+    write_back.work()
+    assert len(write_back.manychat.started) == 2
+    with write_back.engine.begin() as connection:
+        connection.execute(schema.manychat_writes.update().values(backup))
+        connection.execute(schema.manychat_flows.delete())
+    in_transaction(write_back.engine, manychat_writes.begin_anew)
+    write_back.want(wish(2, stage_id=7, moved=True))  # Odoo sends it again
+    write_back.work()
+    assert len(write_back.manychat.started) == 2
+    write_back.manychat.people["1001"][11] = "Cierre"
+    write_back.want(wish(now(), stage_id=7))
+    write_back.work()
+    assert write_back.manychat.people["1001"][11] == "Seguimiento"
