@@ -27,6 +27,9 @@ from .upsert import chunks, find, to_json
 _W = manychat_writes.c
 #: Name, among the settings of Odoo, of the moment when write-back was switched on last.
 SINCE = "write_back_since"
+#: What the chat brings about is written after the chat has rested for so long. A bot passes several stages in seconds:
+#: written at once, an older stage would overwrite the newer one that the bot has set since.
+CHAT_REST = timedelta(seconds=10)
 #: Seconds for which a bridge may write to one person. Where calls take so long that it may end, the rest waits.
 LEASE = 60
 
@@ -220,9 +223,15 @@ def _is_sent(row: Mapping[str, Any]) -> bool:
 
 
 def unqueued(connection: sa.Connection, limit: int) -> Sequence[Any]:
-    """States that are not on the queue: ``manychat_id``, ``wanted_as_of``, ``event_id``, ``wanted_by`` of each."""
+    """States that go on the queue now: ``manychat_id``, ``wanted_as_of``, ``event_id``, ``wanted_by`` of each.
+
+    A user's decision goes at once, the chat's own move after :data:`CHAT_REST`.
+    """
     columns = (_W.manychat_id, _W.wanted_as_of, _W.event_id, _W.wanted_by, _W.flow_event_id, _W.forget)
-    return connection.execute(sa.select(*columns).where(_W.queued_at.is_(None)).order_by(_W.id).limit(limit)).all()
+    rested_since = database_clock.now(connection) - CHAT_REST
+    goes = sa.or_(_W.wanted_by != Actor.CHAT.value, _W.flow_event_id.is_not(None), _W.updated_at <= rested_since)
+    statement = sa.select(*columns).where(_W.queued_at.is_(None), goes)
+    return connection.execute(statement.order_by(_W.id).limit(limit)).all()
 
 
 def mark_queued(connection: sa.Connection, rows: Iterable[Any]) -> None:

@@ -89,6 +89,18 @@ def test_a_message_that_comes_twice_is_written_once(write_back: WriteBack) -> No
     assert len(write_back.manychat.calls) == 1
 
 
+def test_what_the_chat_brings_about_waits_for_the_chat_to_rest_and_no_decision_waits(write_back: WriteBack) -> None:
+    write_back.want(wish(0, by=Actor.CHAT, said=True))
+    assert outbound_queue.fill(write_back.engine, write_back.queue) == 0
+    chat = wish(1, by=Actor.CHAT, said=True, stage_id=7, manychat_stage="Cierre", manychat_stage_id=25)
+    write_back.want(chat)
+    write_back.work()
+    assert len(write_back.manychat.calls) == 1
+    assert write_back.manychat.people["1001"][11] == "Cierre"
+    write_back.want(wish(2))
+    assert outbound_queue.fill(write_back.engine, write_back.queue) == 1
+
+
 def test_a_stale_event_of_the_chat_has_the_stage_written_again(write_back: WriteBack) -> None:
     write_back.want(wish(0))
     write_back.work()

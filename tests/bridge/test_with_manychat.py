@@ -38,6 +38,7 @@ from ..queue_sdk import sdk
 from .conftest import Azurite, Cli, World, contact, eventually, stage
 from .odoo_stand_in import DATABASE, KEY, LOGIN, STAGES
 from .program import Program
+from .write_back import chat_rests
 
 NEW, PENDING, QUOTED = STAGES[16], STAGES[17], STAGES[25]
 FIELD = 11
@@ -93,6 +94,7 @@ class People:
             opportunity.handle(self.engine, self.odoo, events)
             for message in messages:
                 self.queue.delete(message)
+        chat_rests(self.engine)
         outbound_queue.fill(self.engine, self.outbound_queue)
         breakers = [CircuitBreaker(name, lambda: None) for name in ("SQL", "queue", "ManyChat")]
         outbound = Outbound(

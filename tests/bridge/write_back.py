@@ -57,6 +57,13 @@ def manychat_queue(azurite: Any) -> Iterator[Queue]:
     queue.close()
 
 
+def chat_rests(engine: sa.Engine) -> None:
+    """As time does when the chat says nothing more."""
+    with engine.begin() as connection:
+        table = schema.manychat_writes
+        connection.execute(table.update().where(table.c.queued_at.is_(None)).values(updated_at=NOON))
+
+
 class WriteBack:
     """One bridge's write-back, without its threads."""
 
@@ -79,7 +86,8 @@ class WriteBack:
         in_transaction(self.engine, manychat_writes.want, wishes)
 
     def work(self) -> None:
-        """Put on the queue what is wanted, and write until the queue is empty."""
+        """Put on the queue what is wanted, and write until the queue is empty. The chat has come to rest."""
+        chat_rests(self.engine)
         outbound_queue.fill(self.engine, self.queue)
         while self.queue.depth():
             for message in self.queue.receive(32, 30):
@@ -87,6 +95,7 @@ class WriteBack:
 
     def message(self) -> Message:
         """The one message that speaks of what is wanted."""
+        chat_rests(self.engine)
         outbound_queue.fill(self.engine, self.queue)
         [message] = self.queue.receive(1, 30)
         return message
