@@ -26,7 +26,7 @@ class Opportunity(BaseModel):
     manychat_id: str
     contact_id: int
     lead_id: int | None = Field(description="Odoo's `crm.lead`.")
-    stage: str | None = Field(description="Odoo's stage, whoever moved it there last.")
+    stage: str | None = Field(description="Odoo's stage, moved there last by the chat or by a user.")
     stage_id: int | None = Field(description="Odoo's id of that stage.")
     status: str | None = Field(description="`open`, `won`, `lost` or `deleted`; `null`: not known yet.")
     lost_reason: str | None

@@ -87,7 +87,7 @@ _Repair = Annotated[
     bool,
     typer.Option(
         "--repair",
-        help="Put lost pushes on the queue as events, and have ManyChat told again what it does not show. A newer "
+        help="Put lost pushes on the queue as events, and have what ManyChat does not show written again. A newer "
         "decision of an Odoo user stays.",
         rich_help_panel=_WITH_MANYCHAT,
     ),

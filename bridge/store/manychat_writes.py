@@ -39,8 +39,8 @@ class Wish:
     """A state that came to SQL.
 
     :ivar moved: it is a decision that brought the opportunity into its stage
-    :ivar said: the chat told a stage by this event, so ManyChat shows that stage from before the event on
-    :ivar overruled: the stage that it told is not that of the state
+    :ivar said: the chat named a stage by this event, so ManyChat shows that stage from before the event on
+    :ivar overruled: the stage that it named is not that of the state
     """
 
     manychat_id: str
@@ -198,7 +198,7 @@ def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
 def _later(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
     """What an older state changes that comes after a newer one: the flow of a stage that did not change since.
 
-    And what ManyChat shows, if the chat told another stage: ManyChat may have got the newer one before that.
+    And what ManyChat shows, if the chat named another stage: ManyChat may have got the newer one before that.
     """
     if _forgets(wish, before):
         return {"forget": True, "sent_as_of": None, **_AGAIN}
@@ -211,7 +211,7 @@ def _later(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _forgets(wish: Wish, before: Mapping[str, Any]) -> bool:
-    """Whether ManyChat shows another stage than was written there last: the chat has told one since."""
+    """Whether ManyChat shows another stage than was written there last: the chat has named one since."""
     if not before or not wish.said:
         return False
     is_other = bool(json.loads(before["wanted"])["odoo_stage_id"] != wish.state.stage_id)

@@ -10,7 +10,7 @@ class ManychatAlert(models.Model):
 
     _inherit = "manychat.alert"  # pylint: disable=consider-merging-classes-inherited
 
-    kind = fields.Selection(selection_add=[("write_back", "ManyChat Not Told")], ondelete={"write_back": "cascade"})
+    kind = fields.Selection(selection_add=[("write_back", "ManyChat Not Updated")], ondelete={"write_back": "cascade"})
 
     # ------------------------------------------------------------
     # Actions

@@ -1,4 +1,4 @@
-"""The comparison with ManyChat: find the pushes that ManyChat sent into nothing, and what it was never told.
+"""The comparison with ManyChat: find the pushes that ManyChat sent into nothing, and what was never written there.
 
 ManyChat neither repeats a push nor lists its people. So each person whom SQL knows is asked for, by ``getInfo``, at the
 pace that all bridges keep together. :mod:`.verdict` says what a difference means.
