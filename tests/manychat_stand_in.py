@@ -142,10 +142,10 @@ class ManyChatStandIn:
         with self._lock:
             return self.changes[count:]
 
-    def bot_sets(self, person: str, value: Any, field: int = 11) -> None:
-        """A step of a bot sets a field, and the push that should follow reaches no webhook."""
+    def bot_sets(self, person: str, values: dict[int, Any]) -> None:
+        """A step of a bot sets a person's fields, by id. The push that should follow is the test's affair."""
         with self._lock:
-            self.people[person][field] = value
+            self.people[person].update(values)
 
     def calls_of(self, name: str) -> list[str]:
         """The people of all calls of that name, in order."""
@@ -156,11 +156,6 @@ class ManyChatStandIn:
         with self._lock:
             self.stops.append(0)
             self._stop_ends = time.monotonic() + seconds
-
-    def chat_sets(self, person: str, values: dict[int, Any]) -> None:
-        """A bot sets a person's fields, as a conversation goes on."""
-        with self._lock:
-            self.people[person].update(values)
 
     def _answer(self, request: Any, body: dict[str, Any]) -> None:
         url = urlsplit(request.path)
@@ -202,7 +197,7 @@ class ManyChatStandIn:
     ) -> tuple[int, Any, str]:
         """HTTP status and JSON of the answer, and its header ``Retry-After``."""
         if trouble:
-            return (*trouble, "")[:3]  # type: ignore[return-value]
+            return (*trouble, "")[:3]
         if self.failing or person in self.broken:
             return self.failing or 500, None, ""
         if headers.get("Authorization") != f"Bearer {TOKEN}":

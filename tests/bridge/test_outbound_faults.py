@@ -394,7 +394,9 @@ def test_pauses_grow_until_a_write_succeeds_although_probes_do(write_back: Write
     assert round(pause() / timedelta(minutes=1)) == 1
 
 
-def test_a_person_who_is_erased_during_the_write_gets_no_flow(write_back: WriteBack) -> None:
+def test_a_person_who_is_erased_during_the_write_gets_no_flow(
+    write_back: WriteBack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_back.want(wish(0, stage_id=7, moved=True))
     message = write_back.message()
     set_fields = write_back.paced.client.set_fields
@@ -403,7 +405,7 @@ def test_a_person_who_is_erased_during_the_write_gets_no_flow(write_back: WriteB
         set_fields(*arguments)
         in_transaction(write_back.engine, erasure.erase, "1001")
 
-    write_back.paced.client.set_fields = erase  # type: ignore[method-assign]
+    monkeypatch.setattr(write_back.paced.client, "set_fields", erase)
     write_back.outbound.process(message)
     assert write_back.manychat.started == []
     with write_back.engine.connect() as connection:

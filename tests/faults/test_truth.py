@@ -73,7 +73,7 @@ def _revenue_changed(system: System, _event_id: str, lead: int) -> None:
 
 
 def _shown_otherwise(system: System, _event_id: str, lead: int) -> None:
-    system.manychat.chat_sets(_person_of(system, lead), {STAGE_NUMBER: 20})
+    system.manychat.bot_sets(_person_of(system, lead), {STAGE_NUMBER: 20})
 
 
 def _flow_twice(system: System, _event_id: str, lead: int) -> None:
