@@ -3,10 +3,11 @@
 Sources, as stored in 2026: the API's own text (``https://api.manychat.com/swagger``: bearer token, names of the calls
 and their arguments, a limit for each call, answers of HTTP 200 and 400 with ``status``, codes of what cannot be sent)
 and ``https://help.manychat.com/hc/en-us/articles/14959510331420`` (the token; beyond a limit ManyChat may take no calls
-for 24 hours). See :mod:`bridge.store.manychat_slots` for the limits.
+for 24 hours). See :mod:`bridge.store.manychat_slots` for the limits. For a wrong token others have seen HTTP 401.
 
-Neither says what comes back for a wrong token, for a missing field or beyond a limit. So there the text decides, and
-what is not understood counts as a refusal of this one call. An error is known by ``status``, whatever HTTP says.
+Neither says what comes back for a missing field or beyond a limit. So there the text decides, and
+what is not understood counts as a refusal of this one call. An error is known by ``status``, whatever HTTP says. Of an
+answer without JSON only what it says of too many requests counts: it may come from a server between.
 
 Two calls are left out on purpose: ``/fb/page/removeTag`` deletes a tag for everyone, and ``createSubscriber`` makes
 people. ``/fb/subscriber/removeTag`` takes a tag from one person only.
@@ -14,11 +15,14 @@ people. ``/fb/subscriber/removeTag`` takes a tag from one person only.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -33,6 +37,8 @@ URL = "https://api.manychat.com"
 #: Seconds to connect, and to get an answer.
 CONNECT_SECONDS = 5
 READ_SECONDS = 15
+#: Bytes of the longest answer: some thousand tags or fields.
+MOST_BYTES = 8 * 2**20
 #: Seconds without calls after an answer that says that ManyChat takes no more of them for a day.
 STOPPED_SECONDS = 24 * 3600
 
@@ -53,11 +59,16 @@ _WRONG_TOKEN = re.compile(
 _PASSING = re.compile(r"internal|temporar|try again|unavailable|timed? ?out", re.IGNORECASE)
 #: Codes of the API's own text for what a person cannot get more than a day after they wrote.
 _WINDOW_CODES = (3011, 3031)
+_IS_MISSING = r"(not (exist|found)|n.t (exist|found)|invalid(?! (type|value|format)))"
+#: What is missing is named last before that: “User Field not found” is about a field.
+_NO_OTHER = r"((?!\b(subscriber|contact|user|field|tag|flow|automation|value|type)s?\b).)*"
 #: What a refusal means, by its text: the first that fits. Odoo's addon knows these codes.
 _CODES = {
-    "window_closed": r"(24|twenty.four).{0,3}h|message (tag|window)|outside.*window|window.*(closed|expired)",
-    "unknown_person": r"\b(subscriber|contact|user)\b.*(not (exist|found)|n.t (exist|found)|invalid)",
-    "missing": r"\b(field|tag|flow|automation)\b.*(not (exist|found)|n.t (exist|found)|invalid)",
+    "window_closed": (
+        r"\b(24|twenty.four).{0,3}h(ours?|rs?)?\b|message (tag|window)|outside.*window|window.*(closed|expired)"
+    ),
+    "unknown_person": rf"\b(subscriber|contact|user)\b{_NO_OTHER}{_IS_MISSING}",
+    "missing": rf"\b(field|tag|flow|automation)s?\b{_NO_OTHER}{_IS_MISSING}",
 }
 
 
@@ -75,13 +86,8 @@ class ManyChat:
     def __init__(self, token: str, url: str = URL, *, read_seconds: float = READ_SECONDS):
         self._url = url.rstrip("/")
         self._read_seconds = read_seconds
-        self._http = requests.Session()
-        self._http.mount(self._url, HTTPAdapter(pool_maxsize=16, max_retries=0))
-        self._http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        # A .netrc file must not replace the token.
-        self._http.trust_env = False
-        self._http.proxies = requests.utils.get_environ_proxies(self._url)
-        self._http.headers["Authorization"] = f"Bearer {token}"
+        self._new_session = partial(_session, token, self._url)
+        self._http = self._new_session()
 
     def set_fields(self, manychat_id: str, values: Mapping[int, str | int]) -> None:
         """Set custom fields of a person. A second call changes nothing.
@@ -106,8 +112,14 @@ class ManyChat:
         self._post("/fb/subscriber/removeTag", {"subscriber_id": _number(manychat_id), "tag_id": tag_id})
 
     def send_flow(self, manychat_id: str, flow_ns: str) -> None:
-        """Start a flow for a person. Each call starts it: the caller notes it before the call."""
-        self._post("/fb/sending/sendFlow", {"subscriber_id": _number(manychat_id), "flow_ns": flow_ns})
+        """Start a flow for a person. Each call starts it: the caller notes it before the call.
+
+        By a connection of its own: over one that something between has forgotten there would be no answer, and then
+        the call may not be repeated.
+        """
+        body = {"subscriber_id": _number(manychat_id), "flow_ns": flow_ns}
+        with self._new_session() as http:
+            self._post("/fb/sending/sendFlow", body, http)
 
     def get_person(self, manychat_id: str) -> dict[str, Any]:
         """``getInfo``: what ManyChat has of a person, ``custom_fields`` and ``tags`` among it."""
@@ -133,16 +145,16 @@ class ManyChat:
     def _get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         return self._ask("GET", path, params=dict(query or {}))
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> None:
+    def _post(self, path: str, body: Mapping[str, Any], http: requests.Session | None = None) -> None:
         data = json.dumps(body).encode()
-        self._ask("POST", path, data=data, headers={"Content-Type": "application/json"})
+        self._ask("POST", path, http, data=data, headers={"Content-Type": "application/json"})
 
-    def _ask(self, method: str, path: str, **request: Any) -> Any:
+    def _ask(self, method: str, path: str, http: requests.Session | None = None, **request: Any) -> Any:
         progress.mark()
         started, result = time.monotonic(), "unavailable"
         began = datetime.now(timezone.utc)
         try:
-            answer = self._data(self._send(method, path, **request))
+            answer = _data(*self._send(http or self._http, method, path, **request))
             result = "ok"
         except ManyChatRefused:
             result = "refused"
@@ -157,15 +169,18 @@ class ManyChat:
             metrics.MANYCHAT.labels(name, result).observe(time.monotonic() - started)
             spans.record_step("ManyChat", began, failed=result != "ok", method=name, result=result)
 
-    def _send(self, method: str, path: str, **request: Any) -> requests.Response:
+    def _send(self, http: requests.Session, method: str, path: str, **request: Any) -> tuple[requests.Response, bytes]:
+        until = time.monotonic() + CONNECT_SECONDS + self._read_seconds
         try:
-            return self._http.request(
+            with http.request(
                 method,
                 self._url + path,
                 timeout=(CONNECT_SECONDS, self._read_seconds),
                 allow_redirects=False,
+                stream=True,
                 **request,
-            )
+            ) as response:
+                return response, _body(response, until)
         except ConnectTimeout:
             raise ManyChatUnavailable("it does not accept connections", unsent=True) from None
         except requests.Timeout:
@@ -175,23 +190,52 @@ class ManyChat:
             unsent = "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error)
             raise ManyChatUnavailable(f"it cannot be reached ({type(error).__name__})", unsent=unsent) from None
 
-    def _data(self, response: requests.Response) -> Any:
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        status, text = response.status_code, _text_of(answer)
-        if _is_error(answer) and answer.get("code") in _WINDOW_CODES:
-            raise ManyChatRefused("window_closed", text[:500])
-        if status == 429 or (_is_error(answer) and _STOPPED.search(text)):
-            raise ManyChatStopped("it takes no more calls for now", _pause(response, text))
-        if status in (401, 403) or (_is_error(answer) and _WRONG_TOKEN.search(text)):
-            raise ManyChatMisconfigured("it does not accept the token: check BRIDGE_MANYCHAT_API_TOKEN")
-        if status >= 500 or not isinstance(answer, dict) or "status" not in answer:
-            raise ManyChatUnavailable(f"it answers HTTP {status}" + ("" if answer else " without JSON"))
-        if status >= 400 or _is_error(answer):
-            raise ManyChatRefused(_code(text) or ("passing" if _PASSING.search(text) else "refused"), text[:500])
-        return answer.get("data")
+
+def _session(token: str, url: str) -> requests.Session:
+    http = requests.Session()
+    http.mount(url, HTTPAdapter(pool_maxsize=16, max_retries=0))
+    http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    # Proxies and certificates are those of the environment. A .netrc file must not replace the token.
+    found = http.merge_environment_settings(url, {}, None, None, None)
+    http.proxies, http.verify, http.trust_env = found["proxies"], found["verify"], False
+    http.headers["Authorization"] = f"Bearer {token}"
+    return http
+
+
+def _body(response: requests.Response, until: float) -> bytes:
+    """The body of an answer.
+
+    :param until: the moment, by the monotonic clock, at which it must be there
+    """
+    body = bytearray()
+    # In small parts: an answer may trickle.
+    for part in response.iter_content(512):
+        body += part
+        if len(body) > MOST_BYTES:
+            raise ManyChatUnavailable("its answer is too long")
+        if time.monotonic() > until:
+            raise ManyChatUnavailable("its answer takes too long")
+    return bytes(body)
+
+
+def _data(response: requests.Response, body: bytes) -> Any:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    status, text = response.status_code, _text_of(answer)
+    if _is_error(answer) and answer.get("code") in _WINDOW_CODES:
+        raise ManyChatRefused("window_closed", text[:500])
+    said = text if _is_error(answer) else "" if answer or status >= 500 else body[:2000].decode(errors="replace")
+    if status == 429 or _STOPPED.search(said):
+        raise ManyChatStopped("it takes no more calls for now", _pause(response, said))
+    if status in (401, 403) or (_is_error(answer) and _WRONG_TOKEN.search(text)):
+        raise ManyChatMisconfigured("it does not accept the token: check BRIDGE_MANYCHAT_API_TOKEN")
+    if status >= 500 or not isinstance(answer, dict) or "status" not in answer:
+        raise ManyChatUnavailable(f"it answers HTTP {status}" + ("" if answer else " without JSON"))
+    if status >= 400 or _is_error(answer):
+        raise ManyChatRefused(_code(text) or ("passing" if _PASSING.search(text) else "refused"), text[:500])
+    return answer.get("data")
 
 
 def _number(manychat_id: str) -> int | str:
@@ -217,7 +261,9 @@ def _text_of(answer: Any) -> str:
         parts = [each.get("message") for each in messages]
     else:
         parts = [json.dumps(details, ensure_ascii=False)] if details else []
-    return " ".join(str(part) for part in (answer.get("message"), *parts) if part)
+    text = " ".join(str(part) for part in (answer.get("message"), *parts) if part)
+    # As SQL can store it.
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _code(text: str) -> str | None:
@@ -226,7 +272,14 @@ def _code(text: str) -> str | None:
 
 def _pause(response: requests.Response, text: str) -> float | None:
     """Seconds for which ManyChat says that it takes no calls; ``None`` if it does not say."""
-    after = response.headers.get("Retry-After", "")
-    if after.isdigit():
-        return float(after)
+    after = response.headers.get("Retry-After", "").strip()
+    seconds = 0.0
+    if re.fullmatch(r"[0-9]{1,9}", after):
+        seconds = float(after)
+    elif after:
+        # The other form that HTTP has (RFC 9110, 10.2.3).
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            seconds = (parsedate_to_datetime(after) - datetime.now(timezone.utc)).total_seconds()
+    if seconds > 0:
+        return seconds
     return float(STOPPED_SECONDS) if _A_DAY.search(text) else None

@@ -121,10 +121,11 @@ class Settings(BaseSettings):
         "https://api.manychat.com",
         description="Address of ManyChat's API, if requests go through a proxy of yours: by HTTPS, or on this machine.",
     )
-    manychat_calls_per_second: Annotated[float, Field(ge=0.1, le=10)] = Field(
+    manychat_calls_per_second: Annotated[float, Field(ge=0.1, le=8)] = Field(
         8,
         description="Calls to ManyChat in a second, of all bridges together. ManyChat allows 10 writes, and may take "
-        "no calls for 24 hours after more. Leave a part to other programs that use the same token.",
+        "no calls for 24 hours after more. 8 is the most, because a call may be late and meet the next ones. Leave a "
+        "part to other programs that use the same token.",
     )
 
     api_host: str = Field(

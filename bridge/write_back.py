@@ -21,12 +21,16 @@ Values = dict[str, str | int | bool | None]
 
 
 class Target(BaseModel):
-    """A custom field or tag of ManyChat."""
+    """A custom field or tag of ManyChat.
+
+    :ivar type: of a field, as ManyChat names it: ``text``, ``number``; empty in the rules of an older addon
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: int
     name: str = ""
+    type: str = ""
 
 
 class Flow(BaseModel):
@@ -65,7 +69,9 @@ class Rules(BaseModel):
             if self.stage_field and state["stage"]:
                 values[f"field:{self.stage_field.id}"] = state["stage"]
             if self.stage_id_field and state["stage_id"] is not None:
-                values[f"field:{self.stage_id_field.id}"] = state["stage_id"]
+                # Each type of field takes only values of its own type.
+                number, is_text = state["stage_id"], self.stage_id_field.type == "text"
+                values[f"field:{self.stage_id_field.id}"] = str(number) if is_text else number
             if self.salesperson_field:
                 values[f"field:{self.salesperson_field.id}"] = state["salesperson"] or ""
         for tag, tagged in ((self.won_tag, Status.WON), (self.lost_tag, Status.LOST)):

@@ -44,13 +44,14 @@ class ManyChatStandIn:
     :ivar late: seconds that each answer waits once everything is done
     :ivar is_silent: it takes calls, gives no answers and does nothing, for as long as this is set
     :ivar cuts: it does what it is asked, and gives no answer
-    :ivar troubles: answers to give in place of the next ones: (HTTP status, JSON)
+    :ivar troubles: answers to give in place of the next ones: (HTTP status, JSON or bytes[, header ``Retry-After``])
     :ivar trouble: the same, for as long as it is set
     :ivar broken: people for whom every call is answered by HTTP 500
     :ivar failing: the HTTP status of every answer, without JSON; 0: none
     :ivar stopped: it has taken no calls since the limit was passed
     :ivar stops: how many calls came into each stop of :meth:`stop_for`
     :ivar changes: (person, field, value) of each call that changed a value, in order
+    :ivar ports: the ports of the clients that made each call, by its name
     :ivar waiting: calls that wait for an answer: the client's port → path
     """
 
@@ -72,11 +73,12 @@ class ManyChatStandIn:
         self.late = 0.0
         self.is_silent = False
         self.cuts = False
-        self.troubles: list[tuple[int, Any]] = []
-        self.trouble: tuple[int, Any] | None = None
+        self.troubles: list[tuple[Any, ...]] = []
+        self.trouble: tuple[Any, ...] | None = None
         self.stopped = False
         self.stops: list[int] = []
         self.changes: list[tuple[str, int, Any]] = []
+        self.ports: dict[str, set[int]] = defaultdict(set)
         self.waiting: dict[int, str] = {}
         self._stop_ends = 0.0
         self._lock = threading.Lock()
@@ -140,10 +142,10 @@ class ManyChatStandIn:
         with self._lock:
             return self.changes[count:]
 
-    def bot_sets(self, person: str, value: Any, field: int = 11) -> None:
-        """A step of a bot sets a field, and the push that should follow reaches no webhook."""
+    def bot_sets(self, person: str, values: dict[int, Any]) -> None:
+        """A step of a bot sets a person's fields, by id. The push that should follow is the test's affair."""
         with self._lock:
-            self.people[person][field] = value
+            self.people[person].update(values)
 
     def calls_of(self, name: str) -> list[str]:
         """The people of all calls of that name, in order."""
@@ -155,11 +157,6 @@ class ManyChatStandIn:
             self.stops.append(0)
             self._stop_ends = time.monotonic() + seconds
 
-    def chat_sets(self, person: str, values: dict[int, Any]) -> None:
-        """A bot sets a person's fields, as a conversation goes on."""
-        with self._lock:
-            self.people[person].update(values)
-
     def _answer(self, request: Any, body: dict[str, Any]) -> None:
         url = urlsplit(request.path)
         person = str(body.get("subscriber_id") or parse_qs(url.query).get("subscriber_id", [""])[0])
@@ -169,6 +166,7 @@ class ManyChatStandIn:
             return
         with self._lock:
             self.calls.append((time.monotonic(), url.path, person))
+            self.ports[url.path.rsplit("/", 1)[1]].add(port)
             trouble = self.troubles.pop(0) if self.troubles else self.trouble
             self.waiting[port] = url.path
         time.sleep(self.hangs)
@@ -184,10 +182,10 @@ class ManyChatStandIn:
         if self.cuts or not is_heard:
             request.close_connection = True
             return
-        data = json.dumps(answer).encode()
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         request.send_response(status)
-        if after > 0:
-            request.send_header("Retry-After", str(int(after) + 1))
+        if after:
+            request.send_header("Retry-After", after)
         request.send_header("Content-Type", "application/json")
         request.send_header("Content-Length", str(len(data)))
         with contextlib.suppress(OSError):  # nobody may be waiting any more
@@ -195,23 +193,23 @@ class ManyChatStandIn:
             request.wfile.write(data)
 
     def _reply(
-        self, path: str, person: str, body: dict[str, Any], headers: Any, trouble: tuple[int, Any] | None
-    ) -> tuple[int, Any, float]:
-        """HTTP status and JSON of the answer, and the seconds for which no calls are taken."""
+        self, path: str, person: str, body: dict[str, Any], headers: Any, trouble: tuple[Any, ...] | None
+    ) -> tuple[int, Any, str]:
+        """HTTP status and JSON of the answer, and its header ``Retry-After``."""
         if trouble:
-            return (*trouble, 0)
+            return (*trouble, "")[:3]
         if self.failing or person in self.broken:
-            return self.failing or 500, None, 0
+            return self.failing or 500, None, ""
         if headers.get("Authorization") != f"Bearer {TOKEN}":
-            return 401, _error("Wrong token"), 0
+            return 401, _error("Wrong token"), ""
         stopped = _error("Too many requests: your requests are blocked for 24 hours")
         if (after := self._stop_ends - time.monotonic()) > 0:
             self.stops[-1] += 1
-            return 429, stopped, after
+            return 429, stopped, str(int(after) + 1)
         if self._is_stopped():
-            return 200, stopped, 0
+            return 200, stopped, ""
         answer = self._do(path, person, body)
-        return 400 if "details" in answer or "code" in answer else 200, answer, 0
+        return 400 if "details" in answer or "code" in answer else 200, answer, ""
 
     def _is_stopped(self) -> bool:
         now = time.monotonic()
@@ -231,6 +229,8 @@ class ManyChatStandIn:
             fields = body.get("fields") or [body]
             if any(each["field_id"] not in self.fields for each in fields):
                 return _error("Validation error", "Field does not exist")
+            if any(not self._takes(each["field_id"], each["field_value"]) for each in fields):
+                return _error("Validation error", "Field value is invalid")
             self._set(person, {each["field_id"]: each["field_value"] for each in fields})
         elif name in ("addTag", "removeTag"):
             if body["tag_id"] not in self.tags:
@@ -266,6 +266,10 @@ class ManyChatStandIn:
                 "folders": [],
             },
         }
+
+    def _takes(self, field: int, value: Any) -> bool:
+        is_number = isinstance(value, int | float)
+        return is_number if self._type(field) == "number" else isinstance(value, str)
 
     def _type(self, field: Any) -> str:
         return self.types.get(field, "number" if self.fields[field].endswith("_id") else "text")

@@ -1,7 +1,7 @@
 """Stages that we wrote to ManyChat and that come back as events: a bot may send each change of its fields.
 
 An echo says nothing new. As an event of its own date it would be newer than what a person decided since, and undo it.
-A customer may say the same stage as well. What cannot be told apart is marked so, and Odoo decides: it knows, under the
+A customer may say the same stage as well. What may be either is marked so, and Odoo decides: it knows, under the
 opportunity's lock, whether a user has moved it since.
 """
 

@@ -1,8 +1,8 @@
 """When the next call to ManyChat may be made: one row for all bridges, by the database's clock.
 
-ManyChat's limits (``https://help.manychat.com/hc/en-us/articles/14959510331420`` and the API's own text, as stored in
-2026): writes 10 a second, sendFlow 25 a second in one place and 20 in the other. Beyond them it may take no calls for
-24 hours. So all calls together keep below the smallest of these numbers.
+ManyChat's limits: writes 10 a second, and beyond that it may take no calls for 24 hours
+(``https://help.manychat.com/hc/en-us/articles/14959510331420``, as of December 2025); sendFlow 25 a second there, and
+20 in the API's own text (August 2026). So all calls together keep below the smallest of these numbers.
 
 Each call takes a slot of its own, and slots lie apart by the same time: a token bucket that holds one token. A burst
 that it let through would add to the calls of the second before.
@@ -24,16 +24,21 @@ _ROW = 1
 #: Pauses after answers that ManyChat takes too many calls, if it does not say for how long: the first, and the longest.
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=24)
+#: Slots that can be taken ahead of their time: more than all threads of all bridges wait for. If the next one is later,
+#: the database's clock was ahead, and was put right.
+MOST_AHEAD = 1000
 
 
 @dataclass(frozen=True)
 class Slot:
     """:ivar wait: seconds from now until the call may be made
     :ivar paused_until: no call may be made until then; there is no slot
+    :ivar stops: pauses in a row, of which none was followed by a call that ManyChat took
     """
 
     wait: float
     paused_until: datetime | None = None
+    stops: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,28 +62,31 @@ def take(connection: sa.Connection, per_second: float) -> Slot:
         now = database_clock.now(connection)
         if row.paused_until and now < row.paused_until:
             return Slot(0.0, row.paused_until)
-        slot = max(now, row.next_at)
+        is_off = row.next_at > now + timedelta(seconds=MOST_AHEAD / per_second)
+        slot = now if is_off else max(now, row.next_at)
         # The condition again: another bridge may have taken this slot since. Then this one takes the next.
         mine = manychat_slots.update().where(_C.id == _ROW, _C.next_at == row.next_at)
         if connection.execute(mine.values(next_at=slot + timedelta(seconds=1 / per_second))).rowcount:
-            return Slot((slot - now).total_seconds())
+            return Slot((slot - now).total_seconds(), stops=row.stops)
 
 
 def pause(connection: sa.Connection, seconds: float | None, reason: str) -> datetime:
     """Let no bridge make a call for a while.
 
-    :param seconds: for how long, as ManyChat says; ``None``: it does not say, so twice as long as the time before
+    :param seconds: for how long, as ManyChat says, a day at most; ``None``: it does not say, so twice as long as the
+        time before
     :return: until when
     """
     row, now = _row(connection), database_clock.now(connection)
+    said = None if seconds is None else min(timedelta(seconds=seconds), LONGEST_PAUSE)
     until: datetime
     if row.paused_until and now < row.paused_until:
         # Another thread had the same answer. A longer pause may follow, never a shorter one.
-        until = row.paused_until if seconds is None else max(row.paused_until, now + timedelta(seconds=seconds))
+        until = row.paused_until if said is None else max(row.paused_until, now + said)
         stops = row.stops
     else:
-        length = FIRST_PAUSE * 2 ** min(row.stops, 11) if seconds is None else timedelta(seconds=seconds)
-        until, stops = now + min(length, LONGEST_PAUSE), row.stops + 1
+        length = min(FIRST_PAUSE * 2 ** min(row.stops, 11), LONGEST_PAUSE) if said is None else said
+        until, stops = now + length, row.stops + 1
     values = {"paused_until": until, "reason": reason[:256], "stops": stops}
     connection.execute(manychat_slots.update().where(_C.id == _ROW).values(values))
     return until

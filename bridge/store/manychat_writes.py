@@ -39,8 +39,8 @@ class Wish:
     """A state that came to SQL.
 
     :ivar moved: it is a decision that brought the opportunity into its stage
-    :ivar said: the chat told a stage by this event, so ManyChat shows that stage from before the event on
-    :ivar overruled: the stage that it told is not that of the state
+    :ivar said: the chat named a stage by this event, so ManyChat shows that stage from before the event on
+    :ivar overruled: the stage that it named is not that of the state
     """
 
     manychat_id: str
@@ -112,12 +112,24 @@ def take_over(connection: sa.Connection, settings: Mapping[str, Any]) -> list[st
     """
     was_on = rules(connection).enabled
     changed = odoo_settings.take_over(connection, settings)
-    if SETTING in changed and rules(connection).enabled and not was_on:
-        now = database_clock.now(connection)
-        odoo_settings.take_over(connection, {SINCE: format_datetime(now)})
-        done = {"sent_as_of": _W.wanted_as_of, "queued_at": now, "flow_event_id": None, "flow_wanted_at": None}
-        connection.execute(manychat_writes.update().where(_IS_UNSENT).values(done))
+    if SETTING in changed and not was_on:
+        begin_anew(connection)
     return changed
+
+
+def begin_anew(connection: sa.Connection) -> None:
+    """Write only what is decided from now on, if write-back is on, and trust nothing that was noted of ManyChat.
+
+    It was off until now, or SQL was restored from a backup: ManyChat may have something else since, and flows may have
+    started of which the backup does not know.
+    """
+    if not rules(connection).enabled:
+        return
+    now = database_clock.now(connection)
+    odoo_settings.take_over(connection, {SINCE: format_datetime(now)})
+    done = {"sent_as_of": _W.wanted_as_of, "queued_at": now, "flow_event_id": None, "flow_wanted_at": None}
+    connection.execute(manychat_writes.update().where(_IS_UNSENT).values(done))
+    connection.execute(manychat_writes.update().values(forget=True))
 
 
 def want(connection: sa.Connection, wishes: Collection[Wish], *, whenever: bool = False) -> None:
@@ -161,7 +173,8 @@ def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
     """What a newer state changes in the row; nothing if ManyChat shows the same of it."""
     state = to_json(shown(wish.state))
     starts_flow = wish.moved and wish.by is not Actor.CHAT
-    forgets = _forgets(wish, before)
+    # It may be marked already, as when write-back was off.
+    forgets = _forgets(wish, before) or bool(before and before["forget"])
     if before and before["wanted"] == state and not starts_flow and not forgets:
         # Nothing to write, and yet an older state that comes after this one must not count as newer.
         return {"wanted_as_of": wish.state.as_of, **({"sent_as_of": wish.state.as_of} if _is_sent(before) else _AGAIN)}
@@ -185,7 +198,7 @@ def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
 def _later(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
     """What an older state changes that comes after a newer one: the flow of a stage that did not change since.
 
-    And what ManyChat shows, if the chat told another stage: ManyChat may have got the newer one before that.
+    And what ManyChat shows, if the chat named another stage: ManyChat may have got the newer one before that.
     """
     if _forgets(wish, before):
         return {"forget": True, "sent_as_of": None, **_AGAIN}
@@ -198,7 +211,7 @@ def _later(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _forgets(wish: Wish, before: Mapping[str, Any]) -> bool:
-    """Whether ManyChat shows another stage than was written there last: the chat has told one since."""
+    """Whether ManyChat shows another stage than was written there last: the chat has named one since."""
     if not before or not wish.said:
         return False
     is_other = bool(json.loads(before["wanted"])["odoo_stage_id"] != wish.state.stage_id)

@@ -18,7 +18,7 @@ from ..contract.outcomes import APPLIED
 from ..contract.payloads import OPPORTUNITY_QUEUE
 from ..odoo import Odoo
 from ..results import Done, Failure, Outcome
-from ..store import audit
+from ..store import audit, manychat_writes
 from ..store.engine import in_transaction
 from ..store.refusal import write_events
 from .audited import event_of
@@ -56,10 +56,13 @@ def record_again_in_sql(
 ) -> Iterator[Repair]:
     """Record the events again that Odoo has finished since the backup from which SQL was restored.
 
+    ManyChat has got what they decided, and started their flows, as far as the backup knows or not: neither is repeated.
+
     :param handlers: by the name of their queue; events of other queues are left alone
     :param backup: when that backup was made
     :raises bridge.errors.Outage: what is done by then stays done
     """
+    in_transaction(engine, manychat_writes.begin_anew)
     after = ""
     while page := odoo.get_finished(backup - LONGEST_WAIT, after):
         after = str(page[-1]["id"])

@@ -97,7 +97,8 @@ class ManychatAccountItem(models.Model):
             return None
         if self.kind == FLOW:
             return {"ns": self.remote_id, "name": self.name}
-        return {"id": int(self.remote_id), "name": self.name}
+        of_type = {"type": self.field_type} if self.field_type else {}
+        return {"id": int(self.remote_id), "name": self.name, **of_type}
 
     def _type_name(self):
         """The type of a custom field as ManyChat's screens name it, which differ by the user's language."""

@@ -164,8 +164,8 @@ class ManychatWriteBack(models.Model):
         What is missing in ManyChat is left out, so that the bridge does not try it for each person in vain.
 
         :return dict: ``enabled``; ``stage_field``, ``stage_id_field``, ``salesperson_field``, ``status_field``,
-            ``won_tag``, ``lost_tag``: dicts of ``id`` and ``name``, or ``None``; ``flows``: Odoo's stage id, as text →
-            dict of ``ns`` and ``name``
+            ``won_tag``, ``lost_tag``: dicts of ``id``, ``name`` and, of a field, ``type``; or ``None``; ``flows``:
+            Odoo's stage id, as text → dict of ``ns`` and ``name``
         """
         settings = self.sudo().search([], limit=1)
         chosen = {name.removesuffix("_id"): settings[name]._rule() for name in (*FIELD_TYPES, *TAGS)}

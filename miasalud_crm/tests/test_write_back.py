@@ -161,8 +161,8 @@ class TestWriteBackSettings(WriteBackCase):
             self.rules(),
             {
                 "enabled": True,
-                "stage_field": {"id": 11, "name": "Etapa CRM"},
-                "stage_id_field": {"id": 12, "name": "Número de etapa"},
+                "stage_field": {"id": 11, "name": "Etapa CRM", "type": "text"},
+                "stage_id_field": {"id": 12, "name": "Número de etapa", "type": "number"},
                 "salesperson_field": None,
                 "status_field": None,
                 "won_tag": {"id": 21, "name": "Ganada"},
@@ -178,7 +178,7 @@ class TestWriteBackSettings(WriteBackCase):
         with Form(self.settings) as form:
             self.assertEqual(form.stage_field_id.name, "Etapa CRM")
             form.salesperson_field_id = self.item("Asesor")
-        self.assertEqual(self.rules()["salesperson_field"], {"id": 13, "name": "Asesor"})
+        self.assertEqual(self.rules()["salesperson_field"], {"id": 13, "name": "Asesor", "type": "text"})
 
     def test_a_copy_sends_nothing_back(self):
         self.choose()
@@ -201,14 +201,14 @@ class TestWriteBackSettings(WriteBackCase):
         self.assertIn("not in ManyChat", self.settings.stage_field_id.display_name)
         rules = self.rules()
         self.assertEqual((rules["stage_field"], rules["won_tag"], rules["flows"]), (None, None, {}))
-        self.assertEqual(rules["stage_id_field"], {"id": 12, "name": "Etapa (número)"})
+        self.assertEqual(rules["stage_id_field"], {"id": 12, "name": "Etapa (número)", "type": "number"})
 
     def test_a_field_made_anew_with_its_name_takes_its_place(self):
         self.choose()
         with running() as stand_in:
             stand_in.fields[0] = {"id": 99, "name": "Etapa CRM", "type": "text"}
             self.refreshed(stand_in)
-        self.assertEqual(self.rules()["stage_field"], {"id": 99, "name": "Etapa CRM"})
+        self.assertEqual(self.rules()["stage_field"], {"id": 99, "name": "Etapa CRM", "type": "text"})
         self.assertFalse(self.settings.warning)
 
     def test_a_field_that_comes_back_later_takes_its_place_too(self):
@@ -219,7 +219,7 @@ class TestWriteBackSettings(WriteBackCase):
             self.assertIsNone(self.rules()["stage_field"])
             stand_in.fields.append({**made, "id": 98})
             self.refreshed(stand_in)
-        self.assertEqual(self.rules()["stage_field"], {"id": 98, "name": "Etapa CRM"})
+        self.assertEqual(self.rules()["stage_field"], {"id": 98, "name": "Etapa CRM", "type": "text"})
         self.assertEqual(self.items.search_count([("name", "=", "Etapa CRM")]), 1)
 
     def test_what_is_missing_goes_when_it_is_chosen_no_more(self):

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from bridge.contract.event import Event, accept, from_envelope
 from bridge.contract.opportunity_state import Actor
 from bridge.contract.payloads import EventType
+from bridge.results import Done
 from bridge.store import manychat_echoes, manychat_writes, schema
 from bridge.store.engine import in_transaction
+from bridge.worker.write_back import wishes
 
 from .write_back import NOON, RULES, WriteBack, wish
 
@@ -163,3 +165,24 @@ def test_an_echo_is_recognised_after_write_back_was_switched_off(write_back: Wri
     assert recognise(write_back, event) == [NOON]
     write_back.rules({**RULES, "enabled": False})
     assert recognise(write_back, event) == [NOON]
+
+
+def test_a_stale_echo_has_the_newest_value_written_again(write_back: WriteBack) -> None:
+    """ManyChat carried a call out that it had not answered, after a newer one."""
+    write_back.want(wish(0))
+    write_back.work()
+    newest = wish(1, stage_id=7, manychat_stage="Cierre", manychat_stage_id=25)
+    write_back.want(newest)
+    write_back.work()
+    write_back.manychat.people["1001"][11] = "Seguimiento"
+    [event] = in_transaction(write_back.engine, manychat_echoes.recognise, [echo(write_back, {"stage_id": 24})])
+    assert event.echo_of == NOON
+    later = wish(2, stage_id=7, manychat_stage="Cierre", manychat_stage_id=25).state
+    write_back.want(*wishes.of_answers([(event, Done("stale", state=later))]))
+    write_back.work()
+    assert write_back.manychat.people["1001"][11] == "Cierre"
+    calls = len(write_back.manychat.calls)
+    [event] = in_transaction(write_back.engine, manychat_echoes.recognise, [echo(write_back, {"stage_id": 25})])
+    write_back.want(*wishes.of_answers([(event, Done("unchanged", state=later))]))
+    write_back.work()
+    assert len(write_back.manychat.calls) == calls, "the echo of that is the end of it"

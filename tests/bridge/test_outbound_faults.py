@@ -6,10 +6,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from bridge.contract.opportunity_state import Actor
 from bridge.errors import ManyChatMisconfigured, ManyChatRefused, ManyChatStopped, ManyChatUnavailable
 from bridge.manychat import ManyChat
-from bridge.store import manychat_slots, manychat_writes, schema
+from bridge.store import erasure, manychat_slots, manychat_writes, schema
 from bridge.store.engine import in_transaction
 from bridge.store.manychat_writes import Idle
 from bridge.worker.write_back import outbound, outbound_queue
@@ -373,3 +375,94 @@ def test_an_error_that_may_pass_is_no_sign_that_manychat_takes_calls(write_back:
         write_back.paced.probe()
     write_back.manychat.troubles = [(200, {"status": "error", "message": "Validation error"})]
     write_back.paced.probe()
+
+
+def test_pauses_grow_until_a_write_succeeds_although_probes_do(write_back: WriteBack) -> None:
+    def pause() -> timedelta:
+        write_back.manychat.troubles = [(429, b"")]
+        with pytest.raises(ManyChatStopped):
+            write_back.paced.call(write_back.paced.client.add_tag, "1001", 21)
+        found = in_transaction(write_back.engine, manychat_slots.paused)
+        assert found
+        with write_back.engine.begin() as connection:
+            connection.execute(schema.manychat_slots.update().values(paused_until=None))
+        write_back.paced.probe()
+        return found.until - datetime.now(timezone.utc)
+
+    assert [round(pause() / timedelta(minutes=1)) for _ in range(3)] == [1, 2, 4]
+    write_back.paced.call(write_back.paced.client.add_tag, "1001", 21)
+    assert round(pause() / timedelta(minutes=1)) == 1
+
+
+def test_a_person_who_is_erased_during_the_write_gets_no_flow(
+    write_back: WriteBack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_back.want(wish(0, stage_id=7, moved=True))
+    message = write_back.message()
+    set_fields = write_back.paced.client.set_fields
+
+    def erase(*arguments: Any) -> None:
+        set_fields(*arguments)
+        in_transaction(write_back.engine, erasure.erase, "1001")
+
+    monkeypatch.setattr(write_back.paced.client, "set_fields", erase)
+    write_back.outbound.process(message)
+    assert write_back.manychat.started == []
+    with write_back.engine.connect() as connection:
+        assert connection.execute(sa.select(schema.manychat_flows)).all() == []
+    write_back.work()
+    assert write_back.manychat.started == []
+
+
+@pytest.mark.parametrize("name", ["Ana 🩺 O'Brien", '<b>Ana</b>\n"Prueba"', "Ñ" * 256])
+def test_a_name_arrives_as_it_is(write_back: WriteBack, name: str) -> None:
+    write_back.want(wish(0, salesperson=name))
+    write_back.work()
+    assert write_back.manychat.people["1001"][13] == name
+
+
+def test_the_number_of_a_stage_goes_into_a_text_field_as_text(write_back: WriteBack) -> None:
+    write_back.manychat.types = {}
+    write_back.manychat.fields[12] = "etapa"
+    write_back.rules({**RULES, "stage_id_field": {"id": 12, "name": "etapa", "type": "text"}})
+    write_back.want(wish())
+    write_back.work()
+    assert write_back.manychat.people["1001"][12] == "24"
+    assert write_back.row().refused_code is None
+
+
+def test_what_the_chat_told_while_it_was_off_is_written_over_by_the_decision_that_was_written_before(
+    write_back: WriteBack,
+) -> None:
+    write_back.want(wish(0))
+    write_back.work()
+    switch(write_back, enabled=False)
+    write_back.manychat.people["1001"][11] = "Cierre"
+    write_back.want(wish(1, by=Actor.CHAT, said=True, manychat_stage="Cierre", manychat_stage_id=25))
+    switch(write_back)
+    write_back.want(wish(now()))  # back to where it was
+    write_back.work()
+    assert write_back.manychat.people["1001"][11] == "Seguimiento"
+
+
+def test_after_a_restore_of_sql_no_flow_starts_again_and_nothing_noted_is_trusted(write_back: WriteBack) -> None:
+    write_back.want(wish(0))
+    write_back.work()
+    write_back.want(wish(1, stage_id=7, moved=True))  # the backup is made
+    with write_back.engine.connect() as connection:
+        [backup] = [dict(row._mapping) for row in connection.execute(sa.select(schema.manychat_writes))]
+    write_back.work()
+    write_back.want(wish(2, stage_id=7, moved=True))
+    write_back.work()
+    assert len(write_back.manychat.started) == 2
+    with write_back.engine.begin() as connection:
+        connection.execute(schema.manychat_writes.update().values(backup))
+        connection.execute(schema.manychat_flows.delete())
+    in_transaction(write_back.engine, manychat_writes.begin_anew)
+    write_back.want(wish(2, stage_id=7, moved=True))  # Odoo sends it again
+    write_back.work()
+    assert len(write_back.manychat.started) == 2
+    write_back.manychat.people["1001"][11] = "Cierre"
+    write_back.want(wish(now(), stage_id=7))
+    write_back.work()
+    assert write_back.manychat.people["1001"][11] == "Seguimiento"

@@ -76,7 +76,7 @@ class People:
     def pushes(self, manychat_id: str, number: int, minute: int = 0, *, shown: bool = True) -> None:
         """The bot sets its field, and its push arrives and is applied."""
         if shown:
-            self.manychat.bot_sets(manychat_id, STAGES.get(number, f"Etapa {number}"))
+            self.manychat.bot_sets(manychat_id, {11: STAGES.get(number, f"Etapa {number}")})
         self.world.send(stage(manychat_id, number, minute))
         self.work()
 
@@ -136,7 +136,7 @@ def people(world: World, manychat: ManyChatStandIn, azurite: Azurite) -> People:
 def test_a_push_that_got_lost_is_found_repaired_and_not_found_again(people: People) -> None:
     people.pushes("1001", 16)
     people.pushes("1002", 16)
-    people.manychat.bot_sets("1002", PENDING)
+    people.manychat.bot_sets("1002", {11: PENDING})
     assert people.found() == {"1002": "push_lost"}
     assert people.stages == {"1001": NEW, "1002": NEW}
     assert people.repaired() == {"1002": ("push_lost", "event")}
@@ -147,7 +147,7 @@ def test_a_push_that_got_lost_is_found_repaired_and_not_found_again(people: Peop
 
 def test_an_older_value_of_the_bot_does_not_undo_what_a_person_decided(people: People) -> None:
     people.pushes("1001", 16)
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     people.decides("1001", "stage", stage=QUOTED)
     assert people.found() == {"1001": "disputed"}
     people.repaired()
@@ -159,7 +159,7 @@ def test_an_older_value_of_the_bot_does_not_undo_what_a_person_decided(people: P
 
 def test_a_decision_of_which_sql_has_not_heard_is_not_undone_either(people: People) -> None:
     people.pushes("1001", 16)
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     people.world.odoo.decide("1001", "stage", stage=QUOTED)  # its message is on its way
     assert people.repaired() == {"1001": ("push_lost", "event")}
     assert people.stages == {"1001": QUOTED}
@@ -172,7 +172,7 @@ def test_what_a_bot_sets_after_our_own_write_is_newer_than_the_decision(people: 
     people.work()
     assert people.manychat.people["1001"][FIELD] == QUOTED
     assert people.found() == {}
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     assert people.repaired() == {"1001": ("push_lost", "event")}
     assert people.stages == {"1001": PENDING}
     assert people.found() == {}
@@ -183,7 +183,7 @@ def test_a_bot_that_went_back_to_what_it_had_said_before_our_write_is_found(peop
     people.pushes("1001", 16)
     people.decides("1001", "stage", stage=QUOTED)
     people.work()
-    people.manychat.bot_sets("1001", NEW)
+    people.manychat.bot_sets("1001", {11: NEW})
     assert people.repaired() == {"1001": ("push_lost", "event")}
     assert people.stages == {"1001": NEW}
 
@@ -204,7 +204,7 @@ def test_a_field_that_was_emptied_is_filled_again_and_no_flow_starts(people: Peo
     people.decides("1001", "stage", stage=QUOTED)
     people.work()
     assert people.manychat.started == [("1001", "content1")]
-    people.manychat.bot_sets("1001", None)
+    people.manychat.bot_sets("1001", {11: None})
     assert people.repaired() == {"1001": ("not_written", "written")}
     assert people.manychat.people["1001"][FIELD] == QUOTED
     assert people.manychat.started == [("1001", "content1")]
@@ -212,7 +212,7 @@ def test_a_field_that_was_emptied_is_filled_again_and_no_flow_starts(people: Peo
 
 def test_a_dispute_ends_with_the_decision_in_manychat_if_that_is_switched_on(people: People) -> None:
     people.pushes("1001", 16)
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     people.decides("1001", "stage", stage=QUOTED)
     people.told(write_back=ON)
     assert people.repaired() == {"1001": ("disputed", "event")}
@@ -223,7 +223,7 @@ def test_a_dispute_ends_with_the_decision_in_manychat_if_that_is_switched_on(peo
 def test_someone_without_an_opportunity_gets_one_only_if_that_is_asked_for(people: People) -> None:
     contacts.handle(people.engine, [contact("1001")])
     contacts.handle(people.engine, [contact("1002")])
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     assert people.repaired() == {"1001": ("no_opportunity", "")}
     assert people.stages == {}
     assert people.repaired(create=True) == {"1001": ("no_opportunity", "event")}
@@ -234,14 +234,14 @@ def test_someone_without_an_opportunity_gets_one_only_if_that_is_asked_for(peopl
 def test_what_cannot_be_decided_is_named_and_left_alone(people: People) -> None:
     for manychat_id in ("1001", "1002", "1003", "1004"):
         people.pushes(manychat_id, 16)
-    people.manychat.bot_sets("1001", "Otra cosa")
+    people.manychat.bot_sets("1001", {11: "Otra cosa"})
     people.manychat.unknown.add("1002")
     with people.engine.begin() as connection:
         purged = schema.audit.c.manychat_id == "1003"
         connection.execute(schema.audit.update().where(purged).values(payload="", stage_after="of old"))
         moved = schema.opportunities.c.manychat_id == "1004"
         connection.execute(schema.opportunities.update().where(moved).values(stage_id=99, stage="Nuestra"))
-    people.manychat.bot_sets("1003", PENDING)
+    people.manychat.bot_sets("1003", {11: PENDING})
     found = people.repaired()
     expected = {"1001": "unknown_stage", "1002": "unknown_person", "1003": "undecided", "1004": "unmapped"}
     assert found == {who: (what, "") for who, what in expected.items()}
@@ -250,9 +250,9 @@ def test_what_cannot_be_decided_is_named_and_left_alone(people: People) -> None:
 
 def test_an_alias_is_the_stage_that_it_stands_for(people: People) -> None:
     people.pushes("1001", 16)
-    people.manychat.bot_sets("1001", f" {NEW.upper()} (Viejo) ")
+    people.manychat.bot_sets("1001", {11: f" {NEW.upper()} (Viejo) "})
     assert people.found() == {}
-    people.manychat.bot_sets("1001", f"{PENDING} (viejo)")
+    people.manychat.bot_sets("1001", {11: f"{PENDING} (viejo)"})
     assert people.found() == {"1001": "push_lost"}
 
 
@@ -260,7 +260,7 @@ def test_a_push_whose_last_event_was_purged_is_found_if_the_opportunity_is_where
     people.pushes("1001", 16)
     with people.engine.begin() as connection:
         connection.execute(schema.audit.update().values(payload=""))
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     assert people.repaired() == {"1001": ("push_lost", "event")}
     assert people.stages == {"1001": PENDING}
 
@@ -274,7 +274,7 @@ def test_a_dead_letter_is_no_lost_push(people: People) -> None:
 
 def test_a_push_that_is_on_its_way_is_none(people: People) -> None:
     people.pushes("1001", 16)
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     # The newest event is younger than that.
     assert people.found(older_than=timedelta(minutes=1)) == {"1001": "on_its_way"}
     with people.engine.begin() as connection:
@@ -285,7 +285,7 @@ def test_a_push_that_is_on_its_way_is_none(people: People) -> None:
 
 def test_a_push_that_arrives_a_little_later_is_none(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     people.pushes("1001", 16)
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     with people.engine.begin() as connection:
         old = datetime.now(timezone.utc) - timedelta(days=1)
         connection.execute(schema.audit.update().values(received_at=old))
@@ -305,16 +305,16 @@ def test_a_push_that_arrives_a_little_later_is_none(people: People, monkeypatch:
 
 def test_a_field_with_the_number_of_the_stage_does_as_well(people: People) -> None:
     people.pushes("1001", 16, shown=False)
-    people.manychat.bot_sets("1001", 17, field=12)
+    people.manychat.bot_sets("1001", {12: 17})
     assert people.repaired(field_id=12) == {"1001": ("push_lost", "event")}
     assert people.stages == {"1001": PENDING}
-    people.manychat.bot_sets("1001", "17", field=12)
+    people.manychat.bot_sets("1001", {12: "17"})
     assert people.found(field_id=12) == {}
 
 
 def test_put_on_the_queue_twice_it_is_one_event(people: People) -> None:
     people.pushes("1001", 16)
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     people.differences(repair=True)
     people.differences(repair=True)
     assert people.queue.depth() == 2
@@ -328,7 +328,7 @@ def test_a_repair_is_never_taken_for_an_echo(people: People) -> None:
     for there in (PENDING, QUOTED):
         people.decides("1001", "stage", stage=there)
         people.work()
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     people.repaired()
     assert people.stages == {"1001": PENDING}
 
@@ -340,7 +340,7 @@ def test_an_interrupted_run_goes_on_where_it_was(people: People, monkeypatch: py
     monkeypatch.setattr(comparison, "PAGE", 1)
     for number in range(1001, 1004):
         people.pushes(str(number), 16)
-        people.manychat.bot_sets(str(number), PENDING)
+        people.manychat.bot_sets(str(number), {11: PENDING})
     pages = people.run().pages()
     next(pages)
     pages.close()
@@ -363,7 +363,7 @@ def test_a_limit_ends_a_run_and_the_next_one_goes_on(people: People, monkeypatch
     monkeypatch.setattr(comparison, "PAGE", 2)
     for number in range(1001, 1006):
         people.pushes(str(number), 16)
-        people.manychat.bot_sets(str(number), PENDING)
+        people.manychat.bot_sets(str(number), {11: PENDING})
     found = []
     for _ in range(2):
         run = people.run(from_start=False, limit=3)
@@ -374,7 +374,7 @@ def test_a_limit_ends_a_run_and_the_next_one_goes_on(people: People, monkeypatch
 
 def test_an_answer_that_stops_the_account_ends_the_run_and_loses_nothing(people: People) -> None:
     people.pushes("1001", 16)
-    people.manychat.bot_sets("1001", PENDING)
+    people.manychat.bot_sets("1001", {11: PENDING})
     people.manychat.stopped = True
     with pytest.raises(ManyChatStopped):
         people.found()
@@ -413,13 +413,13 @@ def test_only_people_with_news_are_asked_for_if_that_is_chosen(people: People) -
 
 
 def with_token(people: People) -> dict[str, str]:
-    return {"manychat_api_token": TOKEN, "manychat_api_url": people.manychat.url, "manychat_calls_per_second": "10"}
+    return {"manychat_api_token": TOKEN, "manychat_api_url": people.manychat.url, "manychat_calls_per_second": "8"}
 
 
 def test_an_operator_sees_what_differs_and_repairs_it(cli: Cli, people: People) -> None:
     for manychat_id in ("1001", "1002", "1003"):
         people.pushes(manychat_id, 16)
-    people.manychat.bot_sets("1002", PENDING)
+    people.manychat.bot_sets("1002", {11: PENDING})
     people.manychat.unknown.add("1003")
     command = ("reconcile", "--with-manychat", "--older-than", "0s")
     looked = cli(*command, **with_token(people))
@@ -443,7 +443,7 @@ def test_an_operator_sees_what_differs_and_repairs_it(cli: Cli, people: People) 
 
 def test_the_field_may_be_named_and_must_be_there(cli: Cli, people: People) -> None:
     people.pushes("1001", 16, shown=False)
-    people.manychat.bot_sets("1001", 17, field=12)
+    people.manychat.bot_sets("1001", {12: 17})
     command = ("reconcile", "--with-manychat", "--older-than", "0s", "--json")
     for name in ("12", "etapa_id", "ETAPA_ID"):
         lines = cli(*command, "--stage-field", name, **with_token(people)).stdout.splitlines()
@@ -491,8 +491,8 @@ def test_a_stopped_account_ends_the_command_with_what_to_do(cli: Cli, people: Pe
 def test_ctrl_c_keeps_what_is_done(cli: Cli, people: People, tmp_path: Any) -> None:
     for number in range(1001, 1201):
         contacts.handle(people.engine, [contact(str(number))])
-    people.manychat.bot_sets("1001", PENDING)
-    settings = {**with_token(people), "manychat_calls_per_second": "10"}
+    people.manychat.bot_sets("1001", {11: PENDING})
+    settings = {**with_token(people), "manychat_calls_per_second": "8"}
     environment = {**cli.environment, **{f"BRIDGE_{name.upper()}": value for name, value in settings.items()}}
     out, err = tmp_path / "out.txt", tmp_path / "err.txt"
     arguments = ["reconcile", "--with-manychat", "--older-than", "0s", "--json"]

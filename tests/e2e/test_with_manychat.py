@@ -75,7 +75,7 @@ def label(world: World, number: int) -> str:
 
 def enters(world: World, manychat: ManyChatStandIn, chat: Chat, number: int) -> str:
     """The bot sets its field and pushes; the event id."""
-    manychat.bot_sets(chat.manychat_id, label(world, number))
+    manychat.bot_sets(chat.manychat_id, {11: label(world, number)})
     return chat.enters(number)
 
 
@@ -88,7 +88,7 @@ def test_lost_pushes_are_found_and_repaired_and_a_persons_decision_stays(
     world.settled(world.send("contact", subscribed))
     # Into nothing; of Carla's opportunity a user of Odoo decides afterwards, of Eva's SQL has not heard yet.
     for chat, number in ((beto, 20), (carla, 20), (dora, 18), (eva, 20)):
-        manychat.bot_sets(chat.manychat_id, label(world, number))
+        manychat.bot_sets(chat.manychat_id, {11: label(world, number)})
     world.odoo("crm.lead", "write", [carla.lead["id"]], {"stage_id": stage_id(world, 22)})
     world.eventually(lambda: of(world, carla)["stage"] == STAGES[22])
 
@@ -163,7 +163,7 @@ def test_what_a_bot_set_after_our_write_is_newer_and_manychat_gets_what_it_misse
         world.eventually(lambda: shows(ana) == label(world, 20))
         world.eventually(lambda: world.sql("SELECT 1 FROM manychat_writes WHERE sent_as_of = wanted_as_of"))
         # Back to what it had said before, and then on: the push of neither arrived.
-        manychat.bot_sets(ana.manychat_id, label(world, 17))
+        manychat.bot_sets(ana.manychat_id, {11: label(world, 17)})
         found = operator.finds("--repair")
         assert found == {ana.manychat_id: ("push_lost", "event"), beto.manychat_id: ("not_written", "written")}
         world.eventually(lambda: ana.stage == STAGES[17])

@@ -26,7 +26,7 @@ class _Proxy(NamespaceProxy):
 
     _exposed_ = (
         *("__getattribute__", "__setattr__"),
-        *("start", "stop", "stop_for", "chat_sets", "most_in_a_second", "changes_after"),
+        *("start", "stop", "stop_for", "bot_sets", "most_in_a_second", "changes_after"),
     )
 
     def start(self) -> None:
@@ -38,8 +38,8 @@ class _Proxy(NamespaceProxy):
     def stop_for(self, seconds: float) -> None:
         self._callmethod("stop_for", (seconds,))
 
-    def chat_sets(self, person: str, values: dict[int, Any]) -> None:
-        self._callmethod("chat_sets", (person, values))
+    def bot_sets(self, person: str, values: dict[int, Any]) -> None:
+        self._callmethod("bot_sets", (person, values))
 
     def most_in_a_second(self) -> int:
         return int(self._callmethod("most_in_a_second"))  # type: ignore[call-overload]

@@ -115,7 +115,7 @@ def _mover_of_odoo_forgotten(system: System, _event_id: str, lead: int) -> None:
 
 
 def _shown_otherwise(system: System, _event_id: str, lead: int) -> None:
-    system.manychat.chat_sets(_person_of(system, lead), {STAGE_NUMBER: 20})
+    system.manychat.bot_sets(_person_of(system, lead), {STAGE_NUMBER: 20})
 
 
 def _flow_twice(system: System, _event_id: str, lead: int) -> None:

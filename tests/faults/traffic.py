@@ -247,7 +247,7 @@ class Traffic:
         if route == "crm-opportunity" and number and id(body) not in self._entered:
             self._entered[id(body)] = body  # an event that comes twice is a matter of the network
             values = {STAGE_LABEL: self._labels[number], STAGE_NUMBER: number}
-            self.system.manychat.chat_sets(body["manychat_id"], values)
+            self.system.manychat.bot_sets(body["manychat_id"], values)
 
     def _echoing_bot(self, chooser: random.Random, _number: int) -> None:
         """A bot that sends each change of the stage's field as an event, also the changes that the bridges make."""

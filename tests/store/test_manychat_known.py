@@ -67,11 +67,11 @@ def some_people(store: Store, manychat: ManyChatStandIn) -> None:
     store.run(odoo_settings.take_over, {"stage_texts": MAP, "write_back": {**RULES, "enabled": False}})
     for manychat_id in ("1001", "1002", "1003"):
         enters(store, manychat_id)
-        manychat.bot_sets(manychat_id, STAGES[1])
+        manychat.bot_sets(manychat_id, {11: STAGES[1]})
     store.run(contacts.apply_contacts, [contact(0, "1004")])
-    manychat.bot_sets("1002", STAGES[2])
-    manychat.bot_sets("1003", STAGES[2])
-    manychat.bot_sets("1004", STAGES[2])
+    manychat.bot_sets("1002", {11: STAGES[2]})
+    manychat.bot_sets("1003", {11: STAGES[2]})
+    manychat.bot_sets("1004", {11: STAGES[2]})
     store.run(opportunity_states.apply_decisions, [decision(5, 3, "1003")], NOON)
 
 

@@ -61,3 +61,18 @@ def test_two_answers_at_once_are_one_pause(store: Store) -> None:
     first = store.run(manychat_slots.pause, None, "too many")
     assert store.run(manychat_slots.pause, None, "too many") == first
     assert store.run(manychat_slots.pause, 24 * 3600, "blocked") > first
+
+
+def test_a_pause_lasts_a_day_at_most(store: Store) -> None:
+    for _ in range(2):
+        until = store.run(manychat_slots.pause, 1e9, "blocked")
+        assert until - store.run(database_clock.now) <= timedelta(hours=24)
+
+
+def test_a_clock_that_was_ahead_keeps_no_call_waiting(store: Store) -> None:
+    store.run(manychat_slots.take, 8)
+    ahead = store.run(database_clock.now) + timedelta(hours=1)
+    with store.engine.begin() as connection:
+        connection.execute(manychat_slots.manychat_slots.update().values(next_at=ahead))
+    assert store.run(manychat_slots.take, 8).wait < 1
+    assert 0 < store.run(manychat_slots.take, 8).wait < 1

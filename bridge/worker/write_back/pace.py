@@ -45,6 +45,8 @@ class PacedManyChat:
         self._stop = stop
         #: Seconds that the last slot took to get: for so long it is not known when exactly its time comes.
         self._took = 0.0
+        #: Pauses after which ManyChat has not yet taken a call.
+        self._stops = 0
 
     def call(self, method: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Make one call when its time has come.
@@ -65,6 +67,9 @@ class PacedManyChat:
             until = in_transaction(self._engine, manychat_slots.pause, stopped.seconds, str(stopped))
             log.error("manychat_stopped", until=format_datetime(until))
             raise
+        if self._stops:
+            self._stops = 0
+            in_transaction(self._engine, manychat_slots.succeeded)
         return answer
 
     def wait(self) -> float:
@@ -82,6 +87,7 @@ class PacedManyChat:
                 until = format_datetime(slot.paused_until)
                 raise ManyChatStopped(f"it takes no calls until {until}", None)
             progress.mark()
+            self._stops = slot.stops
             self._took = time.monotonic() - asked_at
             if self._stop.wait(slot.wait):
                 raise Stopping("the bridge stops", unsent=True)
@@ -96,12 +102,15 @@ class PacedManyChat:
     def probe(self) -> None:
         """Find out whether ManyChat takes calls.
 
+        It has a limit of its own, so its success does not say that ManyChat takes writes again.
+
         :raises ManyChatUnavailable:
         """
+        self.wait()
+        self._stops = 0
         try:
-            self.call(self.client.get_account)
+            self.now(self.client.get_account)
         except ManyChatRefused as refusal:
             # It takes calls, unless it says itself that the fault may pass.
             if refusal.code == "passing":
                 raise ManyChatUnavailable("it answers with an error", unsent=True) from None
-        in_transaction(self._engine, manychat_slots.succeeded)

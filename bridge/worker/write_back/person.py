@@ -139,8 +139,13 @@ class PersonWriter:
         self._send_flow(claim.flow_event_id, flow, turn)
 
     def _note_flow(self, connection: sa.Connection, flow: Flow) -> str | None:
-        """Note that the flow is started now; or why it is not."""
+        """Note that the flow is started now; or why it is not.
+
+        :raises LeaseEnds: also if the person was erased meanwhile
+        """
         claim = self._claim
+        if not manychat_writes.begin(connection, claim, self.sent):
+            raise LeaseEnds
         assert claim.flow_event_id
         assert claim.flow_wanted_at
         if database_clock.now(connection) - claim.flow_wanted_at > FLOW_WITHIN:
