@@ -129,7 +129,6 @@ def begin_anew(connection: sa.Connection) -> None:
     odoo_settings.take_over(connection, {SINCE: format_datetime(now)})
     done = {"sent_as_of": _W.wanted_as_of, "queued_at": now, "flow_event_id": None, "flow_wanted_at": None}
     connection.execute(manychat_writes.update().where(_IS_UNSENT).values(done))
-    connection.execute(manychat_writes.update().values(forget=True))
 
 
 def want(connection: sa.Connection, wishes: Collection[Wish], *, whenever: bool = False) -> None:
@@ -153,14 +152,16 @@ def want(connection: sa.Connection, wishes: Collection[Wish], *, whenever: bool 
     for wish in sorted(wishes, key=lambda each: (each.manychat_id, each.state.as_of)):
         before = rows.get(wish.manychat_id)
         if before is None:
-            values = {**_changes(wish, {}), "manychat_id": wish.manychat_id, "created_at": now, "updated_at": now}
-            values = {"forget": False, "to_report": False, "attempts": 0, **values}
+            values = {"manychat_id": wish.manychat_id, "created_at": now, "updated_at": now}
+            values |= {"forget": False, "to_report": False, "attempts": 0, **_changes(wish, {}, since)}
             connection.execute(manychat_writes.insert().values(values))
-        elif changes := _later(wish, before) if wish.state.as_of <= before["wanted_as_of"] else _changes(wish, before):
+        else:
+            is_late = wish.state.as_of <= before["wanted_as_of"]
+            changes = _later(wish, before) if is_late else _changes(wish, before, since)
+            if not changes:
+                continue
             values = {**changes, "updated_at": now}
             connection.execute(manychat_writes.update().where(_W.manychat_id == wish.manychat_id).values(values))
-        else:
-            continue
         rows[wish.manychat_id] = {**(before or {}), **values}
 
 
@@ -169,12 +170,14 @@ def _switched_on_at(connection: sa.Connection) -> datetime:
     return since if isinstance(since, datetime) else datetime.min.replace(tzinfo=timezone.utc)
 
 
-def _changes(wish: Wish, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What a newer state changes in the row; nothing if ManyChat shows the same of it."""
+def _changes(wish: Wish, before: Mapping[str, Any], since: datetime) -> dict[str, Any]:
+    """What a newer state changes in the row; nothing if ManyChat shows the same of it.
+
+    :param since: when write-back was switched on last
+    """
     state = to_json(shown(wish.state))
     starts_flow = wish.moved and wish.by is not Actor.CHAT
-    # It may be marked already, as when write-back was off.
-    forgets = _forgets(wish, before) or bool(before and before["forget"])
+    forgets = _forgets(wish, before) or bool(before and (before["forget"] or _is_from_before(before, since)))
     if before and before["wanted"] == state and not starts_flow and not forgets:
         # Nothing to write, and yet an older state that comes after this one must not count as newer.
         return {"wanted_as_of": wish.state.as_of, **({"sent_as_of": wish.state.as_of} if _is_sent(before) else _AGAIN)}
@@ -216,6 +219,12 @@ def _forgets(wish: Wish, before: Mapping[str, Any]) -> bool:
         return False
     is_other = bool(json.loads(before["wanted"])["odoo_stage_id"] != wish.state.stage_id)
     return wish.overruled or is_other or not _is_sent(before)
+
+
+def _is_from_before(row: Mapping[str, Any], since: datetime) -> bool:
+    """Whether nothing was written to the person since write-back was switched on: the bot may have written before."""
+    written_at = row.get("result_at")
+    return bool(row["created_at"] < since and (written_at is None or written_at < since))
 
 
 def _is_sent(row: Mapping[str, Any]) -> bool:
@@ -279,7 +288,7 @@ def claim(connection: sa.Connection, manychat_id: str, as_of: datetime, lease: s
     values = {"lease": lease, "leased_until": now + timedelta(seconds=LEASE), "forget": False}
     sent: Values = json.loads(row.sent) if row.sent else {}
     since = _switched_on_at(connection)
-    if row.forget or (row.created_at < since and (row.result_at is None or row.result_at < since)):
+    if row.forget or _is_from_before(dict(row._mapping), since):
         # The bot wrote, too, or may have while write-back was off.
         # That a tag was given is not forgotten, or it would never be taken away.
         sent = {key: None for key, value in sent.items() if key.startswith("tag:") and value is not False}

@@ -62,6 +62,7 @@ def test_status_prints_what_stands_in_brackets() -> None:
         "dependencies": {"sql": down},
         "bridges": [{"name": BRACKETED, "seconds": 1}],
         "paths": [],
+        "manychat": None,
         "dead_letters": {"by_reason": {BRACKETED: 1}},
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.contract.payloads import OPPORTUNITY_QUEUE
+from bridge.contract.payloads import OPPORTUNITY_QUEUE, QUEUES
 from bridge.queue import Queue
 from deploy.local.odoo import Odoo
 
@@ -102,8 +102,10 @@ def test_the_relay_sends_and_counts_as_odoos_roles_allow(
     relay: Relay, azurite: Azurite, tenant: Entra, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tenant.certificate.certificate))
+    # These roles create no queue.
+    for name in QUEUES.values():
+        Queue(azurite.connection_string, name).create()
     queue = Queue(azurite.connection_string, OPPORTUNITY_QUEUE)
-    queue.create()
     roles = ("Storage Queue Data Message Sender", "Storage Queue Data Reader")
     with gateway(azurite.account_url, tenant.certificate, *roles) as azure:
         seen = relay(azure.account_url, "user-assigned", events=20)
