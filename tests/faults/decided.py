@@ -79,6 +79,8 @@ def lost(decisions: Decisions, engine: sa.Engine, system: System) -> Iterator[st
             yield f"decision {event_id}: {row.outcome}"
     told = {row.event_id: row for row in _sql(engine, "SELECT event_id, status FROM opportunity_stages")}
     for row in decisions.of("stage", "lost", "restored", "won", "deleted"):
+        if _is_within_loss(row):
+            continue
         if row.event_id not in told:
             yield f"decision {row.event_id} ({row.payload['decided']}): not in the stage history of SQL"
         elif told[row.event_id].status != row.payload["state"]["status"]:
@@ -100,8 +102,16 @@ def out_of_order(decisions: Decisions, engine: sa.Engine, system: System) -> Ite
     for row in _sql(engine, statement):
         if row.event_id in moved:
             in_sql[row.lead_id].append((row.stage_from, row.stage_to, row.user_id))
+    within_loss = Counter(
+        (row.lead_id, row.payload["state"]["stage"], row.payload.get("user_id"))
+        for row in decisions.of("stage")
+        if _is_within_loss(row)
+    )
     for row in system.database_rows(_MOVES, [*system.users.values()]):
-        in_odoo[row.lead_id].append((row.before, row.after, row.create_uid))
+        if within_loss[row.lead_id, row.after, row.create_uid]:
+            within_loss[row.lead_id, row.after, row.create_uid] -= 1
+        else:
+            in_odoo[row.lead_id].append((row.before, row.after, row.create_uid))
     # A merged opportunity takes over the chatter of the others, and tells its moves to SQL once for each person.
     there = {row.lead_id for row in opportunities(system).values()} - decisions.merged
     for lead in sorted(there):
@@ -128,6 +138,11 @@ def differing(decisions: Decisions, engine: sa.Engine, system: System) -> Iterat
     for manychat_id in decisions.deleted - in_odoo.keys():
         if (row := in_sql.get(manychat_id)) is not None and row.status != "deleted":
             yield f"{manychat_id}: deleted in Odoo, {row.status} in SQL"
+
+
+def _is_within_loss(row: Any) -> bool:
+    """Whether a lost opportunity got another stage. It is in none, so the stage history of SQL has no move."""
+    return row.payload["decided"] == ["stage"] and row.payload["state"]["status"] == "lost"
 
 
 def counts(decisions: Decisions) -> Counter[str]:
