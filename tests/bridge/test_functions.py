@@ -113,7 +113,8 @@ def test_decisions_go_back_to_manychat_and_a_flow_starts_once(
     wishes = [wish(0, person, f"e{person}", stage_id=7, moved=True) for person in people]
     in_transaction(world.engine, manychat_writes.want, wishes)
     # While ManyChat is down, the messages stay.
-    eventually(lambda: manychat_queue.depth() == len(people))
+    # Two hosts may put one twice, which does no harm.
+    eventually(lambda: manychat_queue.depth() >= len(people))
     manychat.start()
 
     eventually(lambda: {person for person, _ in manychat.started} == set(people))

@@ -142,7 +142,7 @@ def differing(decisions: Decisions, engine: sa.Engine, system: System) -> Iterat
 
 def _is_within_loss(row: Any) -> bool:
     """Whether a lost opportunity got another stage. It is in none, so the stage history of SQL has no move."""
-    return row.payload["decided"] == ["stage"] and row.payload["state"]["status"] == "lost"
+    return bool(row.payload["decided"] == ["stage"] and row.payload["state"]["status"] == "lost")
 
 
 def counts(decisions: Decisions) -> Counter[str]:
