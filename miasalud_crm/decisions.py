@@ -306,7 +306,7 @@ def remember_flushed(leads, vals_list):
 
     :param vals_list: the values of each of ``leads``
     """
-    # Of what the chat has set off, too: the ORM may write what the chat has changed, and the chat is told the state.
+    # Of what the chat has set off, too: the ORM may write what the chat has changed, and its answer has the state.
     if is_within_chat():
         return
     # What a new one begins with is remembered when it is there, and so is a conversation that comes to follow.

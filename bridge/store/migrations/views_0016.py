@@ -205,8 +205,8 @@ SELECT first.lead_id, person.id AS opportunity_id, person.contact_id, first.peop
 
 
 def _stage_periods(words: Words) -> str:
-    # The last of the moves is the state that Odoo has now. It counts only if SQL has missed a move, and then nobody
-    # knows when the opportunity got there. A move to where the opportunity is already is no move: a decision about two
+    # The last of the moves is the state that Odoo has now. It counts only if SQL has missed a move, and then it is not
+    # known when the opportunity got there. A move to where the opportunity is already is no move: a decision about two
     # people of one lead is stored for both.
     of_lead = "OVER (PARTITION BY lead_id ORDER BY is_estimated, moved_at, applied_at, move_id)"
     dimensions = columns(DIMENSIONS, "o")
