@@ -21,7 +21,7 @@ from tenacity import (
 )
 
 from . import metrics, progress, retry
-from .errors import Outage
+from .errors import Outage, QueueUnavailable
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class CircuitBreaker:
 
     def __init__(self, name: str, probe: Callable[[], object]):
         """
-        :param name: of the dependency, as in :attr:`Outage.dependency`
+        :param name: of the dependency, as in :attr:`Outage.dependency`; or of one queue
         :param probe: calls the dependency; raises :class:`Outage` if it is down
         """
         self.name = name
@@ -158,7 +158,9 @@ class CircuitBreaker:
 
 
 def trip_breaker(breakers: Iterable[CircuitBreaker], outage: Outage) -> None:
-    """Trip the breaker of the dependency that ``outage`` names."""
-    for breaker in breakers:
-        if breaker.name == outage.dependency:
-            breaker.trip(outage)
+    """Trip the breaker of what is down: of one queue, if only that one has the fault, else of the dependency."""
+    candidates = list(breakers)
+    queue = outage.queue if isinstance(outage, QueueUnavailable) else ""
+    concerned = [each for each in candidates if each.name == queue]
+    for breaker in concerned or [each for each in candidates if each.name == outage.dependency]:
+        breaker.trip(outage)

@@ -13,9 +13,13 @@ class Outage(Exception):
 
 
 class QueueUnavailable(Outage):
-    """The queue service is down."""
+    """The queue service is down.
+
+    :ivar queue: the name of the queue that has the fault; empty if the whole account may have it
+    """
 
     dependency = "queue"
+    queue: str = ""
 
 
 class QueueMissing(QueueUnavailable):

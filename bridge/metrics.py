@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from . import __version__
 from .contract.outcomes import APPLIED, ErrorCode, EventOutcome
-from .contract.payloads import EventType
+from .contract.payloads import QUEUES, EventType
 from .results import DESCRIPTIONS
 
 #: Own registry, so that importing us adds nothing to another program's metrics.
@@ -147,7 +147,7 @@ def _create_series() -> None:
         WRITE_BACKS.labels(result)
     for result in ("started", "refused", "unknown"):
         FLOWS.labels(result)
-    for dependency in ("queue", "sql", "odoo", "manychat"):
+    for dependency in ("queue", *QUEUES.values(), "sql", "odoo", "manychat"):
         OUTAGES.labels(dependency)
         OUTAGE_SECONDS.labels(dependency)
 

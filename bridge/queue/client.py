@@ -26,6 +26,7 @@ from .requests import Answer, Failure, Refused, Sender
 __all__ = ["PAGE", "Message", "Peeked", "Queue", "require_rights"]
 
 T = TypeVar("T")
+Unavailable = TypeVar("Unavailable", bound=QueueUnavailable)
 
 #: Seconds for connecting, and for an answer to one request.
 CONNECT_SECONDS = 3
@@ -150,7 +151,7 @@ class Queue:
         try:
             self._create()
         except QueueRightMissing:
-            raise errors.may_not_create(self.name, self._identity) from None
+            raise self._named(errors.may_not_create(self.name, self._identity)) from None
 
     def _create(self) -> None:
         try:
@@ -227,7 +228,7 @@ class Queue:
             # A page that was taken and not delivered is hidden: a second try would get nothing, and call it empty.
             return messages.read(self._ask("GET", "/messages", query, repeatable="peekonly" in query).body)
         except Failure as error:
-            raise errors.undelivered(error, self._identity) from None
+            raise self._named(errors.undelivered(error, self._identity)) from None
         except ValueError:
             raise PageUndelivered(errors.answer(Refused(200))) from None
 
@@ -303,11 +304,17 @@ class Queue:
         self._sender.close()
 
     def _failure(self, error: Failure) -> QueueUnavailable:
-        return errors.unavailable(error, self._identity)
+        return self._named(errors.unavailable(error, self._identity))
+
+    def _named(self, outage: Unavailable) -> Unavailable:
+        """Name this queue in an outage that another queue of the account need not have."""
+        if isinstance(outage, QueueMissing | QueueRightMissing):
+            outage.queue = self.name
+        return outage
 
     def right_missing(self, rights: Sequence[str]) -> QueueRightMissing:
         """The error that says that these rights are missing, and what to do."""
-        return errors.right_missing(f"{' and '.join(rights)} on {self.name}", self._identity)
+        return self._named(errors.right_missing(f"{' and '.join(rights)} on {self.name}", self._identity))
 
 
 def require_rights(queue: Queue, *rights: str) -> None:

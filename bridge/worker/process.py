@@ -15,7 +15,7 @@ import structlog
 from .. import __version__, connect, metrics
 from ..circuit_breaker import CircuitBreaker
 from ..contract.payloads import DEAD_LETTER_QUEUE, OUTBOUND_QUEUE, QUEUES
-from ..errors import ConfigurationError, StoreMisconfigured
+from ..errors import ConfigurationError, QueueUnavailable, StoreMisconfigured
 from ..monitoring import exporter
 from ..monitoring.probes import HealthChecks
 from ..odoo import Odoo
@@ -27,7 +27,7 @@ from ..store.refusal import check_writing
 from . import dead_lettering, heartbeat, reconcile, reporter, watchdog
 from .consumer import Consumer
 from .delivery import BatchProcessor
-from .handlers import Handler, make_handlers, needs_odoo
+from .handlers import RIGHTS, Handler, make_handlers, needs_odoo
 from .lease_renewal import LeaseKeeper
 from .pauses import Pauses
 from .periodic import PeriodicThread
@@ -258,13 +258,21 @@ def _reporters(
 
 
 def probe_queues(queues: Sequence[Queue], dead_letter_queue: Queue) -> None:
-    """:raises bridge.errors.Outage: a queue cannot be used"""
+    """Find out whether the account can be used. A single queue with a fault of its own has a breaker of its own.
+
+    :param queues: of events
+    :raises bridge.errors.Outage: none of ``queues`` can be used, or not the one that all others need
+    """
     # At once: each is a connection and three or four requests, and no event is received before.
     with ThreadPoolExecutor(len(queues) + 1, thread_name_prefix="probe") as pool:
-        probes = [pool.submit(require_rights, queue, "update", "process") for queue in queues]
-        probes.append(pool.submit(require_rights, dead_letter_queue, "add"))
-    for probe in probes:
-        probe.result()
+        probes = [pool.submit(require_rights, queue, *RIGHTS) for queue in queues]
+        needed = pool.submit(require_rights, dead_letter_queue, "add")
+    needed.result()
+    faults = [fault for probe in probes if (fault := probe.exception())]
+    own = [fault for fault in faults if isinstance(fault, QueueUnavailable) and fault.queue]
+    for fault in faults:
+        if fault not in own or len(own) == len(queues):
+            raise fault
 
 
 def probe_sql(engine: sa.Engine) -> None:

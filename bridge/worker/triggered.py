@@ -8,6 +8,7 @@ hidden here, under its lease, until then. That gives it a new pop receipt, and t
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ import structlog
 from .. import connect
 from ..circuit_breaker import CircuitBreaker, trip_breaker
 from ..contract.payloads import DEAD_LETTER_QUEUE, OUTBOUND_QUEUE, QUEUES
-from ..errors import Outage
+from ..errors import Outage, QueueUnavailable
 from ..odoo import Odoo
 from ..progress import Watch
 from ..queue import Message
@@ -168,7 +169,8 @@ class TriggeredBridge:
     def _reconcile_when_up(self) -> None:
         # The reconciler leaves queues alone whose dependencies are not known to be up.
         for handler in self._handlers.values():
-            self._require_up(handler)
+            with suppress(QueueUnavailable):
+                self._require_up(handler)
         self._reconciler.reconcile()
 
 

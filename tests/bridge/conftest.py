@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from bridge.contract import payloads
 from bridge.contract.event import Event, accept
 from bridge.contract.payloads import DEAD_LETTER_QUEUE, EventType
+from bridge.monitoring.probes import check_queue
 from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.store import migrate, schema
@@ -257,7 +258,10 @@ class World:
     def settled(self, *events: Event) -> bool:
         """Whether each event has an outcome and all queues of work are empty."""
         return None not in self.outcomes(*events) and not any(
-            queue.depth() for name, queue in self.queues.items() if name != DEAD_LETTER_QUEUE
+            # A missing one is an empty one.
+            check_queue(queue).depth
+            for name, queue in self.queues.items()
+            if name != DEAD_LETTER_QUEUE
         )
 
     def settle(self, *events: Event) -> list[str | None]:

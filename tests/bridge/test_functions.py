@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bridge.contract.payloads import CONTACT_QUEUE, OPPORTUNITY_QUEUE, OUTBOUND_QUEUE, QUEUES
+from bridge.contract.payloads import CONTACT_QUEUE, DECISION_QUEUE, OPPORTUNITY_QUEUE, OUTBOUND_QUEUE, QUEUES
 from bridge.errors import ConfigurationError, QueueMissing
 from bridge.queue import Queue
 from bridge.settings import Settings, variable
@@ -25,9 +25,10 @@ from bridge.worker.triggered import LeaseLostError, TriggeredBridge
 
 from ..manychat_stand_in import LIMIT, TOKEN, ManyChatStandIn
 from . import functions_host
-from .conftest import PATIENCE, ROOT, World, assignment, contact, eventually, stage
+from .conftest import PATIENCE, ROOT, Azurite, World, assignment, contact, eventually, stage
 from .test_kills import STAGES, check_against_the_truth
 from .test_reconcile import lose
+from .test_sas import drop, sas
 from .test_write_back_operators import switch_on
 from .write_back import wish
 
@@ -337,6 +338,18 @@ def test_timers_show_the_bridge_to_odoo_report_and_reconcile(world: World, start
     assert eventually(lambda: world.odoo.heartbeats)
     assert eventually(lambda: world.outcomes(lost) == ["stored"], "reconcile applies it")
     eventually(lambda: [each for each in world.odoo.reports if each["event_id"] == lost.id], "its outcome is reported")
+
+
+def test_a_queue_that_is_missing_holds_up_neither_other_events_nor_the_timers(
+    world: World, start_host: StartHost, azurite: Azurite
+) -> None:
+    drop(world, DECISION_QUEUE)
+    lost, event = contact("MC1"), stage("MC2")
+    lose(world, lost)
+    world.send(event)
+    start_host("--faster", "60", queue_connection_string=sas(azurite, "raup"))
+
+    eventually(lambda: world.outcomes(lost, event) == ["stored", "created"], "both end")
 
 
 def test_a_paused_queue_keeps_its_messages(world: World, start_host: StartHost) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from azure.storage.queue import AccountSasPermissions, ResourceTypes, generate_account_sas
 
-from bridge.contract.payloads import CONTACT_QUEUE, DEAD_LETTER_QUEUE
+from bridge.contract.payloads import CONTACT_QUEUE, DEAD_LETTER_QUEUE, DECISION_QUEUE
 from bridge.errors import QueueDenied, QueueMissing, QueueRightMissing
 from bridge.queue import Queue
 
@@ -114,6 +114,39 @@ def test_a_queue_that_is_missing_is_created_if_the_sas_may(world: World, azurite
     event = contact()
     world.send(event)
     assert world.settle(event) == ["stored"]
+
+
+def test_a_queue_that_is_missing_holds_up_its_own_events_only(world: World, azurite: Azurite) -> None:
+    """As after an upgrade that brings a queue: the chat's events must not wait for the operator who makes it."""
+    drop(world, DECISION_QUEUE)
+    events = [contact("MC1"), stage("MC2"), stage("MC3", stage_id=99)]
+    world.send(*events)
+    bridge = world.start_bridge(queue_connection_string=sas(azurite, "raup"))
+
+    assert world.settle(*events) == ["stored", "created", "dead_lettered"]
+    [line] = eventually(lambda: bridge.lines("dependency_down"))
+    assert line["dependency"] == DECISION_QUEUE
+    assert f"{DECISION_QUEUE} does not exist, and the SAS may not create it" in line["reason"]
+
+    world.queues[DECISION_QUEUE].create()
+    decided = world.odoo.decide("MC2", "stage", stage=world.odoo.stages[25])
+    world.send(decided)
+    assert world.settle(decided) == ["stored"]
+    assert [line["dependency"] for line in bridge.lines("dependency_up")] == [DECISION_QUEUE]
+
+
+def test_a_queue_that_is_deleted_meanwhile_holds_up_its_own_events_only(world: World, azurite: Azurite) -> None:
+    first, second = contact("MC1"), contact("MC2")
+    world.send(first)
+    bridge = world.start_bridge(queue_connection_string=sas(azurite, "raup"))
+    world.settle(first)
+    assert not bridge.lines("dependency_down")
+
+    drop(world, DECISION_QUEUE)
+    eventually(lambda: bridge.lines("dependency_down"))
+    world.send(second)
+    assert world.settle(second) == ["stored"]
+    assert {line["dependency"] for line in bridge.lines("dependency_down")} == {DECISION_QUEUE}
 
 
 def test_a_message_is_put_with_the_right_to_add_alone(queues: dict[str, Queue], azurite: Azurite) -> None:

@@ -18,11 +18,14 @@ from ...contract.event import Event
 from ...contract.payloads import CAMPAIGN_QUEUE, CONTACT_QUEUE, DECISION_QUEUE, OPPORTUNITY_QUEUE, QUEUES
 from ...errors import ConfigurationError
 from ...odoo import Odoo
-from ...queue import Queue
+from ...queue import Queue, require_rights
 from ...results import Outcome
 from ...store import opportunities
 from ..dead_lettering import OnFailure
 from . import campaign, contact, decision, opportunity
+
+#: What a bridge does with the queues of events, in Azure's words: renew leases, and receive and delete messages.
+RIGHTS = ("update", "process")
 
 
 def _nothing(*_: object) -> None:
@@ -86,11 +89,14 @@ def make_handlers(
     """One handler for each of ``queues``.
 
     :param queues: by keys of :data:`bridge.contract.payloads.QUEUES`
+    :param queue: the breaker of the whole account
     :param odoo: may be missing if no handler of these queues needs it
     """
     handlers = []
     for name, events_queue in queues.items():
-        registered, breakers = HANDLERS[QUEUES[name]], [sql, queue]
+        registered = HANDLERS[QUEUES[name]]
+        # One queue that is missing, or lacks a right, must not hold up the others.
+        breakers = [sql, queue, CircuitBreaker(events_queue.name, partial(require_rights, events_queue, *RIGHTS))]
         if registered.needs_odoo:
             assert odoo is not None
             handle = partial(registered.handle, engine, odoo)
