@@ -77,20 +77,22 @@ class ManyChatUnavailable(Outage):
     """ManyChat is down, or gives answers that say nothing.
 
     :ivar unsent: the request cannot have had an effect
+    :ivar words: ManyChat's own; empty if it said none
     """
 
     dependency = "ManyChat"
 
-    def __init__(self, message: str, *, unsent: bool = False):
+    def __init__(self, message: str, *, unsent: bool = False, words: str = ""):
         super().__init__(message)
         self.unsent = unsent
+        self.words = words
 
 
 class ManyChatMisconfigured(ManyChatUnavailable):
     """ManyChat answers, but does not accept the token. So it has done nothing."""
 
-    def __init__(self, message: str):
-        super().__init__(message, unsent=True)
+    def __init__(self, message: str, words: str = ""):
+        super().__init__(message, unsent=True, words=words)
 
 
 class ManyChatStopped(ManyChatUnavailable):
@@ -99,8 +101,8 @@ class ManyChatStopped(ManyChatUnavailable):
     :ivar seconds: for how long, if it says so
     """
 
-    def __init__(self, message: str, seconds: float | None):
-        super().__init__(message, unsent=True)
+    def __init__(self, message: str, seconds: float | None, words: str = ""):
+        super().__init__(message, unsent=True, words=words)
         self.seconds = seconds
 
 

@@ -5,18 +5,27 @@ Odoo only reads here, and only when an administrator presses a button. The bridg
 Shapes of the answers: ManyChat's OpenAPI text, https://api.manychat.com/swagger.
 """
 
+import time
+from functools import partial
 from urllib.parse import urlsplit
 
 import requests
 
-from bridge.errors import ConfigurationError
+from bridge import manychat_answers
+from bridge.errors import (
+    ConfigurationError,
+    ManyChatMisconfigured,
+    ManyChatRefused,
+    ManyChatStopped,
+    ManyChatUnavailable,
+)
 from bridge.server_address import is_private
 
 from . import configuration
 from .queues import is_neutralized
 
 ADDRESS = "https://api.manychat.com"
-#: Seconds to connect, and between two parts of an answer. A person waits for it.
+#: Seconds to connect, and for an answer; together for all of it. A person waits for it.
 TIMEOUT = (3, 5)
 #: Most characters of ManyChat's own words that are shown.
 MOST_WORDS = 300
@@ -92,44 +101,50 @@ def _ask(env, path, shape):
     :raises NoAnswer:
     """
     token, address = _settings(env)
+    until = time.monotonic() + sum(TIMEOUT)
     try:
         # No redirect: the token is for this address only.
-        response = requests.get(
+        with requests.get(
             f"{address}/fb/{path}",
-            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            headers={"Accept": "application/json"},
+            auth=partial(_with_token, token),
             timeout=TIMEOUT,
             allow_redirects=False,
-        )
+            stream=True,
+        ) as response:
+            body = manychat_answers.read_body(response, until)
     except requests.RequestException as error:
         raise NoAnswer("unreachable", f"{urlsplit(address).hostname}: {type(error).__name__}") from None
-    return _data(response, shape)
+    except ManyChatUnavailable as error:
+        raise NoAnswer("unreachable", f"{urlsplit(address).hostname}: {error}") from None
+    data, status = _data(response, body), response.status_code
+    if status != 200 or not isinstance(data, shape):
+        raise NoAnswer("error", f"HTTP {status}")
+    return data
 
 
-def _data(response, shape):
-    status = response.status_code
+def _with_token(token, request):
+    # As `auth`, which a .netrc file does not replace.
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
+
+
+def _data(response, body):
+    status = f"HTTP {response.status_code}"
     try:
-        answer = response.json()
-    except ValueError:
-        answer = None
-    words = _words(answer)
-    if status in (401, 403) or (words and "token" in words.lower() and status < 500):
-        raise NoAnswer("refused", words or f"HTTP {status}")
-    if status == 429:
-        raise NoAnswer("limited", words or f"HTTP {status}")
-    if status >= 500:
-        raise NoAnswer("unreachable", f"HTTP {status}")
-    # ManyChat reports errors with HTTP 200, too.
-    is_good = isinstance(answer, dict) and answer.get("status") == "success" and isinstance(answer.get("data"), shape)
-    if status != 200 or not is_good:
-        raise NoAnswer("error", words or f"HTTP {status}")
-    return answer["data"]
+        return manychat_answers.read_data(response, body)
+    except ManyChatMisconfigured as error:
+        raise NoAnswer("refused", _shown(error.words) or status) from None
+    except ManyChatStopped as error:
+        raise NoAnswer("limited", _shown(error.words) or status) from None
+    except ManyChatUnavailable:
+        raise NoAnswer("unreachable" if response.status_code >= 500 else "error", status) from None
+    except ManyChatRefused as error:
+        raise NoAnswer("error", _shown(error.message) or status) from None
 
 
-def _words(answer):
-    """ManyChat's own words about an error; empty if it says none."""
-    if not isinstance(answer, dict) or answer.get("status") == "success":
-        return ""
-    return " ".join(str(answer.get("message") or "").split())[:MOST_WORDS]
+def _shown(words):
+    return " ".join(words.split())[:MOST_WORDS]
 
 
 def _settings(env):

@@ -1,6 +1,8 @@
 import os
 import socket
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 from psycopg2 import IntegrityError
@@ -8,6 +10,8 @@ from psycopg2 import IntegrityError
 from odoo.exceptions import AccessError, ValidationError
 from odoo.tests import Form, TransactionCase, new_test_user, tagged
 from odoo.tools import mute_logger
+
+from bridge import manychat_answers
 
 from .. import manychat_account
 from .common import QueueCase
@@ -99,6 +103,38 @@ class TestManychatAnswers(WriteBackCase):
         with running() as stand_in:
             stand_in.answers["/fb/page/getInfo"] = (429, {"status": "error", "message": "Rate limit exceeded"})
             self.assertIn("24 hours", self.said()[1])
+
+    def test_too_many_calls_are_no_wrong_token(self):
+        """ManyChat says so with any status, and a server between without JSON."""
+        with running() as stand_in:
+            for status, body in (
+                (403, {"status": "error", "message": "Rate limit exceeded for this token"}),
+                (200, {"status": "error", "message": "Too many requests"}),
+                (403, b"<html>too many requests</html>"),
+                (400, {"status": "error", "message": "API calls are blocked for 24 hours"}),
+            ):
+                with self.subTest(status=status, body=body):
+                    stand_in.answers["/fb/page/getInfo"] = (status, body)
+                    self.assertIn("has passed the limits", self.said()[1])
+
+    def test_an_error_that_speaks_of_tokens_is_no_wrong_token(self):
+        """There are tokens for one-time notifications, too."""
+        with running() as stand_in:
+            stand_in.answers["/fb/page/getInfo"] = (400, {"status": "error", "message": "Notification token is used"})
+            self.assertEqual(self.said()[1], "ManyChat answered with an error: Notification token is used")
+
+    def test_a_netrc_file_does_not_replace_the_token(self):
+        netrc = Path(self.enterContext(TemporaryDirectory()), "netrc")
+        netrc.write_text("machine 127.0.0.1 login another password another")
+        with patch.dict(os.environ, NETRC=str(netrc)), running():
+            self.assertEqual(self.said()[0], "success")
+
+    def test_an_answer_without_end_is_given_up(self):
+        self.patch(manychat_account, "TIMEOUT", (0.2, 0.2))
+        self.patch(manychat_answers, "MOST_BYTES", 2000)
+        with running() as stand_in:
+            stand_in.answers["/fb/page/getInfo"] = (200, b" " * 3000)
+            self.assertIn("does not answer (127.0.0.1: its answer is too long)", self.said()[1])
 
     def test_no_network_and_a_server_in_trouble_say_what_to_check(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:

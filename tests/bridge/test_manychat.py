@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from bridge import manychat as client
+from bridge import manychat_answers
 from bridge.errors import ManyChatMisconfigured, ManyChatRefused, ManyChatStopped, ManyChatUnavailable
 from bridge.manychat import ManyChat
 
@@ -86,6 +86,9 @@ def test_each_form_of_an_answer_has_one_meaning(
         ("Field value is invalid", "refused"),
         ("The value of the field has an invalid type", "refused"),
         ("Contact 12324 has opted out", "refused"),
+        # Those for one-time notifications are tokens too.
+        ("Notification token is used", "refused"),
+        ("Another token of this contact is active", "refused"),
         ("The last interaction was over 24 hours ago", "window_closed"),
     ],
 )
@@ -114,7 +117,7 @@ def test_the_pause_that_an_answer_names_is_kept(
 
 
 def test_an_answer_without_end_is_given_up(manychat: ManyChatStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "MOST_BYTES", 2000)
+    monkeypatch.setattr(manychat_answers, "MOST_BYTES", 2000)
     error = after(manychat, 200, json.dumps({"status": "success", "data": "x" * 3000}).encode())
     assert type(error) is ManyChatUnavailable
 
