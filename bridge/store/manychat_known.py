@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..contract.opportunity_state import Actor, OpportunityState
-from . import audit, manychat_writes
-from .manychat_writes import Wish
+from . import audit, manychat_wishes, manychat_writes
+from .manychat_wishes import Wish
 from .opportunities import UNSYNCED
 from .rows import AuditRow
 from .schema import contacts, opportunities, opportunity_stages
@@ -149,6 +149,6 @@ def write_again(connection: sa.Connection, manychat_ids: Collection[str]) -> Non
             event_id = row.event_id or hashlib.sha256(f"{row.manychat_id} {row.odoo_as_of}".encode()).hexdigest()
             wishes.append(Wish(row.manychat_id, state, Actor.CHAT, event_id, overruled=True))
     # A state that came while write-back was off, or that has no row yet.
-    manychat_writes.want(connection, wishes, whenever=True)
+    manychat_wishes.want(connection, wishes, whenever=True)
     for wish in wishes:
         manychat_writes.write_again(connection, wish.manychat_id)

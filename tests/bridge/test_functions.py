@@ -19,7 +19,7 @@ from bridge.contract.payloads import CONTACT_QUEUE, DECISION_QUEUE, OPPORTUNITY_
 from bridge.errors import ConfigurationError, QueueMissing
 from bridge.queue import Queue
 from bridge.settings import Settings, variable
-from bridge.store import manychat_writes, pauses
+from bridge.store import manychat_wishes, manychat_writes, pauses
 from bridge.store.engine import in_transaction, read
 from bridge.worker.triggered import LeaseLostError, TriggeredBridge
 
@@ -112,7 +112,7 @@ def test_decisions_go_back_to_manychat_and_a_flow_starts_once(
     for _ in range(2):
         start_host("--outage-delay", "1", "--faster", "20", **token)
     wishes = [wish(0, person, f"e{person}", stage_id=7, moved=True) for person in people]
-    in_transaction(world.engine, manychat_writes.want, wishes)
+    in_transaction(world.engine, manychat_wishes.want, wishes)
     # While ManyChat is down, the messages stay.
     # Two hosts may put one twice, which does no harm.
     eventually(lambda: manychat_queue.depth() >= len(people))
@@ -127,7 +127,7 @@ def test_decisions_go_back_to_manychat_and_a_flow_starts_once(
     eventually(lambda: not read(world.engine, manychat_writes.summary).waiting)
     made = len(manychat.calls)
     wishes = [wish(minute, people[0], f"n{minute}", manychat_stage=f"Etapa {minute}") for minute in (1, 2)]
-    in_transaction(world.engine, manychat_writes.want, wishes)
+    in_transaction(world.engine, manychat_wishes.want, wishes)
     eventually(lambda: manychat.people[people[0]][11] == "Etapa 2")
     eventually(lambda: manychat_queue.depth() == 0)
     assert len(manychat.calls) == made + 1
@@ -140,7 +140,7 @@ def test_nothing_goes_back_to_manychat_while_that_is_paused_or_off(
     in_transaction(world.engine, pauses.pause, [OUTBOUND_QUEUE])
     token = {"manychat_api_token": TOKEN, "manychat_api_url": manychat.url}
     host = start_host("--outage-delay", "1", "--faster", "20", **token)
-    in_transaction(world.engine, manychat_writes.want, [wish()])
+    in_transaction(world.engine, manychat_wishes.want, [wish()])
     eventually(lambda: len([each for each in host.lines("delivered") if each["function"] == "write_back"]) >= 2)
     assert manychat.calls == []
     switch_on(world, enabled=False)

@@ -21,6 +21,7 @@ from bridge.store import (
     history,
     manychat_flows,
     manychat_slots,
+    manychat_wishes,
     manychat_writes,
     odoo_settings,
     pauses,
@@ -110,14 +111,14 @@ def test_a_queue_of_what_goes_back_that_is_denied_stops_no_event(
     """It may be missing, or the right to it: what goes back waits in SQL then, and the log says why."""
     switch_on(world)
     bridge = world.start_bridge(manychat_api_token=TOKEN, manychat_api_url=manychat.url)
-    in_transaction(world.engine, manychat_writes.want, [wish()])
+    in_transaction(world.engine, manychat_wishes.want, [wish()])
     eventually(lambda: manychat.people)
     assert bridge.terminate() == 0
     sdk(manychat_queue).delete_queue()
 
     secret = sas(azurite, "raup")
     bridge = world.start_bridge(queue_connection_string=secret, manychat_api_token=TOKEN, manychat_api_url=manychat.url)
-    in_transaction(world.engine, manychat_writes.want, [wish(1, stage_id=8, manychat_stage="Cita")])
+    in_transaction(world.engine, manychat_wishes.want, [wish(1, stage_id=8, manychat_stage="Cita")])
     [line] = eventually(lambda: bridge.lines("outbound_fill_failing"))
     assert f"{OUTBOUND_QUEUE} does not exist" in line["reason"]
     event = stage("MC9")
@@ -175,7 +176,7 @@ def test_what_this_bridge_puts_on_the_queue_after_a_quiet_time_goes_at_once(
 def test_status_has_a_line_for_what_goes_back(cli: Cli, world: World) -> None:
     assert "to ManyChat: off in Odoo" in cli("status").stdout
     switch_on(world)
-    in_transaction(world.engine, manychat_writes.want, [wish()])
+    in_transaction(world.engine, manychat_wishes.want, [wish()])
     assert "to ManyChat: 1 waiting, the first for" in cli("status").stdout
     assert cli("pause", "--manychat").returncode == 0
     status = cli("status").stdout

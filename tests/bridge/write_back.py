@@ -16,9 +16,9 @@ from bridge.contract.opportunity_state import Actor, OpportunityState
 from bridge.contract.payloads import OUTBOUND_QUEUE
 from bridge.manychat import ManyChat
 from bridge.queue import Message, Queue
-from bridge.store import manychat_writes, schema
+from bridge.store import manychat_wishes, schema
 from bridge.store.engine import in_transaction
-from bridge.store.manychat_writes import Wish
+from bridge.store.manychat_wishes import Wish
 from bridge.worker.pauses import Pauses
 from bridge.worker.polling import Pace
 from bridge.worker.write_back import outbound_queue
@@ -84,7 +84,7 @@ class WriteBack:
             connection.execute(schema.odoo_settings.insert(), row)
 
     def want(self, *wishes: Wish) -> None:
-        in_transaction(self.engine, manychat_writes.want, wishes)
+        in_transaction(self.engine, manychat_wishes.want, wishes)
 
     def work(self) -> None:
         """Put on the queue what is wanted, and write until the queue is empty. The chat has come to rest."""

@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.contract.opportunity_state import Actor, read_state
-from bridge.store import manychat_echoes, manychat_flows, manychat_writes, schema
-from bridge.store.manychat_writes import Claim, Idle, Wish
+from bridge.store import manychat_echoes, manychat_flows, manychat_wishes, manychat_writes, schema
+from bridge.store.manychat_wishes import Wish
+from bridge.store.manychat_writes import Claim, Idle
 
 from .conftest import NOON as NOON_OF_EVENTS
 from .conftest import Store, opportunity, state
@@ -41,13 +42,13 @@ def claim(store: Store, minute: float = 0, lease: str = "a") -> Claim:
 
 def test_bridges_that_note_wishes_at_once_keep_the_newest(on: Store) -> None:
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda minute: on.run(manychat_writes.want, [wish(minute, stage_id=1 + minute % 3)]), range(12)))
+        list(pool.map(lambda minute: on.run(manychat_wishes.want, [wish(minute, stage_id=1 + minute % 3)]), range(12)))
     [row] = on.rows("manychat_writes")
     assert row.wanted_as_of == NOW + timedelta(minutes=11)
 
 
 def test_of_bridges_that_claim_at_once_one_gets_the_person(on: Store) -> None:
-    on.run(manychat_writes.want, [wish()])
+    on.run(manychat_wishes.want, [wish()])
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(lambda n: on.run(manychat_writes.claim, "MC1", NOW, f"lease{n}"), range(6)))
     assert [isinstance(each, Claim) for each in found].count(True) == 1
@@ -55,7 +56,7 @@ def test_of_bridges_that_claim_at_once_one_gets_the_person(on: Store) -> None:
 
 
 def test_a_claim_of_a_bridge_that_was_killed_ends_and_what_it_began_is_unknown(on: Store) -> None:
-    on.run(manychat_writes.want, [wish()])
+    on.run(manychat_wishes.want, [wish()])
     assert on.run(manychat_writes.begin, claim(on), {"field:1": None, "tag:2": None})
     assert on.run(manychat_writes.claim, "MC1", NOW, "b") is Idle.BUSY
     with on.engine.begin() as connection:
@@ -69,17 +70,17 @@ def claim_of(lease: str) -> Claim:
 
 
 def test_a_flow_that_is_wanted_during_a_call_is_not_lost(on: Store) -> None:
-    on.run(manychat_writes.want, [wish(1)])
+    on.run(manychat_wishes.want, [wish(1)])
     mine = claim(on, 1)
-    on.run(manychat_writes.want, [wish(0, moved=True)])
+    on.run(manychat_wishes.want, [wish(0, moved=True)])
     on.run(manychat_writes.finish, mine, {}, None)
     assert claim(on, 1, "b").flow_event_id == "e0"
 
 
 def test_a_newer_state_that_comes_during_a_call_is_written_after_it(on: Store) -> None:
-    on.run(manychat_writes.want, [wish(0)])
+    on.run(manychat_wishes.want, [wish(0)])
     mine = claim(on)
-    on.run(manychat_writes.want, [wish(1, manychat_stage="B")])
+    on.run(manychat_wishes.want, [wish(1, manychat_stage="B")])
     on.run(manychat_writes.finish, mine, {"field:1": "A"}, None)
     assert on.run(manychat_writes.claim, "MC1", NOW, "b") is Idle.OVERTAKEN
     assert claim(on, 1, "c").state["stage"] == "B"
@@ -103,7 +104,7 @@ def test_the_hundred_and_first_flow_of_an_hour_is_not_started_and_one_of_the_nex
 
 
 def test_bridges_that_recognise_an_echo_at_once_agree(on: Store) -> None:
-    on.run(manychat_writes.want, [wish()])
+    on.run(manychat_wishes.want, [wish()])
     mine = claim(on)
     on.run(manychat_echoes.expect, "MC1", mine.state, mine.as_of)
     [row] = on.rows("manychat_echoes")
@@ -115,7 +116,7 @@ def test_bridges_that_recognise_an_echo_at_once_agree(on: Store) -> None:
 
 
 def test_switched_off_and_on_what_waited_is_settled(on: Store) -> None:
-    on.run(manychat_writes.want, [wish(moved=True)])
+    on.run(manychat_wishes.want, [wish(moved=True)])
     on.run(manychat_writes.take_over, {"write_back": {"enabled": False}})
     assert on.run(manychat_writes.summary) == manychat_writes.Summary(enabled=False)
     on.run(manychat_writes.take_over, {"write_back": {"enabled": True}})

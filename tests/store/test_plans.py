@@ -38,6 +38,7 @@ from bridge.store import (
     manychat_flows,
     manychat_known,
     manychat_slots,
+    manychat_wishes,
     manychat_writes,
     migration_journal,
     notices,
@@ -281,7 +282,7 @@ def exercise_write_back(store: Store) -> None:
     moment = datetime.now(timezone.utc) + timedelta(minutes=1)
     [first, second] = (wish(name, moment) for name in ("P1", "P-new"))
     for _ in range(2):
-        store.run(manychat_writes.want, [first, second])
+        store.run(manychat_wishes.want, [first, second])
     store.run(manychat_writes.mark_queued, store.run(manychat_writes.unqueued, 10))
     for finished in (False, True):
         claim = store.run(manychat_writes.claim, "P1", moment, "lease")
@@ -315,10 +316,10 @@ def exercise_write_back(store: Store) -> None:
     store.run(manychat_slots.resume)
 
 
-def wish(manychat_id: str, moment: datetime) -> manychat_writes.Wish:
+def wish(manychat_id: str, moment: datetime) -> manychat_wishes.Wish:
     found = read_state({**state(0), "as_of": moment.isoformat(), "manychat_stage": "A"})
     assert found
-    return manychat_writes.Wish(manychat_id, found, Actor.PERSON, f"e-{manychat_id}", moved=True)
+    return manychat_wishes.Wish(manychat_id, found, Actor.PERSON, f"e-{manychat_id}", moved=True)
 
 
 def exercise_back_fill(store: Store) -> None:

@@ -28,6 +28,7 @@ from bridge.store import (
     last_write_wins,
     manychat_echoes,
     manychat_known,
+    manychat_wishes,
     manychat_writes,
     migration_journal,
     notices,
@@ -184,7 +185,7 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(odoo_settings.take_over, {f"s{n}": n for n in numbers})
     call(manychat_writes.take_over, {**{f"s{n}": n for n in numbers}, "write_back": {"enabled": True}})
     moment = datetime.now(timezone.utc) + timedelta(minutes=1)
-    call(manychat_writes.want, [wish(f"MC{n}", moment) for n in numbers])
+    call(manychat_wishes.want, [wish(f"MC{n}", moment) for n in numbers])
     claim = call(manychat_writes.claim, "MC1", moment, "lease")
     call(manychat_echoes.expect, "MC1", claim.state, claim.as_of)
     call(manychat_writes.begin, claim, dict.fromkeys(f"field:{n}" for n in numbers))

@@ -11,7 +11,7 @@ import structlog
 from ...contract.event import Event
 from ...contract.payloads import Decision
 from ...results import Done, Outcome
-from ...store import audit, manychat_writes, opportunity_states
+from ...store import audit, manychat_wishes, opportunity_states
 from ...store.refusal import write_events
 from ..write_back import wishes
 
@@ -24,7 +24,7 @@ def handle(engine: sa.Engine, events: Sequence[Event]) -> dict[str, Outcome]:
 
     def work(connection: sa.Connection) -> None:
         opportunity_states.apply_decisions(connection, events)
-        manychat_writes.want(connection, wishes.of_decisions(events))
+        manychat_wishes.want(connection, wishes.of_decisions(events))
         audit.finish(connection, done)
 
     write_events(engine, work)

@@ -21,7 +21,7 @@ from ...contract.sentences import sentence
 from ...errors import OdooMisconfigured, OdooRefused, OdooTimeout, OdooUnavailable
 from ...odoo import Odoo
 from ...results import Conflict, Done, Failure, Outcome
-from ...store import audit, manychat_echoes, manychat_writes, opportunities
+from ...store import audit, manychat_echoes, manychat_wishes, opportunities
 from ...store.refusal import write_events
 from ..write_back import wishes
 
@@ -61,7 +61,7 @@ def finish(connection: sa.Connection, done: Mapping[str, tuple[Event, Done]]) ->
     """Store what Odoo did with recorded events, by event id."""
     applied = {event_id: item for event_id, item in done.items() if item[1].status in APPLIED}
     opportunities.finish(connection, applied)
-    manychat_writes.want(connection, wishes.of_answers(applied.values()))
+    manychat_wishes.want(connection, wishes.of_answers(applied.values()))
     audit.finish(connection, {event_id: outcome for event_id, (_, outcome) in done.items()})
 
 

@@ -9,7 +9,7 @@ from ...contract.opportunity_state import Actor
 from ...contract.outcomes import EventOutcome
 from ...contract.payloads import Decided, Decision
 from ...results import Done
-from ...store.manychat_writes import Wish
+from ...store.manychat_wishes import Wish
 
 #: What brings an opportunity into a stage, in which a flow may start.
 _MOVES = {Decided.STAGE, Decided.WON}
