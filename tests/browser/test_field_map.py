@@ -7,8 +7,10 @@ from playwright.sync_api import expect
 
 from tests.world import Chat, World
 
+from .conftest import SignIn
 from .odoo_page import PATIENCE, OdooPage
-from .people import SPANISH
+from .people import LANGUAGES, SPANISH
+from .test_every_screen import SMALL_DESKTOP
 
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -20,7 +22,7 @@ def name(chat: Chat, world: World) -> Iterator[str]:
     """The name of a field that no bot has sent yet; its row goes after the test."""
     name = f"campo {chat.manychat_id.lower()}"
     yield name
-    rows = world.odoo("manychat.field.map", "search", [["name", "=", name]])
+    rows = world.odoo("manychat.field.map", "search", [["name", "=like", f"{name}%"]])
     world.odoo("manychat.field.map", "unlink", rows)
 
 
@@ -83,3 +85,18 @@ def test_an_ignored_field_leaves_the_suggestions(odoo: OdooPage, world: World, c
     expect(odoo.page.locator(".o_data_row", has_text=name)).to_have_count(0)
     odoo.open(FIELDS)
     expect(odoo.page.locator(".o_data_row", has_text=name)).to_have_count(0)
+
+
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
+def test_the_list_shows_its_buttons_on_a_laptop(sign_in: SignIn, world: World, chat: Chat, name: str) -> None:
+    row = world.odoo("manychat.field.map", "create", {"name": name, "field_name": "expected_revenue"})
+    world.odoo("manychat.field.map", "action_use", [row])
+    assert world.settled(chat.enters(17, **{name: "mucho", f"{name} y un nombre que es muy largo": "x" * 200})) == [
+        "created"
+    ]
+    odoo = sign_in()
+    odoo.page.set_viewport_size(SMALL_DESKTOP)
+    odoo.open(FIELDS)
+    for button in ("action_choose", "action_ignore"):
+        expect(odoo.page.locator(f".o_data_row button[name={button}]").first).to_be_in_viewport(ratio=1)
+    assert odoo.overflow(".o_list_renderer") == 0
