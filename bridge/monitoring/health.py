@@ -48,14 +48,13 @@ def report(snapshot: HealthSnapshot, now: datetime | None = None) -> dict[str, A
     odoo = snapshot.odoo.value if snapshot.odoo else None
     bridges, ended = (odoo.bridges, odoo.ended) if odoo else (None, None)
     problems = [*_outages(dependencies), *_bridge_problems(bridges, ended or []), *_queue_problems(paths)]
-    problems += _write_back_problems(store, now) if store else []
     letters = snapshot.queues[DEAD_LETTER_QUEUE].value
     return {
         "status": "degraded" if problems else "ok",
         "version": __version__,
         "checked_at": format_datetime(now),
         "problems": problems,
-        "notices": [*(notices(store) if store else []), *_refusals(odoo)],
+        "notices": [*([*notices(store), *_write_back_waits(store, now)] if store else []), *_refusals(odoo)],
         "dependencies": {name: _dependency(result) for name, result in dependencies.items()},
         "bridges": bridges,
         "ended_bridges": ended,
@@ -84,7 +83,8 @@ def _manychat(store: StoreSnapshot, now: datetime) -> dict[str, Any]:
     }
 
 
-def _write_back_problems(store: StoreSnapshot, now: datetime) -> list[str]:
+def _write_back_waits(store: StoreSnapshot, now: datetime) -> list[str]:
+    # A notice: no event waits for ManyChat, and no operator need get up at night.
     waits = age(store.write_back.waits_since, now)
     # During a stop or a pause it is known why.
     if store.manychat_stopped or OUTBOUND_QUEUE in store.paused or waits < STUCK_AFTER.total_seconds():

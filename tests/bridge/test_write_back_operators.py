@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from bridge.cli import trace_write_back
 from bridge.contract.payloads import DECISION_QUEUE, OUTBOUND_QUEUE
 from bridge.errors import QueueRightMissing, QueueUnavailable
-from bridge.monitoring import health
+from bridge.monitoring import health, probes
 from bridge.queue import Queue
 from bridge.store import (
     erasure,
@@ -211,37 +211,41 @@ def test_trace_shows_what_became_of_a_decision_in_manychat(write_back: WriteBack
     assert (other.write, other.flow) == (None, None)
 
 
-def problems(write_back: WriteBack) -> tuple[list[str], list[str]]:
-    """Problems and notices of the health report."""
-    store = read(write_back.engine, store_snapshot.take)
-    now = datetime.now(timezone.utc)
-    return health._write_back_problems(store, now), health.notices(store)
+def noticed(write_back: WriteBack) -> list[str]:
+    """The notices of the health report. No event waits, so it has no problem."""
+    sql = probes.SqlHealth("sqlite", None, read(write_back.engine, store_snapshot.take))
+    empty = probes.CheckResult(probes.OK, value=probes.QueueHealth(0, None))
+    queues = dict.fromkeys(probes.ALL_QUEUES, empty)
+    report = health.report(probes.HealthSnapshot(queues, probes.CheckResult(probes.OK, value=sql), None))
+    assert (report["status"], report["problems"]) == ("ok", [])
+    return list(report["notices"])
 
 
-def test_what_waits_for_long_is_a_problem_unless_manychat_stopped_the_account(write_back: WriteBack) -> None:
+def test_what_waits_for_long_is_noticed_and_why(write_back: WriteBack) -> None:
     write_back.want(wish())
-    assert problems(write_back) == ([], [])
+    assert noticed(write_back) == []
     with write_back.engine.begin() as connection:
         long_ago = datetime.now(timezone.utc) - timedelta(minutes=20)
         connection.execute(schema.manychat_writes.update().values(updated_at=long_ago))
-    [problem] = problems(write_back)[0]
-    assert "20 min" in problem
+    [notice] = noticed(write_back)
+    assert "20 min" in notice
     in_transaction(write_back.engine, pauses.pause, [OUTBOUND_QUEUE])
-    assert problems(write_back)[0] == []
+    [notice] = noticed(write_back)
+    assert f"PAUSED {OUTBOUND_QUEUE}" in notice
     in_transaction(write_back.engine, pauses.resume, [OUTBOUND_QUEUE])
     in_transaction(write_back.engine, manychat_slots.pause, 3600.0, "too many requests")
-    assert problems(write_back)[0] == []
-    assert "1 people's decisions wait" in problems(write_back)[1][0]
+    [notice] = noticed(write_back)
+    assert "1 people's decisions wait" in notice
     write_back.rules({**RULES, "enabled": False})
     assert not read(write_back.engine, store_snapshot.take).write_back.waiting
 
 
-def test_a_refusal_is_a_notice_and_no_problem(write_back: WriteBack) -> None:
+def test_a_refusal_is_noticed(write_back: WriteBack) -> None:
     write_back.manychat.unknown.add("1001")
     write_back.want(wish())
     write_back.work()
-    assert problems(write_back)[0] == []
-    assert "refused 1" in problems(write_back)[1][0]
+    [notice] = noticed(write_back)
+    assert "refused 1" in notice
 
 
 def test_a_message_of_an_erased_person_does_nothing(write_back: WriteBack, manychat_queue: Queue) -> None:
