@@ -192,7 +192,9 @@ def _start_outbound(
     manychat = PacedManyChat(client, engine, settings.manychat_calls_per_second, stop)
     # Seldom: its messages are put there by this process, which then looks at once.
     pace = Pace(OUTBOUND_IDLE * settings.poll_interval)
-    breaker = outbound.start(stack, engine, outbound_queue, manychat, breakers, pauses, pace, odoo, stop)
+    breaker = CircuitBreaker("ManyChat", partial(outbound.probe, engine, manychat))
+    worker = outbound.Outbound(engine, outbound_queue, manychat, [*breakers, breaker], pauses, pace, stop)
+    worker.start(stack, odoo)
     # Whatever ends this process, the threads must hear of it before they are waited for.
     stack.callback(stop.set)
     return breaker

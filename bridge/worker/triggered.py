@@ -222,7 +222,7 @@ class _WriteBack:
 
     def fill_and_report(self) -> None:
         if self._outbound:
-            outbound_queue.fill(self._engine, self._queue)
+            self._outbound.fill()
             outbound.report(self._engine, self._odoo)
 
     def keep_up(self) -> None:

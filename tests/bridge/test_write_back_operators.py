@@ -161,11 +161,9 @@ def test_what_this_bridge_puts_on_the_queue_after_a_quiet_time_goes_at_once(
     try:
         time.sleep(1)  # it waits at the empty queue
         write_back.want(wish())
-        outbound_queue.fill(write_back.engine, write_back.queue)
-        write_back.outbound.look_now()
         began = time.monotonic()
-        # Twice: ManyChat is asked first whether it takes calls.
-        eventually(lambda: write_back.manychat.people or write_back.outbound.look_now())
+        write_back.outbound.fill()
+        eventually(lambda: write_back.manychat.people)
         assert time.monotonic() - began < 30
     finally:
         write_back.stop.set()

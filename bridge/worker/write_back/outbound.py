@@ -87,10 +87,38 @@ class Outbound:
         self._turn = threading.Lock()
         self._filled = threading.Event()
 
-    def look_now(self) -> None:
-        """Note that this process has put messages on the queue: it need not wait for the next look."""
-        self._pace.received()
-        self._filled.set()
+    def start(self, stack: ExitStack, odoo: Odoo | None) -> None:
+        """Start the threads. ``stack`` waits for them: a call under way is finished.
+
+        :param odoo: gets reports of what ManyChat answered
+        """
+        threads: list[threading.Thread] = [*self._periodic(odoo)]
+        threads += [threading.Thread(target=self.run, name=f"outbound_{each}", daemon=True) for each in range(THREADS)]
+        for thread in threads:
+            # A call that trickles in for ever must not keep the process from ending.
+            stack.callback(thread.join, END_WITHIN)
+            thread.start()
+
+    def _periodic(self, odoo: Odoo | None) -> Iterator[PeriodicThread]:
+        keep_up = partial(outbound_queue.keep_up, self._engine, self._queue)
+        works: list[tuple[str, Callable[[], object], float]] = [
+            ("outbound_fill", self.fill, outbound_queue.INTERVAL),
+            ("outbound_upkeep", keep_up, outbound_queue.UPKEEP_INTERVAL),
+        ]
+        if odoo:
+            works.append(("outbound_report", partial(report, self._engine, odoo), REPORT_INTERVAL))
+        for name, work, interval in works:
+            failing = max(interval, 5.0)
+            yield PeriodicThread(name, work, interval, failing_interval=failing, jitter=0.2, closing=self._stop)
+
+    def fill(self) -> None:
+        """Put on the queue what is committed, and look there at once.
+
+        :raises Outage: SQL or the queue is down
+        """
+        if outbound_queue.fill(self._engine, self._queue):
+            self._pace.received()
+            self._filled.set()
 
     def run(self) -> None:
         """Write until ``stop`` is set."""
@@ -255,48 +283,3 @@ def report(engine: sa.Engine, odoo: Odoo) -> None:
         in_transaction(engine, manychat_writes.mark_reported, rows)
         if len(rows) < REPORTED:
             break
-
-
-def start(
-    stack: ExitStack,
-    engine: sa.Engine,
-    queue: Queue,
-    manychat: PacedManyChat,
-    breakers: list[CircuitBreaker],
-    pauses: Pauses,
-    pace: Pace,
-    odoo: Odoo | None,
-    stop: threading.Event,
-) -> CircuitBreaker:
-    """Start the threads. ``stack`` waits for them: a call under way is finished.
-
-    :param breakers: of SQL and the queue
-    :param pace: of the queue
-    :return: ManyChat's
-    """
-    breaker = CircuitBreaker("ManyChat", partial(probe, engine, manychat))
-    outbound = Outbound(engine, queue, manychat, [*breakers, breaker], pauses, pace, stop)
-    threads: list[threading.Thread] = [*_periodic(engine, queue, outbound, odoo, stop)]
-    threads += [threading.Thread(target=outbound.run, name=f"outbound_{each}", daemon=True) for each in range(THREADS)]
-    for thread in threads:
-        # A call that trickles in for ever must not keep the process from ending.
-        stack.callback(thread.join, END_WITHIN)
-        thread.start()
-    return breaker
-
-
-def _periodic(
-    engine: sa.Engine, queue: Queue, outbound: Outbound, odoo: Odoo | None, stop: threading.Event
-) -> Iterator[PeriodicThread]:
-    def fill() -> None:
-        if outbound_queue.fill(engine, queue):
-            outbound.look_now()
-
-    works: list[tuple[str, Callable[[], object], float]] = [
-        ("outbound_fill", fill, outbound_queue.INTERVAL),
-        ("outbound_upkeep", partial(outbound_queue.keep_up, engine, queue), outbound_queue.UPKEEP_INTERVAL),
-    ]
-    if odoo:
-        works.append(("outbound_report", partial(report, engine, odoo), REPORT_INTERVAL))
-    for name, work, interval in works:
-        yield PeriodicThread(name, work, interval, failing_interval=max(interval, 5.0), jitter=0.2, closing=stop)
