@@ -147,8 +147,8 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
         "`applied_at`",
         {
             "opportunity_id": "bridge: `opportunities.id`",
-            "stage_from": "Odoo: name of the stage before; NULL: it was created",
-            "stage_to": "Odoo: name of the stage after; NULL: lost or deleted",
+            "stage_from": "Odoo: name of the stage before; NULL: it was created, or it was lost",
+            "stage_to": "Odoo: name of the stage after; NULL: lost, deleted, or the person was taken from it",
             "event_at": "chat, Odoo: when it happened",
             "applied_at": "bridge: when Odoo applied it, or when it came here",
             "event_id": "bridge: the event, as `audit.event_id`; unique",
