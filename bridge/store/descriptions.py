@@ -159,7 +159,7 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     ),
     "audit": (
         "An event on its way from the webhook to its outcome. A purge empties what people said and keeps the row.",
-        "`received_at`, and again `finished_at`: a row changes until it is finished",
+        "`finished_at`; and at each load all rows that have none: an event may wait on its queue before it has a row",
         {
             "event_id": "bridge: id of the event; unique",
             "type": "bridge: kind of event",
