@@ -48,7 +48,7 @@ def test_a_lost_one_that_the_chat_restores_in_its_stage_begins_another_stay(worl
     lead_id = chat.lead["id"]
     world.odoo("crm.lead", "action_set_lost", [lead_id])
     world.eventually(lambda: [each[3] for each in views(world, [lead_id]).values()] == [1])
-    world.settled(chat.enters(17, 5))
+    world.settled(chat.enters(17, 61))
 
     stays = world.sql(f"SELECT ended_by, is_estimated FROM v_stage_periods WHERE lead_id = {lead_id} ORDER BY move_id")
     assert [(stay["ended_by"], stay["is_estimated"]) for stay in stays] == [("lost", 0), (None, 0)]
