@@ -147,8 +147,8 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
         "`applied_at`",
         {
             "opportunity_id": "bridge: `opportunities.id`",
-            "stage_from": "Odoo: name of the stage before; NULL: it was created",
-            "stage_to": "Odoo: name of the stage after; NULL: lost or deleted",
+            "stage_from": "Odoo: name of the stage before; NULL: it was created, or it was lost",
+            "stage_to": "Odoo: name of the stage after; NULL: lost, deleted, or the person was taken from it",
             "event_at": "chat, Odoo: when it happened",
             "applied_at": "bridge: when Odoo applied it, or when it came here",
             "event_id": "bridge: the event, as `audit.event_id`; unique",
@@ -159,7 +159,7 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     ),
     "audit": (
         "An event on its way from the webhook to its outcome. A purge empties what people said and keeps the row.",
-        "`received_at`, and again `finished_at`: a row changes until it is finished",
+        "`finished_at`; and at each load all rows that have none: an event may wait on its queue before it has a row",
         {
             "event_id": "bridge: id of the event; unique",
             "type": "bridge: kind of event",

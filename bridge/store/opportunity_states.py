@@ -193,7 +193,9 @@ def append_moves(connection: sa.Connection, moves: Collection[Move]) -> int:
         # Another move by the same one changes nothing.
         is_other = or_(_O.stage_by.is_(None), _O.stage_by != mover)
         for some in chunks(row["opportunity_id"] for row in rows if row["moved_by"] == mover):
-            connection.execute(opportunities.update().where(_O.id.in_(some), is_other).values(stage_by=_MOVER))
+            # Also of a row whose state is later than the move: a load of what is new must find it.
+            change = {"stage_by": _MOVER, "updated_at": max(row["applied_at"] for row in rows)}
+            connection.execute(opportunities.update().where(_O.id.in_(some), is_other).values(change))
     return len(rows)
 
 

@@ -38,7 +38,10 @@ def _slice() -> tuple[Column[Any], ...]:
             doc="`all`, or what the row is about: `channel`, `campaign`, `commercial_advisor`, `medical_advisor`, "
             "`salesperson` or `team`. Choose one: each opportunity is in every dimension",
         ),
-        Column("dimension_value", text(256), doc="its name; NULL: none, or `all`"),
+        Column(
+            "dimension_id", Integer, doc="its id, as in `v_opportunities`; NULL: the opportunities have none, or `all`"
+        ),
+        Column("dimension_value", text(256), doc="its name; NULL: none is known, or `all`"),
     )
 
 
@@ -55,12 +58,12 @@ Table(
     Column("people", Integer, doc="people whose conversations it follows: more than 1 after a merge"),
     *_dimensions(),
     Column("status", key(16), doc="`open`, `won` or `lost`; `open` if SQL does not know"),
-    Column("stage", text(256), doc="the stage now; of a lost one, the stage in which it was lost"),
+    Column("stage", text(256), doc="the stage that Odoo shows; a lost one may have been given another since its loss"),
     Column("lost_reason", text(256), doc="as users chose it in Odoo"),
     Column("expected_revenue", Numeric(18, 2), doc="in `currency`"),
     Column("currency", text(8), doc="ISO 4217"),
     Column("began_at", Moment, doc="the first move that SQL knows; without any, when SQL got the opportunity"),
-    Column("began_is_known", Integer, doc="1: `began_at` is that of a move; 0: it is not"),
+    Column("began_is_known", Integer, doc="1: SQL has seen the beginning; 0: it began at `began_at` or earlier"),
     Column("first_answered_at", Moment, doc="when a user first answered the customer"),
     Column("closed_at", Moment, doc="when it was won or lost"),
     Column("decided_at", Moment, doc="when a person last changed it in Odoo"),
@@ -82,7 +85,11 @@ Table(
     Column("left_at", Moment, doc="when it went on or was lost; NULL: still there"),
     Column("hours", Float, doc="hours from one to the other; NULL: still there, or SQL did not see a move"),
     Column("ended_by", key(16), doc="`moved`, `lost`, or NULL: still there"),
-    Column("is_estimated", Integer, doc="1: SQL did not see the move; `entered_at` is the latest possible moment"),
+    Column(
+        "is_estimated",
+        Integer,
+        doc="1: SQL did not see the move; `entered_at` is an estimate, by `closed_at` or `decided_at`",
+    ),
     Column("moved_by", key(16), doc="as `opportunity_stages.moved_by`"),
     Column("user_id", Integer, doc="Odoo's id of the user who moved it there"),
     _month("of `entered_at`"),
@@ -127,7 +134,7 @@ Table(
     views,
     _month("in which the opportunity began; NULL: all months together"),
     *_slice(),
-    Column("opportunities", Integer, doc="opportunities whose beginning is known"),
+    Column("opportunities", Integer, doc="those whose beginning SQL has seen, and that have no answer from before it"),
     Column("answered", Integer, doc="those of them that a user has answered"),
     Column("median_hours", Float, doc="hours from the beginning to the answer, of those answered"),
     Column("p90_hours", Float, doc="hours; at least nine of ten answers took no longer"),
@@ -149,9 +156,9 @@ Table(
 Table(
     "v_lost_reasons",
     views,
-    _month("in which it was lost"),
+    _month("of its last loss"),
     Column("lost_reason", text(256), doc="as users chose it in Odoo; NULL: none"),
-    Column("stage", text(256), doc="the stage in which it was lost"),
+    Column("stage", text(256), doc="the stage of its last loss"),
     Column("currency", text(8), doc="ISO 4217"),
     *_dimensions(),
     Column("lost", Integer, doc="opportunities that are lost now: restored ones do not count"),

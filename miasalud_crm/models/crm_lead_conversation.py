@@ -140,8 +140,10 @@ class CrmLead(models.Model):
             if is_moved or is_restored:
                 changed.append((event, lead))
             is_repeated = is_echo and lead.active and stage_before == stage_map.stage_id
-            status = "unchanged" if is_repeated else _move_status(is_newer, is_moved, is_updated)
-            outcomes[event.id] = status, stage_before
+            # A lost one is in no stage: SQL counts another stay from here, also in the stage where it was lost.
+            is_entering = is_moved or is_restored
+            status = "unchanged" if is_repeated else _move_status(is_newer, is_entering, is_updated)
+            outcomes[event.id] = status, stage_before.browse() if is_restored else stage_before
         # Together, and only leads that are elsewhere: Odoo resets the dates of a lead that is “moved” to its own stage.
         # Won ones first: they are counted with their probability, and those of the others are computed at the end.
         in_order = sorted(stage_moves.items(), key=lambda move: not move[0].is_won)
@@ -255,10 +257,10 @@ def _order_values(event):
     return {"manychat_order": order_of(event), "manychat_last_date": naive_utc(event.occurred_at)}
 
 
-def _move_status(is_newer, is_moved, is_updated):
+def _move_status(is_newer, is_entering, is_updated):
     if not is_newer:
         return "stale"
-    if is_moved:
+    if is_entering:
         return "moved"
     return "updated" if is_updated else "unchanged"
 

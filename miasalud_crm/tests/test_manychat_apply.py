@@ -211,6 +211,18 @@ class TestManychatApply(ManychatCase):
         self.assertFalse(lead.lost_reason_id)
         self.assertGreater(lead.probability, 0)
 
+    def test_a_lost_opportunity_that_is_restored_in_its_stage_has_entered_it(self):
+        self.apply(opportunity(stage=17))
+        with freeze_time(at(10).replace(tzinfo=None)):
+            self.lead().action_set_lost()
+        restored = opportunity(stage=17, minutes=11)
+        for _again in range(2):
+            [result] = self.apply(restored)
+            self.assertEqual(
+                (result["status"], result["stage_before"], result["stage_after"]),
+                ("moved", False, self.stages[17].name),
+            )
+
     def test_what_a_person_changed_stays(self):
         self.apply(opportunity(first_name="Ana", phone="+520000000001"))
         self.lead().write({"phone": "+520000000009", "name": "Plan familiar"})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.settings import Settings
-from deploy.docs import generate, settings
+from deploy.docs import data, generate, settings
 
 from .pages import ROOT
 
@@ -16,6 +16,11 @@ from .pages import ROOT
 @pytest.mark.parametrize("path", generate.FILES, ids=lambda path: path.name)
 def test_a_generated_file_is_what_make_generate_writes(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == generate.FILES[path](), f"{path.name} is out of date. Run: make generate"
+
+
+def test_the_dictionary_has_the_types_that_sql_server_gives() -> None:
+    kinds = dict(re.findall(r"^\| `(month|day|lead_id|entered_at)` \| ([^|]+) \|", data.page(), re.MULTILINE))
+    assert kinds == {"month": "date", "day": "date", "lead_id": "integer", "entered_at": "datetime2(6)"}
 
 
 def test_every_setting_has_a_place_and_a_description() -> None:

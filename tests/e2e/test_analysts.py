@@ -42,6 +42,19 @@ def test_the_views_count_what_odoos_funnel_counts(world: World) -> None:
     assert sum(row[0] for row in views(world, leads).values()) == 10
 
 
+def test_a_lost_one_that_the_chat_restores_in_its_stage_begins_another_stay(world: World) -> None:
+    chat = world.chat()
+    world.settled(chat.enters(17))
+    lead_id = chat.lead["id"]
+    world.odoo("crm.lead", "action_set_lost", [lead_id])
+    world.eventually(lambda: [each[3] for each in views(world, [lead_id]).values()] == [1])
+    world.settled(chat.enters(17, 61))
+
+    stays = world.sql(f"SELECT ended_by, is_estimated FROM v_stage_periods WHERE lead_id = {lead_id} ORDER BY move_id")
+    assert [(stay["ended_by"], stay["is_estimated"]) for stay in stays] == [("lost", 0), (None, 0)]
+    assert views(world, [lead_id]) == odoos(world, [lead_id])
+
+
 def test_what_people_decide_counts_in_the_views_as_in_odoos_funnel(world: World) -> None:
     lost, restored, moved = (world.chat() for _ in range(3))
     for chat in (lost, restored, moved):

@@ -257,9 +257,12 @@ def test_months_and_days_are_those_of_utc(funnel: Funnel) -> None:
     assert funnel.rows("v_funnel", "month", "entered") == [(JULY, 1)]
 
 
-def test_latency_counts_to_the_millisecond_and_leaves_out_what_users_sent_again(funnel: Funnel) -> None:
+@pytest.mark.parametrize("begun", [NOON, NOON + timedelta(microseconds=987_000)])
+def test_latency_counts_to_the_millisecond_and_leaves_out_what_users_sent_again(
+    funnel: Funnel, begun: datetime
+) -> None:
     def event(number: int, milliseconds: float | None, **more: Any) -> None:
-        finished = None if milliseconds is None else NOON + timedelta(milliseconds=milliseconds)
+        finished = None if milliseconds is None else begun + timedelta(milliseconds=milliseconds)
         values: dict[str, Any] = {
             "type": "contact",
             "queue": "q",
@@ -267,7 +270,7 @@ def test_latency_counts_to_the_millisecond_and_leaves_out_what_users_sent_again(
             "manychat_id": "MC1",
             "payload": "{}",
         }
-        values |= {"occurred_at": NOON, "clock_is_wrong": False, "received_at": NOON, "started_at": NOON}
+        values |= {"occurred_at": NOON, "clock_is_wrong": False, "received_at": begun, "started_at": NOON}
         values |= {"attempts": 1, "attempt_in_progress": False, "finished_at": finished, "event_id": f"a{number}"}
         funnel.insert("audit", **values | {"outcome": "stored" if finished else None} | more)
 

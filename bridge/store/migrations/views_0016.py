@@ -40,12 +40,13 @@ DIMENSIONS = (
 SLICES = ("channel", "campaign", "commercial_advisor", "medical_advisor", "salesperson", "team")
 
 
-def create(makers: Mapping[str, Callable[[Words], str]]) -> None:
+def create(makers: Mapping[str, Callable[[Words], str]], dictionary: type[Words] | None = None) -> None:
     """Make views, and let the role of the readers, if there is one, read them.
 
     :param makers: their SQL by their names, in an order in which later ones read earlier ones
+    :param dictionary: of a later revision
     """
-    words = Words(op.get_context().dialect.name)
+    words = (dictionary or Words)(op.get_context().dialect.name)
     for name, make in makers.items():
         op.execute(f"CREATE VIEW {words.at(name)} AS\n{make(words).strip()}")
     role.grant_again(makers)
