@@ -45,11 +45,12 @@ _BEFORE = """
     SELECT lead.id, jsonb_build_object(
                'is_new', false, 'stage_id', lead.stage_id, 'is_won', COALESCE(stage.is_won, false),
                'active', lead.active, 'lost_reason_id', lead.lost_reason_id, 'user_id', lead.user_id,
-               'team_id', lead.team_id, 'company_id', lead.company_id, 'advisor_id', lead.manychat_medical_advisor_id,
-               'expected_revenue', lead.expected_revenue, 'date_closed', lead.date_closed,
-               'answered', lead.manychat_first_answered_at IS NOT NULL)
+               'team_id', lead.team_id, 'company_id', COALESCE(lead.company_id, team.company_id),
+               'advisor_id', lead.manychat_medical_advisor_id, 'expected_revenue', lead.expected_revenue,
+               'date_closed', lead.date_closed, 'first_answered_at', lead.manychat_first_answered_at)
       FROM crm_lead lead
       LEFT JOIN crm_stage stage ON stage.id = lead.stage_id
+      LEFT JOIN crm_team team ON team.id = lead.team_id
      WHERE {} IN %s AND EXISTS (SELECT FROM manychat_identity WHERE lead_id = lead.id)
 """
 
@@ -69,7 +70,7 @@ _INSERT = (
         SELECT * FROM jsonb_to_recordset(%(leads)s) AS before (
                lead_id int, is_new boolean, stage_id int, is_won boolean, active boolean, lost_reason_id int,
                user_id int, team_id int, company_id int, advisor_id int, expected_revenue numeric,
-               date_closed timestamp, answered boolean, by text, uid int)
+               date_closed timestamp, first_answered_at timestamp, by text, uid int)
     ), links AS (
         SELECT * FROM jsonb_to_recordset(%(links)s) AS links (
                manychat_id text, lead_id int, is_merge boolean, stage_id int, state jsonb, by text, uid int)
@@ -80,8 +81,7 @@ _INSERT = (
                COALESCE(links.by, before.by, places.by) AS by,
                CASE WHEN links.by IS NOT NULL THEN links.uid WHEN before.by IS NOT NULL THEN before.uid
                     ELSE places.uid END AS uid,
-               left_stage.id AS stage_before_id,
-               {left_stage} AS stage_before,
+               left_stage.id AS stage_before_id, {left_stage} AS stage_before,
                array_remove(ARRAY[
                    CASE WHEN before.stage_id IS DISTINCT FROM lead.stage_id AND before.lead_id IS NOT NULL
                           OR NOT links.is_merge THEN 'stage' END,
@@ -100,14 +100,15 @@ _INSERT = (
                    CASE WHEN round(COALESCE(before.expected_revenue, 0), 6)
                           <> round(COALESCE(lead.expected_revenue, 0)::numeric, 6) AND before.lead_id IS NOT NULL
                         THEN 'revenue' END,
-                   CASE WHEN NOT before.answered AND lead.manychat_first_answered_at IS NOT NULL THEN 'answered' END,
+                   CASE WHEN before.first_answered_at IS NULL AND lead.manychat_first_answered_at IS NOT NULL
+                             AND before.lead_id IS NOT NULL THEN 'answered' END,
                    CASE WHEN links.is_merge OR links.manychat_id IS NULL AND states.state ? 'merged_into'
                              AND NOT places.merged THEN 'merged' END
                ], NULL) AS decided,
                links.manychat_id IS NULL AND (
                    places.merged AND NOT states.state ? 'merged_into'
                    OR place.status <> 'open' AND before.date_closed IS DISTINCT FROM lead.date_closed
-                      AND before.lead_id IS NOT NULL
+                      AND before.lead_id IS NOT NULL OR before.first_answered_at <> lead.manychat_first_answered_at
                    OR left_company.currency_id IS DISTINCT FROM company.currency_id AND before.lead_id IS NOT NULL
                ) AS is_detail
           FROM states
@@ -118,9 +119,7 @@ _INSERT = (
           LEFT JOIN places ON places.manychat_id = states.manychat_id
           LEFT JOIN crm_team team ON team.id = lead.team_id
           LEFT JOIN res_company company ON company.id = COALESCE(lead.company_id, team.company_id, home.id)
-          LEFT JOIN crm_team left_team ON left_team.id = before.team_id
-          LEFT JOIN res_company left_company
-            ON left_company.id = COALESCE(before.company_id, left_team.company_id, home.id)
+          LEFT JOIN res_company left_company ON left_company.id = COALESCE(before.company_id, home.id)
           LEFT JOIN crm_stage left_stage
             ON left_stage.id = CASE WHEN links.manychat_id IS NOT NULL THEN links.stage_id
                                     WHEN before.active THEN before.stage_id END
@@ -261,6 +260,12 @@ def decisions_of(env):
     if found and _KEY not in env.cr.precommit.data:
         _record_before_commit(env.cr, env.uid)
     return found
+
+
+def settle(env):
+    """Have what the transaction has decided so far written."""
+    if env.cr.postcommit.data.get(_KEY):
+        env.cr.flush()
 
 
 def _is_configured(env):

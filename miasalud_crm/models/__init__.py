@@ -7,6 +7,7 @@ from . import manychat_write_back
 from . import manychat_write_back_state
 from . import manychat_bridge_settings
 from . import manychat_advisor
+from . import base
 from . import crm_stage
 from . import crm_team
 from . import crm_stage_unused

@@ -35,7 +35,7 @@ class CrmLead(models.Model):
         leads = super().create(vals_list)
         followed = leads.sudo().filtered("x_manychat_id") if is_deciding(self.env) else self.browse()
         if followed and (decisions := decisions_of(self.env)):
-            new = {"is_new": True, "answered": False, **by(self.env)}
+            new = {"is_new": True, **by(self.env)}
             decisions.leads.update(dict.fromkeys(followed.ids, new))
             decisions.touched |= {*followed.ids}
         return leads
@@ -91,11 +91,11 @@ class CrmLead(models.Model):
             "lost_reason_id": self.lost_reason_id.id or None,
             "user_id": self.user_id.id or None,
             "team_id": self.team_id.id or None,
-            "company_id": self.company_id.id or None,
+            "company_id": (self.company_id or self.team_id.company_id).id or None,
             "advisor_id": self.manychat_medical_advisor_id.id or None,
             "expected_revenue": self.expected_revenue,
             "date_closed": self.date_closed.isoformat() if self.date_closed else None,
-            "answered": bool(self.manychat_first_answered_at),
+            "first_answered_at": first.isoformat() if (first := self.manychat_first_answered_at) else None,
         }
 
     def _manychat_protected_fields(self):

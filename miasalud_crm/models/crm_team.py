@@ -23,6 +23,14 @@ class CrmTeam(models.Model):
     # ORM
     # ------------------------------------------------------------
 
+    def write(self, vals):
+        if "company_id" not in vals:
+            return super().write(vals)
+        # An opportunity without a company of its own has the currency of its team's company.
+        others = self.filtered(lambda team: team.company_id.id != vals["company_id"])
+        with changing(self.env, "team_id", others.ids):
+            return super().write(vals)
+
     def unlink(self):
         with changing(self.env, "team_id", self.ids):
             return super().unlink()

@@ -1,5 +1,6 @@
 from collections import Counter
 from contextlib import suppress
+from datetime import timedelta
 from unittest.mock import patch
 
 import psycopg2
@@ -130,6 +131,21 @@ class TestDecisionIndirect(DecisionCase):
         told = self.assertTold(PERSON)
         self.assertEqual(told[PERSON].state.currency, "CHF")
 
+    def test_a_team_that_goes_to_another_company_takes_its_opportunities_to_another_currency(self):
+        currency = self.env.ref("base.CHF")
+        currency.active = True
+        company = self.env["res.company"].create({"name": "Suiza", "currency_id": currency.id})
+        team = self.env["crm.team"].create({"name": "Viajero", "company_id": False})
+        self.lead(PERSON).write({"user_id": False, "company_id": False, "team_id": team.id})
+        self.tell(PERSON)
+        team.with_user(self.manager).sudo().company_id = company
+        payload = self.assertTold(PERSON)[PERSON]
+        self.assertEqual((payload.decided, payload.by), ((Decided.DETAIL,), Actor.PERSON))
+        self.assertEqual(payload.state.currency, "CHF")
+        self.tell(PERSON)
+        team.write({"company_id": company.id, "name": "Ya está"})
+        self.assertEqual(self.decided(), [])
+
     def test_a_won_one_that_is_won_again(self):
         self.mine().action_set_won()
         self.env.flush_all()
@@ -149,6 +165,20 @@ class TestDecisionIndirect(DecisionCase):
         first, second = survivor.manychat_identity_ids.sorted("sequence")
         self.assertEqual({first.manychat_id, second.manychat_id}, {PERSON, SECOND})
         return survivor, first, second
+
+    def test_the_survivor_of_a_merge_was_first_answered_when_the_other_one_was(self):
+        self.apply(opportunity(SECOND, 17, 1))
+        leads = self.lead(PERSON) | self.lead(SECOND)
+        survivor = leads._sort_by_confidence_level(reverse=True)[0]
+        answered = fields.Datetime.now()
+        survivor.manychat_first_answered_at = answered
+        (leads - survivor).manychat_first_answered_at = answered - timedelta(days=1)
+        self.tell(PERSON, SECOND)
+        first = survivor.x_manychat_id
+        leads.with_user(self.manager).merge_opportunity()
+        told = self.assertTold(PERSON, SECOND)
+        self.assertEqual((told[first].decided, told[first].by), ((Decided.DETAIL,), Actor.PERSON))
+        self.assertEqual(told[first].state.first_answered_at.replace(tzinfo=None), answered - timedelta(days=1))
 
     def test_the_first_of_merged_conversations_leaves(self):
         survivor, first, second = self.merged()
@@ -242,6 +272,14 @@ class TestDecisionIndirect(DecisionCase):
             lead.description = "never"
         self.assertEqual(failures, [])
         self.assertEqual(self.assertTold(PERSON)[PERSON].decided, (Decided.REVENUE,))
+
+    def test_an_import_that_fails_takes_back_no_decision_of_before(self):
+        """Odoo's savepoint for all rows writes no decisions; those for each batch do, and go with it."""
+        self.tell(PERSON)
+        self.mine().stage_id = self.stages[20]
+        answer = self.env["res.partner"].load(["name", "country_id/.id"], [["Bien", ""], ["Mal", "999999999"]])
+        self.assertFalse(answer["ids"])
+        self.assertEqual(self.assertTold(PERSON)[PERSON].decided, (Decided.STAGE,))
 
     def test_what_the_chat_changes_beside_an_automation_is_the_chats(self):
         if "base.automation" not in self.env:
