@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
+from .text import visible
+
 #: ManyChat's limit for one answer: https://manychat.github.io/dynamic_block_docs/channels/
 MOST_MESSAGES = 10
 #: Bytes of UTF-8 in a message: Instagram's limit, the lowest of the channels. Source:
@@ -99,4 +101,5 @@ def _cut(text: str, most: int) -> str:
 
 def _paragraphs(text: str) -> list[str]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return [said for each in _BETWEEN_PARAGRAPHS.split(lines) if (said := each.strip())]
+    # ManyChat refuses a message without anything to see.
+    return [said for each in _BETWEEN_PARAGRAPHS.split(lines) if visible(said := each.strip())]

@@ -44,6 +44,11 @@ def test_a_text_that_goes_out_has_no_fault(text: str) -> None:
     assert check(text) is None
 
 
+@pytest.mark.parametrize("nothing", ["\u200b", "\ufeff \u200d", "\u00a0\u2060"])
+def test_a_paragraph_without_anything_to_see_is_no_message(nothing: str) -> None:
+    assert messages(f"Hola.\n\n{nothing}\n\nAdiós 👩\u200d⚕️.", VALUES) == ["Hola.", "Adiós 👩\u200d⚕️."]
+
+
 def test_an_empty_line_begins_a_message_and_a_line_break_does_not() -> None:
     text = "Etapa: {stage}\nAsesora: {salesperson}\r\n\r\n \t\nDesde el {decided_on}.\n"
     assert messages(text, VALUES) == ["Etapa: Cotización\nAsesora: Ana", "Desde el 02/03/2026."]
