@@ -200,7 +200,7 @@ class _Named(BaseModel):
 def as_in_sql(name: str | None) -> str | None:
     """A name in Odoo as an opportunity's state brings it to SQL: other spaces, what is too long for it."""
     read = read_answer(_Named, {"name": name and name[:256]})
-    return read and read.name
+    return read.name if read else None
 
 
 def name_of(advisor: str | None) -> str | None:
