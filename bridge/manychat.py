@@ -155,7 +155,7 @@ class ManyChat:
 
 
 def _session(token: str, url: str) -> requests.Session:
-    http = requests.Session()
+    http = manychat_answers.Session()
     http.mount(url, HTTPAdapter(pool_maxsize=16, max_retries=0))
     http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     # Proxies and certificates are those of the environment. A .netrc file must not replace the token.

@@ -54,6 +54,16 @@ _CODES = {
 }
 
 
+class Session(requests.Session):
+    """A session that follows no redirect.
+
+    ``allow_redirects=False`` alone still reads the whole body of one, and fails at an address in it that is none.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 def read_body(response: requests.Response, until: float) -> bytes:
     """The body of an answer that was asked for with ``stream=True``.
 

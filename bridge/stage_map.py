@@ -35,15 +35,15 @@ class StageMap:
         return cls(numbers, labels, {int(odoo_id): str(row.get("label") or "") for odoo_id, row in rows.items()})
 
     def meant(self, value: Any) -> Stage | None:
-        """The stage that a field of ManyChat shows; ``None`` if it is empty."""
+        """The stage that a field of ManyChat shows; ``None`` if it is empty, or has 0 for no number."""
         if value is None or isinstance(value, bool):
             return None
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         text = normalize_label(str(value))
-        if not text:
-            return None
         number = int(text) if text.isdecimal() and len(text) < 10 else None
+        if not text or number == 0:
+            return None
         by_number = self.numbers.get(number) if number is not None else None
         return Stage(by_number or self.labels.get(text), str(value).strip(), number)
 

@@ -68,9 +68,10 @@ class Rules(BaseModel):
         if status != Status.DELETED:
             if self.stage_field and state["stage"]:
                 values[f"field:{self.stage_field.id}"] = state["stage"]
-            if self.stage_id_field and state["stage_id"] is not None:
-                # Each type of field takes only values of its own type.
-                number, is_text = state["stage_id"], self.stage_id_field.type == "text"
+            if self.stage_id_field and (state["stage"] or state["stage_id"] is not None):
+                # A stage without a number must not be shown with that of the stage before: sent back by a bot, the
+                # number would win. 0 is no number, see `to_id`. Each type of field takes only values of its own type.
+                number, is_text = state["stage_id"] or 0, self.stage_id_field.type == "text"
                 values[f"field:{self.stage_id_field.id}"] = str(number) if is_text else number
             if self.salesperson_field:
                 values[f"field:{self.salesperson_field.id}"] = state["salesperson"] or ""

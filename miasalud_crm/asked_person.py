@@ -6,7 +6,7 @@ Names are in the language in which they reach SQL, so that the bridge's API answ
 from datetime import datetime, timezone
 
 from bridge.contract.opportunity_state import Status
-from bridge.contract.person import Person, name_of
+from bridge.contract.person import Person, as_in_sql, name_of
 
 from .apply.state import HOME, bridge_user_id, in_language
 
@@ -38,9 +38,9 @@ def find(env, manychat_id):
     return Person(
         stage=stage,
         stage_id=stage_id,
-        odoo_stage=odoo_stage,
+        odoo_stage=as_in_sql(odoo_stage),
         status=Status(status),
-        salesperson=salesperson,
+        salesperson=as_in_sql(salesperson),
         medical_advisor=name_of(advisor),
         decided_at=decided_at and decided_at.replace(tzinfo=timezone.utc),
         as_of=datetime.now(timezone.utc),

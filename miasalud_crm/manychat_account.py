@@ -104,14 +104,17 @@ def _ask(env, path, shape):
     until = time.monotonic() + sum(TIMEOUT)
     try:
         # No redirect: the token is for this address only.
-        with requests.get(
-            f"{address}/fb/{path}",
-            headers={"Accept": "application/json"},
-            auth=partial(_with_token, token),
-            timeout=TIMEOUT,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
+        with (
+            manychat_answers.Session() as http,
+            http.get(
+                f"{address}/fb/{path}",
+                headers={"Accept": "application/json"},
+                auth=partial(_with_token, token),
+                timeout=TIMEOUT,
+                allow_redirects=False,
+                stream=True,
+            ) as response,
+        ):
             body = manychat_answers.read_body(response, until)
     except requests.RequestException as error:
         raise NoAnswer("unreachable", f"{urlsplit(address).hostname}: {type(error).__name__}") from None

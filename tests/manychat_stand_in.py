@@ -186,6 +186,8 @@ class ManyChatStandIn:
         request.send_response(status)
         if after:
             request.send_header("Retry-After", after)
+        if 300 <= status < 400:
+            request.send_header("Location", "http://[")  # no address, as an odd server between may send
         request.send_header("Content-Type", "application/json")
         request.send_header("Content-Length", str(len(data)))
         with contextlib.suppress(OSError):  # nobody may be waiting any more

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__
+from ..contract import person
 from ..contract.webhook import WebhookError
 from ..errors import Outage
 from . import (
@@ -128,6 +129,9 @@ class _Canonical:
 
     def _path(self, path: str) -> str:
         bare = re.sub(r"/+", "/", re.sub(r"^https?://[^/]*", "", path))
+        if f"{bare}/".startswith(person.PATH):
+            # Whatever the id is, or if there is none: its route reads it from the address as it was sent.
+            return f"{person.PATH}id"
         if bare != "/":
             bare = bare.removesuffix("/")
         return f"{bare}/" if any(pattern.match(f"{bare}/") for pattern in self._collections) else bare

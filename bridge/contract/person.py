@@ -14,12 +14,12 @@ from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from . import stage_text
 from .errors import ContractError
-from .fields import ManyChatId, format_datetime
-from .opportunity_state import Status
+from .fields import Label, ManyChatId, format_datetime
+from .opportunity_state import Status, read_answer
 from .outcomes import ErrorCode
 from .payloads import field_errors
 from .sentences import sentence
@@ -191,6 +191,16 @@ def day_format(of_language: str | None) -> str:
     Names of days and months would be in the language of the server.
     """
     return of_language if of_language and _IN_DIGITS.fullmatch(of_language) else DATE_FORMAT
+
+
+class _Named(BaseModel):
+    name: Label = None
+
+
+def as_in_sql(name: str | None) -> str | None:
+    """A name in Odoo as an opportunity's state brings it to SQL: other spaces, what is too long for it."""
+    read = read_answer(_Named, {"name": name and name[:256]})
+    return read.name if read else None
 
 
 def name_of(advisor: str | None) -> str | None:

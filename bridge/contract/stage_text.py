@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
-#: ManyChat's limits for one answer: https://manychat.github.io/dynamic_block_docs/channels/ for the messages, and
-#: Instagram's for a text, the shortest of the channels.
+from .text import visible
+
+#: ManyChat's limit for one answer: https://manychat.github.io/dynamic_block_docs/channels/
 MOST_MESSAGES = 10
+#: Bytes of UTF-8 in a message: Instagram's limit, the lowest of the channels. Source:
+#: https://developers.facebook.com/docs/messenger-platform/instagram/features/send-message
 LONGEST_MESSAGE = 1000
-#: A longer value of a placeholder is cut, so that a text that fits once fits always.
+#: The same of a placeholder's value. A longer one is cut, so that a text that fits once fits always.
 LONGEST_VALUE = 100
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -73,7 +76,7 @@ def check(text: str) -> Finding | None:
     if len(messages) > MOST_MESSAGES:
         return Finding(Fault.TOO_MANY, str(len(messages)))
     for message in messages:
-        if len(_PLACEHOLDER.sub("x" * LONGEST_VALUE, message)) > LONGEST_MESSAGE:
+        if len(_PLACEHOLDER.sub("x" * LONGEST_VALUE, message).encode()) > LONGEST_MESSAGE:
             return Finding(Fault.TOO_LONG, message[:40])
     return None
 
@@ -86,11 +89,17 @@ def messages(text: str, values: Mapping[str, str | None]) -> list[str]:
     filled = []
     for message in _paragraphs(text):
         if all(values.get(name) for name in _PLACEHOLDER.findall(message)):
-            said = _PLACEHOLDER.sub(lambda found: (values[found[1]] or "")[:LONGEST_VALUE], message)
-            filled.append(said[:LONGEST_MESSAGE])
+            said = _PLACEHOLDER.sub(lambda found: _cut(values[found[1]] or "", LONGEST_VALUE), message)
+            filled.append(_cut(said, LONGEST_MESSAGE))
     return filled[:MOST_MESSAGES]
+
+
+def _cut(text: str, most: int) -> str:
+    """``text`` without the characters that do not fit into ``most`` bytes."""
+    return text.encode()[:most].decode(errors="ignore")
 
 
 def _paragraphs(text: str) -> list[str]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return [said for each in _BETWEEN_PARAGRAPHS.split(lines) if (said := each.strip())]
+    # ManyChat refuses a message without anything to see.
+    return [said for each in _BETWEEN_PARAGRAPHS.split(lines) if visible(said := each.strip())]

@@ -4,6 +4,7 @@ from odoo import models
 from odoo.exceptions import AccessDenied
 from odoo.http import request
 
+from bridge.contract import person
 from bridge.contract.payloads import WEBHOOKS
 
 from ..rights import machine_calls
@@ -18,8 +19,11 @@ class IrHttp(models.AbstractModel):
 
     @classmethod
     def _match(cls, path_info):
-        """Take the webhooks' addresses with doubled slashes too: Odoo would redirect, and bots do not follow."""
+        """Take bots' addresses with doubled slashes too: Odoo would redirect, and bots do not follow."""
         path = re.sub(r"/+", "/", path_info).removesuffix("/")
+        if f"{path}/".startswith(person.PATH):
+            # Whatever the id is, or if there is none: its route reads it from the address as it was sent.
+            return super()._match(f"{person.PATH}id")
         return super()._match(path if path in _WEBHOOKS else path_info)
 
     @classmethod

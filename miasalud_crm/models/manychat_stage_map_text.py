@@ -58,7 +58,8 @@ class ManychatStageMap(models.Model):
             ),
             Fault.TOO_LONG: self.env._(
                 "Stage “%(stage)s”: the message that begins with “%(shown)s” is too long. A message may have "
-                "%(most)s characters, its placeholders filled in. An empty line begins a new message.",
+                "%(most)s bytes, its placeholders filled in: a letter with an accent has two, an emoji four or more. "
+                "An empty line begins a new message.",
                 **shown,
                 most=LONGEST_MESSAGE,
             ),

@@ -69,16 +69,8 @@ class ManychatWriteBack(models.Model):
     def _check_items(self):
         for settings in self:
             for name, types in FIELD_TYPES.items():
-                if (item := settings[name]) and not (item.kind == FIELD and item.field_type in types):
-                    raise ValidationError(
-                        self.env._(
-                            "The custom field “%(name)s” has the type %(type)s, which cannot take this value. "
-                            "Choose a field of the type %(types)s.",
-                            name=item.name,
-                            type=item._type_name(),
-                            types=" / ".join(item._type_names()[each] for each in types),
-                        )
-                    )
+                if settings[name] and not settings._takes(name):
+                    raise ValidationError(settings._unfit_sentence(name, types))
             if any(settings[name].kind not in (False, TAG) for name in TAGS):
                 raise ValidationError(self.env._("Choose a tag here."))
             chosen = [settings[name].id for name in FIELD_TYPES if settings[name]]
@@ -101,11 +93,14 @@ class ManychatWriteBack(models.Model):
     def _compute_item_count(self):
         self.item_count = self.env["manychat.account.item"].sudo().search_count([("missing", "=", False)])
 
-    @api.depends("enabled", "refreshed_at", *FIELD_TYPES, *TAGS)
+    @api.depends("enabled", "refreshed_at", *FIELD_TYPES, *(f"{name}.field_type" for name in FIELD_TYPES), *TAGS)
     def _compute_warning(self):
         flows = self._stage_rows().flow_id
         for settings in self:
             said = (settings._items() | flows)._missing_sentences()
+            # Refresh may have brought another type.
+            unfit = [name for name in FIELD_TYPES if settings[name] and not settings._takes(name)]
+            said += [settings._unfit_sentence(name, FIELD_TYPES[name]) for name in unfit]
             if settings.enabled and not (settings._items() or flows):
                 said.append(
                     self.env._("Nothing is chosen yet, so ManyChat gets nothing. Choose a field, a tag or a flow.")
@@ -161,20 +156,39 @@ class ManychatWriteBack(models.Model):
     def _rules(self):
         """What the bridge is to tell ManyChat: the ``write_back`` of a heartbeat's answer.
 
-        What is missing in ManyChat is left out, so that the bridge does not try it for each person in vain.
+        What is missing in ManyChat or cannot take its value is left out, so that the bridge does not try it for each
+        person in vain.
 
         :return dict: ``enabled``; ``stage_field``, ``stage_id_field``, ``salesperson_field``, ``status_field``,
             ``won_tag``, ``lost_tag``: dicts of ``id``, ``name`` and, of a field, ``type``; or ``None``; ``flows``:
             Odoo's stage id, as text → dict of ``ns`` and ``name``
         """
         settings = self.sudo().search([], limit=1)
-        chosen = {name.removesuffix("_id"): settings[name]._rule() for name in (*FIELD_TYPES, *TAGS)}
+        chosen = {
+            name.removesuffix("_id"): settings[name]._rule() if settings._takes(name) else None
+            for name in (*FIELD_TYPES, *TAGS)
+        }
         flows = {str(row.stage_id.id): row.flow_id._rule() for row in self._stage_rows()}
         return {
             "enabled": settings.enabled and not is_neutralized(self.env),
             **chosen,
             "flows": {stage: flow for stage, flow in flows.items() if flow},
         }
+
+    def _takes(self, name):
+        """Whether what is chosen there can take what is written there; a tag always can."""
+        item = self[name]
+        return name in TAGS or (item.kind == FIELD and item.field_type in FIELD_TYPES[name])
+
+    def _unfit_sentence(self, name, types):
+        item = self[name]
+        return self.env._(
+            "The custom field “%(name)s” has the type %(type)s, which cannot take this value. Choose a field of the "
+            "type %(types)s.",
+            name=item.name,
+            type=item._type_name(),
+            types=" / ".join(item._type_names()[each] for each in types),
+        )
 
     def _items(self):
         """The custom fields and tags that are chosen."""

@@ -16,6 +16,7 @@ class ManychatStandIn:
     :ivar address: where it answers
     :ivar answers: path → pair of status and body, in the place of what it would answer
     :ivar asked: paths, in order
+    :ivar location: where its redirects lead
     """
 
     def __init__(self):
@@ -36,6 +37,7 @@ class ManychatStandIn:
         self.address = ""
         self.answers = {}
         self.asked = []
+        self.location = "/fb/page/elsewhere"
 
     def answer(self, path, token):
         self.asked.append(path)
@@ -67,7 +69,7 @@ def running(token=TOKEN):
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             if status == 302:
-                self.send_header("Location", "/fb/page/elsewhere")
+                self.send_header("Location", stand_in.location)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -110,6 +110,29 @@ class TestPeople(QueueCase, ManychatCase, HttpCase):
             self.assertEqual((said["found"], said["manychat_id"]), (True, manychat_id))
         self.assertFalse(self.said("a")["found"])
 
+    def test_an_address_with_doubled_slashes_leads_here_without_a_redirect(self):
+        for path in (f"/{PATH}MC-A", PATH.replace("/", "//") + "MC-A"):
+            answer = self.opener.get(
+                self.base_url() + path, headers={"X-API-KEY": self.key}, timeout=30, allow_redirects=False
+            )
+            self.assertEqual((answer.status_code, answer.json().get("manychat_id")), (200, "MC-A"), path)
+
+    def test_a_bot_that_fills_in_no_id_hears_so(self):
+        for written in ("", " ", "\n"):
+            answer = self.ask(written)
+            self.assertEqual((answer.status_code, answer.json()["errors"][0]["field"]), (422, "manychat_id"), written)
+
+    def test_a_name_is_said_as_sql_has_it(self):
+        user = self.env.ref("base.user_admin")
+        self.lead("MC-A").user_id = user
+        for name, said in (
+            ("Ana 🩺" * 60, "Ana 🩺" * 42 + "Ana"),
+            ("ñ" * 300, "ñ" * 256),
+            (" Ana  Ruiz ", "Ana  Ruiz"),
+        ):
+            user.partner_id.name = name
+            self.assertEqual(self.said()["salesperson"], said)
+
     def test_what_names_no_person_is_refused(self):
         for manychat_id in ("{{user_id}}", "null", "x" * 65):
             answer = self.ask(manychat_id)

@@ -18,7 +18,8 @@ class TestStageText(ManychatCase):
             ("Hola {{first_name}}", "{{first_name}} is a field of ManyChat"),
             ("Hola {stage", "there is a single {."),
             ("\n\n".join("a" * 11), "these are 11 messages, and ManyChat takes 10 at most"),
-            ("a" * 1001, "is too long. A message may have 1000 characters"),
+            ("a" * 1001, "is too long. A message may have 1000 bytes"),
+            ("ó" * 501, "is too long. A message may have 1000 bytes"),
         ):
             with self.subTest(text[:20]), self.assertRaises(ValidationError) as refused:
                 self.row.answer_text = text

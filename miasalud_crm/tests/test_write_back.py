@@ -98,6 +98,9 @@ class TestManychatAnswers(WriteBackCase):
                     stand_in.answers["/fb/page/getInfo"] = (status, body)
                     self.assertEqual(self.said(), ("warning", f"ManyChat answered with an error: HTTP {status}"))
             self.assertNotIn("/fb/page/elsewhere", stand_in.asked)
+            # No address, as an odd server between may send.
+            stand_in.location = "http://["
+            self.assertEqual(self.said(), ("warning", "ManyChat answered with an error: HTTP 302"))
 
     def test_the_stop_for_a_day_is_named(self):
         with running() as stand_in:
@@ -274,6 +277,19 @@ class TestWriteBackSettings(WriteBackCase):
             stand_in.fields[0] = {"id": 99, "name": "Etapa CRM", "type": "date"}
             self.refreshed(stand_in)
         self.assertIsNone(self.rules()["stage_field"])
+
+    def test_a_field_that_has_another_type_since_is_not_written_and_the_page_says_so(self):
+        self.choose()
+        with running() as stand_in:
+            stand_in.fields[0] = {"id": 11, "name": "Etapa CRM", "type": "number"}
+            self.refreshed(stand_in)
+            self.assertIsNone(self.rules()["stage_field"])
+            self.assertIn("“Etapa CRM” has the type Number, which cannot take this value", self.settings.warning)
+            self.assertEqual(self.rules()["stage_id_field"]["id"], 12)
+            stand_in.fields[0] = {"id": 11, "name": "Etapa CRM", "type": "text"}
+            self.refreshed(stand_in)
+        self.assertEqual(self.rules()["stage_field"]["id"], 11)
+        self.assertFalse(self.settings.warning)
 
     def test_a_field_that_cannot_take_the_value_is_refused_in_words(self):
         self.refreshed()

@@ -165,9 +165,17 @@ def test_monitors_may_send_head_and_bots_must_not_post(api: Api) -> None:
     assert (posted.status_code, posted.headers["Allow"]) == (405, "GET")
 
 
-def test_there_is_no_list(api: Api) -> None:
-    for path in (person.PATH, person.PATH.removesuffix("/")):
-        assert api("GET", path, key="ask").status_code in (404, 422)
+def test_there_is_no_list_and_a_bot_that_fills_in_no_id_hears_so(api: Api) -> None:
+    for path in (person.PATH, person.PATH.removesuffix("/"), f"{person.PATH}%20", f"{person.PATH}%0A"):
+        answer = api("GET", path, key="ask")
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "manychat_id")
+    assert api("GET", person.PATH, key="read").status_code == 403
+
+
+def test_an_id_with_a_line_break_behind_it_is_that_id(api: Api) -> None:
+    put(api)
+    for written in ("MC1\n", "\r\nMC1", "MC1 \n"):
+        assert ask(api, written)["found"] is True
 
 
 def test_an_answer_takes_two_queries(api: Api) -> None:

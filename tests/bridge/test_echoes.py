@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from bridge.contract.event import Event, accept, from_envelope
@@ -48,6 +49,22 @@ def test_the_echo_of_an_overtaken_write_is_recognised(write_back: WriteBack) -> 
     write_back.want(wish(1, manychat_stage="Cierre", manychat_stage_id=25))
     write_back.work()
     assert recognise(write_back, echo(write_back, {"stage_id": 24})) == [NOON]
+
+
+@pytest.mark.parametrize(("kind", "none"), [("number", 0), ("text", "0")])
+def test_a_stage_without_a_number_does_not_come_back_with_that_of_the_stage_before(
+    write_back: WriteBack, kind: str, none: int | str
+) -> None:
+    """A bot sends label and number, and the number wins: the opportunity would return to the stage before."""
+    write_back.manychat.types = {12: kind}
+    write_back.rules({**RULES, "stage_id_field": {"id": 12, "name": "etapa_id", "type": kind}})
+    write_back.manychat.bot_sets("1001", {11: "Antes", 12: 17 if kind == "number" else "17"})
+    write_back.want(wish(manychat_stage="Sin número", manychat_stage_id=None))
+    write_back.work()
+    shown = write_back.manychat.people["1001"]
+    assert (shown[11], shown[12]) == ("Sin número", none)
+    assert write_back.row().refused_code is None
+    assert recognise(write_back, echo(write_back, {"stage": shown[11], "stage_id": shown[12]})) == [NOON]
 
 
 def test_what_a_customer_does_is_no_echo(write_back: WriteBack) -> None:

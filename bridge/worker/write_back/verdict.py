@@ -100,7 +100,7 @@ def judge(known: Known, value: Any, stages: StageMap, field_key: str, before: da
     elif (last_at and last_at > before) or (writes and known.is_unsent):
         found = Found.ON_ITS_WAY
     elif shown is None:
-        found = Found.NOT_WRITTEN if wanted is not None else Found.SAME
+        found = Found.NOT_WRITTEN if wanted is not None and not _has_no_number(known, field_key) else Found.SAME
     elif last is not None and shown == last.stage:
         found = _unmoved(known, last, wanted, is_open=is_open)
     elif shown.odoo_id is None:
@@ -130,6 +130,11 @@ def _moved(known: Known, last: _Last | None, *, is_open: bool) -> Found:
     if last is None or last.stage is None:
         return Found.UNDECIDED
     return Found.DISPUTED if known.decided_at and known.decided_at > last.at else Found.PUSH_LOST
+
+
+def _has_no_number(known: Known, field_key: str) -> bool:
+    """Whether the field has numbers of stages, and this stage has none: then 0 was written."""
+    return (known.sent or {}).get(field_key) in (0, "0")
 
 
 def _last(known: Known, stages: StageMap, field_key: str) -> _Last | None:
