@@ -23,6 +23,27 @@ LONGEST_MINUTES = 24 * 60
 OVERDUE_PER_ANSWER = 500
 #: An event that the queue has lost this often becomes an alert: sending it once more did not help.
 LOST_TOO_OFTEN = 2
+#: Has been on its queue for long. Rows that no relay has queued came with the bridge's report.
+_IS_OVERDUE = """
+    state = 'queued'
+    AND COALESCE(queued_at, create_date) < (now() AT TIME ZONE 'UTC') - make_interval(mins => %(minutes)s)
+    AND COALESCE(queued_at, create_date) < (now() AT TIME ZONE 'UTC') - make_interval(
+            mins => LEAST(%(minutes)s * (2 ^ LEAST(COALESCE(resends, 0), 16)), %(longest)s)::int)
+"""
+# Decisions come last: a bridge older than they are leaves them alone, and they would hide what the other queues have
+# lost.
+_FIND = """
+    SELECT event_id, type, COALESCE(manychat_id, ''), COALESCE(retries, 0), traceparent,
+           COALESCE(queued_at, create_date)
+      FROM manychat_event
+     WHERE {overdue}
+     ORDER BY type = 'decision', COALESCE(queued_at, create_date), id LIMIT %(most)s
+""".replace("{overdue}", _IS_OVERDUE)
+_LOCK = """
+    SELECT id FROM manychat_event
+     WHERE event_id = ANY(%(event_ids)s) AND {overdue}
+     ORDER BY id FOR UPDATE SKIP LOCKED
+""".replace("{overdue}", _IS_OVERDUE)
 
 
 class ManychatEvent(models.Model):
@@ -44,26 +65,10 @@ class ManychatEvent(models.Model):
             ``manychat_id``, ``retries``, ``trace_id``, ``queued_at`` (ISO 8601, UTC)
         :raises AccessError: the caller is not in that group
         """
-        parameter = self.env["ir.config_parameter"].get_param(OVERDUE_PARAMETER)
-        minutes = int(parameter or DEFAULT_OVERDUE_MINUTES)
-        if minutes <= 0:
+        if not (overdue := self._overdue_parameters()):
             return []
         self.flush_model()
-        # Rows that no relay has queued came with the bridge's report. Decisions come last: a bridge older than they are
-        # leaves them alone, and they would hide what the other queues have lost.
-        self.env.cr.execute(
-            """
-            SELECT event_id, type, COALESCE(manychat_id, ''), COALESCE(retries, 0), traceparent,
-                   COALESCE(queued_at, create_date)
-              FROM manychat_event
-             WHERE state = 'queued'
-               AND COALESCE(queued_at, create_date) < (now() AT TIME ZONE 'UTC') - make_interval(mins => %(minutes)s)
-               AND COALESCE(queued_at, create_date) < (now() AT TIME ZONE 'UTC') - make_interval(
-                       mins => LEAST(%(minutes)s * (2 ^ LEAST(COALESCE(resends, 0), 16)), %(longest)s)::int)
-             ORDER BY type = 'decision', COALESCE(queued_at, create_date), id LIMIT %(most)s
-            """,
-            {"minutes": minutes, "longest": max(minutes, LONGEST_MINUTES), "most": OVERDUE_PER_ANSWER},
-        )
+        self.env.cr.execute(_FIND, {**overdue, "most": OVERDUE_PER_ANSWER})
         names = ("event_id", "type", "manychat_id", "retries")
         return [
             {
@@ -79,19 +84,18 @@ class ManychatEvent(models.Model):
     def send_again(self, event_ids):
         """Send events again that their queue has lost. For the group “ManyChat Bridge”, over RPC (``reconcile``).
 
-        It is the same event as before, and is applied once however often it arrives. An event that is no longer on its
-        queue by its row stays as it is.
+        It is the same event as before, and is applied once however often it arrives. An event that is no longer overdue
+        stays as it is: it is finished, or another bridge has found the same loss and the event is on its queue again.
 
         :param list event_ids: ids of the lost events
         :return list: ids of the events that go again
         :raises AccessError: the caller is not in that group
         """
+        if not (overdue := self._overdue_parameters()):
+            return []
         self.flush_model()
-        statement = (
-            "SELECT id FROM manychat_event WHERE event_id = ANY(%s) AND state = 'queued' ORDER BY id "
-            "FOR UPDATE SKIP LOCKED"
-        )
-        rows = private_sql.fetch(self.env.cr, statement, [[str(event_id) for event_id in event_ids]])
+        named = {**overdue, "event_ids": [str(event_id) for event_id in event_ids]}
+        rows = private_sql.fetch(self.env.cr, _LOCK, named)
         lost = self.browse(row["id"] for row in rows)
         lost.invalidate_recordset()
         erased = lost.filtered(lambda event: not event.payload)
@@ -104,3 +108,9 @@ class ManychatEvent(models.Model):
             _logger.warning("The queue has lost %s ManyChat events. They are sent again.", len(lost))
             lost._wake_relay()
         return lost.mapped("event_id")
+
+    def _overdue_parameters(self):
+        """The parameters of ``_IS_OVERDUE``; ``None`` if no event is looked for."""
+        parameter = self.env["ir.config_parameter"].get_param(OVERDUE_PARAMETER)
+        minutes = int(parameter or DEFAULT_OVERDUE_MINUTES)
+        return {"minutes": minutes, "longest": max(minutes, LONGEST_MINUTES)} if minutes > 0 else None

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 
+from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, new_test_user, tagged
 
@@ -182,7 +183,7 @@ class TestAttempts(DeliveryCase):
         envelope = opportunity("MC-1")
         self.apply(envelope)
         event = self.row(envelope)
-        event.sudo().write({"state": "queued"})
+        event.sudo().write({"state": "queued", "queued_at": fields.Datetime.now() - timedelta(hours=1)})
         self.events.with_user(self.bridge_user).send_again([envelope["id"]])
         self.env.invalidate_all()
         self.assertEqual(self.codes(event), ["lost"])

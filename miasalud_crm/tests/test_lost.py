@@ -65,6 +65,10 @@ class TestLost(TransactionCase):
         # A second bridge that has found the same changes nothing.
         self.assertEqual(self.lose(event), [])
         self.assertEqual(event.resends, 1)
+        # Nor does it after the relay, which is faster at times.
+        event.write({"state": "queued", "queued_at": fields.Datetime.now()})
+        self.assertEqual(self.lose(event), [])
+        self.assertEqual((event.state, event.resends), ("queued", 1))
 
     def test_what_is_finished_meanwhile_stays_finished(self):
         event = self.event(minutes=60, state="done")
