@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from deploy.local import ports
+
 TOKEN = "stand-in:token"
 #: Name of the account, as Odoo's *Test* shows it.
 ACCOUNT = "MiaSalud"
@@ -83,7 +85,8 @@ class ManyChatStandIn:
         self._stop_ends = 0.0
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
-        self.port = 0
+        # None that an outgoing connection may take while we are stopped.
+        self.port = ports.choose()
         self.start()
 
     @property
@@ -113,7 +116,6 @@ class ManyChatStandIn:
             request_queue_size = 64
 
         self._server = Server(("127.0.0.1", self.port), Handler)
-        self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:

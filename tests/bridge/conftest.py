@@ -30,6 +30,7 @@ from bridge.queue import Queue
 from bridge.settings import Settings
 from bridge.store import migrate, schema
 from bridge.store.engine import create_engine
+from deploy.local import ports
 
 from ..queue_sdk import sdk
 from .api import Api, running
@@ -55,9 +56,8 @@ def eventually(condition: Callable[[], Any], what: str = "") -> Any:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    # None that an outgoing connection may take before our server does.
+    return ports.choose()
 
 
 class Azurite:

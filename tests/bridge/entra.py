@@ -22,6 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from deploy.local import ports
+
 TENANT, OBJECT_ID = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
 CLIENT_ID, CLIENT_SECRET, HEADER = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "a client secret", "an identity header"
 
@@ -73,7 +75,7 @@ class Entra:
         self.refusal: tuple[int, dict[str, Any]] | None = None
         self.claims: dict[str, Any] = {}
         self.seconds = 3600
-        self._ports = [0, 0]
+        self._ports = [ports.choose(), ports.choose()]
         self._servers: list[ThreadingHTTPServer] = []
         self.start()
 
@@ -84,7 +86,6 @@ class Entra:
             server.daemon_threads = True
             if is_tls:
                 server.socket = self.certificate.context.wrap_socket(server.socket, server_side=True)
-            self._ports[index] = server.server_address[1]
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
             self._servers.append(server)
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from bridge.contract.event import Event, accept, from_envelope
 from bridge.contract.payloads import EventType
+from deploy.local import ports
 
 STAGES = {16: "Recién Suscrito Sin Asignar", 17: "Recién Suscrito Pendiente AC", 25: "Comienza Cotización"}
 DATABASE, LOGIN, KEY = "stand-in", "manychat_bridge", "stand-in-key"
@@ -85,7 +86,8 @@ class OdooStandIn:
         self._retried: set[str] = set()
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
-        self.port = 0
+        # None that an outgoing connection may take while we are down.
+        self.port = ports.choose()
         self.start()
 
     @property
@@ -100,7 +102,6 @@ class OdooStandIn:
             odoo = stand_in
 
         self._server = _Server(("127.0.0.1", self.port), Handler)
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def stop(self) -> None:
