@@ -14,6 +14,7 @@ from .common import menu_paths
 #: The same in both languages: names, and words that Spanish shares or has taken over.
 SAME = {
     "Traceparent",
+    "Base",
     "Bot",
     "Bots",
     "Error",
