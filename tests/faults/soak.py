@@ -89,6 +89,8 @@ def run(
     report.verdict.other += unsettled
     report.seconds = time.monotonic() - started
     truth.close()
+    for line in report.verdict.stories:
+        _say(line)
     _say("settled and examined")
     return report
 

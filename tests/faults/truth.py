@@ -16,7 +16,7 @@ from azure.storage.queue import QueueServiceClient
 from bridge.contract.payloads import DEAD_LETTER_QUEUE
 from tests.manychat_stand_in import LIMIT
 
-from . import decided, shown
+from . import decided, shown, story
 from .agreement import disagreements
 from .decided import Decisions
 from .system import QUEUES, System
@@ -78,6 +78,7 @@ class Verdict:
     manychat: Counter[str] = field(default_factory=Counter)
     most_calls: int = 0  # to ManyChat in any second
     opportunities: int = 0
+    stories: list[str] = field(default_factory=list)  # of those out of order
 
     @property
     def problems(self) -> list[str]:
@@ -282,6 +283,7 @@ class Truth:
                 verdict.out_of_order.append(
                     f"opportunity {lead} is in {leads[lead].stage_id}, not in {sorted(allowed)}"
                 )
+                verdict.stories += story.tell(self._system, self._store, lead)
             told = Counter((row.before, row.after) for row in history.get(lead, []) if row not in by_people)
             verdict.doubled += [f"opportunity {lead} moved once too often: {move}" for move in told - applied[lead]]
             verdict.lost += [f"opportunity {lead}: no history of {move}" for move in applied[lead] - told]
