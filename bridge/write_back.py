@@ -91,10 +91,10 @@ class Rules(BaseModel):
         for kind, targets in (("field", fields), ("tag", (self.won_tag, self.lost_tag))):
             yield from ((kind, target) for target in targets if target)
 
-    def has_stage(self, changes: Mapping[str, Any]) -> bool:
-        """Whether ``changes`` write the stage."""
+    def of_stage(self, changes: Mapping[str, Any]) -> set[str]:
+        """The keys of ``changes`` that write the stage."""
         targets = [target for target in (self.stage_field, self.stage_id_field) if target]
-        return any(f"field:{target.id}" in changes for target in targets)
+        return {f"field:{target.id}" for target in targets} & changes.keys()
 
 
 def rules_of(setting: Any) -> Rules:

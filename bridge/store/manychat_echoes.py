@@ -36,14 +36,26 @@ KEPT = timedelta(days=7)
 
 
 def expect(
-    connection: sa.Connection, manychat_id: str, state: Mapping[str, Any], as_of: datetime, *, by_chat: bool = False
+    connection: sa.Connection,
+    manychat_id: str,
+    state: Mapping[str, Any],
+    as_of: datetime,
+    *,
+    by_chat: bool = False,
+    changes: bool = False,
 ) -> None:
-    """Note, before the call, that a stage is written. Writing the same state again expects no second echo.
+    """Note, right before the call, that a stage is written.
+
+    Writing the same state again expects no second echo, unless it replaces what the bot has written since.
 
     :param by_chat: the chat itself brought the opportunity into the stage
+    :param changes: ManyChat has certainly another value at present
     """
     now = database_clock.now(connection)
-    same = (_E.manychat_id == manychat_id, _E.as_of == as_of)
+    same = [_E.manychat_id == manychat_id, _E.as_of == as_of]
+    if changes:
+        # What came back already was the echo of the write before.
+        same.append(_E.event_id.is_(None))
     # An attempt of hours ago may have failed: the echo is that of this one.
     if connection.execute(manychat_echoes.update().where(*same).values(written_at=now)).rowcount:
         return
@@ -118,5 +130,6 @@ def _alike(label: str) -> str:
 
 
 def _take(connection: sa.Connection, row_id: int, event_id: str) -> bool:
-    mine = manychat_echoes.update().where(_E.id == row_id, _E.event_id.is_(None))
+    # The same event may be in the hands of two bridges.
+    mine = manychat_echoes.update().where(_E.id == row_id, sa.or_(_E.event_id.is_(None), _E.event_id == event_id))
     return bool(connection.execute(mine.values(event_id=event_id)).rowcount)

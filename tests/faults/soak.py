@@ -89,7 +89,7 @@ def run(
     report.verdict.other += unsettled
     report.seconds = time.monotonic() - started
     truth.close()
-    for line in report.verdict.stories:
+    for line in [*report.verdict.problems, *report.verdict.stories]:
         _say(line)
     _say("settled and examined")
     return report
@@ -174,8 +174,6 @@ def main() -> int:
     options = parser.parse_args()
     with System().fresh() as system:
         report = run(system, choose_seed(), options.minutes * 60, options.only)
-    for problem in report.verdict.problems:
-        print(problem)
     Console().print(table(report))
     return 1 if report.verdict.problems else 0
 

@@ -1,11 +1,15 @@
-"""What happened to one opportunity, line by line: what a run prints of each one that is in a wrong stage."""
+"""What happened to an opportunity, line by line: a run prints it of each one that a problem names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
+
+from bridge.store.schema import manychat_echoes, opportunities, opportunity_stages
 
 from .system import System
 
@@ -19,28 +23,48 @@ _CHATTER = """
 """
 
 
-def tell(system: System, engine: sa.Engine, lead_id: int) -> Iterator[str]:
-    """Events as Odoo received them, moves as its chatter has them, and what was written to ManyChat; oldest first."""
-    events = system.database_rows("SELECT * FROM manychat_event WHERE lead_id = %s", lead_id)
+_NAMED = re.compile(r"opportunity (?P<lead_id>\d+)|(?P<event_id>\b[0-9a-f]{64}\b)|(?P<manychat_id>\bMC-[^: ]+):")
+
+
+def of_problems(system: System, engine: sa.Engine, problems: Iterable[str]) -> Iterator[str]:
+    """The story of each person whom one of ``problems`` names: by the opportunity, an event or the ManyChat id."""
+    people = set()
+    for match in filter(None, map(_NAMED.search, problems)):
+        kind = match.lastgroup or ""
+        statement = f"SELECT DISTINCT manychat_id FROM manychat_event WHERE {kind}::text = %s"
+        people |= {row.manychat_id for row in system.database_rows(statement, match[kind])}
+    for manychat_id in sorted(people):
+        yield from _tell(system, engine, manychat_id)
+
+
+def _tell(system: System, engine: sa.Engine, manychat_id: str) -> Iterator[str]:
+    """Events as Odoo received them, moves in its chatter and in SQL, and what was written to ManyChat; oldest first."""
+    events = system.database_rows("SELECT * FROM manychat_event WHERE manychat_id = %s", manychat_id)
     lines = [(event.received_at, _event(event)) for event in events]
-    for row in system.database_rows(_CHATTER, lead_id):
-        lines.append((row.moment, f"chatter: user {row.user_id} moved it from {row.before} to {row.after}"))
-    people = sorted({event.manychat_id for event in events})
+    for lead_id in {event.lead_id for event in events if event.lead_id}:
+        lines += [
+            (row.moment, f"chatter of {lead_id}: user {row.user_id} moved it from {row.before} to {row.after}")
+            for row in system.database_rows(_CHATTER, lead_id)
+        ]
     with engine.connect() as connection:
-        written = sa.text("SELECT * FROM manychat_echoes WHERE manychat_id IN :people").bindparams(
-            sa.bindparam("people", value=people, expanding=True)
-        )
-        for row in connection.execute(written).all() if people else ():
-            by = "chat" if row.by_chat else "user"
-            told = f"written: {row.manychat_id} is in {row.stage_id}, by {by}, as of {row.as_of}, echo {row.event_id}"
-            lines.append((row.written_at, told))
-    yield f"opportunity {lead_id} is of {', '.join(people)}"
-    for moment, line in sorted(lines, key=lambda each: each[0].replace(tzinfo=None)):
+        written = sa.select(manychat_echoes).where(manychat_echoes.c.manychat_id == manychat_id)
+        lines += [
+            (row.written_at, f"written: {row.stage_id} as of {row.as_of}, by chat: {row.by_chat}, echo {row.event_id}")
+            for row in connection.execute(written)
+        ]
+        moves = sa.select(opportunity_stages).join(opportunities).where(opportunities.c.manychat_id == manychat_id)
+        lines += [
+            (row.event_at, f"SQL: {row.stage_from} → {row.stage_to}, {row.status}, {row.moved_by}, {row.event_id[:8]}")
+            for row in connection.execute(moves)
+        ]
+    yield f"{manychat_id}:"
+    for moment, line in sorted((moment.replace(tzinfo=None), line) for moment, line in lines):
         yield f"  {moment:%H:%M:%S.%f} {line}"
 
 
 def _event(event: Any) -> str:
     state, extra = event.payload.get("state") or {}, event.extra or {}
+    said = {name: value for name, value in event.payload.items() if name not in ("state", "decided", "manychat_id")}
     what = f"{event.type} {event.payload.get('decided') or state.get('stage_id')}"
     if event.type == "decision":
         what += f" {state.get('status')} {state.get('stage_id')} at {event.occurred_at:%H:%M:%S.%f}"
@@ -48,4 +72,5 @@ def _event(event: Any) -> str:
         what += f" of {state.get('date') or 'now'}{', an echo' if extra.get('is_echo') else ''}"
     moved = f"{event.stage_before_id} → {event.stage_after_id}"
     applied = f"{event.applied_at:%H:%M:%S.%f}" if event.applied_at else "never"
-    return f"{event.event_id[:8]} {event.source} {what}: {event.outcome}, {moved}, {applied}"
+    ends = f"{event.outcome}, {moved}, {applied}; {json.dumps(said, ensure_ascii=False)}"
+    return f"{event.event_id[:8]} of {event.lead_id}, {event.source} {what}: {ends}"

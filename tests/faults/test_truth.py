@@ -3,19 +3,21 @@
 The damage stays. This is the last file of the suite, and what it looks for is its own people's.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import requests
 import sqlalchemy as sa
 
 from .manychat import FLOWS
+from .order import Decided, Happened, Heard, may_rest_in, unmatched
 from .soak import SETTLING
 from .system import System
 from .traffic import STAGE_NUMBER, WEBHOOK, Ledger
-from .truth import Decided, Happened, Truth, Verdict, may_rest_in
+from .truth import Truth, Verdict
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -38,6 +40,44 @@ def test_a_persons_move_stands_against_older_events_and_falls_to_newer_ones() ->
     assert may_rest_in([at(1)], [by_person(5, 7)]) == {7}
     assert may_rest_in([at(9)], [by_person(5, 7)]) == {1}
     assert may_rest_in([at(5)], [by_person(5, 7)]) == {1, 7}  # nobody can tell
+
+
+class Written(NamedTuple):
+    """A row of ``manychat_echoes``, as far as the model looks at it."""
+
+    stage_id: int
+    written_at: datetime
+
+
+def test_what_looks_like_an_echo_falls_to_a_users_move_and_only_to_that() -> None:
+    heard = Heard()
+    heard.add(at(1), 16, [], is_echo=False, is_taken=False)
+    heard.add(at(9, "b", stage=7), 17, [Written(17, NOON)], is_echo=False, is_taken=False)
+    assert heard.may_rest_in([]) == {7}
+    assert heard.may_rest_in([by_person(5, 3)]) == {3, 7}
+
+
+def test_another_stage_than_was_written_is_the_customers() -> None:
+    heard = Heard()
+    heard.add(
+        at(9, stage=7), 17, [Written(18, NOON), Written(17, NOON - timedelta(hours=1))], is_echo=False, is_taken=False
+    )
+    assert heard.may_rest_in([by_person(5, 3)]) == {7}
+
+
+def test_an_echo_that_was_not_taken_for_one_is_out_of_order_unless_another_event_was() -> None:
+    heard = Heard()
+    heard.add(at(1), 16, [], is_echo=False, is_taken=False)
+    heard.add(at(9, "echo", stage=7), 17, [], is_echo=True, is_taken=False)
+    assert heard.may_rest_in([]) == {1}
+    heard.add(at(8, "mistaken", stage=7), 17, [], is_echo=False, is_taken=True)
+    assert heard.may_rest_in([]) == {1, 7}
+
+
+def test_a_restored_opportunity_is_told_of_with_its_stage_or_not_at_all() -> None:
+    assert unmatched(Counter({(None, 4): 1, (1, 2): 1}), Counter({(1, 2): 1})) == (Counter(), Counter())
+    assert unmatched(Counter({(None, 4): 1}), Counter({(3, 4): 2})) == (Counter({(3, 4): 1}), Counter())
+    assert unmatched(Counter({(1, 2): 1}), Counter({(2, 3): 1})) == (Counter({(2, 3): 1}), Counter({(1, 2): 1}))
 
 
 @pytest.fixture

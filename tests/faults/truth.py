@@ -1,24 +1,26 @@
 """What must be the case once everything has settled, and whether it is.
 
-The expected stages are computed from what was sent, by a model of ten lines that shares no code with the product.
+The expected stages are computed from what was sent: see :mod:`.order`.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueServiceClient
 
 from bridge.contract.payloads import DEAD_LETTER_QUEUE
+from bridge.store.schema import manychat_echoes
 from tests.manychat_stand_in import LIMIT
 
 from . import decided, shown, story
 from .agreement import disagreements
 from .decided import Decisions
+from .order import Decided, Happened, Heard, Moves, unmatched
 from .system import QUEUES, System
 from .traffic import Ledger
 
@@ -26,34 +28,6 @@ ADMIN = 2  # base.user_admin
 APPLIED = {"created", "moved", "updated", "unchanged", "stale"}
 #: How long Odoo may go on with a call that nobody waits for any more.
 _UNANSWERED = timedelta(seconds=30)
-
-
-class Happened(NamedTuple):
-    """An applied event: tuples compare as I4 says."""
-
-    occurred: datetime
-    received: datetime
-    event_id: str
-    stage: int
-
-
-class Decided(NamedTuple):
-    """A person's move. Only that it was made between two moments is known from outside."""
-
-    earliest: datetime
-    latest: datetime
-    stage: int
-
-
-def may_rest_in(events: Sequence[Happened], moves: Sequence[Decided]) -> set[int]:
-    """The model: the stage of the newest event or move; both, if the clocks cannot tell which one was first."""
-    newest = max(events)
-    if not moves:
-        return {newest.stage}
-    last = max(moves)
-    of_event = {newest.stage} if newest.occurred >= last.earliest else set()
-    of_person = {last.stage} if newest.occurred <= last.latest else set()
-    return of_event | of_person
 
 
 @dataclass
@@ -78,7 +52,7 @@ class Verdict:
     manychat: Counter[str] = field(default_factory=Counter)
     most_calls: int = 0  # to ManyChat in any second
     opportunities: int = 0
-    stories: list[str] = field(default_factory=list)  # of those out of order
+    stories: list[str] = field(default_factory=list)  # of the opportunities that problems name
 
     @property
     def problems(self) -> list[str]:
@@ -161,6 +135,7 @@ class Truth:
             verdict.other.append("res.partner has changed")
         left_over = self._left_over(0 if ledger.queue_kills else len(letters))
         verdict.other += [f"{depth} messages left on {name}" for name, depth in left_over]
+        verdict.stories += story.of_problems(self._system, self._store, verdict.problems)
         return verdict
 
     def _examine_accounts(
@@ -244,11 +219,10 @@ class Truth:
         statement = "SELECT manychat_stage_id AS number, stage_id FROM manychat_stage_map"
         stages = {row.number: row.stage_id for row in self._system.database_rows(statement)}
         history = self._read_history()
-        happened: dict[int, list[Happened]] = defaultdict(list)
-        # A customer's event of now and an echo of the same stage cannot be told apart: the first one is the echo.
-        doubtful: dict[int, list[Happened]] = defaultdict(list)
-        taken_for_echoes = {row.event_id for row in self._sql("SELECT event_id FROM manychat_echoes")}
-        applied: dict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
+        heard: dict[int, Heard] = defaultdict(Heard)
+        written = self._read_written()
+        taken_for_echoes = {row.event_id for rows in written.values() for row in rows}
+        applied: dict[int, Moves] = defaultdict(Counter)
         for event in events.values():
             if event.outcome not in APPLIED:
                 continue
@@ -259,34 +233,29 @@ class Truth:
                 applied[event.lead_id][(event.stage_before_id, event.stage_after_id)] += 1
             received = event.received_at.replace(tzinfo=timezone.utc)
             when = _occurred(event.payload["state"].get("date"), received)
-            one = Happened(when, received, event.event_id, stages[event.payload["state"]["stage_id"]])
-            is_echo = bool((event.extra or {}).get("is_echo"))
-            if event.event_id in taken_for_echoes and not is_echo:
-                verdict.mistaken += 1
-            if is_echo != (event.event_id in taken_for_echoes):
-                doubtful[event.lead_id].append(one)
-            elif not is_echo:
-                happened[event.lead_id].append(one)
+            number = event.payload["state"]["stage_id"]
+            one = Happened(when, received, event.event_id, stages[number])
+            is_echo, is_taken = bool((event.extra or {}).get("is_echo")), event.event_id in taken_for_echoes
+            verdict.mistaken += is_taken and not is_echo
+            heard[event.lead_id].add(one, number, written[event.manychat_id], is_echo=is_echo, is_taken=is_taken)
         verdict.opportunities = len(leads)
         verdict.doubled += [f"opportunity {lead} is nobody's" for lead in sorted(leads.keys() - set(lead_of.values()))]
-        for lead in sorted(happened.keys() & leads.keys()):
+        for lead in sorted(heard.keys() & leads.keys()):
             by_people = [row for row in history.get(lead, []) if row.create_uid in self._people]
             verdict.moves += len(by_people)
             moves = [_decided(row, ledger) for row in by_people] + _fences(lead, decisions)
-            allowed = may_rest_in(happened[lead], moves)
-            if any(one.event_id in taken_for_echoes for one in doubtful[lead]):
-                allowed |= may_rest_in(happened[lead] + doubtful[lead], moves)
+            allowed = heard[lead].may_rest_in(moves)
             if lead in decisions.merged:
                 # The opportunity that stays keeps its stage, and takes over the newest moment of both.
                 allowed |= {_fences(lead, decisions, "merged")[-1].stage}
-            if leads[lead].stage_id not in allowed:
+            if allowed and leads[lead].stage_id not in allowed:
                 verdict.out_of_order.append(
                     f"opportunity {lead} is in {leads[lead].stage_id}, not in {sorted(allowed)}"
                 )
-                verdict.stories += story.tell(self._system, self._store, lead)
             told = Counter((row.before, row.after) for row in history.get(lead, []) if row not in by_people)
-            verdict.doubled += [f"opportunity {lead} moved once too often: {move}" for move in told - applied[lead]]
-            verdict.lost += [f"opportunity {lead}: no history of {move}" for move in applied[lead] - told]
+            extra, missing = unmatched(applied[lead], told)
+            verdict.doubled += [f"opportunity {lead} moved once too often: {move}" for move in extra]
+            verdict.lost += [f"opportunity {lead}: no history of {move}" for move in missing]
 
     def _examine_fields(self, verdict: Verdict, audit: dict[str, Any], decisions: Decisions) -> None:
         """SQL and Odoo hold the same values of everybody whose events are all applied."""
@@ -319,6 +288,14 @@ class Truth:
         for row in rows:
             history[row.res_id].append(row)
         return history
+
+    def _read_written(self) -> dict[str, list[Any]]:
+        """The stages that were written to ManyChat, by person."""
+        written: dict[str, list[Any]] = defaultdict(list)
+        with self._store.connect() as connection:
+            for row in connection.execute(sa.select(manychat_echoes)):
+                written[row.manychat_id].append(row)
+        return written
 
     def _read_partners(self) -> list[Any]:
         everything = "SELECT count(*), md5(string_agg(row::text, '' ORDER BY id)) FROM res_partner row"

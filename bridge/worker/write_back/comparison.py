@@ -252,7 +252,7 @@ class WithManyChat:
     def writes(self) -> bool:
         """Whether the bridges write the stage into this field."""
         rules = read(self.engine, manychat_writes.rules)
-        return rules.enabled and rules.has_stage({self._field_key: None})
+        return rules.enabled and bool(rules.of_stage({self._field_key: None}))
 
     def _person(self, manychat_id: str) -> Any:
         """What ManyChat has of a person, or its refusal."""

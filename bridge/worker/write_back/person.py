@@ -7,7 +7,7 @@ before the call. A refusal of one call keeps none of the others from being made.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
 
@@ -70,10 +70,10 @@ class PersonWriter:
         changes = self._changes(rules)
         if changes:
             self.sent.update(dict.fromkeys(changes))
-            in_transaction(self._engine, self._begin, rules.has_stage(changes))
+            in_transaction(self._engine, self._begin)
         fields = {key: value for key, value in changes.items() if key.startswith("field:")}
         if fields:
-            self._set_fields(fields, gives_up)
+            self._set_fields(rules, fields, gives_up)
         for key in sorted(changes.keys() - fields.keys()):
             if not self._is_unknown():
                 self._set_tag(key, bool(changes[key]), gives_up)
@@ -86,20 +86,30 @@ class PersonWriter:
         # A tag that we never gave is not ours to take away.
         return {key: value for key, value in changes.items() if value is not False or key in self.sent}
 
-    def _begin(self, connection: sa.Connection, writes_stage: bool) -> None:
+    def _begin(self, connection: sa.Connection) -> None:
         """:raises LeaseEnds:"""
-        claim = self._claim
-        if not manychat_writes.begin(connection, claim, self.sent):
+        if not manychat_writes.begin(connection, self._claim, self.sent):
             raise LeaseEnds
-        if writes_stage:
-            by_chat = claim.by == Actor.CHAT
-            manychat_echoes.expect(connection, claim.manychat_id, claim.state, claim.as_of, by_chat=by_chat)
 
-    def _set_fields(self, fields: Values, gives_up: bool) -> None:
+    def _expect_echo(self, connection: sa.Connection, stage: Collection[str]) -> None:
+        claim = self._claim
+        # Where it is not known what ManyChat has, it may have this already.
+        changes = any(claim.sent.get(key, "") is not None for key in stage)
+        by_chat = claim.by == Actor.CHAT
+        about = (claim.manychat_id, claim.state, claim.as_of)
+        manychat_echoes.expect(connection, *about, by_chat=by_chat, changes=changes)
+
+    def _set_fields(self, rules: Rules, fields: Values, gives_up: bool) -> None:
         values: dict[int, Any] = {_id(key): value for key, value in fields.items()}
         person = self._claim.manychat_id
         try:
-            self._call(self._manychat.client.set_fields, person, values)
+            turn = self._wait()
+            if stage := rules.of_stage(fields):
+                # After the wait, which may take long: an echo is recognised by the time since then.
+                in_transaction(self._engine, self._expect_echo, stage)
+                if self._manychat.is_over(turn):
+                    self._manychat.wait()
+            self._make(self._manychat.client.set_fields, person, values)
         except ManyChatRefused as refusal:
             if len(fields) == 1 or refusal.code == "unknown_person":
                 self._refuse(refusal, gives_up)
@@ -107,7 +117,7 @@ class PersonWriter:
             # One of them may be missing: the others are written.
             for key, value in fields.items():
                 if not self._is_unknown():
-                    self._set_fields({key: value}, gives_up)
+                    self._set_fields(rules, {key: value}, gives_up)
         else:
             self.sent.update(fields)
 
@@ -128,8 +138,7 @@ class PersonWriter:
         if flow is None or claim.flow_event_id is None or self._is_unknown():
             return
         # Before the note: a bridge that is killed while it waits has started nothing.
-        turn = self._manychat.wait()
-        self._require_time()
+        turn = self._wait()
         obstacle = in_transaction(self._engine, self._note_flow, flow)
         if obstacle == manychat_flows.STARTED:
             return
@@ -178,10 +187,15 @@ class PersonWriter:
         return self.refused is not None and self.refused[0] == "unknown_person"
 
     def _call(self, method: Callable[..., None], *arguments: Any) -> None:
-        self._manychat.wait()
+        self._wait()
+        self._make(method, *arguments)
+
+    def _wait(self) -> float:
+        """Wait for a turn; its moment."""
+        turn = self._manychat.wait()
         # After the wait: it may have taken long.
         self._require_time()
-        self._make(method, *arguments)
+        return turn
 
     def _make(self, method: Callable[..., None], *arguments: Any) -> None:
         self.failed = True
