@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from bridge.contract.event import Event, accept, from_envelope
 from bridge.contract.opportunity_state import Actor
 from bridge.contract.payloads import EventType
+from bridge.errors import ManyChatUnavailable
 from bridge.results import Done
-from bridge.store import manychat_echoes, manychat_writes, schema
+from bridge.store import manychat_echoes, manychat_slots, manychat_writes, schema
 from bridge.store.engine import in_transaction
 from bridge.worker.write_back import wishes
 
@@ -173,6 +174,43 @@ def test_the_echo_of_a_write_that_succeeded_hours_after_its_first_attempt_is_rec
     in_transaction(write_back.engine, manychat_writes.write_again, "1001")
     write_back.work()
     assert recognise(write_back, echo(write_back, {"stage_id": 24})) == [NOON]
+
+
+def test_the_second_echo_of_a_state_is_recognised_if_the_bot_wrote_between(write_back: WriteBack) -> None:
+    """The bridge wrote, the bot overwrote it, the bridge wrote the same again: ManyChat shows it anew."""
+    write_back.want(wish())
+    write_back.work()
+    first = echo(write_back, {"stage_id": 24})
+    assert recognise(write_back, first) == [NOON]
+    write_back.manychat.bot_sets("1001", {11: "Cierre", 12: 25})
+    in_transaction(write_back.engine, manychat_writes.write_again, "1001")
+    write_back.work()
+    second, third = echo(write_back, {"stage_id": 24}, after=1), echo(write_back, {"stage_id": 24}, after=2)
+    assert recognise(write_back, first, second, third) == [NOON, NOON, None]
+
+
+def test_writing_again_what_may_be_there_already_expects_no_second_echo(write_back: WriteBack) -> None:
+    write_back.want(wish())
+    write_back.manychat.cuts = True
+    with pytest.raises(ManyChatUnavailable):
+        write_back.work()
+    first = echo(write_back, {"stage_id": 24})
+    assert recognise(write_back, first) == [NOON]
+    write_back.manychat.cuts = False
+    write_back.work()
+    assert recognise(write_back, first, echo(write_back, {"stage_id": 24}, after=1)) == [NOON, None]
+
+
+def test_an_echo_is_expected_from_the_moment_of_the_call(write_back: WriteBack) -> None:
+    """Many calls may wait for their turns: by the moment before that, the echo would come too late."""
+    write_back.want(wish())
+    message = write_back.message()
+    in_transaction(write_back.engine, manychat_slots.take, 1.5)
+    with write_back.engine.connect() as connection:
+        turn = connection.scalar(sa.select(schema.manychat_slots.c.next_at))
+    write_back.outbound.process(message)
+    with write_back.engine.connect() as connection:
+        assert connection.scalar(sa.select(schema.manychat_echoes.c.written_at)) >= turn
 
 
 def test_an_echo_is_recognised_after_write_back_was_switched_off(write_back: WriteBack) -> None:
