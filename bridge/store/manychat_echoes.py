@@ -19,10 +19,11 @@ from ..contract.event import Event
 from ..contract.payloads import Opportunity
 from ..contract.text import normalized
 from . import database_clock
-from .schema import manychat_echoes
+from .schema import audit, manychat_echoes
 from .upsert import find
 
 _E = manychat_echoes.c
+_AUDIT_IDS = sa.select(audit.c.event_id, audit.c.id)
 #: An event that comes later is what a customer did.
 ECHO_WITHIN = timedelta(minutes=15)
 #: The same for a stage that the chat itself entered: it may leave it and come back soon.
@@ -51,34 +52,38 @@ def expect(
     :param by_chat: the chat itself brought the opportunity into the stage
     :param changes: ManyChat has certainly another value at present
     """
-    now = database_clock.now(connection)
+    newest = connection.scalar(sa.select(sa.func.max(audit.c.id)))
+    written = {"written_at": database_clock.now(connection), "after_audit_id": newest}
     same = [_E.manychat_id == manychat_id, _E.as_of == as_of]
     if changes:
         # What came back already was the echo of the write before.
         same.append(_E.event_id.is_(None))
     # An attempt of hours ago may have failed: the echo is that of this one.
-    if connection.execute(manychat_echoes.update().where(*same).values(written_at=now)).rowcount:
+    if connection.execute(manychat_echoes.update().where(*same).values(written)).rowcount:
         return
     stage = str(state["stage"] or state["stage_id"])
     row = {"manychat_id": manychat_id, "stage": stage, "stage_id": state["stage_id"], "as_of": as_of}
-    connection.execute(manychat_echoes.insert(), {**row, "by_chat": by_chat, "written_at": now})
+    connection.execute(manychat_echoes.insert(), {**row, "by_chat": by_chat, **written})
 
 
 def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]:
     """The same events, those marked that repeat what we wrote: ``echo_of``, or ``may_echo`` where it is not certain.
 
-    An event is always marked the same way.
+    An event is always marked the same way: what was here before the stage was written is no echo of it, however often
+    it is tried, and what was once recognised stays so.
 
     Also while write-back is off: what was written just before comes back as well.
     """
     people = {event.manychat_id for event in events}
     rows = sorted(find(connection, sa.select(manychat_echoes), _E.manychat_id, people), key=attrgetter("id"))
+    ids = {event.id for event in events} if rows else set()
+    known = {row.event_id: row.id for row in find(connection, _AUDIT_IDS, audit.c.event_id, ids)}
     echoes = {row.event_id: row.as_of for row in rows}
     written = [row for row in rows if row.event_id is None]
     marked = {}
     for event in sorted(events, key=lambda each: (each.received_at, each.id)):
         as_of = echoes.get(event.id)
-        repeated = [row for row in rows if _repeats(event, row)] if as_of is None else []
+        repeated = [row for row in rows if _repeats(event, row, known.get(event.id))] if as_of is None else []
         for row in repeated:
             if row in written and _is_probable(event, row, rows) and _take(connection, row.id, event.id):
                 as_of = row.as_of
@@ -93,7 +98,13 @@ def purge(connection: sa.Connection) -> None:
     connection.execute(manychat_echoes.delete().where(_E.written_at < database_clock.now(connection) - KEPT))
 
 
-def _repeats(event: Event, row: sa.Row[Any]) -> bool:
+def _repeats(event: Event, row: sa.Row[Any], audit_id: int | None) -> bool:
+    """
+    :param audit_id: of the event
+    """
+    if audit_id is not None and audit_id <= (row.after_audit_id or 0):
+        # It was here before, and another bridge may have tried it already.
+        return False
     if event.manychat_id != row.manychat_id or not isinstance(event.payload, Opportunity):
         return False
     if event.source == "cli":  # no push of ManyChat

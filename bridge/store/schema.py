@@ -409,6 +409,8 @@ manychat_echoes = Table(
     Column("by_chat", Boolean, nullable=False),  # the chat brought the opportunity into the stage
     Column("written_at", Moment, nullable=False),
     Column("event_id", key(64)),  # the event that brought it back
+    # The newest row of the audit at that moment; NULL in rows that are older than this column.
+    Column("after_audit_id", big_id),
     Index("ix_manychat_echoes_manychat_id", "manychat_id", "written_at"),
     Index("ix_manychat_echoes_written_at", "written_at"),
 )

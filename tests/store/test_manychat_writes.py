@@ -10,7 +10,15 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.contract.opportunity_state import Actor, read_state
-from bridge.store import manychat_echoes, manychat_flows, manychat_wishes, manychat_writes, schema
+from bridge.store import (
+    audit,
+    database_clock,
+    manychat_echoes,
+    manychat_flows,
+    manychat_wishes,
+    manychat_writes,
+    schema,
+)
 from bridge.store.manychat_wishes import Wish
 from bridge.store.manychat_writes import Claim, Idle
 
@@ -113,6 +121,20 @@ def test_bridges_that_recognise_an_echo_at_once_agree(on: Store) -> None:
         found = list(pool.map(lambda _: on.run(manychat_echoes.recognise, [event])[0].echo_of, range(6)))
     assert set(found) == {mine.as_of}
     assert on.run(manychat_echoes.recognise, [event])[0].echo_of == mine.as_of
+
+
+def test_an_event_that_was_here_before_the_write_is_no_echo_of_it_whenever_it_is_tried(on: Store) -> None:
+    """Marked at its second attempt, it would be older in Odoo than in SQL, which has had it since its first."""
+    on.run(manychat_wishes.want, [wish()])
+    mine = claim(on)
+    now = on.run(database_clock.now)
+    minute = (now - NOON_OF_EVENTS).total_seconds() / 60
+    before, after = (opportunity(minute, state={"stage_id": 17, "summary": text}) for text in ("Uno", "Dos"))
+    on.run(audit.accept, before)
+    on.run(manychat_echoes.expect, "MC1", mine.state, mine.as_of)
+    on.run(audit.accept, after)
+    marked = on.run(manychat_echoes.recognise, [before, after])
+    assert [(each.echo_of, each.may_echo) for each in marked] == [(None, False), (mine.as_of, False)]
 
 
 def test_switched_off_and_on_what_waited_is_settled(on: Store) -> None:
