@@ -99,16 +99,27 @@ def begin_new(
 
 
 def begin(
-    connection: sa.Connection, received: Sequence[ReceivedEvent], now: datetime | None = None
+    connection: sa.Connection,
+    received: Sequence[ReceivedEvent],
+    now: datetime | None = None,
+    *,
+    dead: Collection[str] | None = None,
 ) -> dict[str, AttemptState]:
     """Count an attempt of each event, *before* it is made, so that an event that kills the process is given up in time.
 
+    :param dead: ids of those that are tried although they were given up: their attempts start at one. Another one that
+        was given up meanwhile stays so: its message is deleted by now. ``None``: all that were given up
     :return: the states before this attempt, by event id, without new events
     """
     now = now or datetime.now(timezone.utc)
     before = attempt_states(connection, [item.event.id for item in received])
     again = [
-        {"event_id": item.event.id, "retries": item.event.retries, "enqueued_at": item.enqueued_at}
+        {
+            "event_id": item.event.id,
+            "retries": item.event.retries,
+            "enqueued_at": item.enqueued_at,
+            "is_dead": int(dead is None or item.event.id in dead),
+        }
         for item in received
         if item.event.id in before
     ]

@@ -23,14 +23,16 @@ UNTRIED = and_(_A.attempts == sa.literal_column("0"), _A.tried_at.is_(None))
 
 
 def _begin_again(new: Any) -> sa.Update:
-    # A finished event stays finished: another bridge may have been faster. But an Odoo user's retry begins a new round:
-    # its attempts start at one, and an earlier discard no longer counts.
+    # A finished event stays finished, and one that was given up since it was looked up stays given up: another bridge
+    # was faster. But an Odoo user's retry begins a new round: its attempts start at one, and an earlier discard no
+    # longer counts.
     overruled = _A.retries < new.retries
+    is_known_dead = and_(_A.outcome == _DEAD_LETTERED, or_(new.is_dead == sa.literal_column("1"), overruled))
     return (
         audit.update()
         .where(
             _A.event_id == new.event_id,
-            or_(OPEN, _A.outcome == _DEAD_LETTERED, and_(_A.outcome == _DISCARDED, overruled)),
+            or_(OPEN, is_known_dead, and_(_A.outcome == _DISCARDED, overruled)),
         )
         .values(
             # Literals, because SQL Server cannot infer types in an expression of parameters only.
@@ -93,7 +95,7 @@ def _types(*names: str) -> dict[str, sa.types.TypeEngine[Any]]:
     return {name: _A[name].type for name in names}
 
 
-BEGIN_AGAIN = BatchUpdate(_begin_again, **_types("event_id", "retries", "enqueued_at"))
+BEGIN_AGAIN = BatchUpdate(_begin_again, **_types("event_id", "retries", "enqueued_at"), is_dead=sa.Integer())
 FINISH = BatchUpdate(_finish, **_types("event_id", "outcome", "reported_at", "lead_id", "stage_before", "stage_after"))
 FAIL = BatchUpdate(_fail, **_types("event_id", "error_code", "error", "outcome", "finished_at"))
 MARK_REPORTED = BatchUpdate(_mark_reported, **_types("event_id", "outcome", "retries", "attempts"))

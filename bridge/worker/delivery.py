@@ -140,6 +140,7 @@ class BatchProcessor:
             else:
                 delivery.first_tried_at = known.started_at
                 delivery.attempts = known.attempts
+                delivery.was_dead = known.is_dead
             steps[next_step(delivery, known, given_up.get(event_id), self._max_attempts)].append(delivery)
 
         for delivery in steps[Step.DELETE_DUPLICATE]:
@@ -192,7 +193,9 @@ class BatchProcessor:
     def _attempt(self, batch: Batch, group: Sequence[Delivery]) -> None:
         try:
             uncounted = [delivery for delivery in group if delivery.event.id not in batch.open_attempts]
-            before = write_events(self._engine, audit.begin, self._received(uncounted)) if uncounted else {}
+            dead = {delivery.event.id for delivery in uncounted if delivery.was_dead}
+            received = self._received(uncounted)
+            before = write_events(self._engine, audit.begin, received, dead=dead) if uncounted else {}
         except DBAPIError as error:
             # SQL refuses even to note the attempt of one of them.
             if len(group) == 1:

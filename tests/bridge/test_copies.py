@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from bridge.contract.event import Event
-from bridge.contract.payloads import OPPORTUNITY_QUEUE
+from bridge.contract.payloads import DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
 from bridge.results import Failure
-from bridge.store import audit, dead_letters, schema
+from bridge.store import audit, dead_letters, opportunities, schema
 from bridge.store.audit import ReceivedEvent
 from bridge.store.dead_letters import DeadLetter
 from bridge.store.engine import in_transaction
+from bridge.worker.delivery import DELETE, Batch, BatchProcessor
+from bridge.worker.handlers import Handler
+from bridge.worker.look_up import look_up
 
 from .conftest import Bridge, World, eventually, stage
 
@@ -87,6 +94,51 @@ def test_a_message_put_since_then_is_a_new_attempt(world: World, seconds: float,
     assert (after.id, after.status) == (before.id, "open")
     assert after.message_id != before.message_id
     assert len(world.notices()) == 2
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_an_event_that_another_bridge_gives_up_between_look_up_and_attempt_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """It has two messages. The slow one's lease ends, and others delete both before it begins its attempt, and dies."""
+    event, queue = stage("MC1", stage_id=99), world.queues[OPPORTUNITY_QUEUE]
+    dead = {event.id: Failure("unmapped_stage", "No.", permanent=True)}
+
+    def process(handle: Callable[[Sequence[Event]], Any]) -> None:
+        handler = Handler(queue, handle, opportunities.fail, [], True)
+        stop = threading.Event()
+        processor = BatchProcessor(handler, world.engine, world.queues[DEAD_LETTER_QUEUE], stop, max_attempts=5)
+        messages = queue.receive(1, 1)
+        batch = Batch(messages)
+        with suppress(Killed):
+            processor.process(batch)
+            assert batch.settlements == {messages[0].id: DELETE}
+            queue.delete(messages[0])
+
+    def attempt(_: Sequence[Event]) -> dict[str, Failure]:
+        if is_killed:
+            raise Killed
+        return dead
+
+    def look_up_first(engine: sa.Engine, received: Sequence[ReceivedEvent]) -> Any:
+        found = look_up(engine, received)
+        monkeypatch.undo()
+        for _message in range(2):
+            eventually(lambda: queue.peek(1))
+            process(lambda _: dead)
+        return found
+
+    in_transaction(world.engine, audit.begin, [ReceivedEvent(event, OPPORTUNITY_QUEUE, datetime.now(timezone.utc))])
+    world.send(event, event)
+    monkeypatch.setattr("bridge.worker.delivery.look_up", look_up_first)
+    process(attempt)
+    assert queue.depth() == 0
+    assert world.outcomes(event) == ["dead_lettered"]
+    assert [row.status for row in world.rows("dead_letters")] == ["open"]
 
 
 def test_copies_that_two_bridges_had_in_hand_at_once_are_one_dead_letter(world: World) -> None:

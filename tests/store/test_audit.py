@@ -115,6 +115,17 @@ def test_a_failed_attempt_says_why_until_the_event_is_applied(store: Store) -> N
     assert (row.outcome, row.attempts, row.error_code, row.error) == ("stored", 2, None, None)
 
 
+def test_an_event_that_was_given_up_since_it_was_looked_up_stays_so_unless_a_user_sent_it_again(store: Store) -> None:
+    event = contact()
+    store.run(audit.begin, [taken(event)])
+    store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
+    given_up = store.rows("audit")
+    store.run(audit.begin, [taken(event)], dead=set())
+    assert store.rows("audit") == given_up
+    store.run(audit.begin, [taken(replace(event, retries=1))], dead=set())
+    assert [(row.attempts, row.outcome) for row in store.rows("audit")] == [(1, None)]
+
+
 def test_an_event_that_was_given_up_starts_afresh_and_resolves_its_dead_letter(store: Store) -> None:
     event = contact()
     for _ in range(5):
