@@ -141,8 +141,12 @@ def differing(decisions: Decisions, engine: sa.Engine, system: System) -> Iterat
 
 
 def _is_within_loss(row: Any) -> bool:
-    """Whether a lost opportunity got another stage. It is in none, so the stage history of SQL has no move."""
-    return bool(row.payload["decided"] == ["stage"] and row.payload["state"]["status"] == "lost")
+    """Whether a lost opportunity got another stage, or was lost by two users at once, for one reason and for another.
+
+    It is in no stage before and after that, so the stage history of SQL has no move.
+    """
+    is_again = "lost" in row.payload["decided"] and not row.payload.get("stage_before")
+    return bool(row.payload["state"]["status"] == "lost" and (is_again or row.payload["decided"] == ["stage"]))
 
 
 def counts(decisions: Decisions) -> Counter[str]:
