@@ -103,6 +103,23 @@ def test_while_it_is_on_and_the_bridge_cannot_write_the_page_warns(
     expect(odoo.page.locator(".o_manychat_off")).to_be_hidden()
 
 
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_field_that_has_another_type_now_is_named(
+    sign_in: SignIn, world: World, manychat: ManyChatStandIn, phone: bool
+) -> None:
+    (record,) = world.odoo("manychat.write.back", "search", [])
+    world.odoo("manychat.write.back", "action_refresh", [record])
+    (item,) = world.odoo("manychat.account.item", "search", [["name", "=", "etapa"]])
+    world.odoo("manychat.write.back", "write", [record], {"stage_field_id": item})
+    manychat.types = {11: "date"}
+    odoo = sign_in("administrator", phone=phone)
+    odoo.open(ACTION)
+    press(odoo, "action_refresh")
+    expect(odoo.page.locator(".alert-warning", has_text="“etapa”")).to_be_visible()
+    assert odoo.overflow() == 0
+
+
 def test_a_finger_finds_the_switch(sign_in: SignIn, world: World, manychat: ManyChatStandIn) -> None:
     odoo = sign_in("administrator", phone=True)
     odoo.open(ACTION)
