@@ -47,23 +47,21 @@ def expect(
 ) -> None:
     """Note, right before the call, that a stage is written.
 
-    Writing the same state again expects no second echo, unless it replaces what the bot has written since.
+    Writing the same state again expects no second echo, unless it replaces what the bot has written since. Each call
+    has a row of its own: the echo of a call whose answer got lost may still wait while the stage is written again.
 
     :param by_chat: the chat itself brought the opportunity into the stage
     :param changes: ManyChat has certainly another value at present
     """
     newest = connection.scalar(sa.select(sa.func.max(audit.c.id)))
     written = {"written_at": database_clock.now(connection), "after_audit_id": newest}
-    same = [_E.manychat_id == manychat_id, _E.as_of == as_of]
-    if changes:
-        # What came back already was the echo of the write before.
-        same.append(_E.event_id.is_(None))
-    # An attempt of hours ago may have failed: the echo is that of this one.
-    if connection.execute(manychat_echoes.update().where(*same).values(written)).rowcount:
-        return
+    same = sa.select(_E.event_id).where(_E.manychat_id == manychat_id, _E.as_of == as_of).order_by(_E.id)
+    came_back = list(connection.scalars(same))
+    # What came back already was the echo of the calls before.
+    event_id = None if changes or None in came_back or not came_back else came_back[-1]
     stage = str(state["stage"] or state["stage_id"])
     row = {"manychat_id": manychat_id, "stage": stage, "stage_id": state["stage_id"], "as_of": as_of}
-    connection.execute(manychat_echoes.insert(), {**row, "by_chat": by_chat, **written})
+    connection.execute(manychat_echoes.insert(), {**row, "by_chat": by_chat, "event_id": event_id, **written})
 
 
 def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]:
@@ -85,9 +83,9 @@ def recognise(connection: sa.Connection, events: Sequence[Event]) -> list[Event]
         as_of = echoes.get(event.id)
         repeated = [row for row in rows if _repeats(event, row, known.get(event.id))] if as_of is None else []
         for row in repeated:
-            if row in written and _is_probable(event, row, rows) and _take(connection, row.id, event.id):
+            if row in written and _is_probable(event, row, rows) and _take(connection, row, event.id):
                 as_of = row.as_of
-                written.remove(row)
+                written = [other for other in written if not _is_same(other, row)]
                 break
         marked[event.id] = replace(event, echo_of=as_of, may_echo=as_of is None and bool(repeated))
     return [marked[event.id] for event in events]
@@ -140,7 +138,13 @@ def _alike(label: str) -> str:
     return " ".join(normalized(label).split()).casefold()
 
 
-def _take(connection: sa.Connection, row_id: int, event_id: str) -> bool:
+def _is_same(one: sa.Row[Any], other: sa.Row[Any]) -> bool:
+    """Whether two calls wrote the same state: one echo is expected of both."""
+    return bool((one.manychat_id, one.as_of) == (other.manychat_id, other.as_of))
+
+
+def _take(connection: sa.Connection, row: sa.Row[Any], event_id: str) -> bool:
     # The same event may be in the hands of two bridges.
-    mine = manychat_echoes.update().where(_E.id == row_id, sa.or_(_E.event_id.is_(None), _E.event_id == event_id))
+    is_mine = sa.or_(_E.event_id.is_(None), _E.event_id == event_id)
+    mine = manychat_echoes.update().where(_E.manychat_id == row.manychat_id, _E.as_of == row.as_of, is_mine)
     return bool(connection.execute(mine.values(event_id=event_id)).rowcount)

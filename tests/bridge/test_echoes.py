@@ -13,7 +13,7 @@ from bridge.contract.opportunity_state import Actor
 from bridge.contract.payloads import EventType
 from bridge.errors import ManyChatUnavailable
 from bridge.results import Done
-from bridge.store import manychat_echoes, manychat_slots, manychat_writes, schema
+from bridge.store import audit, manychat_echoes, manychat_slots, manychat_writes, schema
 from bridge.store.engine import in_transaction
 from bridge.worker.write_back import wishes
 
@@ -199,6 +199,25 @@ def test_writing_again_what_may_be_there_already_expects_no_second_echo(write_ba
     write_back.manychat.cuts = False
     write_back.work()
     assert recognise(write_back, first, echo(write_back, {"stage_id": 24}, after=1)) == [NOON, None]
+
+
+def test_the_echo_of_a_call_without_an_answer_is_recognised_after_the_stage_was_written_again(
+    write_back: WriteBack,
+) -> None:
+    """Odoo was away: the standby took the echo, and its bridge first tried it after the second call."""
+    write_back.want(wish())
+    write_back.manychat.cuts = True
+    with pytest.raises(ManyChatUnavailable):
+        write_back.work()
+    with write_back.engine.begin() as connection:
+        [written] = connection.scalars(sa.select(schema.manychat_echoes.c.written_at))
+        connection.execute(schema.manychat_echoes.update().values(written_at=written - timedelta(seconds=30)))
+    first = echo(write_back, {"stage_id": 24}, after=1)
+    in_transaction(write_back.engine, audit.accept, first)
+    write_back.manychat.cuts = False
+    write_back.work()
+    assert recognise(write_back, first) == [NOON]
+    assert recognise(write_back, echo(write_back, {"stage_id": 24}, after=1)) == [None], "one echo of both calls"
 
 
 def test_an_echo_is_expected_from_the_moment_of_the_call(write_back: WriteBack) -> None:

@@ -3,6 +3,7 @@
 The damage stays. This is the last file of the suite, and what it looks for is its own people's.
 """
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -16,7 +17,7 @@ from .manychat import FLOWS
 from .order import Decided, Happened, Heard, may_rest_in, unmatched
 from .soak import SETTLING
 from .system import System
-from .traffic import STAGE_NUMBER, WEBHOOK, Ledger
+from .traffic import AT_ONCE, STAGE_NUMBER, WEBHOOK, Ledger, Traffic
 from .truth import Truth, Verdict
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -78,6 +79,44 @@ def test_a_restored_opportunity_is_told_of_with_its_stage_or_not_at_all() -> Non
     assert unmatched(Counter({(None, 4): 1, (1, 2): 1}), Counter({(1, 2): 1})) == (Counter(), Counter())
     assert unmatched(Counter({(None, 4): 1}), Counter({(3, 4): 2})) == (Counter({(3, 4): 1}), Counter())
     assert unmatched(Counter({(1, 2): 1}), Counter({(2, 3): 1})) == (Counter({(2, 3): 1}), Counter({(1, 2): 1}))
+
+
+class Bot:
+    """What the echoing bot meets: Odoo takes three seconds for each event, and one change follows the other.
+
+    :ivar ages: seconds from each change to the moment at which the bot sent it back
+    """
+
+    def __init__(self, changes: int) -> None:
+        self.now, self.ages, self.users = 0.0, list[float](), dict[str, int]()
+        self.manychat, self._made = self, [0.25 * number for number in range(changes)]
+
+    def changes_after(self, count: int) -> list[tuple[str, int, Any]]:
+        return [(str(made), STAGE_NUMBER, made) for made in self._made[count:] if made <= self.now]
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        return self.now > self._made[-1] + 10
+
+    def is_set(self) -> bool:
+        return False
+
+    def send(self, body: dict[str, Any]) -> None:
+        self.ages.append(self.now - body["state"]["stage_id"])
+        self.now += 2.9
+
+
+def test_the_bot_sends_no_change_back_that_it_comes_to_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product takes what comes after ten seconds for a customer's event, if the chat has gone on since."""
+    bot: Any = Bot(200)
+    traffic = Traffic(bot, 3)
+    traffic._stop = bot
+    monkeypatch.setattr("tests.faults.traffic.time", bot)
+    bot.monotonic = lambda: bot.now
+    monkeypatch.setattr(traffic, "_send_once", bot.send)
+    traffic._echoing_bot(random.Random(3), 0)
+    assert bot.ages
+    assert max(bot.ages) <= AT_ONCE
 
 
 @pytest.fixture

@@ -251,15 +251,18 @@ class Traffic:
 
     def _echoing_bot(self, chooser: random.Random, _number: int) -> None:
         """A bot that sends each change of the stage's field as an event, also the changes that the bridges make."""
-        seen = 0
+        seen, before = 0, time.monotonic()
         while not self._stop.wait(chooser.uniform(0.3, 1.5)):
-            changes, looked = self.system.manychat.changes_after(seen), time.monotonic()
+            looked = time.monotonic()
+            changes = self.system.manychat.changes_after(seen)
             seen += len(changes)
             for person, target, value in changes:
-                is_late = time.monotonic() - looked > AT_ONCE
+                # It may have been made right after the look before.
+                is_late = time.monotonic() - before > AT_ONCE
                 if target == STAGE_NUMBER and chooser.random() < ECHOES and not (is_late or self._stop.is_set()):
                     state = {"stage_id": value, "date": ""}
                     self._send_once({"manychat_id": person, "first_name": "Prueba", "state": state, "is_echo": True})
+            before = looked
 
     def _send_once(self, body: dict[str, Any]) -> None:
         """As ManyChat does, which waits for ten seconds."""
