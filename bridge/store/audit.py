@@ -62,6 +62,11 @@ class AttemptState:
     tried_at: datetime | None
 
     @property
+    def begun_at(self) -> datetime:
+        """When its newest attempt began; of rows of early releases, the first one."""
+        return self.tried_at or self.started_at
+
+    @property
     def is_untried(self) -> bool:
         """Whether the standby API accepted the event, and no bridge has received it yet."""
         return self.attempts == 0 and self.tried_at is None
@@ -103,22 +108,23 @@ def begin(
     received: Sequence[ReceivedEvent],
     now: datetime | None = None,
     *,
-    dead: Collection[str] | None = None,
+    dead: Mapping[str, AttemptState] | None = None,
 ) -> dict[str, AttemptState]:
     """Count an attempt of each event, *before* it is made, so that an event that kills the process is given up in time.
 
-    :param dead: ids of those that are tried although they were given up: their attempts start at one. Another one that
-        was given up meanwhile stays so: its message is deleted by now. ``None``: all that were given up
+    :param dead: those that are tried although they were given up, as they were looked up: their attempts start at one.
+        One that was given up since then stays so: its message is deleted by now. ``None``: all that were given up
     :return: the states before this attempt, by event id, without new events
     """
     now = now or datetime.now(timezone.utc)
     before = attempt_states(connection, [item.event.id for item in received])
+    dead = before if dead is None else dead
     again = [
         {
             "event_id": item.event.id,
             "retries": item.event.retries,
             "enqueued_at": item.enqueued_at,
-            "is_dead": int(dead is None or item.event.id in dead),
+            "begun_at": dead[item.event.id].begun_at if item.event.id in dead else None,
         }
         for item in received
         if item.event.id in before

@@ -27,7 +27,8 @@ def _begin_again(new: Any) -> sa.Update:
     # was faster. But an Odoo user's retry begins a new round: its attempts start at one, and an earlier discard no
     # longer counts.
     overruled = _A.retries < new.retries
-    is_known_dead = and_(_A.outcome == _DEAD_LETTERED, or_(new.is_dead == sa.literal_column("1"), overruled))
+    is_as_known = func.coalesce(_A.tried_at, _A.started_at) == new.begun_at
+    is_known_dead = and_(_A.outcome == _DEAD_LETTERED, or_(is_as_known, overruled))
     return (
         audit.update()
         .where(
@@ -95,7 +96,7 @@ def _types(*names: str) -> dict[str, sa.types.TypeEngine[Any]]:
     return {name: _A[name].type for name in names}
 
 
-BEGIN_AGAIN = BatchUpdate(_begin_again, **_types("event_id", "retries", "enqueued_at"), is_dead=sa.Integer())
+BEGIN_AGAIN = BatchUpdate(_begin_again, **_types("event_id", "retries", "enqueued_at"), begun_at=_A.tried_at.type)
 FINISH = BatchUpdate(_finish, **_types("event_id", "outcome", "reported_at", "lead_id", "stage_before", "stage_after"))
 FAIL = BatchUpdate(_fail, **_types("event_id", "error_code", "error", "outcome", "finished_at"))
 MARK_REPORTED = BatchUpdate(_mark_reported, **_types("event_id", "outcome", "retries", "attempts"))

@@ -140,7 +140,7 @@ class BatchProcessor:
             else:
                 delivery.first_tried_at = known.started_at
                 delivery.attempts = known.attempts
-                delivery.was_dead = known.is_dead
+                delivery.dead = known if known.is_dead else None
             steps[next_step(delivery, known, given_up.get(event_id), self._max_attempts)].append(delivery)
 
         for delivery in steps[Step.DELETE_DUPLICATE]:
@@ -193,7 +193,7 @@ class BatchProcessor:
     def _attempt(self, batch: Batch, group: Sequence[Delivery]) -> None:
         try:
             uncounted = [delivery for delivery in group if delivery.event.id not in batch.open_attempts]
-            dead = {delivery.event.id for delivery in uncounted if delivery.was_dead}
+            dead = {delivery.event.id: delivery.dead for delivery in uncounted if delivery.dead}
             received = self._received(uncounted)
             before = write_events(self._engine, audit.begin, received, dead=dead) if uncounted else {}
         except DBAPIError as error:

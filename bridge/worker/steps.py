@@ -18,7 +18,7 @@ class Delivery:
 
     :ivar attempts: made so far
     :ivar first_tried_at: when the first of them began
-    :ivar was_dead: it was given up before
+    :ivar dead: its state, if it was given up before
     :ivar sent_again: an Odoo user sent it again since
     :ivar may_be_copy: nothing tells whether its message is a copy of the one with which the event was given up, or was
         put on the queue later. So it has one attempt more.
@@ -28,7 +28,7 @@ class Delivery:
     messages: list[Message]
     attempts: int = 0
     first_tried_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    was_dead: bool = False
+    dead: AttemptState | None = None
     sent_again: bool = False
     may_be_copy: bool = False
 

@@ -100,9 +100,10 @@ class Killed(BaseException):
     """The process ends here."""
 
 
+@pytest.mark.parametrize("is_replayed", [True, False])
 @pytest.mark.parametrize("is_killed", [True, False])
 def test_an_event_that_another_bridge_gives_up_between_look_up_and_attempt_is_not_lost(
-    world: World, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+    world: World, monkeypatch: pytest.MonkeyPatch, is_killed: bool, is_replayed: bool
 ) -> None:
     """It has two messages. The slow one's lease ends, and others delete both before it begins its attempt, and dies."""
     event, queue = stage("MC1", stage_id=99), world.queues[OPPORTUNITY_QUEUE]
@@ -133,6 +134,15 @@ def test_an_event_that_another_bridge_gives_up_between_look_up_and_attempt_is_no
         return found
 
     in_transaction(world.engine, audit.begin, [ReceivedEvent(event, OPPORTUNITY_QUEUE, datetime.now(timezone.utc))])
+    if is_replayed:
+        # It was given up before, and is tried once more.
+        in_transaction(world.engine, audit.fail, dead, dead=True)
+        letter = DeadLetter(
+            event.id, "m0", OPPORTUNITY_QUEUE, event.type.value, "MC1", "", None, "refused", "No.", 5, event.received_at
+        )
+        in_transaction(world.engine, dead_letters.put, [letter])
+        [row] = in_transaction(world.engine, dead_letters.search, dead_letters.Filter())
+        in_transaction(world.engine, dead_letters.mark_replayed, row, event)
     world.send(event, event)
     monkeypatch.setattr("bridge.worker.delivery.look_up", look_up_first)
     process(attempt)

@@ -120,10 +120,22 @@ def test_an_event_that_was_given_up_since_it_was_looked_up_stays_so_unless_a_use
     store.run(audit.begin, [taken(event)])
     store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
     given_up = store.rows("audit")
-    store.run(audit.begin, [taken(event)], dead=set())
+    store.run(audit.begin, [taken(event)], dead={})
     assert store.rows("audit") == given_up
-    store.run(audit.begin, [taken(replace(event, retries=1))], dead=set())
+    store.run(audit.begin, [taken(replace(event, retries=1))], dead={})
     assert [(row.attempts, row.outcome) for row in store.rows("audit")] == [(1, None)]
+
+
+def test_an_event_that_was_given_up_once_more_since_it_was_looked_up_stays_so(store: Store) -> None:
+    event = contact()
+    store.run(audit.begin, [taken(event)], NOON)
+    store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
+    found = store.run(audit.attempt_states, [event.id])
+    store.run(audit.begin, [taken(event)], dead=found)
+    store.run(audit.fail, {event.id: Failure("refused", "no")}, dead=True)
+    given_up = store.rows("audit")
+    store.run(audit.begin, [taken(event)], dead=found)
+    assert store.rows("audit") == given_up
 
 
 def test_an_event_that_was_given_up_starts_afresh_and_resolves_its_dead_letter(store: Store) -> None:
