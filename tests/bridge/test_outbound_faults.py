@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from bridge.contract.opportunity_state import Actor
 from bridge.errors import ManyChatMisconfigured, ManyChatRefused, ManyChatStopped, ManyChatUnavailable
 from bridge.manychat import ManyChat
-from bridge.store import erasure, manychat_slots, manychat_writes, schema
+from bridge.store import erasure, manychat_echoes, manychat_slots, manychat_writes, schema
 from bridge.store.engine import in_transaction
 from bridge.store.manychat_writes import Idle
 from bridge.worker.write_back import outbound, outbound_queue
+from bridge.worker.write_back.pace import PacedManyChat
 
 from ..manychat_stand_in import TOKEN, ManyChatStandIn
 from ..queue_sdk import sdk
@@ -127,6 +128,24 @@ def test_a_bridge_that_lost_its_lease_has_the_newest_state_written_again(write_b
         connection.execute(schema.manychat_writes.update().values(leased_until=None))
     write_back.work()
     assert write_back.manychat.people["1001"][11] == "Seguimiento"
+
+
+def test_no_field_is_written_once_write_back_is_off_or_the_lease_ends_while_sql_is_slow(
+    write_back: WriteBack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The echo is noted after the turn: if that takes long, the call needs a new turn, and may come too late."""
+    expect = manychat_echoes.expect
+    is_late = iter([True])
+
+    def slow(connection: sa.Connection, *arguments: Any, **named: Any) -> None:
+        expect(connection, *arguments, **named)
+        manychat_writes.take_over(connection, {"write_back": {"enabled": False}})
+        monkeypatch.setattr(PacedManyChat, "is_over", lambda *_: next(is_late, False))
+
+    monkeypatch.setattr(manychat_echoes, "expect", slow)
+    write_back.want(wish())
+    write_back.work()
+    assert write_back.manychat.calls == []
 
 
 def test_a_lost_message_is_put_on_the_queue_again(write_back: WriteBack) -> None:

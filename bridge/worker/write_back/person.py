@@ -108,7 +108,7 @@ class PersonWriter:
                 # After the wait, which may take long: an echo is recognised by the time since then.
                 in_transaction(self._engine, self._expect_echo, stage)
                 if self._manychat.is_over(turn):
-                    self._manychat.wait()
+                    self._wait()
             self._make(self._manychat.client.set_fields, person, values)
         except ManyChatRefused as refusal:
             if len(fields) == 1 or refusal.code == "unknown_person":
