@@ -91,6 +91,12 @@ def attempt_states(connection: sa.Connection, event_ids: Collection[str]) -> dic
     return {row[0]: AttemptState(*row[1:]) for row in find(connection, statement, _A.event_id, event_ids)}
 
 
+def done(connection: sa.Connection, event_ids: Collection[str]) -> dict[str, str]:
+    """The outcomes of those events that are finished and were not given up, by event id."""
+    states = attempt_states(connection, event_ids)
+    return {event_id: state.outcome for event_id, state in states.items() if state.outcome and state.is_done}
+
+
 def begin_new(
     connection: sa.Connection, received: Sequence[ReceivedEvent], now: datetime | None = None
 ) -> dict[str, AttemptState]:

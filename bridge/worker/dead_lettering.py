@@ -90,37 +90,45 @@ class DeadLetterer:
         self._engine = engine
         self._dead_letter_queue = dead_letter_queue
 
-    def record_failure(self, failed: Sequence[FailedEvent], on_failure: OnFailure, *, dead: bool) -> set[str]:
+    def record_failure(self, failed: Sequence[FailedEvent], on_failure: OnFailure, *, dead: bool) -> dict[str, str]:
         """Record failed attempts in one transaction, or each in its own if SQL refuses that.
 
         What makes SQL refuse an event may make it refuse every change of the event's rows. Then only its audit row and
         its dead letter are written.
 
         :param dead: the events are given up: store their dead letters too; :meth:`send_notice` comes next
-        :return: events that a copy of the message had given up meanwhile: their dead letter and notice stand for both
+        :return: outcomes, by event id, of events that ended otherwise meanwhile, which this changes nothing about: they
+            are applied, discarded or erased, or a copy of the message had given them up, whose dead letter and notice
+            stand for both
         :raises bridge.errors.Outage: SQL is down
         """
 
-        def record(connection: sa.Connection, each: Sequence[FailedEvent], *, everywhere: bool) -> set[str]:
+        def record(connection: sa.Connection, each: Sequence[FailedEvent], *, everywhere: bool) -> dict[str, str]:
             audit.fail(connection, {one.event.id: one.failure for one in each}, dead=dead)
+            ended = audit.done(connection, [one.event.id for one in each])
+            each = [one for one in each if one.event.id not in ended]
             if everywhere:
                 on_failure(connection, [(one.event, one.failure) for one in each])
             if not dead:
-                return set()
+                return ended
             sent_again = {one.event.id for one in each if one.sent_again}
-            return dead_letters.put(connection, [one.dead_letter() for one in each], sent_again=sent_again)
+            copies = dead_letters.put(connection, [one.dead_letter() for one in each], sent_again=sent_again)
+            return ended | dict.fromkeys(copies, audit.DEAD_LETTERED)
 
         try:
             return write_events(self._engine, record, failed, everywhere=True)
         except DBAPIError:
             if len(failed) == 1:
                 return in_transaction(self._engine, record, failed, everywhere=False)
-        return set().union(*(self.record_failure([one], on_failure, dead=dead) for one in failed))
+        ended: dict[str, str] = {}
+        for one in failed:
+            ended |= self.record_failure([one], on_failure, dead=dead)
+        return ended
 
     def store(self, letters: Sequence[DeadLetter]) -> set[str]:
         """Store messages that are not events, or events without an audit row; :meth:`send_notice` comes next.
 
-        :return: as :meth:`record_failure`
+        :return: events that a copy of the message had given up meanwhile
         :raises bridge.errors.Outage: SQL is down
         """
         return in_transaction(self._engine, dead_letters.put, letters)

@@ -284,20 +284,20 @@ class BatchProcessor:
             outcome_log.retried(delivery.event, failure, attempts=delivery.attempts, retry_in=seconds)
 
     def _give_up(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]]) -> None:
-        copies = self._record(batch, failures, dead=True)
+        ended = self._record(batch, failures, dead=True)
         self._dead_letterer.send_notice([delivery.messages[0].id for delivery, _ in failures])
         for delivery, failure in failures:
             batch.settle(delivery.messages, DELETE)
-            if delivery.event.id in copies:
-                outcome_log.duplicate(delivery.event, audit.DEAD_LETTERED)
+            if delivery.event.id in ended:
+                outcome_log.duplicate(delivery.event, ended[delivery.event.id])
             else:
                 outcome_log.dead_lettered(delivery.event, failure, attempts=delivery.attempts)
 
-    def _record(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]], *, dead: bool) -> set[str]:
+    def _record(self, batch: Batch, failures: Sequence[tuple[Delivery, Failure]], *, dead: bool) -> dict[str, str]:
         failed = [self._failed_event(delivery, failure, delivery.attempts) for delivery, failure in failures]
-        copies = self._dead_letterer.record_failure(failed, self._handler.on_failure, dead=dead)
+        ended = self._dead_letterer.record_failure(failed, self._handler.on_failure, dead=dead)
         batch.open_attempts -= {delivery.event.id for delivery, _ in failures}
-        return copies
+        return ended
 
     def _failed_event(self, delivery: Delivery, failure: Failure, attempts: int) -> FailedEvent:
         return FailedEvent(

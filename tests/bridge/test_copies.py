@@ -14,11 +14,12 @@ import sqlalchemy as sa
 
 from bridge.contract.event import Event
 from bridge.contract.payloads import DEAD_LETTER_QUEUE, OPPORTUNITY_QUEUE
-from bridge.results import Failure
+from bridge.results import Done, Failure
 from bridge.store import audit, dead_letters, opportunities, schema
 from bridge.store.audit import ReceivedEvent
 from bridge.store.dead_letters import DeadLetter
 from bridge.store.engine import in_transaction
+from bridge.worker.dead_lettering import DeadLetterer, FailedEvent
 from bridge.worker.delivery import DELETE, Batch, BatchProcessor
 from bridge.worker.handlers import Handler
 from bridge.worker.look_up import look_up
@@ -174,3 +175,24 @@ def test_copies_that_two_bridges_had_in_hand_at_once_are_one_dead_letter(world: 
     assert in_transaction(world.engine, fail, "d", earlier, sent_again=True)
     [row] = world.rows("dead_letters")
     assert row.message_id == "d"
+
+
+@pytest.mark.parametrize("outcome", ["moved", "discarded", "erased"])
+@pytest.mark.parametrize("is_dead", [True, False])
+def test_a_failure_that_is_recorded_after_the_event_has_ended_changes_nothing(
+    world: World, outcome: str, is_dead: bool
+) -> None:
+    """Another bridge was faster, and the stage was mapped between both calls of Odoo; or the person was erased."""
+    event, now = stage("MC1"), datetime.now(timezone.utc)
+    in_transaction(world.engine, audit.begin, [ReceivedEvent(event, OPPORTUNITY_QUEUE, now)])
+    in_transaction(world.engine, opportunities.record, [event])
+    in_transaction(world.engine, audit.finish, {event.id: Done(outcome)})
+    failure = Failure("unmapped_stage", "No.", permanent=True)
+    failed = FailedEvent(event, failure, 1, now, OPPORTUNITY_QUEUE, "m1", event.encode(), now)
+    letterer = DeadLetterer(world.engine, world.queues[DEAD_LETTER_QUEUE])
+    before = world.rows("opportunities")
+    ended = letterer.record_failure([failed], opportunities.fail, dead=is_dead)
+    assert world.outcomes(event) == [outcome]
+    assert world.rows("dead_letters") == []
+    assert world.rows("opportunities") == before
+    assert ended == {event.id: outcome}
