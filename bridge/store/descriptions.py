@@ -296,7 +296,7 @@ TABLES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
             "by_chat": "bridge: whether the chat itself brought the opportunity into the stage",
             "written_at": "bridge: when it was written",
             "event_id": "chat: the event that brought it back; NULL: none did",
-            "after_audit_id": "bridge: newest row of `audit` before it was tried; up to that one no event is an echo",
+            "after_audit_id": "bridge: newest row of `audit` by then; an event with that or an older row is no echo",
         },
     ),
     "manychat_slots": (
