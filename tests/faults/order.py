@@ -67,7 +67,9 @@ class Heard:
             found.append(self.certain)
         if said and self._is_mistaken:
             found.append(said + self.exchanged)
-        return {stage for events in found if events for stage in may_rest_in(events, moves)}
+        # Where all that was said looks like an echo, the last move stands.
+        left = {max(moves).stage} if said and moves and not self.certain else set()
+        return left | {stage for events in found if events for stage in may_rest_in(events, moves)}
 
 
 def may_rest_in(events: Sequence[Happened], moves: Sequence[Decided]) -> set[int]:
