@@ -44,6 +44,14 @@ def test_a_persons_move_stands_against_older_events_and_falls_to_newer_ones() ->
     assert may_rest_in([at(5)], [by_person(5, 7)]) == {1, 7}  # nobody can tell
 
 
+def test_a_loss_stands_against_what_was_said_between_it_and_the_move_before() -> None:
+    """The moment of the loss is less certain than that of the move: it may seem to begin before it."""
+    move, loss = Decided(NOON, NOON, 7), Decided(NOON - timedelta(minutes=1), NOON + timedelta(minutes=3), 7)
+    assert may_rest_in([at(2)], [move, loss]) == {1, 7}
+    assert may_rest_in([at(4)], [move, loss]) == {1}
+    assert may_rest_in([at(-2)], [by_person(0, 3), by_person(5, 7)]) == {7}
+
+
 class Written(NamedTuple):
     """A row of ``manychat_echoes``, as far as the model looks at it."""
 
