@@ -67,18 +67,25 @@ class Heard:
             found.append(self.certain)
         if said and self._is_mistaken:
             found.append(said + self.exchanged)
-        return {stage for events in found if events for stage in may_rest_in(events, moves)}
+        # Where all that was said looks like an echo, the last move stands.
+        left = {move.stage for move in _last(moves)} if said and moves and not self.certain else set()
+        return left | {stage for events in found if events for stage in may_rest_in(events, moves)}
 
 
 def may_rest_in(events: Sequence[Happened], moves: Sequence[Decided]) -> set[int]:
-    """The stage of the newest event or move; both, if the clocks cannot tell which one was first."""
+    """The stage of the newest event or move; all that it may be, if the clocks cannot tell which one was last."""
     newest = max(events)
     if not moves:
         return {newest.stage}
-    last = max(moves)
-    of_event = {newest.stage} if newest.occurred >= last.earliest else set()
-    of_person = {last.stage} if newest.occurred <= last.latest else set()
-    return of_event | of_person
+    begins = max(move.earliest for move in moves)
+    of_event = {newest.stage} if newest.occurred >= begins else set()
+    return of_event | {move.stage for move in _last(moves) if newest.occurred <= move.latest}
+
+
+def _last(moves: Sequence[Decided]) -> list[Decided]:
+    """The moves of which each may have been the last one."""
+    begins = max(move.earliest for move in moves)
+    return [move for move in moves if move.latest >= begins]
 
 
 Moves = Counter[tuple[int | None, int]]

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from .manychat import FLOWS
 from .order import Decided, Happened, Heard, may_rest_in, unmatched
+from .people import Act
 from .soak import SETTLING
 from .system import System
 from .traffic import AT_ONCE, STAGE_NUMBER, WEBHOOK, Ledger, Traffic
-from .truth import Truth, Verdict
+from .truth import Truth, Verdict, decided_by
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -43,6 +44,14 @@ def test_a_persons_move_stands_against_older_events_and_falls_to_newer_ones() ->
     assert may_rest_in([at(5)], [by_person(5, 7)]) == {1, 7}  # nobody can tell
 
 
+def test_a_loss_stands_against_what_was_said_between_it_and_the_move_before() -> None:
+    """The moment of the loss is less certain than that of the move: it may seem to begin before it."""
+    move, loss = Decided(NOON, NOON, 7), Decided(NOON - timedelta(minutes=1), NOON + timedelta(minutes=3), 7)
+    assert may_rest_in([at(2)], [move, loss]) == {1, 7}
+    assert may_rest_in([at(4)], [move, loss]) == {1}
+    assert may_rest_in([at(-2)], [by_person(0, 3), by_person(5, 7)]) == {7}
+
+
 class Written(NamedTuple):
     """A row of ``manychat_echoes``, as far as the model looks at it."""
 
@@ -56,6 +65,30 @@ def test_what_looks_like_an_echo_falls_to_a_users_move_and_only_to_that() -> Non
     heard.add(at(9, "b", stage=7), 17, [Written(17, NOON)], is_echo=False, is_taken=False)
     assert heard.may_rest_in([]) == {7}
     assert heard.may_rest_in([by_person(5, 3)]) == {3, 7}
+
+
+def test_a_users_move_stands_if_all_that_was_said_looks_like_an_echo() -> None:
+    heard = Heard()
+    heard.add(at(9, stage=7), 17, [Written(17, NOON)], is_echo=False, is_taken=False)
+    assert heard.may_rest_in([by_person(5, 3)]) == {3, 7}
+
+
+class Line(NamedTuple):
+    """A line of the chatter."""
+
+    res_id: int
+    create_date: datetime
+    create_uid: int
+    after: int
+
+
+def test_of_two_users_who_act_on_an_opportunity_at_once_each_has_her_own_time() -> None:
+    def act(login: str, ended: int) -> Act:
+        return Act("move", login, (1,), NOON, NOON + timedelta(minutes=ended), True)
+
+    acts = [act("vendedora", 1), act("gerente", 5)]
+    line = Line(1, NOON.replace(tzinfo=None), 8, after=3)
+    assert decided_by(line, acts, {"vendedora": 7, "gerente": 8}).latest == NOON + timedelta(minutes=5)
 
 
 def test_another_stage_than_was_written_is_the_customers() -> None:

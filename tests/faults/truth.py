@@ -4,7 +4,7 @@ The expected stages are computed from what was sent: see :mod:`.order`.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -21,6 +21,7 @@ from . import decided, shown, story
 from .agreement import disagreements
 from .decided import Decisions
 from .order import Decided, Happened, Heard, Moves, unmatched
+from .people import Act
 from .system import QUEUES, System
 from .traffic import Ledger
 
@@ -243,7 +244,8 @@ class Truth:
         for lead in sorted(heard.keys() & leads.keys()):
             by_people = [row for row in history.get(lead, []) if row.create_uid in self._people]
             verdict.moves += len(by_people)
-            moves = [_decided(row, ledger) for row in by_people] + _fences(lead, decisions)
+            moves = [decided_by(row, ledger.acts, self._system.users) for row in by_people]
+            moves += _fences(lead, decisions)
             allowed = heard[lead].may_rest_in(moves)
             if lead in decisions.merged:
                 # The opportunity that stays keeps its stage, and takes over the newest moment of both.
@@ -324,10 +326,14 @@ def _fences(lead: int, decisions: Decisions, *kinds: str) -> list[Decided]:
     return sorted(Decided(moment - _UNANSWERED, moment, stage) for moment, stage in moments)
 
 
-def _decided(row: Any, ledger: Ledger) -> Decided:
-    """When the move in a line of history was made: after its transaction began, before its answer came."""
+def decided_by(row: Any, acts: Iterable[Act], users: Mapping[str, int]) -> Decided:
+    """When the move in a line of history was made: after its transaction began, before its answer came.
+
+    :param users: ids in Odoo by login: two users may work on one opportunity at once
+    """
     began = row.create_date.replace(tzinfo=timezone.utc)
-    for act in ledger.acts:
-        if row.res_id in act.lead_ids and act.began <= began <= act.ended:
+    for act in acts:
+        is_theirs = users[act.login] == row.create_uid and row.res_id in act.lead_ids
+        if is_theirs and act.began <= began <= act.ended:
             return Decided(began, act.ended if act.answered else began + _UNANSWERED, row.after)
     return Decided(began, began + _UNANSWERED, row.after)
