@@ -54,10 +54,16 @@ def row_of(world: World, **fields: str) -> dict[str, Any]:
 
 
 def lines_of(world: World, trace_id: str) -> list[dict[str, Any]]:
-    """The lines of both bridges about the trace."""
-    logs = (world.stack.folder / "log").glob("bridge_*.log")
-    lines = [line for path in logs for line in path.read_text().splitlines() if trace_id in line]
-    return [json.loads(line) for line in lines]
+    """The lines of both bridges about the trace, once the last of them is there: it is written after SQL has the end."""
+
+    def look() -> list[dict[str, Any]]:
+        logs = (world.stack.folder / "log").glob("bridge_*.log")
+        whole = [line for path in logs for line in path.read_text().splitlines(keepends=True) if trace_id in line]
+        lines = [json.loads(line) for line in whole if line.endswith("\n")]
+        return lines if any(line["event"] == "event_applied" for line in lines) else []
+
+    found: list[dict[str, Any]] = world.eventually(look)
+    return found
 
 
 def told(world: World, wanted: str) -> dict[str, Any]:
