@@ -6,6 +6,7 @@ The collector (tests/collector.py) is a small server that decodes OTLP. ManyChat
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -180,10 +181,14 @@ def test_a_move_by_hand_is_one_trace_as_far_as_manychat(
     assert set(grown["write-back"]) == {"SQL", "ManyChat"}
     [call] = [span for span in spans if span.name == "ManyChat"]
     assert (call.attributes["miasalud.method"], call.attributes["miasalud.result"]) == ("setCustomField", "ok")
-    lines = [json.loads(line) for line in (world.stack.folder / "log" / "bridge.log").read_text().splitlines()
-             if event_id in line]  # fmt: skip
-    assert {"event_applied", "manychat_written"} <= {line["event"] for line in lines}
-    assert {line["trace_id"] for line in lines} == {event_id[:32]}
+
+    def lines() -> list[dict[str, Any]]:
+        whole = (world.stack.folder / "log" / "bridge.log").read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in whole if event_id in line and line.endswith("\n")]
+
+    # Each is written after SQL has what it says.
+    world.eventually(lambda: {"event_applied", "manychat_written"} <= {line["event"] for line in lines()})
+    assert {line["trace_id"] for line in lines()} == {event_id[:32]}
 
 
 def test_nothing_of_a_person_and_no_secret_was_exported(world: World, collector: Collector) -> None:

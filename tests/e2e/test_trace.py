@@ -54,7 +54,7 @@ def row_of(world: World, **fields: str) -> dict[str, Any]:
 
 
 def lines_of(world: World, trace_id: str) -> list[dict[str, Any]]:
-    """The lines of both bridges about the trace, once the last of them is there: it is written after SQL has the end."""
+    """The lines of both bridges about the trace, once the last one is there: SQL has the outcome before that."""
 
     def look() -> list[dict[str, Any]]:
         logs = (world.stack.folder / "log").glob("bridge_*.log")
