@@ -204,6 +204,7 @@ def exercise(store: Store) -> None:
         store.run(opportunities.fail, [(move, Failure("refused", "no"))])
         store.run(audit.release_attempt, [person.id])
         store.run(audit.fail, {person.id: Failure("refused", "no")}, dead=True)
+        store.run(audit.done, [person.id])
         store.run(dead_letters.put, [letter(person, message_id="m8"), letter(message_id="m9")])
     store.run(dead_letters.given_up, [person.id])
     for gone_before in (NOON, NOON, NOON + timedelta(days=1)):

@@ -123,6 +123,7 @@ def test_no_statement_takes_more_parameters_than_sql_server_does(
     call(audit.begin, [taken(move) for move in moves])
     call(audit.begin_new, [taken(person) for person in people])
     call(audit.attempt_states, events)
+    call(audit.done, events)
     call(opportunities.record, moves)
     call(opportunities.fail, [(move, failures[move.id]) for move in moves])
     call(audit.release_attempt, events)
